@@ -1,0 +1,1 @@
+"""Configuration: text to validated protobuf messages, with Envoy's verdicts."""
