@@ -1,0 +1,102 @@
+"""What every factory gets (Envoy: ``Server::Configuration::FactoryContext``), in main and in a worker alike.
+
+In main (``role == "main"``) a compile validates and allots stats and must not open sockets or files; in a worker
+(``role == "worker"``) it yields the runtime objects. The admin listener is compiled with ``role == "admin"`` in main.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from proxeny.access_log.manager import AccessLogManager
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.stats.store import Store
+
+
+class Runtime(Protocol):
+    """Runtime values (Envoy: ``Runtime::Snapshot``)."""
+
+    def get_integer(self, key: str, default: int) -> int:
+        """The integer of ``key``."""
+
+    def get_boolean(self, key: str, default: bool) -> bool:
+        """The boolean of ``key``."""
+
+    def get_float(self, key: str, default: float) -> float:
+        """The number of ``key``."""
+
+    def feature_enabled(self, key: str, numerator: int, denominator: int, random_value: int) -> bool:
+        """Whether ``random_value`` falls into the fraction of ``key`` (default ``numerator/denominator``)."""
+
+
+class DrainDecision(Protocol):
+    """Whether connections should be told to go (Envoy: ``Network::DrainDecision``)."""
+
+    def drain_close(self) -> bool:
+        """True when the connection should close after this request."""
+
+
+@dataclass(slots=True)
+class LocalInfo:
+    """Who we are (``bootstrap.node`` merged with the flags)."""
+
+    cluster_name: str = ""
+    node_id: str = ""
+    zone: str = ""
+    node: Any = None
+    address: str = "127.0.0.1"
+
+
+class ServerState:
+    """Server-wide facts that requests ask for; main pushes changes to the workers."""
+
+    __slots__ = ("draining", "health_check_failed", "live")
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.health_check_failed = False
+        self.live = False
+
+
+@dataclass(slots=True)
+class FactoryContext:
+    """Shared services for compiling and running configuration objects."""
+
+    role: str
+    stats: Store
+    dispatcher: Dispatcher | None = None
+    cluster_manager: Any = None
+    access_log_manager: AccessLogManager | None = None
+    runtime: Any = None
+    local_info: LocalInfo = field(default_factory=LocalInfo)
+    server_state: ServerState = field(default_factory=ServerState)
+    options: Any = None
+    bootstrap: Any = None
+    random: Any = None
+    cluster_names: frozenset[str] | None = None
+    """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
+    worker_index: int = 0
+    concurrency: int = 1
+    # Facts of the listener being compiled.
+    listener_name: str = ""
+    listener_scope: str = ""
+    """Stat prefix of the listener: ``listener.127.0.0.1_80.``."""
+    listener_direction: int = 0
+    drain_decision: Any = None
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether runtime objects may be opened."""
+        return self.role != "main"
+
+    def for_listener(self, name: str, scope: str, direction: int, drain_decision: Any = None) -> FactoryContext:
+        """A copy that carries one listener's facts."""
+        return replace(
+            self,
+            listener_name=name,
+            listener_scope=scope,
+            listener_direction=direction,
+            drain_decision=drain_decision,
+        )

@@ -1,0 +1,210 @@
+"""What is known of one request or connection (Envoy: ``envoy/stream_info/stream_info.h``), for logs and decisions."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from proxeny.network.address import Address
+
+
+class ResponseFlag(Enum):
+    """Envoy's response flags: short and long name, in Envoy's order of printing."""
+
+    FAILED_LOCAL_HEALTH_CHECK = ("LH", "FailedLocalHealthCheck")
+    NO_HEALTHY_UPSTREAM = ("UH", "NoHealthyUpstream")
+    UPSTREAM_REQUEST_TIMEOUT = ("UT", "UpstreamRequestTimeout")
+    LOCAL_RESET = ("LR", "LocalReset")
+    UPSTREAM_REMOTE_RESET = ("UR", "UpstreamRemoteReset")
+    UPSTREAM_CONNECTION_FAILURE = ("UF", "UpstreamConnectionFailure")
+    UPSTREAM_CONNECTION_TERMINATION = ("UC", "UpstreamConnectionTermination")
+    UPSTREAM_OVERFLOW = ("UO", "UpstreamOverflow")
+    NO_ROUTE_FOUND = ("NR", "NoRouteFound")
+    DELAY_INJECTED = ("DI", "DelayInjected")
+    FAULT_INJECTED = ("FI", "FaultInjected")
+    RATE_LIMITED = ("RL", "RateLimited")
+    UNAUTHORIZED_EXTERNAL_SERVICE = ("UAEX", "UnauthorizedExternalService")
+    RATE_LIMIT_SERVICE_ERROR = ("RLSE", "RateLimitServiceError")
+    DOWNSTREAM_CONNECTION_TERMINATION = ("DC", "DownstreamConnectionTermination")
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = ("URX", "UpstreamRetryLimitExceeded")
+    STREAM_IDLE_TIMEOUT = ("SI", "StreamIdleTimeout")
+    INVALID_ENVOY_REQUEST_HEADERS = ("IH", "InvalidEnvoyRequestHeaders")
+    DOWNSTREAM_PROTOCOL_ERROR = ("DPE", "DownstreamProtocolError")
+    UPSTREAM_MAX_STREAM_DURATION_REACHED = ("UMSDR", "UpstreamMaxStreamDurationReached")
+    RESPONSE_FROM_CACHE_FILTER = ("RFCF", "ResponseFromCacheFilter")
+    NO_FILTER_CONFIG_FOUND = ("NFCF", "NoFilterConfigFound")
+    DURATION_TIMEOUT = ("DT", "DurationTimeout")
+    UPSTREAM_PROTOCOL_ERROR = ("UPE", "UpstreamProtocolError")
+    NO_CLUSTER_FOUND = ("NC", "NoClusterFound")
+    OVERLOAD_MANAGER = ("OM", "OverloadManagerTerminated")
+    DNS_RESOLUTION_FAILED = ("DF", "DnsResolutionFailed")
+    DROP_OVERLOAD = ("DO", "DropOverload")
+    DOWNSTREAM_REMOTE_RESET = ("DR", "DownstreamRemoteReset")
+    UNCONDITIONAL_DROP_OVERLOAD = ("UDO", "UnconditionalDropOverload")
+
+    def __init__(self, short: str, long: str) -> None:
+        self.short = short
+        self.long = long
+
+
+FLAG_ORDER = tuple(ResponseFlag)
+FLAG_BITS = {flag: 1 << index for index, flag in enumerate(FLAG_ORDER)}
+for _flag, _bit in FLAG_BITS.items():
+    _flag.bit = _bit  # type: ignore[attr-defined]
+
+
+class ConnectionInfo:
+    """Addresses and identity of one downstream connection (Envoy: ``ConnectionInfoProvider``)."""
+
+    __slots__ = (
+        "connection_id",
+        "direct_local_address",
+        "direct_remote_address",
+        "filter_chain_name",
+        "local_address",
+        "local_address_restored",
+        "remote_address",
+        "requested_application_protocols",
+        "requested_server_name",
+        "termination_details",
+        "transport_failure_reason",
+    )
+
+    def __init__(self, local_address: Address, remote_address: Address, connection_id: int) -> None:
+        self.local_address = local_address
+        self.remote_address = remote_address
+        self.direct_local_address = local_address
+        self.direct_remote_address = remote_address
+        self.local_address_restored = False
+        self.connection_id = connection_id
+        self.filter_chain_name = ""
+        self.requested_server_name = ""
+        self.requested_application_protocols: tuple[str, ...] = ()
+        self.termination_details = ""
+        self.transport_failure_reason = ""
+
+
+class StreamInfo:
+    """One request's (or TCP session's) facts; times are ``time.monotonic_ns`` values, 0 = has not happened.
+
+    ``start_time`` is the wall clock in seconds (float). ``response_code`` 0 = none. ``flags`` is a mask of
+    ``ResponseFlag.bit``. ``upstream_*`` describe the last attempt.
+    """
+
+    __slots__ = (
+        "attempt_count",
+        "bytes_received",
+        "bytes_sent",
+        "connection",
+        "downstream_remote_address",
+        "dynamic_metadata_map",
+        "end_ns",
+        "filter_state_map",
+        "first_downstream_tx_ns",
+        "first_upstream_rx_ns",
+        "first_upstream_tx_ns",
+        "flags",
+        "health_check",
+        "last_downstream_rx_ns",
+        "last_downstream_tx_ns",
+        "last_upstream_rx_ns",
+        "last_upstream_tx_ns",
+        "protocol",
+        "request_header_bytes",
+        "response_code",
+        "response_code_details",
+        "response_header_bytes",
+        "route",
+        "route_name",
+        "start_ns",
+        "start_time",
+        "stream_id",
+        "upstream_cluster",
+        "upstream_connection_id",
+        "upstream_host",
+        "upstream_local_address",
+        "upstream_protocol",
+        "upstream_remote_address",
+        "upstream_transport_failure_reason",
+        "upstream_wire_bytes_received",
+        "upstream_wire_bytes_sent",
+        "wire_bytes_received",
+        "wire_bytes_sent",
+    )
+
+    def __init__(self, connection: ConnectionInfo, start_time: float, start_ns: int) -> None:
+        self.connection = connection
+        self.downstream_remote_address: Address = connection.remote_address
+        self.start_time = start_time
+        self.start_ns = start_ns
+        self.last_downstream_rx_ns = 0
+        self.first_upstream_tx_ns = 0
+        self.last_upstream_tx_ns = 0
+        self.first_upstream_rx_ns = 0
+        self.last_upstream_rx_ns = 0
+        self.first_downstream_tx_ns = 0
+        self.last_downstream_tx_ns = 0
+        self.end_ns = 0
+        self.protocol: str | None = None
+        self.response_code = 0
+        self.response_code_details = ""
+        self.flags = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.request_header_bytes = 0
+        self.response_header_bytes = 0
+        self.wire_bytes_received = 0
+        self.wire_bytes_sent = 0
+        self.upstream_wire_bytes_received = 0
+        self.upstream_wire_bytes_sent = 0
+        self.route: Any = None
+        self.route_name = ""
+        self.upstream_host: Any = None
+        self.upstream_cluster: Any = None
+        self.upstream_connection_id = 0
+        self.upstream_local_address: Address | None = None
+        self.upstream_remote_address: Address | None = None
+        self.upstream_protocol: str | None = None
+        self.upstream_transport_failure_reason = ""
+        self.attempt_count = 0
+        self.health_check = False
+        self.stream_id: bytes = b""
+        self.dynamic_metadata_map: dict[str, Any] | None = None
+        self.filter_state_map: dict[str, Any] | None = None
+
+    @property
+    def dynamic_metadata(self) -> dict[str, Any]:
+        """Dynamic metadata by namespace; made at the first use."""
+        if self.dynamic_metadata_map is None:
+            self.dynamic_metadata_map = {}
+        return self.dynamic_metadata_map
+
+    @property
+    def filter_state(self) -> dict[str, Any]:
+        """Filter state objects by name; made at the first use."""
+        if self.filter_state_map is None:
+            self.filter_state_map = {}
+        return self.filter_state_map
+
+    def set_flag(self, flag: ResponseFlag) -> None:
+        """Add one response flag."""
+        self.flags |= FLAG_BITS[flag]
+
+    def has_flag(self, flag: ResponseFlag) -> bool:
+        """Whether ``flag`` was set."""
+        return bool(self.flags & FLAG_BITS[flag])
+
+    def flags_short(self) -> str:
+        """The flags as access logs print them: ``-`` or short names joined by commas."""
+        mask = self.flags
+        if not mask:
+            return "-"
+        return ",".join([flag.short for flag in FLAG_ORDER if mask & FLAG_BITS[flag]])
+
+    def flags_long(self) -> str:
+        """The flags' long names, likewise."""
+        mask = self.flags
+        if not mask:
+            return "-"
+        return ",".join([flag.long for flag in FLAG_ORDER if mask & FLAG_BITS[flag]])
