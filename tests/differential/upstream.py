@@ -1,0 +1,236 @@
+"""A scripted upstream: it records what the proxy sent and answers with the bytes that a case prescribes.
+
+An HTTP upstream cuts the proxy's stream into requests and pops one `Answer` per request (connections may be pooled and
+outlive a case, so nothing hangs on a connection). A raw upstream runs one program of steps per accepted connection.
+"""
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.differential.wire import STALL_SECONDS, End, Ended, Message, Wire, read_body, read_head
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait until the client's script releases this name."""
+
+    name: str = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A step without data."""
+
+    name: str
+
+
+FIN = Act("fin")
+RST = Act("rst")
+BODY = Act("read the request's body now (otherwise it is read before the first step)")
+NEVER = Act("say nothing more, read until the proxy closes")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Raw upstream: read exactly this many bytes."""
+
+    count: int
+
+
+Step = bytes | Hold | Act | Read
+Answer = Sequence[Step]
+
+OK: Answer = (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",)
+
+
+@dataclass(slots=True)
+class Script:
+    """What the upstream does during one case, and what it saw."""
+
+    answers: list[Answer] = field(default_factory=list)
+    raw: Answer | None = None
+    seen: list[Message] = field(default_factory=list)
+    streams: list[tuple[bytes, End]] = field(default_factory=list)
+    released: set[str] = field(default_factory=set)
+
+
+class FakeUpstream:
+    """Listens on 127.0.0.1 at a free port; one thread per connection; `begin` starts a case."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._script = Script()
+        self._wires: set[Wire] = set()
+        self._busy = 0
+        self._closed = False
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+
+    def begin(self, answers: Sequence[Answer], raw: Answer | None) -> None:
+        with self._changed:
+            self._script = Script(list(answers), raw)
+
+    @property
+    def seen(self) -> list[Message]:
+        return self._script.seen
+
+    @property
+    def streams(self) -> list[tuple[bytes, End]]:
+        return self._script.streams
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._wires)
+
+    def release(self, name: str) -> None:
+        with self._changed:
+            self._script.released.add(name)
+            self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[["FakeUpstream"], bool]) -> bool:
+        """True once the condition holds; False when it did not within the stall time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self), STALL_SECONDS)
+
+    def wait_idle(self) -> bool:
+        return self.wait_for(lambda upstream: upstream._busy == 0)
+
+    def close(self) -> None:
+        self._closed = True
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        self._listener.close()
+        with self._changed:
+            for wire in self._wires:
+                wire.abort_reads()
+            self._changed.wait_for(lambda: not self._wires, STALL_SECONDS)
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            wire = Wire(sock)
+            sock.settimeout(None)
+            with self._changed:
+                self._wires.add(wire)
+            threading.Thread(target=self._serve, args=(wire,), daemon=True).start()
+
+    def _serve(self, wire: Wire) -> None:
+        try:
+            if self._script.raw is not None:
+                self._serve_raw(wire, self._script, self._script.raw)
+            else:
+                while self._serve_request(wire):
+                    pass
+        except Ended:
+            pass
+        finally:
+            with self._changed:
+                self._wires.discard(wire)
+                wire.close()
+                self._changed.notify_all()
+
+    def _serve_request(self, wire: Wire) -> bool:
+        """One exchange; False when the connection is finished."""
+        request = read_head(wire)
+        with self._changed:
+            script = self._script
+            script.seen.append(request)
+            answer = script.answers.pop(0) if script.answers else OK
+            self._busy += 1
+            self._changed.notify_all()
+        try:
+            request.end = End.OPEN
+            if BODY not in answer:
+                self._read_body(wire, request)
+            return self._run(wire, script, answer, request) and request.end is End.COMPLETE
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _serve_raw(self, wire: Wire, script: Script, program: Answer) -> None:
+        request = Message()
+        with self._changed:
+            script.seen.append(request)
+            self._busy += 1
+            self._changed.notify_all()
+        try:
+            if self._run(wire, script, program, request):
+                rest, request.end = wire.read_to_end()
+                request.body += rest
+        finally:
+            with self._changed:
+                script.streams.append((request.body, request.end))
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _run(self, wire: Wire, script: Script, program: Answer, request: Message) -> bool:
+        """Run the steps; False when the upstream itself closed, or was told to read on for ever."""
+        for step in program:
+            if isinstance(step, bytes):
+                wire.send(step)
+            elif isinstance(step, Read):
+                try:
+                    request.body += wire.read(step.count)
+                except Ended as ended:
+                    request.end = ended.end
+                    return False
+            elif isinstance(step, Hold):
+                self.wait_for(lambda _, name=step.name: name in script.released)  # type: ignore[misc]
+            elif step is BODY:
+                self._read_body(wire, request)
+            elif step is RST:
+                wire.reset()
+                return False
+            elif step is FIN:
+                wire.finish()
+            elif step is NEVER:
+                rest, end = wire.read_to_end()
+                request.body += rest
+                request.end = end if request.end is End.OPEN else request.end
+                return False
+        return wire.end is None
+
+    def _read_body(self, wire: Wire, request: Message) -> None:
+        request.end = End.COMPLETE
+        read_body(wire, request, until_close=False)
+
+
+class RefusedPort:
+    """A port that answers every connect with RST: bound, never listening."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket()
+        self._sock.bind(("127.0.0.1", 0))
+        self.port: int = self._sock.getsockname()[1]
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class SilentPort:
+    """A port whose accept queue is full: SYNs are dropped, so that a connect never ends."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket()
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.listen(0)
+        self.port: int = self._sock.getsockname()[1]
+        self._fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", self.port))
+            self._fillers.append(filler)
+
+    def close(self) -> None:
+        for filler in self._fillers:
+            filler.close()
+        self._sock.close()
