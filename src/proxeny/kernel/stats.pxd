@@ -19,6 +19,7 @@ cdef extern from *:
 cdef class Segment:
     cdef char* mem
     cdef readonly int fd
+    cdef bint owns_fd
     cdef dict free_chunks            # size in bytes -> offsets given back by dropped histograms
 
     cdef uint64_t allot(self, uint64_t size) except 0

@@ -22,6 +22,9 @@ cdef extern from "<sys/mman.h>" nogil:
     const int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_NORESERVE
     void* MAP_FAILED
 
+cdef extern from "<unistd.h>" nogil:
+    int posix_close "close" (int fd)
+
 cdef extern from *:
     """
     #define PX_PUBLISH(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
@@ -99,18 +102,22 @@ cdef class Segment:
     def __dealloc__(self):
         if self.mem != NULL:
             munmap(self.mem, SEGMENT_SIZE)
+        if self.owns_fd and self.fd >= 0:
+            posix_close(self.fd)
 
     @staticmethod
     def create(name: str = "proxeny-stats"):
-        """A new segment in its own memfd; the descriptor is the caller's to pass on and to close (close())."""
+        """A new segment in its own memfd, whose descriptor lives until close() or the end of the object."""
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
         os.ftruncate(fd, SEGMENT_SIZE)
-        return Segment(fd)
+        cdef Segment segment = Segment(fd)
+        segment.owns_fd = True
+        return segment
 
     def close(self):
         """Closes the descriptor; the mapping lives as long as the object."""
         if self.fd >= 0:
-            os.close(self.fd)
+            posix_close(self.fd)
             self.fd = -1
 
     @property
