@@ -278,6 +278,7 @@ class Driver:
         for name, upstream in sorted(self.proxy.upstreams.items()):
             if not upstream.wait_idle():
                 self._note(f"upstream {name}: an exchange never ended")
+                upstream.drop_connections()
             self.transcript.requests += len(upstream.seen)
             for seen in list(upstream.seen):
                 for line in _message_lines(seen) if seen.line else ():
@@ -321,25 +322,27 @@ class Driver:
         names = [f"http.{self.case.listener}.downstream_rq_total", f"tcp.{self.case.listener}.downstream_cx_total"]
         return sum(now.get(name, 0) - self._before.get(name, 0) for name in names)
 
-    def moved(self) -> dict[str, int]:
-        """Every counter's step during this case (gauges end where they began)."""
-        moves = {}
+    def _moved(self) -> list[str]:
+        """Every compared counter's step during this case (gauges end where they began)."""
+        lines = []
         for name, value in self.proxy.stats(self._pattern).items():
             step = value - self._before.get(name, 0)
             if step:
-                moves[self.proxy.normalise(re.sub(r"(127\.0\.0\.1)_(\d+)", r"\1:\2", name))] = step
-        return moves
+                line = self.proxy.normalise(f"stat {step:+d} " + re.sub(r"(127\.0\.0\.1)_(\d+)", r"\1:\2", name))
+                if not _ignored(self.case, line):
+                    lines.append(line)
+        return sorted(lines, key=lambda line: line.split(" ")[2])
 
     def _note_stats(self, like: "Driver | None") -> None:
-        moves = self.moved()
+        moves = self._moved()
         if like is not None:
             deadline = time.monotonic() + STALL_SECONDS / 4
             while moves != like.moves and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS * 4)
-                moves = self.moved()
+                moves = self._moved()
         self.moves = moves
-        for name, step in sorted(moves.items()):
-            self._note(f"stat {step:+d} {name}")
+        for line in moves:
+            self._note(line)
 
 
 def _show(data: bytes) -> str:
@@ -415,13 +418,14 @@ _POOL_STATS = re.compile(
 """How many upstream connections a case meets depends on the cases before it; digits of times change byte counts."""
 
 
+def _ignored(case: Case, line: str) -> bool:
+    if any(re.search(pattern, line) for pattern in case.ignore):
+        return True
+    return bool(_POOL_STATS.match(line)) and not (case.exact and re.search(case.exact, line))
+
+
 def _compared(case: Case, transcript: Transcript) -> list[str]:
-    return [
-        line
-        for line in transcript.lines
-        if not any(re.search(pattern, line) for pattern in case.ignore)
-        and not (_POOL_STATS.match(line) and not (case.exact and re.search(case.exact, line)))
-    ]
+    return [line for line in transcript.lines if not _ignored(case, line)]
 
 
 def expectation_failures(case: Case, transcript: Transcript) -> list[str]:

@@ -99,15 +99,19 @@ class FakeUpstream:
     def wait_idle(self) -> bool:
         return self.wait_for(lambda upstream: upstream._busy == 0)
 
+    def drop_connections(self) -> None:
+        """End every connection, so that an exchange that hangs does not reach into the next case."""
+        with self._changed:
+            for wire in self._wires:
+                wire.abort_reads()
+            self._changed.wait_for(lambda: not self._wires, STALL_SECONDS)
+
     def close(self) -> None:
         self._closed = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._listener.close()
-        with self._changed:
-            for wire in self._wires:
-                wire.abort_reads()
-            self._changed.wait_for(lambda: not self._wires, STALL_SECONDS)
+        self.drop_connections()
 
     def _accept(self) -> None:
         while not self._closed:
