@@ -1,0 +1,341 @@
+"""Poller: epoll, one batch per turn, handlers called from here.
+
+The rules (each has a test):
+ - no Python object is made per event: epoll carries the watcher's address, and the poller holds a reference to a
+   registered watcher, given back only after the batch, so an address in the batch is always alive;
+ - an event of a watcher that was removed, or added, during the batch is stale and is skipped;
+ - a descriptor is closed after the batch, so that its number cannot be reused while events of the old one are pending;
+ - an exception of a handler reaches that watcher only;
+ - streams with unsent data are on the dirty list and are flushed when the current handler has returned;
+ - a watcher that stopped early to be fair is on the ready list: it is handled in the next turn, which does not block.
+"""
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EINTR, errno
+from libc.stdlib cimport free, malloc, realloc
+from posix.unistd cimport close
+
+cdef extern from "sys/epoll.h" nogil:
+    ctypedef union epoll_data_t:
+        void* ptr
+    cdef struct epoll_event:
+        unsigned int events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int maxevents, int timeout)
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+        _EPOLLIN "EPOLLIN"
+        _EPOLLOUT "EPOLLOUT"
+        _EPOLLERR "EPOLLERR"
+        _EPOLLHUP "EPOLLHUP"
+        _EPOLLRDHUP "EPOLLRDHUP"
+    unsigned int _EPOLLET "((unsigned int) EPOLLET)"
+
+EPOLLIN = _EPOLLIN
+EPOLLOUT = _EPOLLOUT
+EPOLLERR = _EPOLLERR
+EPOLLHUP = _EPOLLHUP
+EPOLLRDHUP = _EPOLLRDHUP
+EPOLLET = _EPOLLET
+
+cdef enum:
+    BATCH = 256     # events per epoll_wait
+
+
+cdef class Watcher:
+    """Something with a descriptor that wants its events; the base of everything that is registered."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.fd = -1
+
+    cdef int handle(self, int mask) except -1:
+        """An event; kernel classes override this, Python classes on_event()."""
+        self.on_event(mask)
+        return 0
+
+    cdef int handle_ready(self) except -1:
+        """Its turn on the ready list."""
+        return self.handle(_EPOLLIN)
+
+    cdef int flush_dirty(self) except -1:
+        """Send what is buffered."""
+        return 0
+
+    def on_event(self, int mask):
+        """An event of the mask (EPOLLIN, ...) it was added with, or EPOLLERR, EPOLLHUP."""
+        raise NotImplementedError
+
+    def on_handler_error(self, error):
+        """An exception came out of this watcher's handler. The watcher is not called again by default."""
+        if self.poller is not None:
+            self.poller.remove(self)
+
+
+cdef class Poller:
+    """One epoll instance. `error_hook(watcher, exception)` hears of every exception of a handler."""
+
+    def __cinit__(self, TimerWheel wheel=None):
+        self.closing = NULL
+        self.fd = -1
+        self.events = malloc(BATCH * sizeof(epoll_event))
+        if self.events == NULL:
+            raise MemoryError()
+        self.wheel = TimerWheel() if wheel is None else wheel
+        self.ready = []
+        self.dirty = []
+        self.removed = []
+        self.batch = 1
+        self.fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(errno, "epoll_create1")
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)
+        free(self.events)
+        free(self.closing)
+
+    def close(self):
+        """Close the epoll descriptor; nothing may be added afterwards."""
+        if self.fd >= 0:
+            close(self.fd)
+            self.fd = -1
+
+    # Registration
+
+    cdef int c_add(self, Watcher watcher, int fd, unsigned int mask) except -1:
+        cdef epoll_event event
+        if watcher.poller is not None:
+            raise ValueError("the watcher is registered already")
+        event.events = mask
+        event.data.ptr = <void*> watcher
+        if epoll_ctl(self.fd, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl ADD")
+        Py_INCREF(watcher)
+        watcher.fd = fd
+        watcher.poller = self
+        watcher.added_in = self.batch
+        return 0
+
+    def add(self, Watcher watcher not None, int fd, unsigned int mask):
+        """Watch `fd`; EPOLLET in the mask makes it edge-triggered."""
+        self.c_add(watcher, fd, mask)
+
+    cdef int c_modify(self, Watcher watcher, unsigned int mask) except -1:
+        cdef epoll_event event
+        if watcher.poller is not self:
+            raise ValueError("the watcher is not registered here")
+        event.events = mask
+        event.data.ptr = <void*> watcher
+        if epoll_ctl(self.fd, EPOLL_CTL_MOD, watcher.fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl MOD")
+        return 0
+
+    def modify(self, Watcher watcher not None, unsigned int mask):
+        """Change the mask; conditions that hold already are reported anew."""
+        self.c_modify(watcher, mask)
+
+    cdef int c_remove(self, Watcher watcher) except -1:
+        cdef epoll_event event
+        if watcher.poller is not self:
+            return 0
+        epoll_ctl(self.fd, EPOLL_CTL_DEL, watcher.fd, &event)
+        watcher.poller = None
+        if self.in_batch:
+            # The batch may hold this address: the reference goes with the batch.
+            self.removed.append(watcher)
+        Py_DECREF(watcher)
+        return 0
+
+    def remove(self, Watcher watcher not None):
+        """Stop watching; pending events of this batch are dropped. The descriptor stays open."""
+        self.c_remove(watcher)
+
+    cdef int c_close_fd(self, int fd) except -1:
+        cdef int* larger
+        if not self.in_batch:
+            close(fd)
+            return 0
+        if self.closing_count == self.closing_room:
+            larger = <int*> realloc(self.closing, (self.closing_room + 64) * sizeof(int))
+            if larger == NULL:
+                raise MemoryError()
+            self.closing = larger
+            self.closing_room += 64
+        self.closing[self.closing_count] = fd
+        self.closing_count += 1
+        return 0
+
+    def close_fd_after_batch(self, int fd):
+        """Close a descriptor that was removed, when its number can no longer be in the batch."""
+        self.c_close_fd(fd)
+
+    # Lists
+
+    cdef int c_mark_ready(self, Watcher watcher) except -1:
+        if not watcher.is_ready:
+            watcher.is_ready = True
+            self.ready.append(watcher)
+        return 0
+
+    def mark_ready(self, Watcher watcher not None):
+        """Call its handler with EPOLLIN in the next turn, whatever epoll says."""
+        self.c_mark_ready(watcher)
+
+    cdef int c_mark_dirty(self, Watcher watcher) except -1:
+        if not watcher.is_dirty:
+            watcher.is_dirty = True
+            self.dirty.append(watcher)
+        return 0
+
+    def mark_dirty(self, Watcher watcher not None):
+        """Flush it when the current handler has returned."""
+        self.c_mark_dirty(watcher)
+
+    def flush_dirty(self):
+        """Flush every stream with unsent data, now."""
+        self.flush_all()
+
+    cdef int flush_all(self) except -1:
+        cdef Watcher watcher
+        cdef Py_ssize_t at = 0
+        cdef list dirty = self.dirty
+        if not dirty:
+            return 0
+        # Flushing may call back into Python, which may append; nothing else removes from the list.
+        while at < len(dirty):
+            watcher = <Watcher> dirty[at]
+            at += 1
+            watcher.is_dirty = False
+            try:
+                watcher.flush_dirty()
+            except Exception as error:
+                self.failed(watcher, error)
+        dirty.clear()
+        return 0
+
+    # The turn
+
+    cdef int failed(self, Watcher watcher, object error) except -1:
+        if self.error_hook is not None:
+            self.error_hook(watcher, error)
+        try:
+            watcher.on_handler_error(error)
+        except Exception as second:
+            if self.error_hook is not None:
+                self.error_hook(watcher, second)
+            self.c_remove(watcher)
+        return 0
+
+    cdef int deliver(self, Watcher watcher, int mask) except -1:
+        """Call the handler: for events, or (mask 0) for its turn on the ready list; then send what it wrote."""
+        try:
+            if mask:
+                watcher.handle(mask)
+            else:
+                watcher.handle_ready()
+        except Exception as error:
+            self.failed(watcher, error)
+        if self.dirty:
+            self.flush_all()
+        return 0
+
+    cdef int run_ready(self) except -1:
+        """Handle those who were on the ready list when the turn began; newcomers wait for the next turn."""
+        cdef list ready = self.ready
+        cdef Watcher watcher
+        self.ready = []
+        for item in ready:
+            watcher = <Watcher> item
+            watcher.is_ready = False
+            if watcher.poller is self:
+                self.deliver(watcher, 0)
+        return 0
+
+    cdef void end_batch(self) noexcept:
+        cdef int index
+        self.in_batch = False
+        for index in range(self.closing_count):
+            close(self.closing[index])
+        self.closing_count = 0
+        if self.removed:
+            self.removed.clear()
+
+    cdef int c_wait(self, int timeout_ms) except -1:
+        cdef epoll_event* events = <epoll_event*> self.events
+        cdef epoll_event* event
+        cdef Watcher watcher
+        cdef int count, index
+        cdef bint had_ready
+        cdef object fatal = None
+        if self.dirty:
+            self.flush_all()
+        had_ready = len(self.ready) != 0
+        if had_ready:
+            timeout_ms = 0
+        if timeout_ms == 0:
+            count = epoll_wait(self.fd, events, BATCH, 0)
+        else:
+            with nogil:
+                count = epoll_wait(self.fd, events, BATCH, timeout_ms)
+        if count < 0:
+            if errno != EINTR:
+                raise OSError(errno, "epoll_wait")
+            PyErr_CheckSignals()
+            count = 0
+        self.turns += 1
+        self.events_total += <unsigned long long> count
+        self.wheel.read_clock()
+        self.batch += 1
+        self.in_batch = True
+        for index in range(count):
+            event = &events[index]
+            watcher = <Watcher> event.data.ptr
+            if watcher.poller is not self or watcher.added_in == self.batch:
+                continue
+            try:
+                self.deliver(watcher, <int> event.events)
+            except BaseException as error:
+                # KeyboardInterrupt and its like end the loop, but no edge of this batch may be lost.
+                fatal = error
+        if had_ready:
+            try:
+                self.run_ready()
+            except BaseException as error:
+                fatal = error
+        self.end_batch()
+        if fatal is not None:
+            raise fatal
+        return count
+
+    def wait(self, int timeout_ms):
+        """One batch: block up to `timeout_ms` (-1: for ever), handle what came; returns the number of events."""
+        return self.c_wait(timeout_ms)
+
+    def run_turn(self, int timeout_ms):
+        """wait() no longer than until the next timer, then fire what is due and send what the timers wrote."""
+        cdef TimerWheel wheel = self.wheel
+        cdef long long left
+        cdef int count
+        if timeout_ms != 0:
+            wheel.read_clock()
+            left = wheel.c_next_deadline()
+            if left >= 0 and not wheel.simulated:
+                left -= wheel.now_ms
+                left = min(max(left, 0), 3600000)
+                if timeout_ms < 0 or left < timeout_ms:
+                    timeout_ms = <int> left
+        count = self.c_wait(timeout_ms)
+        wheel.c_advance()
+        if self.dirty:
+            self.flush_all()
+        return count
+
+    def statistics(self):
+        """Counts for admin pages."""
+        return {"turns": self.turns, "events": self.events_total, "ready": len(self.ready), "dirty": len(self.dirty)}

@@ -1,0 +1,41 @@
+"""Map of the plain socket transport; a TLS transport overrides do_read, do_write and do_shutdown."""
+from libc.stdint cimport uint64_t
+
+from proxeny.kernel.buffer cimport Buffer
+from proxeny.kernel.epoll cimport Watcher
+from proxeny.kernel.stats cimport Block
+
+cdef enum:
+    # Results of do_read and do_write below zero: -errno, except these.
+    BLOCKED = -1000000      # nothing more until the next event
+
+
+cdef class Pump:
+    """Takes the place of a stream's own reading (at its source) or adds to its writing (at its sink)."""
+    cdef int source_ready(self) except -1
+    cdef int sink_ready(self) except -1
+
+
+cdef class Stream(Watcher):
+    cdef readonly Buffer read_buffer, write_buffer
+    cdef readonly int read_disable_count
+    cdef readonly bint connecting, half_closed_remote, write_shutdown
+    cdef readonly bint write_blocked    # the socket took no more; EPOLLOUT is awaited
+    cdef public bint detect_early_close_now, notify_drained, notify_sent
+    cdef readonly uint64_t bytes_received, bytes_sent
+    cdef bint read_ready, redeliver, hang_up, shutdown_pending, wants_out
+    cdef size_t read_size
+    cdef Block stats
+    cdef Py_ssize_t rx_total, rx_buffered, tx_total, tx_buffered, rx_seen, tx_seen
+    cdef Pump source_pump, sink_pump
+
+    cdef Py_ssize_t do_read(self, bint* short) except? -2000000
+    cdef Py_ssize_t do_write(self) except? -2000000
+    cdef int do_shutdown(self) except -1
+
+    cdef int read_some(self) except -1
+    cdef int c_flush(self) except -1
+    cdef int wait_writable(self) except -1
+    cdef int finish_connect(self) except -1
+    cdef void note_read(self, Py_ssize_t n) noexcept
+    cdef void note_written(self, Py_ssize_t n) noexcept
