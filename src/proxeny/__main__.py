@@ -1,0 +1,7 @@
+"""``python -m proxeny``: the same command line."""
+
+import sys
+
+from proxeny.cli import main
+
+sys.exit(main())

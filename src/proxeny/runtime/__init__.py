@@ -1,0 +1,1 @@
+"""Runtime: layered key-value configuration, its snapshots and fractional percents."""

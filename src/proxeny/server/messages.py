@@ -1,0 +1,178 @@
+"""What main, the zygote and the workers say to each other (Envoy: what it posts to a worker's dispatcher).
+
+Descriptors that belong to a message travel beside it, in the order that its docstring gives. A message with an ``id``
+is answered by one ``Done`` with the same id, when the receiver has carried it out.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+StatRows = list[tuple[str, str, int]]
+"""A stat table on the wire: (schema name, prefix, base)."""
+
+
+class Message(msgspec.Struct, array_like=True, tag=True):
+    """Base of all messages; the tag is the class's name."""
+
+
+# -- main to the zygote ----------------------------------------------------------------------------------------
+
+
+class ForkWorker(Message):
+    """Fork worker ``index``. Descriptors: the worker's end of its channel, its stat segment."""
+
+    index: int
+    epoch: int
+
+
+# -- main to a worker ------------------------------------------------------------------------------------------
+
+
+class AddClusters(Message):
+    """Clusters to add or replace. Descriptor: a memfd of serialized clusters, ``sizes`` bytes each, in order."""
+
+    id: int
+    sizes: list[int]
+    stats: StatRows
+
+
+class RemoveCluster(Message):
+    """Drop a cluster once nothing uses it."""
+
+    id: int
+    name: str
+    stats: StatRows
+
+
+class UpdateHosts(Message):
+    """The hosts that main resolved for a DNS cluster: ``ClusterLoadAssignment``, serialized."""
+
+    name: str
+    assignment: bytes
+
+
+class ClustersInitialized(Message):
+    """No static cluster waits for its first hosts any more."""
+
+
+class AddListener(Message):
+    """Compile a listener and accept from it.
+
+    Descriptors: a memfd with the serialized listener (``size`` bytes), then one listening socket per address.
+    ``tag`` tells generations of one listener apart.
+    """
+
+    id: int
+    tag: int
+    size: int
+    stats: StatRows
+    addresses: list[str]
+
+
+class StopListener(Message):
+    """Accept no more from a listener; its connections live on."""
+
+    id: int
+    tag: int
+
+
+class RemoveListener(Message):
+    """Close a listener and what is left of its connections, then give up its stats."""
+
+    id: int
+    tag: int
+
+
+class AdoptListener(Message):
+    """Accept for a dead worker meanwhile. Descriptors: its listening sockets of listener ``tag``."""
+
+    id: int
+    tag: int
+    dead_worker: int
+
+
+class ReleaseAdopted(Message):
+    """The replacement of ``dead_worker`` accepts again: stop accepting for it."""
+
+    id: int
+    dead_worker: int
+
+
+class SetServerState(Message):
+    """Facts of ``ServerState`` that requests ask for."""
+
+    live: bool
+    draining: bool
+    health_check_failed: bool
+
+
+class SetRuntime(Message):
+    """The runtime's merged entries, JSON."""
+
+    entries: bytes
+
+
+class SetLogLevel(Message):
+    """Log level of one component, of all when ``component`` is empty."""
+
+    component: str
+    level: str
+
+
+class ReopenLogs(Message):
+    """Open log files again."""
+
+
+class Stop(Message):
+    """Close everything and exit with status 0."""
+
+
+# -- a worker to main ------------------------------------------------------------------------------------------
+
+
+class WorkerStarted(Message):
+    """First message of a worker: its process id."""
+
+    pid: int
+
+
+class Done(Message):
+    """A message was carried out, or ``error`` says why not."""
+
+    id: int
+    error: str = ""
+
+
+Any = (
+    ForkWorker
+    | AddClusters
+    | RemoveCluster
+    | UpdateHosts
+    | ClustersInitialized
+    | AddListener
+    | StopListener
+    | RemoveListener
+    | AdoptListener
+    | ReleaseAdopted
+    | SetServerState
+    | SetRuntime
+    | SetLogLevel
+    | ReopenLogs
+    | Stop
+    | WorkerStarted
+    | Done
+)
+
+ENCODER = msgspec.msgpack.Encoder()
+DECODER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Any)
+
+
+def stat_rows(table: dict[tuple[str, str], int]) -> StatRows:
+    """A stat table as it travels."""
+    return [(schema, prefix, base) for (schema, prefix), base in table.items()]
+
+
+def stat_table(rows: StatRows) -> dict[tuple[str, str], int]:
+    """The table that ``rows`` stand for."""
+    return {(schema, prefix): base for schema, prefix, base in rows}

@@ -1,0 +1,1 @@
+"""Public test tools: a fake upstream, a running proxy, simulated time."""

@@ -1,0 +1,1 @@
+"""The worker process: the composition root of the data plane."""
