@@ -1,0 +1,268 @@
+"""The HTTP connection manager: a network filter that turns a connection's bytes into requests.
+
+Envoy: ``source/common/http/conn_manager_impl.cc``. It owns the codec and the streams, decides when the connection
+drains and closes, and answers for the bytes a codec refuses.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from proxeny.http import stats as s
+from proxeny.http.active_stream import FLAG_DPE, ActiveStream
+from proxeny.http.codec import StreamResetReason
+from proxeny.http.http1.server_connection import Http1ServerConnection
+from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState, FilterStatus, NetworkFilter
+
+if TYPE_CHECKING:
+    from proxeny.http.codec import CodecError, ResponseEncoder, ServerCodec
+    from proxeny.http.connection_manager_config import ConnectionManagerConfig
+    from proxeny.kernel.buffer import Buffer
+    from proxeny.kernel.timer import Timer
+    from proxeny.network.connection import Connection
+
+STOP_ITERATION = FilterStatus.STOP_ITERATION
+
+
+class DrainState(IntEnum):
+    """How far a connection is on its way out."""
+
+    NOT_DRAINING = 0
+    DRAINING = 1
+    CLOSING = 2
+
+
+class NeverDrain:
+    """The drain decision where there is no listener to drain."""
+
+    __slots__ = ()
+
+    def drain_close(self) -> bool:
+        """Never."""
+        return False
+
+
+NEVER_DRAIN = NeverDrain()
+
+
+class ConnectionManager(NetworkFilter):
+    """One downstream connection's codec and streams."""
+
+    __slots__ = (
+        "buffer_limit",
+        "codec",
+        "config",
+        "connection_info",
+        "dispatcher",
+        "drain_decision",
+        "drain_state",
+        "drain_timer",
+        "duration_timer",
+        "has_rare_timers",
+        "idle_timer",
+        "protocol",
+        "remote_address",
+        "remote_closed",
+        "requests",
+        "start_ns",
+        "streams",
+    )
+
+    codec: ServerCodec
+
+    def __init__(self, config: ConnectionManagerConfig) -> None:
+        self.config = config
+        self.drain_state = DrainState.NOT_DRAINING
+        self.drain_timer: Timer | None = None
+        self.idle_timer: Timer | None = None
+        self.duration_timer: Timer | None = None
+        self.streams: list[ActiveStream] = []
+        self.remote_closed = False
+        self.requests = 0
+        self.protocol = "HTTP/1.1"
+        self.has_rare_timers = bool(
+            config.request_headers_timeout_ms or config.request_timeout_ms or config.max_stream_duration_ms
+        )
+        self.drain_decision = config.context.drain_decision or NEVER_DRAIN
+
+    def __repr__(self) -> str:
+        return f"<ConnectionManager {self.config.stat_prefix} {self.drain_state.name} streams={self.streams!r}>"
+
+    def statistics(self) -> dict[str, Any]:
+        """Facts for admin pages and tests."""
+        return {"streams": len(self.streams), "requests": self.requests, "drain_state": self.drain_state.name}
+
+    # The network filter.
+
+    def initialize(self, connection: Connection) -> None:
+        """Take over a new connection."""
+        config = self.config
+        self.connection = connection
+        self.dispatcher = connection.dispatcher
+        self.connection_info = connection.connection_info
+        self.remote_address = self.connection_info.remote_address
+        self.buffer_limit = connection.buffer_limit
+        self.start_ns = self.dispatcher.monotonic_ns()
+        config.stats.inc2(s.CX_TOTAL, s.CX_ACTIVE)
+        config.stats.inc2(s.CX_HTTP1_TOTAL, s.CX_HTTP1_ACTIVE)
+        connection.add_connection_callbacks(self)
+        connection.set_stats(
+            config.stats, s.CX_RX_BYTES_TOTAL, s.CX_RX_BYTES_BUFFERED, s.CX_TX_BYTES_TOTAL, s.CX_TX_BYTES_BUFFERED
+        )
+        connection.set_delayed_close_timeout_ms(config.delayed_close_timeout_ms)
+        self.codec = Http1ServerConnection(connection, self, config.codec_settings, config.codec_stats)
+        if config.connection_idle_timeout_ms:
+            self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
+            self.idle_timer.enable(config.connection_idle_timeout_ms)
+        if config.max_connection_duration_ms:
+            self.duration_timer = self.dispatcher.create_timer(self.on_connection_duration)
+            self.duration_timer.enable(config.max_connection_duration_ms)
+
+    def on_data(self, data: Buffer, end_stream: bool) -> FilterStatus:
+        """Bytes from the client: request after request, one at a time on HTTP/1."""
+        codec = self.codec
+        connection = self.connection
+        while True:
+            before = len(data)
+            error = codec.dispatch(data, end_stream)
+            if error is not None:
+                self._on_codec_error(error)
+                return STOP_ITERATION
+            self.check_for_deferred_close()
+            after = len(data)
+            if not after or after == before or self.streams or connection.state is not ConnectionState.OPEN:
+                return STOP_ITERATION
+
+    def _on_codec_error(self, error: CodecError) -> None:
+        self.config.stats.inc(s.CX_PROTOCOL_ERROR)
+        self.connection_info.termination_details = f"codec_error:{error.message}" if error.message else ""
+        if self.streams:
+            self.streams[-1].on_codec_error(error)
+        self.do_connection_close(ConnectionCloseType.FLUSH_WRITE_AND_DELAY, FLAG_DPE)
+
+    # The codec's callbacks.
+
+    def new_stream(self, response_encoder: ResponseEncoder) -> ActiveStream:
+        """A request begins."""
+        if self.idle_timer is not None:
+            self.idle_timer.disable()
+        stream = ActiveStream(self, response_encoder)
+        self.streams.append(stream)
+        self.requests += 1
+        limit = self.config.max_requests_per_connection
+        if limit and self.requests >= limit and self.drain_state is DrainState.NOT_DRAINING:
+            self.config.stats.inc(s.CX_MAX_REQUESTS_REACHED)
+            self.start_drain_sequence()
+        return stream
+
+    # The connection's callbacks.
+
+    def on_event(self, event: ConnectionEvent) -> None:
+        """The connection closed, by the peer or by us."""
+        if event is ConnectionEvent.CONNECTED:
+            return
+        stats = self.config.stats
+        if event is ConnectionEvent.REMOTE_CLOSE:
+            self.remote_closed = True
+            stats.inc(s.CX_DESTROY_REMOTE)
+        else:
+            stats.inc(s.CX_DESTROY_LOCAL)
+        self.do_connection_close(None, 0)
+        stats.dec(s.CX_ACTIVE)
+        stats.dec(s.CX_HTTP1_ACTIVE)
+        stats.inc(s.CX_DESTROY)
+        stats.record(s.CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
+
+    def on_delayed_close_timeout(self) -> None:
+        """The peer did not close within the delayed-close timeout."""
+        self.config.stats.inc(s.CX_DELAYED_CLOSE_TIMEOUT)
+
+    def on_above_write_buffer_high_watermark(self) -> None:
+        """The client does not read: tell the streams."""
+        self.codec.on_underlying_connection_above_write_buffer_high_watermark()
+
+    def on_below_write_buffer_low_watermark(self) -> None:
+        """The client reads again."""
+        self.codec.on_underlying_connection_below_write_buffer_low_watermark()
+
+    # Ends of streams.
+
+    def end_stream(self, stream: ActiveStream) -> None:
+        """A stream is over for us: complete, or given up (then HTTP/1 must close)."""
+        if stream.destroyed:
+            return
+        if not (stream.remote_complete and stream.codec_complete):
+            self.drain_state = DrainState.CLOSING
+        self.destroy_stream(stream)
+        self.check_for_deferred_close()
+        connection = self.connection
+        if not self.streams and connection.state is ConnectionState.OPEN and len(connection.read_buffer):
+            connection.resume_dispatch()
+
+    def destroy_stream(self, stream: ActiveStream) -> None:
+        """Log and forget the stream."""
+        self.streams.remove(stream)
+        stream.finish()
+        if self.idle_timer is not None and not self.streams:
+            self.idle_timer.enable(self.config.connection_idle_timeout_ms)
+
+    # Draining and closing.
+
+    @property
+    def closing_after_response(self) -> bool:
+        """Whether responses say ``connection: close`` now."""
+        return self.drain_state is not DrainState.NOT_DRAINING
+
+    def close_after_response(self) -> None:
+        """Close once the streams are done."""
+        self.drain_state = DrainState.CLOSING
+
+    def start_drain_sequence(self) -> None:
+        """Tell the client to go; close after ``drain_timeout``."""
+        self.drain_state = DrainState.DRAINING
+        self.codec.shutdown_notice()
+        self.drain_timer = self.dispatcher.create_timer(self.on_drain_timeout)
+        self.drain_timer.enable(self.config.drain_timeout_ms)
+
+    def on_drain_timeout(self) -> None:
+        """The client had its time."""
+        self.drain_state = DrainState.CLOSING
+        self.check_for_deferred_close()
+
+    def on_idle_timeout(self) -> None:
+        """No request for ``idle_timeout``."""
+        self.config.stats.inc(s.CX_IDLE_TIMEOUT)
+        if not self.requests:
+            self.do_connection_close(ConnectionCloseType.FLUSH_WRITE, 0)
+        elif self.drain_state is DrainState.NOT_DRAINING:
+            self.start_drain_sequence()
+
+    def on_connection_duration(self) -> None:
+        """The connection reached ``max_connection_duration``."""
+        self.config.stats.inc(s.CX_MAX_DURATION_REACHED)
+        if not self.requests:
+            self.do_connection_close(ConnectionCloseType.FLUSH_WRITE, 0)
+        elif self.drain_state is DrainState.NOT_DRAINING:
+            self.start_drain_sequence()
+
+    def check_for_deferred_close(self) -> None:
+        """Close if that is due and no stream is left."""
+        if self.drain_state is DrainState.CLOSING and not self.streams:
+            self.do_connection_close(ConnectionCloseType.FLUSH_WRITE_AND_DELAY, 0)
+
+    def do_connection_close(self, close_type: ConnectionCloseType | None, flag: int) -> None:
+        """End the streams (``flag`` goes into their logs) and, given a type, the connection."""
+        for timer in (self.idle_timer, self.duration_timer, self.drain_timer):
+            if timer is not None:
+                timer.disable()
+        self.idle_timer = self.duration_timer = self.drain_timer = None
+        if self.streams:
+            stats = self.config.stats
+            stats.inc(s.CX_DESTROY_LOCAL_ACTIVE_RQ if close_type is not None else s.CX_DESTROY_REMOTE_ACTIVE_RQ)
+            stats.inc(s.CX_DESTROY_ACTIVE_RQ)
+            for stream in tuple(self.streams):
+                stream.stream_info.flags |= flag
+                stream.on_reset_stream(StreamResetReason.CONNECTION_TERMINATION, "")
+        if close_type is not None:
+            self.connection.close(close_type)

@@ -1,0 +1,208 @@
+"""``HttpConnectionManager``, compiled: everything about it that a request must not compute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import unpack_any
+from proxeny.http.filter_chain import FilterChain
+from proxeny.http.header_sanitizing import HeaderSanitizer
+from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
+from proxeny.http.stats import HTTP, LISTENER_HTTP
+from proxeny.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxeny.http.filter import HttpFilterFactory
+    from proxeny.network.factory_context import FactoryContext
+
+STREAM_IDLE_TIMEOUT_MS = 300_000
+CONNECTION_IDLE_TIMEOUT_MS = 3_600_000
+DELAYED_CLOSE_TIMEOUT_MS = 1_000
+DRAIN_TIMEOUT_MS = 5_000
+MAX_REQUEST_HEADERS_KB = 60
+MAX_HEADERS_COUNT = 100
+CODEC_HTTP1 = (0, 1)
+"""``AUTO`` and ``HTTP1``."""
+
+
+def milliseconds(message: Any, field: str, default: int) -> int:
+    """A Duration field in ms, or ``default`` where it is not set; a positive one is never rounded down to 0."""
+    if not message.HasField(field):
+        return default
+    duration = getattr(message, field)
+    total: int = duration.seconds * 1000 + duration.nanos // 1_000_000
+    return total or (1 if duration.nanos else 0)
+
+
+class UpgradeConfig:
+    """One accepted upgrade type and the filters of its streams (None: the usual ones)."""
+
+    __slots__ = ("chain", "enabled")
+
+    def __init__(self, enabled: bool, chain: FilterChain | None) -> None:
+        self.enabled = enabled
+        self.chain = chain
+
+
+class ConnectionManagerConfig:
+    """The runtime form of one HttpConnectionManager; shared by all its connections."""
+
+    __slots__ = (
+        "accept_http_10",
+        "access_logs",
+        "chain",
+        "codec_settings",
+        "codec_stats",
+        "connection_idle_timeout_ms",
+        "context",
+        "default_host_for_http_10",
+        "delayed_close_timeout_ms",
+        "dispatcher",
+        "drain_timeout_ms",
+        "listener_stats",
+        "local_info",
+        "max_connection_duration_ms",
+        "max_requests_per_connection",
+        "max_stream_duration_ms",
+        "path_normalizer",
+        "proxy_100_continue",
+        "random",
+        "request_headers_timeout_ms",
+        "request_timeout_ms",
+        "route_table",
+        "sanitizer",
+        "server_name",
+        "server_overwrite",
+        "server_pass_through",
+        "server_state",
+        "stat_prefix",
+        "stats",
+        "stream_error_on_invalid",
+        "stream_idle_timeout_ms",
+        "strip_any_port",
+        "strip_matching_port",
+        "strip_trailing_dot",
+        "upgrades",
+    )
+
+    def __init__(self, config: Any, context: FactoryContext, route_table: Any, chain: FilterChain) -> None:
+        self.context = context
+        self.dispatcher = context.dispatcher
+        self.local_info = context.local_info
+        self.server_state = context.server_state
+        self.random = context.random
+        self.route_table = route_table
+        self.chain = chain
+        self.access_logs: tuple[Any, ...] = ()
+        self.codec_settings: Any = None
+        self.codec_stats: Any = None
+        self.stat_prefix = f"http.{config.stat_prefix}."
+        self.stats = context.stats.block(HTTP, self.stat_prefix)
+        self.listener_stats = context.stats.block(
+            LISTENER_HTTP, f"{context.listener_scope}http.{config.stat_prefix}."
+        )
+        self.sanitizer = HeaderSanitizer(config, context.local_info, context.random)
+        if route_table is not None:
+            self.sanitizer.internal_only = route_table.internal_only_headers
+        self.upgrades: dict[bytes, UpgradeConfig] = {}
+        self._set_timeouts(config)
+        self._set_identity(config)
+        self._set_http1(config)
+
+    def _set_timeouts(self, config: Any) -> None:
+        common = config.common_http_protocol_options
+        self.stream_idle_timeout_ms = milliseconds(config, "stream_idle_timeout", STREAM_IDLE_TIMEOUT_MS)
+        self.request_timeout_ms = milliseconds(config, "request_timeout", 0)
+        self.request_headers_timeout_ms = milliseconds(config, "request_headers_timeout", 0)
+        self.drain_timeout_ms = milliseconds(config, "drain_timeout", DRAIN_TIMEOUT_MS)
+        self.delayed_close_timeout_ms = milliseconds(config, "delayed_close_timeout", DELAYED_CLOSE_TIMEOUT_MS)
+        self.connection_idle_timeout_ms = milliseconds(common, "idle_timeout", CONNECTION_IDLE_TIMEOUT_MS)
+        self.max_connection_duration_ms = milliseconds(common, "max_connection_duration", 0)
+        self.max_stream_duration_ms = milliseconds(common, "max_stream_duration", 0)
+        self.max_requests_per_connection = common.max_requests_per_connection.value
+
+    def _set_identity(self, config: Any) -> None:
+        self.server_name = config.server_name.encode() or b"envoy"
+        self.server_overwrite = config.server_header_transformation == config.OVERWRITE
+        self.server_pass_through = config.server_header_transformation == config.PASS_THROUGH
+        self.proxy_100_continue = config.proxy_100_continue
+        self.stream_error_on_invalid = config.stream_error_on_invalid_http_message.value
+        self.strip_matching_port = config.strip_matching_host_port
+        self.strip_any_port = config.strip_any_host_port
+        self.strip_trailing_dot = config.strip_trailing_host_dot
+        self.path_normalizer = PathNormalizer(
+            config.normalize_path.value,
+            config.merge_slashes,
+            EscapedSlashes(config.path_with_escaped_slashes_action),
+        )
+
+    def _set_http1(self, config: Any) -> None:
+        http1 = config.http_protocol_options
+        self.accept_http_10 = http1.accept_http_10
+        self.default_host_for_http_10 = http1.default_host_for_http_10.encode()
+
+
+def max_headers_count(config: Any) -> int:
+    """``common_http_protocol_options.max_headers_count``, default 100."""
+    common = config.common_http_protocol_options
+    return common.max_headers_count.value if common.HasField("max_headers_count") else MAX_HEADERS_COUNT
+
+
+def max_request_headers_kb(config: Any) -> int:
+    """``max_request_headers_kb``, default 60."""
+    return config.max_request_headers_kb.value if config.HasField("max_request_headers_kb") else MAX_REQUEST_HEADERS_KB
+
+
+def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryContext) -> FilterChain:
+    """Compile ``http_filters`` in Envoy's words: names unique, the terminal filter last and only there."""
+    factories: list[HttpFilterFactory] = []
+    names: set[str] = set()
+    terminal_last = False
+    active = [item for item in filters if not item.disabled]
+    for position, item in enumerate(active):
+        if item.name in names:
+            raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
+        names.add(item.name)
+        if not item.HasField("typed_config"):
+            extension = REGISTRY.factory("http_filter", item.name)
+            message = None
+        else:
+            config_type = item.typed_config.type_url.rpartition("/")[2]
+            extension = REGISTRY.factory("http_filter", item.name, config_type)
+            message = unpack_any(item.typed_config)
+        last = position == len(active) - 1
+        if extension.is_terminal and not last:
+            raise ConfigError(
+                f"Error: terminal filter named {item.name} of type {item.name} must be the last filter in a http "
+                "filter chain."
+            )
+        if last and not extension.is_terminal:
+            raise ConfigError(
+                f"Error: non-terminal filter named {item.name} of type {item.name} is the last filter in a http "
+                "filter chain."
+            )
+        terminal_last = extension.is_terminal
+        factory = extension.create_filter_factory(message, stat_prefix, context)
+        factory.name = item.name
+        factories.append(factory)
+    if active and not terminal_last:
+        raise ConfigError("the last filter of an http filter chain must be terminal")
+    return FilterChain(factories)
+
+
+def compile_upgrades(config: Any, stat_prefix: str, context: FactoryContext) -> dict[bytes, UpgradeConfig]:
+    """Compile ``upgrade_configs``; types are compared without case."""
+    upgrades: dict[bytes, UpgradeConfig] = {}
+    for item in config.upgrade_configs:
+        name = item.upgrade_type.lower().encode()
+        if name in upgrades:
+            raise ConfigError(
+                f"Error: multiple upgrade configs with the same name: '{item.upgrade_type}'"
+            )
+        enabled = item.enabled.value if item.HasField("enabled") else True
+        chain = compile_filters(item.filters, stat_prefix, context) if item.filters else None
+        upgrades[name] = UpgradeConfig(enabled, chain)
+    return upgrades

@@ -1,0 +1,121 @@
+"""Path normalisation before routing (Envoy: ``PathUtil``): RFC 3986 dots, slashes, escaped slashes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+HEX = b"0123456789abcdefABCDEF"
+
+
+class EscapedSlashes(IntEnum):
+    """``path_with_escaped_slashes_action``."""
+
+    DEFAULT = 0
+    KEEP_UNCHANGED = 1
+    REJECT_REQUEST = 2
+    UNESCAPE_AND_REDIRECT = 3
+    UNESCAPE_AND_FORWARD = 4
+
+
+def canonicalize(path: bytes) -> bytes | None:
+    """RFC 3986 normalisation of ``path`` (with query): dot segments, backslashes, escapes of unreserved bytes.
+
+    None when the path cannot be (a NUL byte, escaped or not).
+    """
+    path, mark, query = path.partition(b"?")
+    decoded = _decode_unreserved(path)
+    if decoded is None:
+        return None
+    return _remove_dot_segments(decoded.replace(b"\\", b"/")) + mark + query
+
+
+def _decode_unreserved(path: bytes) -> bytes | None:
+    if b"\0" in path:
+        return None
+    if b"%" not in path:
+        return path
+    out = bytearray()
+    index, size = 0, len(path)
+    while index < size:
+        byte = path[index]
+        if byte == 0x25 and index + 2 < size and path[index + 1] in HEX and path[index + 2] in HEX:
+            value = int(path[index + 1 : index + 3], 16)
+            if value == 0:
+                return None
+            if value in UNRESERVED:
+                out.append(value)
+            else:
+                out += path[index : index + 3]
+            index += 3
+        else:
+            out.append(byte)
+            index += 1
+    return bytes(out)
+
+
+def _remove_dot_segments(path: bytes) -> bytes:
+    if b"/." not in path:
+        return path
+    out: list[bytes] = []
+    segments = path.split(b"/")[1:]
+    last = len(segments) - 1
+    for position, segment in enumerate(segments):
+        name = segment.split(b";", 1)[0] if segment.startswith(b"..;") else segment
+        if name == b"..":
+            if out:
+                out.pop()
+        elif name != b".":
+            out.append(segment)
+            continue
+        if position == last:
+            out.append(b"")
+    return b"/" + b"/".join(out)
+
+
+def merge_slashes(path: bytes) -> bytes:
+    """Runs of slashes become one (``merge_slashes``); the query is left alone."""
+    path, mark, query = path.partition(b"?")
+    while b"//" in path:
+        path = path.replace(b"//", b"/")
+    return path + mark + query
+
+
+def unescape_slashes(path: bytes) -> bytes:
+    """``%2F`` and ``%5C`` become ``/`` and ``\\``; the query is left alone."""
+    path, mark, query = path.partition(b"?")
+    if b"%" in path:
+        for escaped, plain in ((b"%2F", b"/"), (b"%2f", b"/"), (b"%5C", b"\\"), (b"%5c", b"\\")):
+            path = path.replace(escaped, plain)
+    return path + mark + query
+
+
+class PathNormalizer:
+    """The connection manager's path settings, compiled; absent when nothing is configured."""
+
+    __slots__ = ("escaped_slashes", "merge", "normalize")
+
+    def __init__(self, normalize: bool, merge: bool, escaped_slashes: EscapedSlashes) -> None:
+        self.normalize = normalize
+        self.merge = merge
+        self.escaped_slashes = escaped_slashes
+
+    def __bool__(self) -> bool:
+        return self.normalize or self.merge or self.escaped_slashes > EscapedSlashes.KEEP_UNCHANGED
+
+    def apply(self, path: bytes) -> tuple[bytes | None, bool]:
+        """The path to route on (None: reject with 400) and whether the client should be redirected to it (307)."""
+        redirect = False
+        result: bytes | None = path
+        if self.escaped_slashes > EscapedSlashes.KEEP_UNCHANGED:
+            unescaped = unescape_slashes(path)
+            if unescaped != path:
+                if self.escaped_slashes == EscapedSlashes.REJECT_REQUEST:
+                    return None, False
+                redirect = self.escaped_slashes == EscapedSlashes.UNESCAPE_AND_REDIRECT
+                result = unescaped
+        if self.normalize and result is not None:
+            result = canonicalize(result)
+        if self.merge and result is not None:
+            result = merge_slashes(result)
+        return result, redirect
