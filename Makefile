@@ -1,0 +1,57 @@
+# Proxeny's commands. `make demo` and `make test` set up all they need on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KERNEL := $(wildcard src/proxeny/kernel/*.pyx src/proxeny/kernel/*.pxd)
+
+.PHONY: help build demo test check bench docs clean peers
+
+help:
+	@echo "make demo   set everything up and run the proxy with embedded upstreams"
+	@echo "make test   set everything up and run all tests (real Envoy included)"
+	@echo "make check  linters, types, generated documents"
+	@echo "make bench  compare CPU per request with Envoy, nginx and HAProxy"
+	@echo "make build  leave .venv/bin/proxeny ready to run"
+
+build: .stamps/build
+
+.stamps/venv: tools/setup-system.sh
+	@tools/setup-system.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --upgrade pip "setuptools>=77" wheel "Cython>=3.1"
+	@mkdir -p .stamps && touch $@
+
+.stamps/build: .stamps/venv pyproject.toml setup.py $(KERNEL)
+	@echo "building the kernel and installing into $(VENV)"
+	@$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.stamps/peers: tools/setup-peers.sh
+	@tools/setup-peers.sh
+	@mkdir -p .stamps && touch $@
+
+peers: .stamps/peers
+
+demo: build
+	@$(BIN)/proxeny demo
+
+test: build peers
+	@$(BIN)/python -m pytest
+
+check: build
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@$(BIN)/cython-lint src/proxeny/kernel
+	@$(BIN)/python -m proxeny.config.compatibility --check
+
+docs: build
+	@$(BIN)/python -m proxeny.config.compatibility
+
+bench: build peers
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+clean:
+	@rm -rf build dist .stamps src/*.egg-info
+	@find src -name '*.so' -delete
+	@rm -f src/proxeny/kernel/*.c
