@@ -1,0 +1,205 @@
+"""Main's runtime: reads the layers of ``layered_runtime`` and merges them, later layers over earlier ones."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.kernel.stats import Block
+from proxeny.runtime.snapshot import Entry, RuntimeReader, Snapshot, make_entry
+from proxeny.stats.schema import Schema
+from proxeny.stats.store import Store
+
+log = logging.getLogger("proxeny.runtime")
+
+RUNTIME = Schema(
+    "runtime",
+    counters=(
+        "deprecated_feature_use",
+        "load_error",
+        "load_success",
+        "override_dir_exists",
+        "override_dir_not_exists",
+    ),
+    gauges=("admin_overrides_active", "deprecated_feature_seen_since_process_start", "num_keys", "num_layers"),
+)
+DEPRECATED_FEATURE_USE = RUNTIME.slot("deprecated_feature_use")
+LOAD_ERROR = RUNTIME.slot("load_error")
+LOAD_SUCCESS = RUNTIME.slot("load_success")
+OVERRIDE_DIR_EXISTS = RUNTIME.slot("override_dir_exists")
+OVERRIDE_DIR_NOT_EXISTS = RUNTIME.slot("override_dir_not_exists")
+ADMIN_OVERRIDES_ACTIVE = RUNTIME.slot("admin_overrides_active")
+DEPRECATED_FEATURE_SEEN = RUNTIME.slot("deprecated_feature_seen_since_process_start")
+NUM_KEYS = RUNTIME.slot("num_keys")
+NUM_LAYERS = RUNTIME.slot("num_layers")
+
+_MAX_DEPTH = 100
+"""Of nested directories and structs (Envoy: ``RuntimeImpl::MaxWalkDepth``)."""
+
+Entries = dict[str, Entry]
+
+
+def struct_entries(struct: Any, prefix: str = "", depth: int = 0) -> Entries:
+    """Entries of a google.protobuf.Struct: nested names joined by dots, a FractionalPercent kept whole."""
+    entries: Entries = {}
+    if depth > _MAX_DEPTH:
+        raise ConfigError(f"Invalid runtime entry value for {prefix}")
+    for name, value in struct.fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        kind = value.WhichOneof("kind")
+        if kind in ("number_value", "string_value", "bool_value"):
+            entries[key] = make_entry(getattr(value, kind))
+        elif kind == "struct_value":
+            inner = value.struct_value
+            if not inner.fields or "numerator" in inner.fields or "denominator" in inner.fields:
+                entries[key] = _fraction_entry(inner)
+            else:
+                entries.update(struct_entries(inner, key, depth + 1))
+        else:
+            raise ConfigError(f"Invalid runtime entry value for {key}")
+    return entries
+
+
+def _fraction_entry(struct: Any) -> Entry:
+    fields = {name: getattr(value, value.WhichOneof("kind")) for name, value in struct.fields.items()}
+    return make_entry(fields, str(struct))
+
+
+def disk_entries(directory: str) -> Entries:
+    """Entries of a directory tree: a file is a key, lines that begin with ``#`` are comments; OSError."""
+    entries: Entries = {}
+    _walk(directory, "", 0, entries)
+    return entries
+
+
+def _walk(directory: str, prefix: str, depth: int, entries: Entries) -> None:
+    if depth > _MAX_DEPTH:
+        raise OSError(f"walk depth exceeded at {directory}")
+    with os.scandir(directory) as found:
+        for item in sorted(found, key=lambda item: item.name):
+            if item.name in (".", ".."):
+                continue
+            key = f"{prefix}.{item.name}" if prefix else item.name
+            if item.is_dir():
+                _walk(item.path, key, depth + 1, entries)
+                continue
+            with open(item.path, encoding="utf-8", errors="replace") as file:
+                lines = [line for line in file.read().split("\n") if not line.startswith("#")]
+            entries[key] = make_entry("\n".join(lines).rstrip())
+
+
+class RuntimeLoader(RuntimeReader):
+    """Main's runtime; ``on_change`` hears of every new snapshot."""
+
+    __slots__ = ("_admin", "_layers", "_service_cluster", "_stats", "layer_names", "layer_values", "on_change")
+
+    def __init__(self, layered: Any, store: Store, service_cluster: str = "") -> None:
+        super().__init__()
+        self._layers = list(layered.layers)
+        self._service_cluster = service_cluster
+        self._stats: Block = store.block(RUNTIME, "runtime.")
+        self._admin: Entries = {}
+        self.layer_names: list[str] = []
+        self.layer_values: list[Entries] = []
+        self.on_change: Callable[[Snapshot], None] | None = None
+        self._check()
+        for slot in (ADMIN_OVERRIDES_ACTIVE, DEPRECATED_FEATURE_SEEN, NUM_KEYS, NUM_LAYERS):
+            self._stats.set(slot, 0)
+        self.load()
+
+    def _check(self) -> None:
+        seen: set[str] = set()
+        admin_layers = 0
+        for layer in self._layers:
+            if layer.name in seen:
+                raise ConfigError(f"Duplicate layer name: {layer.name}")
+            seen.add(layer.name)
+            kind = layer.WhichOneof("layer_specifier")
+            admin_layers += kind == "admin_layer"
+            if admin_layers > 1:
+                raise ConfigError("Too many admin layers specified in LayeredRuntime, at most one may be specified")
+            if kind == "rtds_layer":
+                raise UnsupportedFieldError("rtds_layer is not supported yet", path="layered_runtime.layers")
+
+    def load(self) -> None:
+        """Read all layers again."""
+        names: list[str] = []
+        values: list[Entries] = []
+        failed = False
+        for layer in self._layers:
+            kind = layer.WhichOneof("layer_specifier")
+            if kind == "static_layer":
+                entries = struct_entries(layer.static_layer)
+            elif kind == "admin_layer":
+                entries = self._admin
+            else:
+                try:
+                    read = self._disk(layer.disk_layer)
+                except OSError as error:
+                    log.debug("error loading runtime values for layer %s: %s", layer.name, error)
+                    failed = True
+                    continue
+                if read is None:
+                    continue
+                entries = read
+            names.append(layer.name)
+            values.append(dict(entries))
+        self._publish(names, values, failed)
+
+    def _disk(self, layer: Any) -> Entries | None:
+        directory = os.path.join(layer.symlink_root, layer.subdirectory) if layer.subdirectory else layer.symlink_root
+        if layer.append_service_cluster:
+            directory = os.path.join(directory, self._service_cluster)
+        if not os.path.isdir(directory):
+            self._stats.inc(OVERRIDE_DIR_NOT_EXISTS)
+            return None
+        if layer.append_service_cluster:
+            self._stats.inc(OVERRIDE_DIR_EXISTS)
+        return disk_entries(directory)
+
+    def _publish(self, names: list[str], values: list[Entries], failed: bool) -> None:
+        self.layer_names, self.layer_values = names, values
+        merged: Entries = {}
+        for entries in values:
+            merged.update(entries)
+        merged = {key: entry for key, entry in merged.items() if entry.raw}
+        self.snapshot = Snapshot(merged)
+        self._stats.inc(LOAD_ERROR if failed else LOAD_SUCCESS)
+        self._stats.set(NUM_KEYS, len(merged))
+        self._stats.set(NUM_LAYERS, len(names))
+        self._stats.set(ADMIN_OVERRIDES_ACTIVE, 1 if self._admin else 0)
+        if self.on_change is not None:
+            self.on_change(self.snapshot)
+
+    @property
+    def has_admin_layer(self) -> bool:
+        """Whether /runtime_modify is allowed."""
+        return any(layer.WhichOneof("layer_specifier") == "admin_layer" for layer in self._layers)
+
+    def merge_admin_values(self, values: dict[str, str]) -> None:
+        """/runtime_modify: an empty value removes a key; ConfigError without an admin layer."""
+        if not self.has_admin_layer:
+            raise ConfigError("No admin layer specified")
+        for key, value in values.items():
+            if value:
+                self._admin[key] = make_entry(value)
+            else:
+                self._admin.pop(key, None)
+        self.load()
+
+    def count_deprecated(self, uses: int) -> None:
+        """Uses of deprecated fields that a configuration load found."""
+        if uses:
+            self._stats.add(DEPRECATED_FEATURE_USE, uses)
+            self._stats.set(DEPRECATED_FEATURE_SEEN, self._stats.get(DEPRECATED_FEATURE_SEEN) + uses)
+
+    def layer_table(self) -> tuple[list[str], dict[str, list[str]]]:
+        """Layer names, and each key's raw value in each layer ("" where it has none)."""
+        keys = {key for entries in self.layer_values for key in entries}
+        empty = Entry("")
+        return self.layer_names, {
+            key: [entries.get(key, empty).raw for entries in self.layer_values] for key in sorted(keys)
+        }
