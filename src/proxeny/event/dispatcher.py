@@ -10,6 +10,7 @@ deletions; then asyncio's callbacks.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import selectors
 import time
@@ -106,6 +107,7 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.poller = Poller(self.wheel)
         self.poller.error_hook = self._handler_failed
         self.handler_errors = 0
+        self.next_connection_id: Callable[[], int] = itertools.count().__next__
         self._deferred: list[Callable[[], object]] = []
         self._until: Callable[[], object] | None = None
         self._date_second = -1

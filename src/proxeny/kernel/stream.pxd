@@ -1,4 +1,4 @@
-"""Map of the plain socket transport; a TLS transport overrides do_read, do_write and do_shutdown."""
+"""Map of the socket stream; a TLS transport subclasses Transport."""
 from libc.stdint cimport uint64_t
 
 from proxeny.kernel.buffer cimport Buffer
@@ -16,7 +16,16 @@ cdef class Pump:
     cdef int sink_ready(self) except -1
 
 
+cdef class Transport:
+    cdef Py_ssize_t read(self, Stream stream, bint* short) except? -2000000
+    cdef Py_ssize_t write(self, Stream stream) except? -2000000
+    cdef int shutdown(self, Stream stream) except -1
+    cdef int socket_connected(self, Stream stream) except -1
+    cdef int socket_closing(self, Stream stream, bint rst) except -1
+
+
 cdef class Stream(Watcher):
+    cdef readonly Transport transport
     cdef readonly Buffer read_buffer, write_buffer
     cdef readonly int read_disable_count
     cdef readonly bint connecting, half_closed_remote, write_shutdown

@@ -1,14 +1,15 @@
 """Stream: one non-blocking socket with a read buffer and a write buffer, edge-triggered.
 
-Reading. An edge says that there is something to read; `read_ready` remembers that until the kernel has been read dry: a
-read that came back short has done that, unless the peer hung up, since then the end of the stream is still behind it and
-is read, never inferred. A turn reads at most 256 KB and then waits on the ready list, so that no peer starves the others.
-While reads are disabled nothing is read and the memory of the edge stays.
+Reading. An edge says that there is something to read; `read_ready` remembers that until the kernel has been read dry:
+a read that came back short has done that, unless the peer hung up, since then the end of the stream is still behind it
+and is read, never inferred. A turn reads at most 256 KB and then waits on the ready list, so that no peer starves the
+others. While reads are disabled nothing is read and the memory of the edge stays.
 
 Writing. Whoever writes appends to the write buffer and marks the stream dirty; the poller flushes it when the current
 handler has returned, so that a head and a body leave in one sendmsg. EPOLLOUT is asked for at the first blocked write.
 
-The network layer subclasses Stream in Python and overrides the on_... hooks.
+The network layer subclasses Stream in Python and overrides the on_... hooks. A transport socket (TLS) is a Transport that
+the stream is given before it is opened; without one the stream does plain reads and writes.
 """
 from libc.errno cimport EAGAIN, EINTR, ENOTCONN, errno
 from libc.stdint cimport uint64_t
@@ -63,6 +64,31 @@ cdef class Pump:
         return 0
 
 
+cdef class Transport:
+    """What stands between the buffers and the socket (Envoy: `Network::TransportSocket`); one per stream."""
+
+    cdef Py_ssize_t read(self, Stream stream, bint* short) except? -2000000:
+        """As Stream.do_read."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t write(self, Stream stream) except? -2000000:
+        """As Stream.do_write."""
+        raise NotImplementedError
+
+    cdef int shutdown(self, Stream stream) except -1:
+        """Send our end of stream; 0 or an errno."""
+        raise NotImplementedError
+
+    cdef int socket_connected(self, Stream stream) except -1:
+        """The socket is connected: call stream.on_connected() now, or when a handshake is done."""
+        stream.on_connected()
+        return 0
+
+    cdef int socket_closing(self, Stream stream, bint rst) except -1:
+        """The last chance to write (a close_notify)."""
+        return 0
+
+
 cdef class Stream(Watcher):
     """A stream socket; `bytes_received` and `bytes_sent` count what crossed the socket."""
 
@@ -93,6 +119,10 @@ cdef class Stream(Watcher):
 
     # Life
 
+    def set_transport(self, Transport transport):
+        """Read and write through `transport`; before open()."""
+        self.transport = transport
+
     def open(self, Poller poller not None, int fd, bint connecting=False):
         """Take over a non-blocking socket that is connected, or is connecting."""
         cdef unsigned int mask = EPOLLIN | EPOLLRDHUP | EPOLLET
@@ -117,16 +147,16 @@ cdef class Stream(Watcher):
         cdef int fd = self.fd
         if fd < 0:
             return
-        self.fd = -1
+        if self.transport is not None:
+            self.transport.socket_closing(self, rst)
         if rst:
             c_reset_on_close(fd)
         if poller is not None:
-            # remove() needs the number once more.
-            self.fd = fd
             poller.c_remove(self)
             self.fd = -1
             poller.c_close_fd(fd)
         else:
+            self.fd = -1
             close(fd)
         self.source_pump = self.sink_pump = None
         self.write_buffer.set_watermarks(0, 0, None, None)
@@ -201,7 +231,10 @@ cdef class Stream(Watcher):
             self.on_transport_error(error)
             return 0
         self.connecting = False
-        self.on_connected()
+        if self.transport is not None:
+            self.transport.socket_connected(self)
+        else:
+            self.on_connected()
         if self.poller is not None and (self.write_buffer.length or self.shutdown_pending):
             self.c_flush()
         return 0
@@ -214,8 +247,11 @@ cdef class Stream(Watcher):
         `short` is set when the read found less than it asked for: the kernel holds no more at this moment.
         """
         cdef size_t room
-        cdef char* target = self.read_buffer.reserve(self.read_size, &room)
+        cdef char* target
         cdef Py_ssize_t n
+        if self.transport is not None:
+            return self.transport.read(self, short)
+        target = self.read_buffer.reserve(self.read_size, &room)
         while True:
             n = recv(self.fd, target, room, 0)
             if n >= 0 or errno != EINTR:
@@ -300,8 +336,11 @@ cdef class Stream(Watcher):
         """Write once from the (not empty) write buffer: bytes, BLOCKED, or -errno."""
         cdef iovec[VECTORS] vector
         cdef msghdr message
-        cdef int count = self.write_buffer.fill_iovec(vector, VECTORS)
+        cdef int count
         cdef Py_ssize_t n
+        if self.transport is not None:
+            return self.transport.write(self)
+        count = self.write_buffer.fill_iovec(vector, VECTORS)
         while True:
             if count == 1:
                 n = send(self.fd, vector[0].iov_base, vector[0].iov_len, MSG_NOSIGNAL)
@@ -322,6 +361,8 @@ cdef class Stream(Watcher):
 
     cdef int do_shutdown(self) except -1:
         """Send our end of stream; 0 or an errno."""
+        if self.transport is not None:
+            return self.transport.shutdown(self)
         if shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
             return errno
         return 0

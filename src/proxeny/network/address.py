@@ -1,0 +1,162 @@
+"""Addresses of sockets (Envoy: ``Network::Address``): raw sockaddr for the kernel, text for people, made when asked."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from typing import Any
+
+from proxeny.config.errors import ConfigError
+
+V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
+UNIX_PATH_ROOM = 108
+"""sizeof(sockaddr_un.sun_path), unix(7)."""
+
+
+class Address:
+    """An IP address with port, or a unix socket; immutable, compared by family and text."""
+
+    __slots__ = ("_ip", "_port", "_text", "family", "mode", "sockaddr")
+
+    def __init__(self, family: int, sockaddr: bytes, mode: int = 0) -> None:
+        self.family = family
+        self.sockaddr = sockaddr
+        self.mode = mode
+        """Permissions of a unix socket's file; 0 = as the umask leaves them."""
+        self._ip: str | None = None
+        self._port = -1
+        self._text: str | None = None
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether it is a unix socket."""
+        return self.family == socket.AF_UNIX
+
+    @property
+    def ip(self) -> str:
+        """The IP address without port or brackets; empty for a unix socket. A v4-mapped v6 address reads as v4."""
+        if self._ip is None:
+            self._read()
+        return self._ip or ""
+
+    @property
+    def port(self) -> int:
+        """The port; 0 for a unix socket."""
+        if self._port < 0:
+            self._read()
+        return self._port
+
+    @property
+    def path(self) -> str:
+        """The path of a unix socket, ``@`` first when abstract; empty for IP."""
+        return self.as_string() if self.is_pipe else ""
+
+    def _read(self) -> None:
+        raw = self.sockaddr
+        self._port = 0
+        if self.family == socket.AF_INET:
+            self._port = int.from_bytes(raw[2:4], "big")
+            self._ip = socket.inet_ntoa(raw[4:8])
+        elif self.family == socket.AF_INET6:
+            self._port = int.from_bytes(raw[2:4], "big")
+            if raw[8:20] == V4_MAPPED:
+                self._ip = socket.inet_ntoa(raw[20:24])
+            else:
+                scope = int.from_bytes(raw[24:28], "little")
+                self._ip = socket.inet_ntop(socket.AF_INET6, raw[8:24]) + (f"%{scope}" if scope else "")
+        else:
+            self._ip = ""
+
+    def as_string(self) -> str:
+        """``127.0.0.1:80``, ``[::1]:80``, ``/path`` or ``@abstract``; a unix socket without a name is empty."""
+        if self._text is None:
+            if self.is_pipe:
+                name = self.sockaddr[2:]
+                abstract = name[:1] == b"\x00"
+                name = b"@" + name[1:] if abstract else name.split(b"\x00", 1)[0]
+                self._text = os.fsdecode(name) if name != b"@" else ""
+            else:
+                self._text = f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        return self._text
+
+    def with_port(self, port: int) -> Address:
+        """The same IP address with another port."""
+        return Address(self.family, self.sockaddr[:2] + port.to_bytes(2, "big") + self.sockaddr[4:])
+
+    @property
+    def ip_version(self) -> int:
+        """4, 6, or 0 for a unix socket."""
+        if self.is_pipe:
+            return 0
+        return 6 if ":" in self.ip else 4
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is the wildcard address."""
+        return not self.is_pipe and self.ip in ("0.0.0.0", "::")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is a loopback IP address."""
+        return not self.is_pipe and ipaddress.ip_address(self.ip.partition("%")[0]).is_loopback
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Address):
+            return NotImplemented
+        return self.family == other.family and self.as_string() == other.as_string()
+
+    def __hash__(self) -> int:
+        return hash(self.as_string())
+
+    def __repr__(self) -> str:
+        return f"<Address {self.as_string()}>"
+
+
+def from_sockaddr(sockaddr: bytes) -> Address:
+    """The address in a raw sockaddr as the kernel returned it."""
+    family = int.from_bytes(sockaddr[:2], "little") if len(sockaddr) >= 2 else int(socket.AF_UNIX)
+    return Address(family, sockaddr)
+
+
+def ip_address(ip: str, port: int = 0) -> Address:
+    """The address of a literal; a v6 literal may carry ``%scope``. Raises ConfigError in Envoy's words."""
+    bare, _, scope = ip.partition("%")
+    try:
+        packed = socket.inet_pton(socket.AF_INET, ip)
+        return Address(socket.AF_INET, struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, packed))
+    except OSError:
+        pass
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, bare)
+        number = (int(scope) if scope.isascii() and scope.isdigit() else socket.if_nametoindex(scope)) if scope else 0
+    except OSError:
+        raise ConfigError(f"malformed IP address: {ip}") from None
+    head = struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16s", port, 0, packed)
+    return Address(socket.AF_INET6, head + struct.pack("=I", number))
+
+
+def pipe_address(path: str, mode: int = 0) -> Address:
+    """The address of a unix socket; a leading ``@`` means the abstract name space. Raises ConfigError."""
+    name = os.fsencode(path)
+    if len(name) >= UNIX_PATH_ROOM:
+        raise ConfigError(f'Path "{path}" exceeds maximum UNIX domain socket path size of {UNIX_PATH_ROOM}.')
+    abstract = name.startswith(b"@")
+    if abstract:
+        if mode:
+            raise ConfigError("Cannot set mode for Abstract AF_UNIX sockets")
+        name = b"\x00" + name[1:]
+    else:
+        name += b"\x00"
+    return Address(socket.AF_UNIX, struct.pack("=H", socket.AF_UNIX) + name, mode)
+
+
+def from_proto(message: Any) -> Address:
+    """The address of an ``envoy.config.core.v3.Address`` that holds a literal; ConfigError in Envoy's words."""
+    kind = message.WhichOneof("address")
+    if kind == "pipe":
+        return pipe_address(message.pipe.path, message.pipe.mode)
+    if kind == "socket_address":
+        return ip_address(message.socket_address.address, message.socket_address.port_value)
+    raise ConfigError(f"Unsupported address type: {kind or 'none'}")
