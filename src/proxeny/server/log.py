@@ -32,6 +32,10 @@ class LogHandler(logging.Handler):
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
 
+    def fileno(self) -> int:
+        """The descriptor in use."""
+        return self._fd
+
     def reopen(self) -> None:
         """Open the file again (after a log rotation); the old one stays when that fails."""
         if not self._path:
@@ -111,6 +115,11 @@ def reopen() -> None:
     """SIGUSR1: open the log file again."""
     if _handler is not None:
         _handler.reopen()
+
+
+def descriptor() -> int:
+    """The descriptor that lines are written to."""
+    return 2 if _handler is None else _handler.fileno()
 
 
 def log_uncaught() -> None:

@@ -29,6 +29,19 @@ class ForkWorker(Message):
 # -- main to a worker ------------------------------------------------------------------------------------------
 
 
+class Configure(Message):
+    """First message of every worker: what is true for the whole process."""
+
+    stats: StatRows
+    runtime: bytes
+    live: bool
+    draining: bool
+    health_check_failed: bool
+    log_levels: dict[str, str]
+    heartbeat_ms: int
+    bootstrap: bytes
+
+
 class AddClusters(Message):
     """Clusters to add or replace. Descriptor: a memfd of serialized clusters, ``sizes`` bytes each, in order."""
 
@@ -50,10 +63,6 @@ class UpdateHosts(Message):
 
     name: str
     assignment: bytes
-
-
-class ClustersInitialized(Message):
-    """No static cluster waits for its first hosts any more."""
 
 
 class AddListener(Message):
@@ -132,9 +141,13 @@ class Stop(Message):
 
 
 class WorkerStarted(Message):
-    """First message of a worker: its process id."""
+    """First message of a worker: its process id; its heart beats."""
 
     pid: int
+
+
+class ClustersInitialized(Message):
+    """The clusters of this worker have hosts, or gave up waiting for them."""
 
 
 class Done(Message):
@@ -146,10 +159,10 @@ class Done(Message):
 
 Any = (
     ForkWorker
+    | Configure
     | AddClusters
     | RemoveCluster
     | UpdateHosts
-    | ClustersInitialized
     | AddListener
     | StopListener
     | RemoveListener
@@ -161,6 +174,7 @@ Any = (
     | ReopenLogs
     | Stop
     | WorkerStarted
+    | ClustersInitialized
     | Done
 )
 

@@ -15,6 +15,7 @@ import signal
 import socket
 from collections.abc import Callable
 
+from proxeny.server import log as log_set_up
 from proxeny.server import messages, process
 from proxeny.server.channel import Channel
 
@@ -47,8 +48,11 @@ def freeze() -> None:
     gc.freeze()
 
 
-def start(worker_main: WorkerMain, inherited: tuple[int, ...] = ()) -> Zygote:
-    """Fork the zygote. ``inherited``: descriptors of main that it must not keep."""
+def start(worker_main: WorkerMain) -> Zygote:
+    """Fork the zygote, which keeps no descriptor of main's but the log's.
+
+    Main calls it early; and again, from its loop, when the zygote died.
+    """
     main_pid = os.getpid()
     process.adopt_orphans()
     channel, theirs = Channel.pair()
@@ -58,16 +62,24 @@ def start(worker_main: WorkerMain, inherited: tuple[int, ...] = ()) -> Zygote:
         return Zygote(pid, channel)
     status = 1
     try:
-        channel.close()
-        for fd in inherited:
-            os.close(fd)
         process.die_with_parent(main_pid)
+        signal.set_wakeup_fd(-1)
+        _close_all_but({0, 1, 2, theirs.fileno(), log_set_up.descriptor()})
         process.set_name("proxeny:zygote")
         status = _serve(Channel(theirs), main_pid, worker_main)
     except BaseException:
         log.critical("the zygote failed", exc_info=True)
     finally:
         os._exit(status)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:  # the listing's own
+                continue
 
 
 def _ignore_signals() -> None:

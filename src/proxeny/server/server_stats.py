@@ -1,0 +1,147 @@
+"""Stats of the server itself (Envoy: ``ALL_SERVER_STATS``, ``ALL_LISTENER_MANAGER_STATS``, the watchdog's)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from proxeny import __version__
+from proxeny.kernel.stats import Block
+from proxeny.stats.schema import Schema
+from proxeny.stats.store import MainStore
+
+SERVER: Final = Schema(
+    "server",
+    counters=(
+        "debug_assertion_failures",
+        "dropped_stat_flushes",
+        "dynamic_unknown_fields",
+        "envoy_bug_failures",
+        "envoy_notifications",
+        "static_unknown_fields",
+        "wip_protos",
+        "worker_restarts",
+    ),
+    gauges=(
+        "compilation_settings.fips_mode",
+        "concurrency",
+        "days_until_first_cert_expiring",
+        "hot_restart_epoch",
+        "live",
+        "memory_allocated",
+        "memory_heap_size",
+        "memory_physical_size",
+        "parent_connections",
+        "seconds_until_first_ocsp_response_expiring",
+        "state",
+        "stats_recent_lookups",
+        "total_connections",
+        "uptime",
+        "version",
+    ),
+    histograms=("initialization_time_ms",),
+)
+STATIC_UNKNOWN_FIELDS: Final = SERVER.slot("static_unknown_fields")
+WORKER_RESTARTS: Final = SERVER.slot("worker_restarts")
+LIVE: Final = SERVER.slot("live")
+STATE: Final = SERVER.slot("state")
+STATS_RECENT_LOOKUPS: Final = SERVER.slot("stats_recent_lookups")
+INITIALIZATION_TIME_MS: Final = SERVER.slot("initialization_time_ms")
+
+LISTENER_MANAGER: Final = Schema(
+    "listener_manager",
+    counters=(
+        "listener_added",
+        "listener_create_failure",
+        "listener_create_success",
+        "listener_in_place_updated",
+        "listener_modified",
+        "listener_removed",
+        "listener_stopped",
+    ),
+    gauges=(
+        "total_filter_chains_draining",
+        "total_listeners_active",
+        "total_listeners_draining",
+        "total_listeners_warming",
+        "workers_pinned",
+        "workers_started",
+    ),
+)
+
+WATCHDOG: Final = Schema("watchdog", counters=("watchdog_mega_miss", "watchdog_miss"))
+WATCHDOG_MISS: Final = WATCHDOG.slot("watchdog_miss")
+WATCHDOG_MEGA_MISS: Final = WATCHDOG.slot("watchdog_mega_miss")
+
+PYTHON_CALLS: Final = Schema("python_calls", gauges=("python_calls",))
+"""Only allotted under PROXENY_COUNT_CALLS."""
+
+NO_CERTIFICATE: Final = (1 << 32) - 1
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class ServerStats:
+    """Main's ``server.`` block and what is refreshed before every look at the stats."""
+
+    def __init__(self, store: MainStore, concurrency: int, version_override: int = 0) -> None:
+        self._store = store
+        self.block: Block = store.block(SERVER, "server.")
+        self._started = time.monotonic()
+        for name in SERVER.gauges:
+            self.block.set(SERVER.slot(name), 0)
+        self._set("concurrency", concurrency)
+        self._set("days_until_first_cert_expiring", NO_CERTIFICATE)
+        self._set("version", version_override or version_number())
+
+    def _set(self, name: str, value: int) -> None:
+        self.block.set(SERVER.slot(name), value)
+
+    @property
+    def uptime_s(self) -> int:
+        """Whole seconds since the start."""
+        return int(time.monotonic() - self._started)
+
+    @property
+    def started(self) -> float:
+        """``time.monotonic()`` of the start."""
+        return self._started
+
+    def refresh(self, pids: Iterable[int], state: int) -> None:
+        """Set the gauges that are read off the system; ``state`` is a ``ServerInfo.State``."""
+        used = memory_used([os.getpid(), *pids])
+        self._set("uptime", self.uptime_s)
+        self._set("state", state)
+        self._set("memory_allocated", used[0])
+        self._set("memory_heap_size", used[0])
+        self._set("memory_physical_size", used[1])
+        self._set("total_connections", self._connections())
+
+    def _connections(self) -> int:
+        total = 0
+        for entry in self._store.entries.values():
+            if entry.schema.name == "listener":
+                slot = entry.schema.slot("downstream_cx_active")
+                total += sum(block.get(slot) for block in self._store.blocks_of(entry))
+        return total
+
+
+def version_number() -> int:
+    """``server.version``: the release as a number (Envoy: first digits of its commit)."""
+    major, minor, patch = (int(part) for part in __version__.split(".")[:3])
+    return major << 16 | minor << 8 | patch
+
+
+def memory_used(pids: Iterable[int]) -> tuple[int, int]:
+    """(private, resident) bytes of processes; those that are gone count nothing. Shared pages count once."""
+    private = shared = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                _, resident_pages, shared_pages, *_ = file.read().split()
+        except OSError:
+            continue
+        private += (int(resident_pages) - int(shared_pages)) * _PAGE
+        shared = max(shared, int(shared_pages) * _PAGE)
+    return private, private + shared

@@ -1,0 +1,306 @@
+"""The supervisor: keeps one worker process per ``--concurrency`` alive and fed.
+
+A worker that ends unasked is replaced through the zygote: its counters move to the retired segment, a live worker
+accepts from its listening sockets meanwhile (main holds duplicates of them, so what waits in their queues is not
+reset), the new one gets everything that the others have. One that dies again and again is restarted ever more slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.stats import Block
+from proxeny.server import messages, zygote
+from proxeny.server.channel import Channel
+from proxeny.server.server_stats import WORKER_RESTARTS
+from proxeny.server.watchdog import Watchdog
+from proxeny.stats.store import MainStore
+
+log = logging.getLogger("proxeny.main")
+
+STABLE_S: Final = 10.0
+"""A worker that lived this long starts its count of deaths anew."""
+FIRST_BACKOFF_S: Final = 0.1
+LAST_BACKOFF_S: Final = 10.0
+
+
+class WorkerDied(ConnectionError):
+    """The worker ended before it answered."""
+
+
+class Feeder(Protocol):
+    """What the supervisor asks of the owner of configuration."""
+
+    def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
+        """Send a new worker all that the others have; the answers to wait for before it counts as ready."""
+
+    def listening_fds(self, worker_index: int) -> list[tuple[int, list[int]]]:
+        """(listener tag, main's duplicates of the sockets that worker ``worker_index`` accepts from)."""
+
+    def on_worker_message(self, worker: Worker, message: Any) -> None:
+        """A message that is no answer."""
+
+
+class Worker:
+    """Main's handle on one worker process."""
+
+    __slots__ = ("_next_id", "_pending", "channel", "fed", "index", "pid", "started")
+
+    def __init__(self, index: int, channel: Channel) -> None:
+        self.index = index
+        self.channel = channel
+        self.pid = 0
+        self.fed = False
+        self.started = time.monotonic()
+        self._next_id = 0
+        self._pending: dict[int, asyncio.Future[messages.Done]] = {}
+
+    def send(self, message: Any, fds: Sequence[int] = (), *, close_fds: bool = False) -> None:
+        """Send a message that has no answer."""
+        self.channel.send(message, fds, close_fds=close_fds)
+
+    def request(
+        self, make: Callable[[int], Any], fds: Sequence[int] = (), *, close_fds: bool = False
+    ) -> asyncio.Future[messages.Done]:
+        """Send ``make(id)``; the future ends with the worker's Done, or WorkerDied."""
+        self._next_id += 1
+        future: asyncio.Future[messages.Done] = asyncio.get_running_loop().create_future()
+        # A future that nobody waits for any more must not complain.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._pending[self._next_id] = future
+        self.channel.send(make(self._next_id), fds, close_fds=close_fds)
+        return future
+
+    def on_done(self, message: messages.Done) -> None:
+        """The worker answered."""
+        future = self._pending.pop(message.id, None)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    def fail_pending(self) -> None:
+        """The worker is gone: nothing will be answered."""
+        pending, self._pending = self._pending, {}
+        for future in pending.values():
+            if not future.done():
+                future.set_exception(WorkerDied(f"worker {self.index} ended"))
+
+    def __repr__(self) -> str:
+        return f"Worker({self.index}, pid={self.pid})"
+
+
+class Supervisor:
+    """Starts, watches, replaces and stops the workers."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        store: MainStore,
+        stats: Block,
+        the_zygote: zygote.Zygote,
+        worker_main: zygote.WorkerMain,
+        concurrency: int,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._store = store
+        self._stats = stats
+        self._zygote = the_zygote
+        self._worker_main = worker_main
+        self._concurrency = concurrency
+        self.workers: dict[int, Worker] = {}
+        self.feeder: Feeder | None = None
+        self.watchdog: Watchdog | None = None
+        self._deaths: dict[int, int] = {}
+        self._helpers: dict[int, Worker] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._epoch = 0
+        self._stopping = False
+        self._all_gone: asyncio.Event | None = None
+
+    # -- start and stop ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Have all workers forked; they are fed once ``feeder`` is set and ``feed_all`` is called."""
+        self._dispatcher.add_signal_handler(signal.SIGCHLD, self._reap)
+        self._zygote.channel.attach(self._dispatcher, lambda message, fds: None, self._on_zygote_gone)
+        for index in range(self._concurrency):
+            self._fork(index)
+
+    def _fork(self, index: int) -> Worker:
+        self._epoch += 1
+        segment = self._store.create_worker_segment(index)
+        channel, theirs = Channel.pair()
+        worker = self.workers[index] = Worker(index, channel)
+        channel.attach(
+            self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
+        )
+        self._zygote.fork_worker(index, self._epoch, theirs, segment.fd)
+        return worker
+
+    async def feed_all(self) -> list[messages.Done]:
+        """Feed every worker; their answers in order, WorkerDied if one ended meanwhile."""
+        assert self.feeder is not None
+        answers: list[asyncio.Future[messages.Done]] = []
+        for worker in self.workers.values():
+            answers += self.feeder.feed(worker)
+        done = list(await asyncio.gather(*answers))
+        for worker in self.workers.values():
+            self._ready(worker)
+        return done
+
+    def _ready(self, worker: Worker) -> None:
+        worker.fed = True
+        if self.watchdog is not None:
+            self.watchdog.watch(worker.index, worker.pid)
+
+    async def stop(self, timeout_s: float) -> None:
+        """Ask all workers to end, and end those that do not."""
+        self._stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self.workers:
+            self._all_gone = asyncio.Event()
+            self.broadcast(messages.Stop())
+            try:
+                await asyncio.wait_for(self._all_gone.wait(), timeout_s)
+            except TimeoutError:
+                for worker in self.workers.values():
+                    log.warning("worker %d does not end: killing it", worker.index)
+                    self._kill(worker)
+        self._zygote.close()
+
+    # -- messages ----------------------------------------------------------------------------------------------
+
+    def live_workers(self) -> list[Worker]:
+        """Workers that have been fed."""
+        return [worker for worker in self.workers.values() if worker.fed]
+
+    def pids(self) -> list[int]:
+        """Processes of the zygote and the workers, for memory gauges."""
+        return [self._zygote.pid, *(worker.pid for worker in self.workers.values() if worker.pid)]
+
+    def broadcast(self, message: Any) -> None:
+        """Send to every worker."""
+        for worker in self.workers.values():
+            worker.send(message)
+
+    def _on_message(self, worker: Worker, message: Any) -> None:
+        if isinstance(message, messages.Done):
+            worker.on_done(message)
+        elif isinstance(message, messages.WorkerStarted):
+            worker.pid = message.pid
+        elif self.feeder is not None:
+            self.feeder.on_worker_message(worker, message)
+
+    # -- deaths ------------------------------------------------------------------------------------------------
+
+    def _kill(self, worker: Worker) -> None:
+        if worker.pid:
+            try:
+                os.kill(worker.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for worker in list(self.workers.values()):
+                if worker.pid == pid:
+                    self._on_death(worker, _how(status))
+
+    def _on_eof(self, worker: Worker) -> None:
+        if self.workers.get(worker.index) is not worker:
+            return
+        if worker.pid:
+            # Its end of the channel is closed, so it serves no more; SIGCHLD tells when it is gone for sure.
+            self._kill(worker)
+        else:
+            self._on_death(worker, "could not be started")
+
+    def _on_death(self, worker: Worker, how: str) -> None:
+        del self.workers[worker.index]
+        worker.channel.close()
+        worker.fail_pending()
+        if self.watchdog is not None:
+            self.watchdog.forget(worker.index)
+        if self._stopping:
+            self._store.retire_worker(worker.index)
+            if not self.workers and self._all_gone is not None:
+                self._all_gone.set()
+            return
+        log.error("worker %d (pid %d) %s; starting another", worker.index, worker.pid, how)
+        task = self._dispatcher.create_task(self._replace(worker))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _replace(self, dead: Worker) -> None:
+        index = dead.index
+        self._stats.inc(WORKER_RESTARTS)
+        self._store.retire_worker(index)
+        if self.feeder is None:
+            self._fork(index)
+            return
+        self._adopt(index)
+        for helped, helper in list(self._helpers.items()):
+            if helper is dead:
+                self._adopt(helped)
+        delay = self._backoff(dead)
+        if delay:
+            log.error("worker %d keeps ending; next start in %.1f s", index, delay)
+            await asyncio.sleep(delay)
+        worker = self._fork(index)
+        try:
+            answers = await asyncio.gather(*self.feeder.feed(worker))
+        except WorkerDied:
+            return  # its own end started another replacement
+        for done in answers:
+            if done.error:
+                log.error("worker %d cannot serve all: %s", index, done.error)
+        self._ready(worker)
+        replaced = self._helpers.pop(index, None)
+        if replaced is not None and self.workers.get(replaced.index) is replaced:
+            replaced.request(lambda request_id: messages.ReleaseAdopted(request_id, index))
+
+    def _adopt(self, index: int) -> None:
+        assert self.feeder is not None
+        others = [worker for worker in self.live_workers() if worker.index != index]
+        self._helpers.pop(index, None)
+        if not others:
+            return
+        busy = list(self._helpers.values())
+        helper = min(others, key=busy.count)
+        self._helpers[index] = helper
+        for tag, fds in self.feeder.listening_fds(index):
+            helper.request(lambda request_id, tag=tag: messages.AdoptListener(request_id, tag, index), fds)  # type: ignore[misc]
+
+    def _backoff(self, dead: Worker) -> float:
+        if time.monotonic() - dead.started >= STABLE_S:
+            self._deaths[dead.index] = 0
+            return 0.0
+        deaths = self._deaths[dead.index] = self._deaths.get(dead.index, 0) + 1
+        return 0.0 if deaths < 3 else min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(deaths - 3, 10))
+
+    def _on_zygote_gone(self) -> None:
+        if self._stopping:
+            return
+        log.error("the zygote (pid %d) has ended; starting another", self._zygote.pid)
+        self._zygote = zygote.start(self._worker_main)
+        self._zygote.channel.attach(self._dispatcher, lambda message, fds: None, self._on_zygote_gone)
+
+
+def _how(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with status {code}"
