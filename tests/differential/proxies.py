@@ -1,7 +1,8 @@
 """Start one proxy (Envoy or Proxeny) on a configuration template, and ask its admin interface.
 
-Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{refused}}` a port that
-refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that listener's access log. Listeners bind port 0.
+Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{refused}}` a port
+that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that listener's access log. Listeners
+bind port 0.
 """
 
 import http.client
@@ -88,10 +89,25 @@ class Proxy:
         address = self.folder / "admin"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(binary), "-c", str(self._config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning",
-                 "--admin-address-path", str(address), "--file-flush-interval-msec", "10"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder,
-            )  # fmt: skip
+                [
+                    str(binary),
+                    "-c",
+                    str(self._config),
+                    "--concurrency",
+                    "1",
+                    "--disable-hot-restart",
+                    "-l",
+                    "warning",
+                    "--admin-address-path",
+                    str(address),
+                    "--file-flush-interval-msec",
+                    "10",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
         deadline = time.monotonic() + START_SECONDS
         while not (address.exists() and self._is_live(address.read_text())):
             if self._process.poll() is not None:

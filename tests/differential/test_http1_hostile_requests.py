@@ -5,7 +5,6 @@ additional forwarded request.
 """
 
 import pytest
-
 from tests.differential.harness import Case, Do, Pairs, Reply, Send, case_id
 from tests.differential.wire import End
 
@@ -14,7 +13,15 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 def bad(name: str, data: bytes, *, status: int = 400, log: str = "", listener: str = "main") -> Case:
     """A request that must be answered with this status and a close, and never be forwarded."""
-    return Case(name, (data + SMUGGLED, Reply(), Do("end")), listener=listener, status=status, end=End.CLOSED, forwarded=0, log=log)
+    return Case(
+        name,
+        (data + SMUGGLED, Reply(), Do("end")),
+        listener=listener,
+        status=status,
+        end=End.CLOSED,
+        forwarded=0,
+        log=log,
+    )
 
 
 def lenient(name: str, data: bytes, reason: str, *, forwarded: int | None = None) -> Case:
@@ -44,7 +51,7 @@ LENGTHS = [
     bad("chunked_and_content_length", head(CHUNKED, b"Content-Length: 3", body=b"0\r\n\r\n")),
     Case("content_length_leading_zeros", (head(b"Content-Length: 003", body=b"abc"), Reply()), status=200, forwarded=1),
     Case("content_length_outer_blanks", (head(b"Content-Length: \t3 ", body=b"abc"), Reply()), status=200, forwarded=1),
-]  # fmt: skip
+]
 
 ENCODINGS = [
     bad("te_identity", head(b"Transfer-Encoding: identity"), status=501),
@@ -58,18 +65,34 @@ ENCODINGS = [
     bad("te_xchunked", head(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"), status=501),
     bad("te_empty", head(b"Transfer-Encoding:", b"Content-Length: 3", body=b"abc")),
     bad("te_name_with_blank", head(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n")),
-    Case("chunked_length_allowed_bad", (head(b"Content-Length: x", CHUNKED, body=b"0\r\n\r\n"), Reply()), listener="cl_te",
-         stricter="a content-length that is no number"),
-    Case("chunked_length_allowed", (head(b"Content-Length: 3", CHUNKED, body=b"0\r\n\r\n"), Reply()), listener="cl_te",
-         status=200, forwarded=1),
-    lenient("te_chunked_on_get", head(CHUNKED, body=b"0\r\n\r\n", start=b"GET /x HTTP/1.1"), "a GET with chunked is unusual"),
-]  # fmt: skip
+    Case(
+        "chunked_length_allowed_bad",
+        (head(b"Content-Length: x", CHUNKED, body=b"0\r\n\r\n"), Reply()),
+        listener="cl_te",
+        stricter="a content-length that is no number",
+    ),
+    Case(
+        "chunked_length_allowed",
+        (head(b"Content-Length: 3", CHUNKED, body=b"0\r\n\r\n"), Reply()),
+        listener="cl_te",
+        status=200,
+        forwarded=1,
+    ),
+    lenient(
+        "te_chunked_on_get", head(CHUNKED, body=b"0\r\n\r\n", start=b"GET /x HTTP/1.1"), "a GET with chunked is unusual"
+    ),
+]
 
 
 def chunk_bad(name: str, chunks: bytes) -> Case:
     """A broken chunked body: the head may have been forwarded, a second request must not be."""
-    return Case(name, (head(CHUNKED) + chunks + SMUGGLED, Reply(), Do("end")), end=End.CLOSED, status=400,
-                ignore=(r"^upstream", r"^stat \S+ cluster\.up\.upstream_cx"))  # fmt: skip
+    return Case(
+        name,
+        (head(CHUNKED) + chunks + SMUGGLED, Reply(), Do("end")),
+        end=End.CLOSED,
+        status=400,
+        ignore=(r"^upstream", r"^stat \S+ cluster\.up\.upstream_cx"),
+    )
 
 
 CHUNKS = [
@@ -84,13 +107,23 @@ CHUNKS = [
     chunk_bad("chunk_size_full_width_digit", "\uff13\r\nabc\r\n0\r\n\r\n".encode()),
     chunk_bad("trailer_name_bad", b"3\r\nabc\r\n0\r\nx y: 1\r\n\r\n"),
     chunk_bad("trailer_value_nul", b"3\r\nabc\r\n0\r\nx: \x00\r\n\r\n"),
-    lenient("chunk_data_garbage_before_lf", head(CHUNKED, body=b"3\r\nabcGARBAGE\r\n0\r\n\r\n"), "RFC 9112: CRLF follows the data"),
-    lenient("chunk_size_trailing_blank", head(CHUNKED, body=b"3 \r\nabc\r\n0\r\n\r\n"), "RFC 9112 allows no blank here"),
+    lenient(
+        "chunk_data_garbage_before_lf",
+        head(CHUNKED, body=b"3\r\nabcGARBAGE\r\n0\r\n\r\n"),
+        "RFC 9112: CRLF follows the data",
+    ),
+    lenient(
+        "chunk_size_trailing_blank", head(CHUNKED, body=b"3 \r\nabc\r\n0\r\n\r\n"), "RFC 9112 allows no blank here"
+    ),
     lenient("chunk_size_blank_digit", head(CHUNKED, body=b"3 a\r\nabc\r\n0\r\n\r\n"), "not a chunk size"),
     lenient("chunk_data_bare_lf", head(CHUNKED, body=b"3\r\nabc\n0\r\n\r\n"), "bare LF"),
     lenient("chunk_size_bare_lf", head(CHUNKED, body=b"3\nabc\r\n0\r\n\r\n"), "bare LF"),
-    lenient("chunk_trailing_content_length", head(CHUNKED, body=b"0\r\nContent-Length: 40\r\n\r\n"), "framing fields in trailers"),
-]  # fmt: skip
+    lenient(
+        "chunk_trailing_content_length",
+        head(CHUNKED, body=b"0\r\nContent-Length: 40\r\n\r\n"),
+        "framing fields in trailers",
+    ),
+]
 
 SYNTAX = [
     bad("header_without_colon", head(b"NoColon")),
@@ -129,8 +162,14 @@ SYNTAX = [
     bad("tls_client_hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 40),
     bad("garbage_bytes", b"\xff\xfe\xfd\r\n\r\n"),
     bad("only_garbage_line", b"hello\r\n\r\n"),
-    bad("connect_with_content_length", b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\nContent-Length: 3\r\n\r\nabc"),
-    bad("connect_with_chunked", b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\nTransfer-Encoding: chunked\r\n\r\n", status=501),
+    bad(
+        "connect_with_content_length", b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\nContent-Length: 3\r\n\r\nabc"
+    ),
+    bad(
+        "connect_with_chunked",
+        b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\nTransfer-Encoding: chunked\r\n\r\n",
+        status=501,
+    ),
     bad("connect_with_path", b"CONNECT /x HTTP/1.1\r\nHost: a.test:80\r\n\r\n"),
     bad("connect_without_port", b"CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n"),
     bad("connection_names_x_forwarded_proto", head(b"Connection: x-forwarded-proto", b"X-Forwarded-Proto: https")),
@@ -140,7 +179,7 @@ SYNTAX = [
     bad("absolute_uri_bad_port", head(start=b"GET http://a.test:99999999/ HTTP/1.1")),
     bad("absolute_uri_other_scheme", head(start=b"GET ftp://a.test/ HTTP/1.1")),
     bad("absolute_uri_empty_host", head(start=b"GET http:///x HTTP/1.1")),
-]  # fmt: skip
+]
 
 LENIENT = [
     lenient("bare_lf", b"GET / HTTP/1.1\nHost: a.test\n\n", "bare LF"),
@@ -159,18 +198,38 @@ LENIENT = [
     lenient("host_comma", b"GET / HTTP/1.1\r\nHost: a.test,b.test\r\n\r\n", "one host"),
     lenient("absolute_uri_other_host", head(start=b"GET http://b.test/ HTTP/1.1"), "Host and URI differ"),
     lenient("crlf_flood", b"\r\n" * 5000 + SMUGGLED, "blank lines before a request may be limited"),
-]  # fmt: skip
+]
 
 SPLIT = [
-    Case("split_bad_chunk_each_byte", (Send(head(CHUNKED) + b"zz\r\n", each_byte=True), Reply(), Do("end")), status=400,
-         end=End.CLOSED, ignore=(r"^upstream|^stat \S+ cluster|^log",)),
-    Case("split_bad_length_each_byte", (Send(head(b"Content-Length: 3, 3"), each_byte=True), Reply(), Do("end")), status=400,
-         end=End.CLOSED, forwarded=0),
-    Case("bad_after_good_pipelined", (SMUGGLED + b"BAD\x00\r\n\r\n", Reply(), Reply(), Do("end")), status=(200, 400),
-         end=End.CLOSED, forwarded=1),
-    Case("good_after_refused_method", (head(start=b"FOOBAR / HTTP/1.1") + SMUGGLED * 3, Reply(), Do("end")), status=400,
-         end=End.CLOSED, forwarded=0),
-]  # fmt: skip
+    Case(
+        "split_bad_chunk_each_byte",
+        (Send(head(CHUNKED) + b"zz\r\n", each_byte=True), Reply(), Do("end")),
+        status=400,
+        end=End.CLOSED,
+        ignore=(r"^upstream|^stat \S+ cluster|^log",),
+    ),
+    Case(
+        "split_bad_length_each_byte",
+        (Send(head(b"Content-Length: 3, 3"), each_byte=True), Reply(), Do("end")),
+        status=400,
+        end=End.CLOSED,
+        forwarded=0,
+    ),
+    Case(
+        "bad_after_good_pipelined",
+        (SMUGGLED + b"BAD\x00\r\n\r\n", Reply(), Reply(), Do("end")),
+        status=(200, 400),
+        end=End.CLOSED,
+        forwarded=1,
+    ),
+    Case(
+        "good_after_refused_method",
+        (head(start=b"FOOBAR / HTTP/1.1") + SMUGGLED * 3, Reply(), Do("end")),
+        status=400,
+        end=End.CLOSED,
+        forwarded=0,
+    ),
+]
 
 
 @pytest.mark.parametrize("case", [*LENGTHS, *ENCODINGS, *CHUNKS, *SYNTAX, *LENIENT, *SPLIT], ids=case_id)

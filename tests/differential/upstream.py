@@ -29,6 +29,7 @@ class Act:
 FIN = Act("fin")
 RST = Act("rst")
 BODY = Act("read the request's body now (otherwise it is read before the first step)")
+READ_END = Act("raw: read up to the proxy's FIN")
 NEVER = Act("say nothing more, read until the proxy closes")
 
 
@@ -188,6 +189,9 @@ class FakeUpstream:
                     return False
             elif isinstance(step, Hold):
                 self.wait_for(lambda _, name=step.name: name in script.released)  # type: ignore[misc]
+            elif step is READ_END:
+                rest, request.end = wire.read_to_end()
+                request.body += rest
             elif step is BODY:
                 self._read_body(wire, request)
             elif step is RST:
@@ -200,7 +204,7 @@ class FakeUpstream:
                 request.body += rest
                 request.end = end if request.end is End.OPEN else request.end
                 return False
-        return wire.end is None
+        return wire.end is None or program is script.raw
 
     def _read_body(self, wire: Wire, request: Message) -> None:
         request.end = End.COMPLETE
