@@ -1,0 +1,109 @@
+"""Formats become one generated Python function each.
+
+Every command yields a Python expression over ``rq`` (request headers), ``rs`` (response headers), ``tr`` (response
+trailers), ``si`` (stream info), ``body`` (local reply body) and ``log_type``; a format is one ``TEMPLATE % (...)``, so
+that a log line costs one call and no loop over commands. Only text of our own gets into the generated source:
+everything that a user wrote is bound as a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from proxeny.formatter.json_text import json_bytes, json_string, json_value
+from proxeny.formatter.values import text_of_value
+from proxeny.kernel.headers import HeaderMap
+
+Formatted = Callable[..., bytes]
+
+ABSENT = b"-"
+
+
+class Kind(Enum):
+    """What an expression evaluates to."""
+
+    BYTES = "bytes, or None when there is nothing"
+    STR = "str; an empty one or None is nothing"
+    INT = "int"
+    OPTIONAL_INT = "int, or None when there is nothing"
+    VALUE = "a JSON value, or None when there is nothing"
+
+
+class Expression:
+    """Python source, what it evaluates to, and whether it can be absent."""
+
+    __slots__ = ("kind", "max_length", "present", "source")
+
+    def __init__(self, source: str, kind: Kind, *, present: bool = False, max_length: int | None = None) -> None:
+        self.source = source
+        self.kind = kind
+        self.present = present or kind is Kind.INT
+        self.max_length = max_length
+
+    def text(self) -> str:
+        """Source of an expression for bytes or None."""
+        cut = "" if self.max_length is None else f"[:{self.max_length}]"
+        if self.kind is Kind.BYTES:
+            return self.source if not cut else f"(v{cut} if (v := {self.source}) is not None else None)"
+        if self.kind is Kind.STR:
+            return f'(v.encode("utf-8", "surrogateescape"){cut} if (v := {self.source}) else None)'
+        if self.kind is Kind.INT:
+            return f'(b"%d" % {self.source}){cut}'
+        if self.kind is Kind.OPTIONAL_INT:
+            return f'((b"%d" % v){cut} if (v := {self.source}) is not None else None)'
+        return f"(v{cut} if (v := text_of_value({self.source})) is not None else None)"
+
+    def text_or(self, absent: str) -> tuple[str, str]:
+        """A template piece and the source of its value, with the name of a constant for what is absent."""
+        if self.kind is Kind.INT and self.max_length is None:
+            return "%d", self.source
+        if self.present:
+            return "%b", self.text()
+        if self.kind is Kind.STR and self.max_length is None:
+            return "%b", f'(v.encode("utf-8", "surrogateescape") if (v := {self.source}) else {absent})'
+        return "%b", f"(w if (w := {self.text()}) is not None else {absent})"
+
+    def json(self) -> str:
+        """Source of an expression for a JSON value as bytes, or None when absent; types are kept."""
+        if self.kind is Kind.INT:
+            return f'(b"%d" % {self.source})'
+        if self.kind is Kind.OPTIONAL_INT:
+            return f'(b"%d" % v if (v := {self.source}) is not None else None)'
+        if self.kind is Kind.VALUE:
+            return f"(json_value(v) if (v := {self.source}) is not None else None)"
+        return f"(json_string(w) if (w := {self.text()}) is not None else None)"
+
+
+class Namespace:
+    """The constants of one generated function."""
+
+    __slots__ = ("_count", "names")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.names: dict[str, Any] = {
+            "EMPTY": HeaderMap(),
+            "json_bytes": json_bytes,
+            "json_string": json_string,
+            "json_value": json_value,
+            "text_of_value": text_of_value,
+        }
+
+    def bind(self, value: object) -> str:
+        """A fresh name for a constant."""
+        self._count += 1
+        name = f"c{self._count}"
+        self.names[name] = value
+        return name
+
+    def function(self, result: str) -> Formatted:
+        """Compiles ``return result``; headers that the caller passes as None count as empty."""
+        lines = ["def format(rq, rs, tr, si, body=b'', log_type=None):"]
+        lines += [f"    if {name} is None: {name} = EMPTY" for name in ("rq", "rs", "tr") if name in result]
+        lines.append(f"    return {result}")
+        scope = dict(self.names)
+        exec(compile("\n".join(lines), "<format>", "exec"), scope)
+        made: Formatted = scope["format"]
+        return made
