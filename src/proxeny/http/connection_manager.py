@@ -13,7 +13,14 @@ from proxeny.http import stats as s
 from proxeny.http.active_stream import FLAG_DPE, ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection
-from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState, FilterStatus, NetworkFilter
+from proxeny.network.filter import (
+    ConnectionCallbacks,
+    ConnectionCloseType,
+    ConnectionEvent,
+    ConnectionState,
+    FilterStatus,
+    NetworkFilter,
+)
 
 if TYPE_CHECKING:
     from proxeny.http.codec import CodecError, ResponseEncoder, ServerCodec
@@ -46,7 +53,7 @@ class NeverDrain:
 NEVER_DRAIN = NeverDrain()
 
 
-class ConnectionManager(NetworkFilter):
+class ConnectionManager(NetworkFilter, ConnectionCallbacks):
     """One downstream connection's codec and streams."""
 
     __slots__ = (
@@ -111,6 +118,7 @@ class ConnectionManager(NetworkFilter):
             config.stats, s.CX_RX_BYTES_TOTAL, s.CX_RX_BYTES_BUFFERED, s.CX_TX_BYTES_TOTAL, s.CX_TX_BYTES_BUFFERED
         )
         connection.set_delayed_close_timeout_ms(config.delayed_close_timeout_ms)
+        connection.on_delayed_close_timeout = self.on_delayed_close_timeout
         self.codec = Http1ServerConnection(connection, self, config.codec_settings, config.codec_stats)
         if config.connection_idle_timeout_ms:
             self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
@@ -198,7 +206,7 @@ class ConnectionManager(NetworkFilter):
         self.check_for_deferred_close()
         connection = self.connection
         if not self.streams and connection.state is ConnectionState.OPEN and len(connection.read_buffer):
-            connection.resume_dispatch()
+            connection.redeliver_read_buffer()
 
     def destroy_stream(self, stream: ActiveStream) -> None:
         """Log and forget the stream."""

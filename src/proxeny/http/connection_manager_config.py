@@ -101,9 +101,7 @@ class ConnectionManagerConfig:
         self.codec_stats: Any = None
         self.stat_prefix = f"http.{config.stat_prefix}."
         self.stats = context.stats.block(HTTP, self.stat_prefix)
-        self.listener_stats = context.stats.block(
-            LISTENER_HTTP, f"{context.listener_scope}http.{config.stat_prefix}."
-        )
+        self.listener_stats = context.stats.block(LISTENER_HTTP, f"{context.listener_scope}http.{config.stat_prefix}.")
         self.sanitizer = HeaderSanitizer(config, context.local_info, context.random)
         if route_table is not None:
             self.sanitizer.internal_only = route_table.internal_only_headers
@@ -199,9 +197,7 @@ def compile_upgrades(config: Any, stat_prefix: str, context: FactoryContext) -> 
     for item in config.upgrade_configs:
         name = item.upgrade_type.lower().encode()
         if name in upgrades:
-            raise ConfigError(
-                f"Error: multiple upgrade configs with the same name: '{item.upgrade_type}'"
-            )
+            raise ConfigError(f"Error: multiple upgrade configs with the same name: '{item.upgrade_type}'")
         enabled = item.enabled.value if item.HasField("enabled") else True
         chain = compile_filters(item.filters, stat_prefix, context) if item.filters else None
         upgrades[name] = UpgradeConfig(enabled, chain)

@@ -210,14 +210,12 @@ class FilterManager:
         """Make this request's filters."""
         self.chain = chain
         filters = []
-        index = 0
-        for create in chain.create:
+        for index, create in enumerate(chain.create):
             filter_ = create()
             active = ActiveFilter(self, index, filter_)
             filter_.decoder_callbacks = active
             filter_.encoder_callbacks = active
             filters.append(filter_)
-            index += 1
         self.filters = filters
         if chain.single:
             self.terminal = filters[0]

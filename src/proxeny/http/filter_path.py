@@ -52,8 +52,8 @@ class FilterPath:
     """The iteration over one direction; ``filters`` are in path order."""
 
     __slots__ = (
-        "above_watermark",
         "aborted",
+        "above_watermark",
         "buffered",
         "calling",
         "complete",
@@ -64,8 +64,8 @@ class FilterPath:
         "last",
         "manager",
         "states",
-        "streaming",
         "stopped",
+        "streaming",
         "trailers",
     )
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from proxeny.network.address import Address, parse_ip_address
+from proxeny.config.errors import ConfigError
+from proxeny.network.address import Address, ip_address
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
@@ -92,8 +93,8 @@ def last_address_from_xff(value: bytes | None, skip: int) -> tuple[Address | Non
         return None, False
     try:
         text = parts[-1 - skip].strip(b" ").decode("ascii")
-        address = parse_ip_address(text, 0)
-    except ValueError:
+        address = ip_address(text)
+    except (UnicodeDecodeError, ConfigError):
         return None, False
     return address, len(parts) == 1
 
@@ -192,7 +193,7 @@ class HeaderSanitizer:
             if self.trusted_hops > 0:
                 client, _ = last_address_from_xff(xff, self.trusted_hops - 1)
             client = client or peer
-            if not self.skip_xff_append and peer.ip is not None:
+            if not self.skip_xff_append and peer.ip:
                 address = self.local_address if peer.is_loopback else peer.ip.encode()
                 headers.append_value(XFF, address, b",")
             if self.trusted_hops == 0 or headers.get(XFP) is None:
@@ -224,11 +225,11 @@ class HeaderSanitizer:
                 headers.set(b"x-envoy-downstream-service-node", self.node_id)
         if self.via:
             headers.append_value(b"via", self.via, b", ")
-        if edge and client.ip is not None:
+        if edge and client.ip:
             headers.set(EXTERNAL_ADDRESS, client.ip.encode())
 
     def _is_internal(self, address: Address) -> bool:
-        if not self.internal_networks or address.ip is None:
+        if not self.internal_networks or not address.ip:
             return False
         ip = ipaddress.ip_address(address.ip)
         return any(ip in network for network in self.internal_networks if ip.version == network.version)

@@ -1,0 +1,74 @@
+"""``envoy.filters.network.http_connection_manager``: compiles its configuration, makes one manager per connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.access_log.config import compile_access_logs
+from proxeny.config.errors import ConfigError
+from proxeny.http.connection_manager import ConnectionManager
+from proxeny.http.connection_manager_config import (
+    CODEC_HTTP1,
+    ConnectionManagerConfig,
+    compile_filters,
+    compile_upgrades,
+    max_headers_count,
+    max_request_headers_kb,
+)
+from proxeny.http.http1.settings import Http1Settings
+from proxeny.http.http1.stats import codec_stats
+from proxeny.router.route_table import RouteTable
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
+
+NAME = "envoy.filters.network.http_connection_manager"
+
+
+class HttpConnectionManagerFilter:
+    """One configured connection manager: the network filter factory."""
+
+    __slots__ = ("config",)
+
+    name = NAME
+    is_terminal = True
+
+    def __init__(self, config: ConnectionManagerConfig) -> None:
+        self.config = config
+
+    def create(self) -> ConnectionManager:
+        """The manager of one connection."""
+        return ConnectionManager(self.config)
+
+
+class HttpConnectionManagerExtension:
+    """The registered factory."""
+
+    is_terminal = True
+
+    def create_filter_factory(self, config: Any, context: FactoryContext) -> HttpConnectionManagerFilter:
+        """Compile ``config``; ConfigError in Envoy's words."""
+        if config.codec_type not in CODEC_HTTP1:
+            raise ConfigError(f"codec_type {config.CodecType.Name(config.codec_type)} is not supported yet")
+        route_table = None
+        which = config.WhichOneof("route_specifier")
+        if which == "route_config":
+            route_table = RouteTable.compile(config.route_config, context)
+        elif which is not None:
+            raise ConfigError(f"{which} is not supported yet")
+        stat_prefix = f"http.{config.stat_prefix}."
+        chain = compile_filters(config.http_filters, stat_prefix, context)
+        compiled = ConnectionManagerConfig(config, context, route_table, chain)
+        compiled.upgrades = compile_upgrades(config, stat_prefix, context)
+        compiled.access_logs = compile_access_logs(config.access_log, context)
+        compiled.codec_settings = Http1Settings.from_proto(
+            config.http_protocol_options,
+            max_headers_kb=max_request_headers_kb(config),
+            max_headers_count=max_headers_count(config),
+            headers_with_underscores_action=config.common_http_protocol_options.headers_with_underscores_action,
+        )
+        compiled.codec_stats = codec_stats(context.stats, "http1.")
+        return HttpConnectionManagerFilter(compiled)
+
+
+FACTORY = HttpConnectionManagerExtension()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer, canonicalize, merge_slashes
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"/a/b", b"/a/b"),
+        (b"/a/../b", b"/b"),
+        (b"/a/./b/", b"/a/b/"),
+        (b"/a/b/..", b"/a/"),
+        (b"/..", b"/"),
+        (b"/../../x", b"/x"),
+        (b"/%2e%2e/x", b"/x"),
+        (b"/%61bc", b"/abc"),
+        (b"/a%2Fb", b"/a%2Fb"),
+        (b"/x\\..\\y", b"/y"),
+        (b"/x/..;a=b/admin", b"/admin"),
+        (b"/a/../b?x=/../y", b"/b?x=/../y"),
+        (b"/a\0", None),
+        (b"/a%00", None),
+    ],
+)
+def test_canonicalize(path: bytes, expected: bytes | None) -> None:
+    assert canonicalize(path) == expected
+
+
+def test_merge_slashes_spares_the_query() -> None:
+    assert merge_slashes(b"//a///b//?c=//") == b"/a/b/?c=//"
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (EscapedSlashes.KEEP_UNCHANGED, (b"/a%2Fb", False)),
+        (EscapedSlashes.REJECT_REQUEST, (None, False)),
+        (EscapedSlashes.UNESCAPE_AND_REDIRECT, (b"/a/b", True)),
+        (EscapedSlashes.UNESCAPE_AND_FORWARD, (b"/a/b", False)),
+    ],
+)
+def test_escaped_slashes(action: EscapedSlashes, expected: tuple[bytes | None, bool]) -> None:
+    assert PathNormalizer(False, False, action).apply(b"/a%2Fb") == expected
