@@ -1,0 +1,70 @@
+"""``typed_per_filter_config`` at every level (Envoy: ``PerFilterConfigs``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.message_types import message_class, type_name_of
+from proxeny.registry import REGISTRY
+
+_FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
+
+
+class PerFilterConfigs:
+    """Compiled per-route configs of filters by name, and which filters are switched off or on here."""
+
+    __slots__ = ("configs", "disabled")
+
+    def __init__(self, configs: dict[str, Any], disabled: dict[str, bool]) -> None:
+        self.configs = configs
+        self.disabled = disabled
+
+    @classmethod
+    def compile(cls, typed_configs: Mapping[str, Any], context: Any) -> PerFilterConfigs | None:
+        """From the map of Anys (None when it is empty); ConfigError in Envoy's words."""
+        if not typed_configs:
+            return None
+        configs: dict[str, Any] = {}
+        disabled: dict[str, bool] = {}
+        for name, typed_config in typed_configs.items():
+            is_optional = False
+            if type_name_of(typed_config.type_url) == _FILTER_CONFIG:
+                wrapper = unpack(typed_config)
+                if wrapper.disabled:
+                    disabled[name] = True
+                    continue
+                if not wrapper.HasField("config"):
+                    raise ConfigError(f"Empty route/virtual host per filter configuration for {name} filter")
+                disabled[name] = False
+                typed_config = wrapper.config
+                is_optional = wrapper.is_optional
+            compiled = _compile_one(name, typed_config, is_optional, context)
+            if compiled is not None:
+                configs[name] = compiled
+        return cls(configs, disabled)
+
+
+def unpack(typed_config: Any) -> Any:
+    """The message inside an Any; ConfigError when its type is unknown or its bytes are not of it."""
+    type_name = type_name_of(typed_config.type_url)
+    try:
+        message = message_class(type_name)()
+    except KeyError:
+        raise ConfigError(f"Invalid type URL, unknown type: {type_name}") from None
+    try:
+        message.ParseFromString(typed_config.value)
+    except Exception:
+        raise ConfigError(f"Unable to unpack as {type_name}") from None
+    return message
+
+
+def _compile_one(name: str, typed_config: Any, is_optional: bool, context: Any) -> Any:
+    try:
+        extension = REGISTRY.factory("http_filter", name, type_name_of(typed_config.type_url))
+    except ConfigError:
+        if is_optional:
+            return None
+        raise
+    return extension.create_route_config(unpack(typed_config), context)

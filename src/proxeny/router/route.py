@@ -1,0 +1,307 @@
+"""What a request is matched to: ``Route``, and its ``RouteEntry`` when it goes to a cluster (Envoy: ``router.h``).
+
+All objects are immutable and shared by all requests. A route table holds many thousands of them, so what routes have in
+common (timeouts, retries, rewrites: ``RoutePolicy``; header mutations) is compiled once and shared, and what few routes
+have (``RouteExtra``) is an object of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.router.header_mutation import HeaderMutation
+from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
+from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.direct_response import DirectResponseEntry
+    from proxeny.router.per_filter_config import PerFilterConfigs
+    from proxeny.router.route_condition import RouteCondition
+    from proxeny.router.weighted_cluster import WeightedClusters
+
+DEFAULT_TIMEOUT_MS: Final = 15_000
+"""``RouteAction.timeout`` when unset."""
+
+PRIORITY_DEFAULT: Final = 0
+PRIORITY_HIGH: Final = 1
+
+_NO_MUTATIONS: Final[tuple[HeaderMutation, ...]] = ()
+
+
+class RouteConfigInfo:
+    """The facts of a ``RouteConfiguration`` that its virtual hosts share (Envoy: ``CommonConfig``)."""
+
+    __slots__ = (
+        "ignore_path_parameters",
+        "internal_only_headers",
+        "max_direct_response_body_size",
+        "metadata",
+        "most_specific_wins",
+        "name",
+        "per_filter",
+        "request_mutation",
+        "response_mutation",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.internal_only_headers: tuple[bytes, ...] = ()
+        self.most_specific_wins = False
+        self.ignore_path_parameters = False
+        self.max_direct_response_body_size = 4096
+        self.per_filter: PerFilterConfigs | None = None
+        self.metadata: dict[str, Any] = {}
+        self.request_mutation: HeaderMutation | None = None
+        self.response_mutation: HeaderMutation | None = None
+
+
+class VirtualHost:
+    """What a virtual host's routes share (Envoy: ``CommonVirtualHostImpl``); it does not know its routes: no cycles."""
+
+    __slots__ = (
+        "config",
+        "include_attempt_count_in_response",
+        "include_is_timeout_retry_header",
+        "include_request_attempt_count",
+        "metadata",
+        "name",
+        "per_filter",
+        "request_buffer_limit",
+        "request_mutation",
+        "response_mutation",
+        "retry_policy",
+    )
+
+    def __init__(self, name: str, config: RouteConfigInfo) -> None:
+        self.name = name
+        self.config = config
+        self.include_request_attempt_count = False
+        self.include_attempt_count_in_response = False
+        self.include_is_timeout_retry_header = False
+        self.request_buffer_limit: int | None = None
+        self.retry_policy: RetryPolicy = NO_RETRIES
+        self.per_filter: PerFilterConfigs | None = None
+        self.metadata: dict[str, Any] = {}
+        self.request_mutation: HeaderMutation | None = None
+        self.response_mutation: HeaderMutation | None = None
+
+
+class RoutePolicy:
+    """How requests of a route are treated. Times in milliseconds; ``timeout_ms`` 0 = none.
+
+    ``max_stream_duration_ms`` None = not set; ``using_new_timeouts``: the message was given at all, which switches the
+    route timeout off (Envoy: ``usingNewTimeouts``).
+    """
+
+    __slots__ = (
+        "auto_host_rewrite",
+        "cluster_not_found_response_code",
+        "grpc_timeout_header_max_ms",
+        "grpc_timeout_header_offset_ms",
+        "grpc_timeout_offset_ms",
+        "host_rewrite",
+        "idle_timeout_ms",
+        "max_grpc_timeout_ms",
+        "max_stream_duration_ms",
+        "metadata_match",
+        "path_rewrite",
+        "priority",
+        "request_buffer_limit",
+        "retry_policy",
+        "timeout_ms",
+        "upgrades",
+        "using_new_timeouts",
+    )
+
+    def __init__(self, retry_policy: RetryPolicy) -> None:
+        self.timeout_ms = DEFAULT_TIMEOUT_MS
+        self.idle_timeout_ms: int | None = None
+        self.max_stream_duration_ms: int | None = None
+        self.grpc_timeout_header_max_ms: int | None = None
+        self.grpc_timeout_header_offset_ms: int | None = None
+        self.max_grpc_timeout_ms: int | None = None
+        self.grpc_timeout_offset_ms: int | None = None
+        self.using_new_timeouts = False
+        self.retry_policy = retry_policy
+        self.priority = PRIORITY_DEFAULT
+        self.cluster_not_found_response_code = 503
+        self.path_rewrite: PathRewrite | None = None
+        self.host_rewrite: HostRewrite | None = None
+        self.auto_host_rewrite = False
+        self.request_buffer_limit: int | None = None
+        self.metadata_match: dict[str, Any] | None = None
+        self.upgrades: dict[bytes, bool] = {}
+
+
+class RouteEntry:
+    """A route that forwards to a cluster.
+
+    ``cluster`` is the name, "" when it comes from a request header (``cluster_header``). ``plain``: nothing is to be
+    changed in the request's headers, so ``finalize_request_headers`` need not be called.
+    """
+
+    __slots__ = (
+        "cluster",
+        "cluster_header",
+        "host_literal",
+        "matched",
+        "plain",
+        "policy",
+        "request_mutations",
+        "response_mutations",
+        "virtual_host",
+    )
+
+    is_direct: Final = False
+
+    def __init__(
+        self,
+        virtual_host: VirtualHost,
+        policy: RoutePolicy,
+        cluster: str,
+        matched: int = WHOLE_PATH,
+        request_mutations: tuple[HeaderMutation, ...] = _NO_MUTATIONS,
+        response_mutations: tuple[HeaderMutation, ...] = _NO_MUTATIONS,
+        cluster_header: bytes = b"",
+        host_literal: bytes = b"",
+    ) -> None:
+        self.virtual_host = virtual_host
+        self.policy = policy
+        self.cluster = cluster
+        self.cluster_header = cluster_header
+        self.matched = matched
+        self.request_mutations = request_mutations
+        self.response_mutations = response_mutations
+        self.host_literal = host_literal
+        self.plain = not (request_mutations or host_literal or policy.path_rewrite or policy.host_rewrite)
+
+    def cluster_name(self, headers: HeaderMap) -> str:
+        """The cluster for this request; "" when the header that should name it is missing."""
+        if self.cluster_header:
+            return (headers.get(self.cluster_header) or b"").decode("latin-1")
+        return self.cluster
+
+    def finalize_request_headers(
+        self, headers: HeaderMap, stream_info: StreamInfo, insert_envoy_original_path: bool
+    ) -> None:
+        """Mutations of all levels, then the host rewrite, then the path rewrite."""
+        for mutation in self.request_mutations:
+            mutation.evaluate(headers, headers, None, stream_info)
+        if self.host_literal:
+            headers.set(b":authority", self.host_literal)
+        policy = self.policy
+        if policy.host_rewrite is not None:
+            policy.host_rewrite.apply(headers, insert_envoy_original_path)
+        if policy.path_rewrite is not None:
+            policy.path_rewrite.apply(headers, self.matched, insert_envoy_original_path)
+
+    def finalize_response_headers(
+        self, headers: HeaderMap, stream_info: StreamInfo, request_headers: HeaderMap | None = None
+    ) -> None:
+        """Response header mutations of all levels."""
+        for mutation in self.response_mutations:
+            mutation.evaluate(headers, request_headers, headers, stream_info)
+
+    @property
+    def timeout_ms(self) -> int:
+        """The route timeout, 0 = none."""
+        return self.policy.timeout_ms
+
+    @property
+    def idle_timeout_ms(self) -> int | None:
+        """The stream idle timeout of this route, None = the connection manager's."""
+        return self.policy.idle_timeout_ms
+
+    @property
+    def max_stream_duration_ms(self) -> int | None:
+        """The longest life of a stream, None = not set, 0 = no limit."""
+        return self.policy.max_stream_duration_ms
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The retry policy (never None)."""
+        return self.policy.retry_policy
+
+    @property
+    def priority(self) -> int:
+        """0 default, 1 high."""
+        return self.policy.priority
+
+    def __repr__(self) -> str:
+        return f"RouteEntry(cluster={self.cluster!r}, virtual_host={self.virtual_host.name!r})"
+
+
+class RouteExtra:
+    """What few routes have."""
+
+    __slots__ = ("decorator", "decorator_propagate", "metadata")
+
+    def __init__(self, metadata: dict[str, Any], decorator: str, decorator_propagate: bool) -> None:
+        self.metadata = metadata
+        self.decorator = decorator
+        self.decorator_propagate = decorator_propagate
+
+
+NO_EXTRA: Final = RouteExtra({}, "", True)
+
+
+class Route:
+    """A matched route: its entry says what to do, the rest is what filters and logs may ask."""
+
+    __slots__ = ("condition", "entry", "extra", "name", "per_filter", "virtual_host", "weighted")
+
+    def __init__(
+        self,
+        name: str,
+        virtual_host: VirtualHost,
+        entry: RouteEntry | DirectResponseEntry,
+        per_filter: PerFilterConfigs | None = None,
+        extra: RouteExtra = NO_EXTRA,
+        condition: RouteCondition | None = None,
+        weighted: WeightedClusters | None = None,
+    ) -> None:
+        self.name = name
+        self.virtual_host = virtual_host
+        self.entry = entry
+        self.per_filter = per_filter
+        self.extra = extra
+        self.condition = condition
+        self.weighted = weighted
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """``Route.metadata.filter_metadata`` as plain dictionaries."""
+        return self.extra.metadata
+
+    @property
+    def decorator(self) -> str:
+        """The operation name of ``Route.decorator``, "" when there is none."""
+        return self.extra.decorator
+
+    def per_filter_config(self, name: str) -> Any:
+        """The most specific compiled config of the filter ``name``, or None."""
+        for level in (self.per_filter, self.virtual_host.per_filter, self.virtual_host.config.per_filter):
+            if level is not None:
+                config = level.configs.get(name)
+                if config is not None:
+                    return config
+        return None
+
+    def per_filter_configs(self, name: str) -> list[Any]:
+        """The configs of all levels, from the least to the most specific."""
+        levels = (self.virtual_host.config.per_filter, self.virtual_host.per_filter, self.per_filter)
+        return [level.configs[name] for level in levels if level is not None and name in level.configs]
+
+    def filter_disabled(self, name: str) -> bool | None:
+        """Whether the filter ``name`` is switched off (True) or on (False) here; None = not said."""
+        for level in (self.per_filter, self.virtual_host.per_filter, self.virtual_host.config.per_filter):
+            if level is not None:
+                disabled = level.disabled.get(name)
+                if disabled is not None:
+                    return disabled
+        return None
+
+    def __repr__(self) -> str:
+        return f"Route({self.name!r}, {self.entry!r})"

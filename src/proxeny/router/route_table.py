@@ -1,0 +1,150 @@
+"""``RouteConfiguration`` compiled: host name to virtual host to route (Envoy: ``ConfigImpl``, ``RouteMatcher``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.config.errors import ConfigError
+from proxeny.router.header_mutation import compile_mutation
+from proxeny.router.per_filter_config import PerFilterConfigs
+from proxeny.router.route import Route, RouteConfigInfo
+from proxeny.router.route_compiler import filter_metadata
+from proxeny.router.virtual_host import VirtualHostRoutes, compile_virtual_host
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.stream_info import StreamInfo
+
+_DEFAULT_MAX_DIRECT_RESPONSE_BODY: Final = 4096
+"""``max_direct_response_body_size_bytes`` when unset."""
+
+Wildcards = tuple[tuple[int, dict[bytes, VirtualHostRoutes]], ...]
+
+
+class RouteTable:
+    """Immutable; replaced as a whole by an update."""
+
+    __slots__ = ("_default", "_exact", "_ignore_port", "_only_default", "_prefixes", "_suffixes", "info", "name")
+
+    def __init__(self, info: RouteConfigInfo, domains: _Domains, ignore_port: bool) -> None:
+        self.info = info
+        self.name = info.name
+        self._default = domains.default
+        self._exact = domains.exact
+        self._suffixes = _by_length(domains.suffixes)
+        self._prefixes = _by_length(domains.prefixes)
+        self._only_default = not (domains.exact or domains.suffixes or domains.prefixes)
+        self._ignore_port = ignore_port
+
+    @classmethod
+    def compile(cls, config: Any, context: FactoryContext, validate_clusters_default: bool = True) -> RouteTable:
+        """From a ``RouteConfiguration`` message; ConfigError in Envoy's words.
+
+        ``validate_clusters_default``: True for static configurations, False for RDS (Envoy's defaults).
+        """
+        info = _compile_info(config, context)
+        validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
+        domains = _Domains(config.name)
+        for host in config.virtual_hosts:
+            routes = compile_virtual_host(host, info, context, validate)
+            for domain in host.domains:
+                domains.add(domain, routes)
+        return cls(info, domains, config.ignore_port_in_host_matching)
+
+    @property
+    def internal_only_headers(self) -> tuple[bytes, ...]:
+        """Names that are removed from external requests."""
+        return self.info.internal_only_headers
+
+    def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
+        """The route of a request, None when nothing matches."""
+        host = self._default if self._only_default else self._find_virtual_host(headers)
+        return host.route(headers, random_value) if host is not None else None
+
+    def _find_virtual_host(self, headers: HeaderMap) -> VirtualHostRoutes | None:
+        """Exact name, else the longest suffix, else the longest prefix, else ``*``."""
+        host = headers.get(b":authority")
+        if host is None:
+            return None
+        if self._ignore_port:
+            host = host[: port_start(host)]
+        host = host.lower()
+        found = self._exact.get(host)
+        if found is not None:
+            return found
+        size = len(host)
+        # A wildcard stands for at least one byte.
+        for length, suffixes in self._suffixes:
+            if length < size:
+                found = suffixes.get(host[size - length :])
+                if found is not None:
+                    return found
+        for length, prefixes in self._prefixes:
+            if length < size:
+                found = prefixes.get(host[:length])
+                if found is not None:
+                    return found
+        return self._default
+
+
+class _Domains:
+    """Collects the domains of a configuration; each may be there once."""
+
+    def __init__(self, route_name: str) -> None:
+        self._route_name = route_name
+        self.default: VirtualHostRoutes | None = None
+        self.exact: dict[bytes, VirtualHostRoutes] = {}
+        self.suffixes: dict[bytes, VirtualHostRoutes] = {}
+        self.prefixes: dict[bytes, VirtualHostRoutes] = {}
+
+    def add(self, domain: str, routes: VirtualHostRoutes) -> None:
+        """One domain of ``routes``'s virtual host."""
+        name = domain.encode("utf-8").lower()
+        if name == b"*":
+            if self.default is not None:
+                raise ConfigError(f"Only a single wildcard domain is permitted in route {self._route_name}")
+            self.default = routes
+            return
+        if name.startswith(b"*"):
+            table, key = self.suffixes, name[1:]
+        elif name.endswith(b"*"):
+            table, key = self.prefixes, name[:-1]
+        else:
+            table, key = self.exact, name
+        if key in table:
+            raise ConfigError(
+                "Only unique values for domains are permitted. Duplicate entry of domain "
+                f"{name.decode('utf-8')} in route {self._route_name}"
+            )
+        table[key] = routes
+
+
+def _by_length(table: dict[bytes, VirtualHostRoutes]) -> Wildcards:
+    lengths: dict[int, dict[bytes, VirtualHostRoutes]] = {}
+    for text, routes in table.items():
+        lengths.setdefault(len(text), {})[text] = routes
+    return tuple(sorted(lengths.items(), reverse=True))
+
+
+def port_start(host: bytes) -> int:
+    """Where ``:port`` begins in an authority; its length when there is none."""
+    colon = host.rfind(b":")
+    if colon < 0 or host.rfind(b"]") > colon:
+        return len(host)
+    return colon
+
+
+def _compile_info(config: Any, context: FactoryContext) -> RouteConfigInfo:
+    info = RouteConfigInfo(config.name)
+    info.internal_only_headers = tuple([name.lower().encode("utf-8") for name in config.internal_only_headers])
+    info.most_specific_wins = config.most_specific_header_mutations_wins
+    info.ignore_path_parameters = config.ignore_path_parameters_in_path_matching
+    if config.HasField("max_direct_response_body_size_bytes"):
+        info.max_direct_response_body_size = config.max_direct_response_body_size_bytes.value
+    info.request_mutation = compile_mutation(config.request_headers_to_add, config.request_headers_to_remove)
+    info.response_mutation = compile_mutation(config.response_headers_to_add, config.response_headers_to_remove)
+    info.per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, context)
+    if config.HasField("metadata"):
+        info.metadata = filter_metadata(config.metadata)
+    return info

@@ -1,0 +1,73 @@
+"""``WeightedCluster``: a share of a route's requests for each of several clusters
+(Envoy: ``WeightedClusterSpecifierPlugin``)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+from proxeny.config.errors import ConfigError
+from proxeny.matcher.integer import parse_uint64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.factory_context import Runtime
+    from proxeny.router.route import Route
+
+_MAX_TOTAL: Final = (1 << 32) - 1
+
+
+class WeightedClusters:
+    """Picks one of its routes (one per cluster, compiled beforehand) for a random number."""
+
+    __slots__ = ("_ends", "_header", "_names", "_routes", "_runtime", "_runtime_prefix", "_weights")
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        names: Sequence[str],
+        weights: Sequence[int],
+        route_name: str,
+        header: bytes,
+        runtime_prefix: str,
+        runtime: Runtime | None,
+    ) -> None:
+        total = sum(weights)
+        if total > _MAX_TOTAL:
+            raise ConfigError(f"The sum of weights of all weighted clusters of route {route_name} exceeds {_MAX_TOTAL}")
+        if total == 0:
+            raise ConfigError("Sum of weights in the weighted_cluster must be greater than 0.")
+        self._routes = tuple(routes)
+        self._names = tuple(names)
+        self._weights = tuple(weights)
+        self._ends = tuple(accumulate(weights))
+        self._header = header
+        self._runtime_prefix = runtime_prefix
+        self._runtime = runtime if runtime_prefix else None
+
+    def pick(self, headers: HeaderMap, random_value: int) -> Route | None:
+        """The route into whose interval the number falls; None when runtime made all weights zero."""
+        if self._header:
+            values = headers.get_all(self._header)
+            number = parse_uint64(values[0]) if len(values) == 1 else None
+            if number is not None:
+                random_value = number
+        ends = self._ends if self._runtime is None else self._runtime_ends(self._runtime)
+        if not ends[-1]:
+            return None
+        return self._routes[bisect_right(ends, random_value % ends[-1])]
+
+    def _runtime_ends(self, runtime: Runtime) -> tuple[int, ...]:
+        """Interval ends with the weights of ``<runtime_key_prefix>.<cluster>``."""
+        prefix = self._runtime_prefix
+        return tuple(
+            accumulate(
+                [
+                    runtime.get_integer(f"{prefix}.{name}", weight)
+                    for name, weight in zip(self._names, self._weights, strict=True)
+                ]
+            )
+        )
