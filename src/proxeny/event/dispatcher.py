@@ -48,7 +48,7 @@ class KernelSelector(selectors.BaseSelector):
         self.poller = poller
         self.inner = selectors.EpollSelector()
         self.inner_watcher = InnerEpoll()
-        self.turn_begins: Callable[[], None] | None = None
+        self.turn_begins: Callable[[], bool] | None = None
         self.turn_ends: Callable[[], None] | None = None
         poller.add(self.inner_watcher, self.inner.fileno(), EPOLLIN)
 
@@ -75,8 +75,9 @@ class KernelSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Run one turn; blocks up to ``timeout`` seconds (None: until something happens)."""
         assert self.turn_begins is not None and self.turn_ends is not None
-        self.turn_begins()
-        if timeout is None:
+        if self.turn_begins():
+            self.poller.run_turn(0)
+        elif timeout is None:
             self.poller.run_turn(-1)
         else:
             # Rounded up: a wait that ends early would spin until asyncio's own clock gets there.
@@ -119,12 +120,15 @@ class Dispatcher(asyncio.SelectorEventLoop):
 
     # Turns
 
-    def _turn_begins(self) -> None:
-        # asyncio's callbacks ran since the last turn; what they deferred must not wait for the next event.
+    def _turn_begins(self) -> bool:
+        """What must happen before the loop may block; True when it must not block."""
+        # asyncio's callbacks ran since the last turn; what they wrote and deferred must not wait for the next event.
+        self.poller.flush_dirty()
         if self._deferred:
             self._run_deferred()
         if self.wheel.simulated:
             self.wheel.advance(self.time_source.monotonic_ns() // 1_000_000)
+        return self._until is not None and bool(self._until())
 
     def _turn_ends(self) -> None:
         if self._deferred:

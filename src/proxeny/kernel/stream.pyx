@@ -210,7 +210,9 @@ cdef class Stream(Watcher):
                         return 0
             else:
                 self.read_ready = True
-                self.handle_ready()
+                # Whoever is on the ready list reads there: twice in a turn would be twice its share.
+                if not self.is_ready:
+                    self.handle_ready()
             if self.poller is None:
                 return 0
         if self.write_blocked and mask & (EPOLLOUT | EPOLLERR | EPOLLHUP):

@@ -1,0 +1,60 @@
+"""Addresses: text, raw bytes and Envoy's error words."""
+
+import socket
+
+import pytest
+
+from proxeny.config.errors import ConfigError
+from proxeny.kernel.sockets import local_sockaddr
+from proxeny.network.address import from_sockaddr, ip_address, pipe_address
+
+
+def test_v4():
+    address = ip_address("127.0.0.1", 8080)
+    assert address.as_string() == "127.0.0.1:8080"
+    assert (address.ip, address.port, address.ip_version) == ("127.0.0.1", 8080, 4)
+    assert address.is_loopback and not address.is_any and not address.is_pipe
+    assert address == from_sockaddr(address.sockaddr)
+    assert address.with_port(1).as_string() == "127.0.0.1:1"
+
+
+def test_v6():
+    address = ip_address("::1", 443)
+    assert address.as_string() == "[::1]:443"
+    assert (address.ip, address.port, address.ip_version) == ("::1", 443, 6)
+    assert ip_address("::", 0).is_any
+    assert ip_address("fe80::1%3", 1).as_string() == "[fe80::1%3]:1"
+    assert ip_address("::ffff:1.2.3.4", 5).as_string() == "1.2.3.4:5"
+
+
+def test_pipes(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        assert from_sockaddr(local_sockaddr(server.fileno())).as_string() == path
+    assert pipe_address(path).as_string() == path
+    assert pipe_address("@name").as_string() == "@name"
+    assert pipe_address("/a").port == 0 and pipe_address("/a").ip == ""
+    with socket.socket(socket.AF_UNIX) as server:
+        assert from_sockaddr(local_sockaddr(server.fileno())).as_string() == ""
+
+
+def test_raw_addresses_are_what_the_kernel_takes():
+    for family, text in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as server:
+            server.bind((text, 0))
+            address = from_sockaddr(local_sockaddr(server.fileno()))
+            assert address == ip_address(text, server.getsockname()[1])
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "1.2.3", "1.2.3.4.5", "256.1.1.1", "::g", "1.2.3.4%1", "::1%nope"])
+def test_malformed(text):
+    with pytest.raises(ConfigError, match="malformed IP address"):
+        ip_address(text)
+
+
+def test_pipe_limits():
+    with pytest.raises(ConfigError, match="exceeds maximum"):
+        pipe_address("/" + "a" * 108)
+    with pytest.raises(ConfigError, match="Abstract"):
+        pipe_address("@x", 0o600)
