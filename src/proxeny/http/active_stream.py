@@ -290,7 +290,7 @@ class ActiveStream(FilterManager):
         """Make the filters; False when an upgrade was refused (and answered)."""
         config = self.config
         if not self.upgrade:
-            self.create_filters(config.chain)
+            self.create_filters(config.chain.for_route(route))
             return True
         kind = headers.get(UPGRADE) or b"connect"
         allowed = config.upgrades.get(kind.lower())

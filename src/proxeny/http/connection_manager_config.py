@@ -159,8 +159,7 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
     factories: list[HttpFilterFactory] = []
     names: set[str] = set()
     terminal_last = False
-    active = [item for item in filters if not item.disabled]
-    for position, item in enumerate(active):
+    for position, item in enumerate(filters):
         if item.name in names:
             raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
         names.add(item.name)
@@ -171,7 +170,7 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
             config_type = item.typed_config.type_url.rpartition("/")[2]
             extension = REGISTRY.factory("http_filter", item.name, config_type)
             message = unpack_any(item.typed_config)
-        last = position == len(active) - 1
+        last = position == len(filters) - 1
         if extension.is_terminal and not last:
             raise ConfigError(
                 f"Error: terminal filter named {item.name} of type {item.name} must be the last filter in a http "
@@ -186,9 +185,9 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
         factory = extension.create_filter_factory(message, stat_prefix, context)
         factory.name = item.name
         factories.append(factory)
-    if active and not terminal_last:
+    if filters and not terminal_last:
         raise ConfigError("the last filter of an http filter chain must be terminal")
-    return FilterChain(factories)
+    return FilterChain(factories, [item.disabled for item in filters])
 
 
 def compile_upgrades(config: Any, stat_prefix: str, context: FactoryContext) -> dict[bytes, UpgradeConfig]:

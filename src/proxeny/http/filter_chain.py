@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxeny.http.filter import StreamFilter
 
@@ -23,8 +23,8 @@ class FilterChain:
     hooks. Only filters that override a hook are in its tuple.
     """
 
-    __slots__ = ("create", "factories", "has_encoders", "last", "names", "single", *DECODE_HOOKS,
-                 *ENCODE_HOOKS, *NOTICES)  # fmt: skip
+    __slots__ = ("_variants", "create", "disabled", "factories", "has_encoders", "last", "names", "single",
+                 *DECODE_HOOKS, *ENCODE_HOOKS, *NOTICES)  # fmt: skip
 
     decode_headers: tuple[int, ...]
     decode_data: tuple[int, ...]
@@ -39,8 +39,11 @@ class FilterChain:
     on_local_reply: tuple[int, ...]
     on_destroy: tuple[int, ...]
 
-    def __init__(self, factories: Sequence[HttpFilterFactory]) -> None:
+    def __init__(self, factories: Sequence[HttpFilterFactory], disabled: Sequence[bool] = ()) -> None:
         self.factories = tuple(factories)
+        self.disabled = tuple(disabled) if any(disabled) else ()
+        """Filters that run only where a route switches them on (``HttpFilter.disabled``); empty = none."""
+        self._variants: dict[tuple[bool, ...], FilterChain] = {}
         self.names = tuple(factory.name for factory in factories)
         self.create = tuple(factory.create for factory in factories)
         self.last = len(factories) - 1
@@ -50,6 +53,25 @@ class FilterChain:
             setattr(self, hook, self._overriders(hook, self.factories[::-1]))
         self.has_encoders = any(getattr(self, hook) for hook in ENCODE_HOOKS)
         self.single = len(self.factories) == 1 and not self.has_encoders
+
+    def for_route(self, route: Any) -> FilterChain:
+        """The chain without the filters that the route (or the configuration) switches off; cached per combination."""
+        if not self.disabled and (route is None or not route.switches_filters):
+            return self
+        off = tuple([self._is_off(position, name, route) for position, name in enumerate(self.names)])
+        chain = self._variants.get(off)
+        if chain is None:
+            chain = FilterChain([factory for factory, gone in zip(self.factories, off, strict=True) if not gone])
+            self._variants[off] = chain
+        return chain
+
+    def _is_off(self, position: int, name: str, route: Any) -> bool:
+        if position == self.last:
+            return False
+        said: bool | None = None if route is None else route.filter_disabled(name)
+        if said is None:
+            return bool(self.disabled) and self.disabled[position]
+        return said
 
     @staticmethod
     def _overriders(hook: str, factories: Sequence[HttpFilterFactory]) -> tuple[int, ...]:

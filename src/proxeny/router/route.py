@@ -294,6 +294,12 @@ class Route:
         levels = (self.virtual_host.config.per_filter, self.virtual_host.per_filter, self.per_filter)
         return [level.configs[name] for level in levels if level is not None and name in level.configs]
 
+    @property
+    def switches_filters(self) -> bool:
+        """Whether any level has per-filter configuration, so that ``filter_disabled`` may have something to say."""
+        host = self.virtual_host
+        return not (self.per_filter is None and host.per_filter is None and host.config.per_filter is None)
+
     def filter_disabled(self, name: str) -> bool | None:
         """Whether the filter ``name`` is switched off (True) or on (False) here; None = not said."""
         for level in (self.per_filter, self.virtual_host.per_filter, self.virtual_host.config.per_filter):
