@@ -1,0 +1,1 @@
+"""The benchmark: Proxeny, Envoy, nginx and HAProxy in one run, configured alike (`python -m benchmarks`)."""

