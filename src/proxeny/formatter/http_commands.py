@@ -77,13 +77,8 @@ def _byte_size(variable: str) -> Build:
     return lambda command, names: Expression(f"{variable}.byte_size()", Kind.INT)
 
 
-def grpc_status(request: HeaderMap, response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int | None:
-    """The gRPC status of a gRPC request: trailers, then headers, then the HTTP status; None when it is not gRPC."""
-    content_type = request.get(b"content-type") or b""
-    if content_type != b"application/grpc" and not content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    ):
-        return None
+def status_of(response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int | None:
+    """The gRPC status of a response: trailers, then headers, then the HTTP status; -1 when it is no number."""
     value = trailers.get(b"grpc-status")
     if value is None:
         value = response.get(b"grpc-status")
@@ -92,6 +87,16 @@ def grpc_status(request: HeaderMap, response: HeaderMap, trailers: HeaderMap, in
     if not value.isdigit() or len(value) > 9:
         return -1
     return int(value)
+
+
+def grpc_status(request: HeaderMap, response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int | None:
+    """The gRPC status of a gRPC request; None when it is not gRPC."""
+    content_type = request.get(b"content-type") or b""
+    if content_type != b"application/grpc" and not content_type.startswith(
+        (b"application/grpc+", b"application/grpc;")
+    ):
+        return None
+    return status_of(response, trailers, info)
 
 
 def _grpc_name(table: list[str]) -> Callable[..., str | None]:

@@ -1,0 +1,79 @@
+"""The access log contract (Envoy: AccessLog::Instance) and the log that writes formatted lines to a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from proxeny.access_log.filters import Filter
+    from proxeny.access_log.manager import AccessLogFile
+    from proxeny.formatter import Formatter
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.stream_info import StreamInfo
+
+TCP_UPSTREAM_CONNECTED = b"TcpUpstreamConnected"
+TCP_PERIODIC = b"TcpPeriodic"
+TCP_CONNECTION_END = b"TcpConnectionEnd"
+DOWNSTREAM_START = b"DownstreamStart"
+DOWNSTREAM_PERIODIC = b"DownstreamPeriodic"
+DOWNSTREAM_END = b"DownstreamEnd"
+UPSTREAM_POOL_READY = b"UpstreamPoolReady"
+UPSTREAM_PERIODIC = b"UpstreamPeriodic"
+UPSTREAM_END = b"UpstreamEnd"
+
+
+class AccessLog(Protocol):
+    """Writes a record of one request or connection."""
+
+    def log(
+        self,
+        request_headers: HeaderMap | None,
+        response_headers: HeaderMap | None,
+        response_trailers: HeaderMap | None,
+        stream_info: StreamInfo,
+        log_type: bytes | None = None,
+    ) -> None:
+        """``log_type`` None: the end of a request, or of a connection when there are no request headers."""
+        ...
+
+
+class FileAccessLog:
+    """Formats a line and buffers it, unless the filter says no."""
+
+    __slots__ = ("_filter", "_format", "_write")
+
+    def __init__(self, file: AccessLogFile, formatter: Formatter, log_filter: Filter | None) -> None:
+        self._write = file.write
+        self._format = formatter.format
+        self._filter = None if log_filter is None else log_filter.evaluate
+
+    def log(
+        self,
+        request_headers: HeaderMap | None,
+        response_headers: HeaderMap | None,
+        response_trailers: HeaderMap | None,
+        stream_info: StreamInfo,
+        log_type: bytes | None = None,
+    ) -> None:
+        evaluate = self._filter
+        if evaluate is not None and not evaluate(
+            request_headers, response_headers, response_trailers, stream_info, log_type
+        ):
+            return
+        self._write(self._format(request_headers, response_headers, response_trailers, stream_info, b"", log_type))
+
+
+class NullAccessLog:
+    """What main compiles to: the configuration was checked, nothing is ever logged."""
+
+    __slots__ = ()
+
+    def log(
+        self,
+        request_headers: HeaderMap | None,
+        response_headers: HeaderMap | None,
+        response_trailers: HeaderMap | None,
+        stream_info: StreamInfo,
+        log_type: bytes | None = None,
+    ) -> None:
+        return None
