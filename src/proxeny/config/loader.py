@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
-from google.protobuf import json_format
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from proxeny.config.builder import Builder
+from proxeny.config.anys import open_any
 from proxeny.config.errors import ConfigError
-from proxeny.config.message_types import message_class, type_name_of
+from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.sources import Source, read_file, read_yaml
+from proxeny.config.validate import inspect
 
-_TYPED_STRUCTS: Final = frozenset(("xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"))
+# Contents of Anys that passed, by hash: several parts unpack the same one, and big route tables take long to check.
+_CHECKED: Final[set[int]] = set()
+_MAX_CHECKED: Final = 4096
 
 
 @dataclass(slots=True)
@@ -37,7 +39,9 @@ class LoadedBootstrap:
     warnings: list[str] = field(default_factory=list)
     deprecated_uses: int = 0
     unknown_fields: int = 0
+    wip_uses: int = 0
     accepted_fields: list[str] = field(default_factory=list)
+    unsupported_fields: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -71,39 +75,49 @@ def _load(path: str | None, yaml: str, options: LoadOptions) -> LoadedBootstrap:
         override = bootstrap_pb2.Bootstrap()
         sources.append(read_yaml(yaml, override, options.allow_unknown_static_fields))
         bootstrap.MergeFrom(override)
-    loaded = LoadedBootstrap(bootstrap)
-    for source in sources:
-        loaded.unknown_fields += bool(source.unknown)
-        loaded.warnings.extend(f"Unknown field: {text}" for text in source.unknown)
-    return loaded
+    findings = Findings(options.accept_unsupported_fields)
+    try:
+        inspect(bootstrap, Inspector(findings))
+    except ConfigError as error:
+        raise _placed(error, sources) from error.__cause__
+    return _loaded(bootstrap, findings, sources, options)
+
+
+def _placed(error: ConfigError, sources: list[Source]) -> ConfigError:
+    """`error` with the place it was written at; what was merged from two texts has no single place."""
+    return sources[0].place(error) if len(sources) == 1 else error
+
+
+def _loaded(bootstrap: Any, findings: Findings, sources: list[Source], options: LoadOptions) -> LoadedBootstrap:
+    unknown = [text for source in sources for text in source.unknown]
+    warnings = [f"Unknown field: {text}" for text in unknown]
+    warnings += [] if options.skip_deprecated_logs else findings.deprecated
+    warnings += findings.wip
+    warnings += [f"the field {path} is accepted, but has no effect in this build" for path in findings.accepted]
+    warnings += [f"the field {path} is not supported by this build and ignored" for path in findings.unsupported]
+    return LoadedBootstrap(
+        bootstrap,
+        warnings,
+        deprecated_uses=len(findings.deprecated),
+        unknown_fields=sum(bool(source.unknown) for source in sources),
+        wip_uses=len(findings.wip),
+        accepted_fields=findings.accepted,
+        unsupported_fields=findings.unsupported,
+    )
 
 
 def unpack_any(any_message: Any) -> Message:
-    """The message inside an Any, of its own type (a TypedStruct becomes the message it describes).
+    """The message inside an Any, of its own type (a TypedStruct becomes the message it describes). Do not change it.
 
     Raises ConfigError for an unknown type, for bytes that are not of that type and for broken constraints.
     """
-    type_name = type_name_of(any_message.type_url)
-    message = _new_message(type_name, any_message.type_url)
-    try:
-        message.ParseFromString(any_message.value)
-    except DecodeError as error:
-        raise ConfigError(f"Unable to unpack as {type_name}: the content is malformed") from error
-    if type_name in _TYPED_STRUCTS:
-        message = _resolve_typed_struct(message)
-    return message
-
-
-def _new_message(type_name: str, type_url: str) -> Message:
-    try:
-        return message_class(type_name)()
-    except KeyError:
-        raise ConfigError(f"could not find @type '{type_url}'") from None
-
-
-def _resolve_typed_struct(typed_struct: Any) -> Message:
-    message = _new_message(type_name_of(typed_struct.type_url), typed_struct.type_url)
-    Builder().build(message, json_format.MessageToDict(typed_struct.value))
+    message = open_any(any_message)
+    content = hash((any_message.type_url, any_message.value))
+    if content not in _CHECKED:
+        inspect(message)
+        if len(_CHECKED) >= _MAX_CHECKED:
+            _CHECKED.clear()
+        _CHECKED.add(content)
     return message
 
 

@@ -11,11 +11,14 @@ import importlib
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
+
+from proxeny.registry import REGISTRY
 
 _POOL: Final = descriptor_pool.Default()
 _ROOTS: Final = frozenset({"envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry", "proxeny"})
@@ -35,13 +38,19 @@ def message_descriptor(full_name: str) -> Any:
         return _POOL.FindMessageTypeByName(full_name)
     except KeyError:
         pass
-    for module in _candidates(full_name):
+    for module in chain(_candidates(full_name), _extension_modules(full_name)):
         importlib.import_module(module)
         try:
             return _POOL.FindMessageTypeByName(full_name)
         except KeyError:
             continue
     raise KeyError(full_name)
+
+
+def _extension_modules(full_name: str) -> list[str]:
+    """Modules of registered extensions that take this type: these may define it themselves."""
+    extensions = REGISTRY.extensions()
+    return [extension.target.partition(":")[0] for extension in extensions if full_name in extension.config_types]
 
 
 def _candidates(full_name: str) -> Iterator[str]:

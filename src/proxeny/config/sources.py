@@ -1,7 +1,7 @@
 """Configuration files and texts to messages, by Envoy's rule of file name endings.
 
-`.pb` is binary, `.pb_text` text format, `.yaml`/`.yml` YAML, anything else JSON (in any case). Faults name the file and,
-where the form has lines, the line.
+`.pb` is binary, `.pb_text` text format, `.yaml`/`.yml` YAML, anything else JSON (in any case). Faults name the file
+and, where the form has lines, the line.
 """
 
 import json
@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from google.protobuf import descriptor_pool, text_format
+from google.protobuf import descriptor_pool, text_format, unknown_fields
 from google.protobuf.message import DecodeError, Message
 
+from proxeny.config.anys import open_any
 from proxeny.config.builder import Builder
-from proxeny.config.errors import ConfigError
+from proxeny.config.errors import ConfigError, UnknownFieldError
 from proxeny.config.message_types import message_descriptor
 from proxeny.config.scalars import json_error
 from proxeny.config.yaml_loader import MAX_DEPTH, Tree, line_of, load_yaml
@@ -44,6 +45,10 @@ def read_file(path: str, message: Message, allow_unknown: bool) -> Source:
     source = Source(path)
     if ending.endswith(".pb"):
         _parse_binary(path, data, message)
+        unknown = _unknown_numbers(message)
+        if unknown and not allow_unknown:
+            raise UnknownFieldError(f"Protobuf message ({unknown[0]}) has unknown fields", file=path)
+        source.unknown = unknown
         return source
     try:
         text = data.decode("utf-8-sig")
@@ -110,6 +115,27 @@ def _parse_binary(path: str, data: bytes, message: Message) -> None:
     except DecodeError as error:
         # Envoy starts with an empty bootstrap here; nobody can want that.
         raise ConfigError(f'Unable to parse file "{path}" as a binary protobuf (type {name})', file=path) from error
+
+
+def _unknown_numbers(message: Any) -> list[str]:
+    """What a binary message has that its type does not, Any contents included."""
+    found: list[str] = []
+    extra = unknown_fields.UnknownFieldSet(message)
+    if len(extra):
+        numbers = ", ".join(str(extra[index].field_number) for index in range(len(extra)))
+        found.append(f"type {message.DESCRIPTOR.full_name} with unknown field set {{{numbers}}}")
+    if message.DESCRIPTOR.full_name == "google.protobuf.Any" and message.type_url:
+        return found + _unknown_numbers(open_any(message))
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None:
+            continue
+        if descriptor.message_type.GetOptions().map_entry:
+            children = [item for item in value.values() if isinstance(item, Message)]
+        else:
+            children = list(value) if descriptor.is_repeated else [value]
+        for child in children:
+            found += _unknown_numbers(child)
+    return found
 
 
 class _Pool:

@@ -1,0 +1,34 @@
+"""What of Envoy's API this build serves: tables by message type, one file per area.
+
+A type without an entry is served as a whole wherever a served field holds it (percentages, matchers and the like).
+"""
+
+from typing import Final
+
+from proxeny.config.support import access_log, bootstrap, http, listener, network_filters, router, upstream
+from proxeny.config.support.table import MessageSupport, Table
+from proxeny.registry import REGISTRY
+
+AREAS: Final[dict[str, Table]] = {
+    "Bootstrap, admin, runtime": bootstrap.TABLE,
+    "Listeners and addresses": listener.TABLE,
+    "Network filters": network_filters.TABLE,
+    "HTTP connection manager and HTTP filters": http.TABLE,
+    "Routes": router.TABLE,
+    "Clusters and load balancing": upstream.TABLE,
+    "Access logs": access_log.TABLE,
+}
+TABLES: Final[Table] = {name: support for table in AREAS.values() for name, support in table.items()}
+
+
+def support_of(type_name: str) -> MessageSupport | None:
+    """The table's entry for a message type."""
+    return TABLES.get(type_name)
+
+
+def is_extension(type_name: str) -> bool:
+    """Whether some extension here takes a message of this type as its configuration."""
+    support = TABLES.get(type_name)
+    if support is not None:
+        return support.extension
+    return any(type_name in extension.config_types for extension in REGISTRY.extensions())

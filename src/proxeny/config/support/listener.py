@@ -1,0 +1,36 @@
+"""Addresses, sockets, listeners and their filter chains."""
+
+from typing import Final
+
+from proxeny.config.support.table import Table, extension, fields
+
+_LISTENER: Final = "envoy.config.listener.v3"
+_CORE: Final = "envoy.config.core.v3"
+
+TABLE: Final[Table] = {
+    f"{_CORE}.Address": fields(done="socket_address pipe"),
+    f"{_CORE}.SocketAddress": fields(done="protocol address port_value ipv4_compat"),
+    f"{_CORE}.Pipe": fields(done="path mode"),
+    f"{_CORE}.SocketOption": fields(done="description level name int_value buf_value state"),
+    f"{_CORE}.BindConfig": fields(done="source_address freebind socket_options"),
+    f"{_LISTENER}.Listener": fields(
+        done="""name address additional_addresses stat_prefix filter_chains default_filter_chain
+            per_connection_buffer_limit_bytes metadata drain_type socket_options transparent freebind
+            tcp_fast_open_queue_length traffic_direction reuse_port enable_reuse_port access_log tcp_backlog_size
+            max_connections_to_accept_per_socket_event bind_to_port""",
+        accepted="""ignore_global_conn_limit bypass_overload_manager listener_filters_timeout
+            continue_on_listener_filters_timeout""",
+    ),
+    f"{_LISTENER}.AdditionalAddress": fields(done="address socket_options"),
+    f"{_LISTENER}.Filter": fields(done="name typed_config"),
+    f"{_LISTENER}.FilterChain": fields(
+        done="filter_chain_match filters metadata transport_socket name", accepted="transport_socket_connect_timeout"
+    ),
+    f"{_LISTENER}.FilterChainMatch": fields(
+        done="""destination_port prefix_ranges source_type source_prefix_ranges source_ports
+            direct_source_prefix_ranges server_names transport_protocol application_protocols""",
+        accepted="address_suffix suffix_len",
+    ),
+    f"{_CORE}.TransportSocket": fields(done="name typed_config"),
+    "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": extension(),
+}

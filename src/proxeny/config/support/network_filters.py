@@ -1,0 +1,19 @@
+"""Network filters other than the HTTP connection manager."""
+
+from typing import Final
+
+from proxeny.config.support.table import Table, extension, fields
+
+_NETWORK: Final = "envoy.extensions.filters.network"
+
+TABLE: Final[Table] = {
+    f"{_NETWORK}.echo.v3.Echo": extension(),
+    f"{_NETWORK}.direct_response.v3.Config": extension(done="response"),
+    f"{_NETWORK}.tcp_proxy.v3.TcpProxy": extension(
+        done="""stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts
+            max_downstream_connection_duration access_log_options flush_access_log_on_connected
+            access_log_flush_interval"""
+    ),
+    f"{_NETWORK}.tcp_proxy.v3.TcpProxy.WeightedCluster": fields(done="clusters"),
+    f"{_NETWORK}.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": fields(done="name weight metadata_match"),
+}

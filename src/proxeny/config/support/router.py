@@ -1,0 +1,63 @@
+"""Route configurations: virtual hosts, routes, matchers, actions, header mutations."""
+
+from typing import Final
+
+from proxeny.config.support.table import Table, extension, fields
+
+_ROUTE: Final = "envoy.config.route.v3"
+_CORE: Final = "envoy.config.core.v3"
+_HEADERS: Final = (
+    "request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove"
+)
+
+TABLE: Final[Table] = {
+    f"{_ROUTE}.RouteConfiguration": fields(
+        done=f"""name virtual_hosts internal_only_headers {_HEADERS} most_specific_header_mutations_wins
+            validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching
+            ignore_path_parameters_in_path_matching typed_per_filter_config metadata"""
+    ),
+    f"{_ROUTE}.VirtualHost": fields(
+        done=f"""name domains routes require_tls {_HEADERS} typed_per_filter_config include_request_attempt_count
+            include_attempt_count_in_response retry_policy metadata""",
+        accepted="include_is_timeout_retry_header virtual_clusters",
+    ),
+    f"{_ROUTE}.Route": fields(
+        done=f"name match route redirect direct_response metadata decorator typed_per_filter_config {_HEADERS}",
+        accepted="stat_prefix tracing",
+    ),
+    f"{_ROUTE}.RouteMatch": fields(
+        done="""prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers query_parameters
+            grpc"""
+    ),
+    f"{_ROUTE}.RouteAction": fields(
+        done="""cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite
+            regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex
+            append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
+            max_grpc_timeout grpc_timeout_offset"""
+    ),
+    f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled"),
+    f"{_ROUTE}.WeightedCluster": fields(done="clusters total_weight runtime_key_prefix header_name"),
+    f"{_ROUTE}.WeightedCluster.ClusterWeight": fields(
+        done=f"name cluster_header weight metadata_match {_HEADERS} typed_per_filter_config host_rewrite_literal"
+    ),
+    f"{_ROUTE}.RetryPolicy": fields(
+        done="""retry_on num_retries per_try_timeout per_try_idle_timeout retriable_status_codes retry_back_off
+            retriable_headers retriable_request_headers"""
+    ),
+    f"{_ROUTE}.RedirectAction": fields(
+        done="""https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite
+            response_code strip_query"""
+    ),
+    f"{_ROUTE}.DirectResponseAction": fields(done="status body body_format"),
+    f"{_ROUTE}.HeaderMatcher": fields(
+        done="""name exact_match safe_regex_match range_match present_match prefix_match suffix_match contains_match
+            string_match invert_match treat_missing_header_as_empty"""
+    ),
+    f"{_ROUTE}.QueryParameterMatcher": fields(done="name string_match present_match"),
+    f"{_ROUTE}.Decorator": fields(accepted="operation propagate"),
+    f"{_ROUTE}.FilterConfig": extension(done="config is_optional disabled"),
+    f"{_CORE}.HeaderValueOption": fields(done="header append append_action keep_empty_value"),
+    f"{_CORE}.HeaderValue": fields(done="key value raw_value"),
+    f"{_CORE}.DataSource": fields(done="filename inline_bytes inline_string environment_variable"),
+    "envoy.type.matcher.v3.StringMatcher": fields(done="exact prefix suffix safe_regex contains ignore_case"),
+}

@@ -1,0 +1,361 @@
+"""One walk over a message tree that checks all that can be checked without compiling it.
+
+For every message type a plan is made once: per field the visitor of a set value (PGV rules, durations, deprecation,
+class of support, the messages below), and the checks that concern unset fields (required ones, required oneofs, zero
+values that break a rule). Only fields that need a visit have a visitor, so a walk costs little more than listing what
+is set. The walk goes into Any contents as Envoy's factories do when they unpack them.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from validate import validate_pb2
+
+from proxeny.config import field_path, pgv
+from proxeny.config.anys import open_any
+from proxeny.config.errors import ConfigError, UnknownExtensionError
+from proxeny.config.inspector import Inspector, Step
+from proxeny.config.notes import Note, deprecated_default, field_notes, unfinished_message
+from proxeny.config.support import is_extension, support_of
+from proxeny.config.support.table import FieldClass
+
+Visitor = Callable[[Inspector, Any, Any], None]  # (inspector, value of the field, message it is in)
+
+# Envoy computes with nanoseconds in 64 bits.
+_MAX_SECONDS: Final = (2**63 - 1) // 10**9 - 1
+_WRAPPED: Final = frozenset(
+    f"google.protobuf.{kind}Value"
+    for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+)
+_OPAQUE: Final = frozenset(
+    f"google.protobuf.{kind}" for kind in ("Struct", "Value", "ListValue", "Timestamp", "FieldMask", "Empty")
+)
+
+
+def inspect(message: Message, inspector: Inspector | None = None) -> None:
+    """Check `message` and everything below it; raises ConfigError with the field path."""
+    plan_of(message.DESCRIPTOR).inspect(inspector or Inspector(), message)
+
+
+class TypePlan:
+    """The checks of one message type."""
+
+    __slots__ = ("_absent", "_compiled", "_descriptor", "_visitors")
+
+    def __init__(self, descriptor: Any) -> None:
+        self._descriptor = descriptor
+        self._visitors: dict[int, Visitor] = {}
+        self._absent: tuple[Note, ...] = ()
+        self._compiled = False
+
+    def inspect(self, inspector: Inspector, message: Any) -> None:
+        """Check one message of this type."""
+        if not self._compiled:
+            self._compile()
+        for check in self._absent:
+            check(inspector, message)
+        visitors = self._visitors
+        for field, value in message.ListFields():
+            visit = visitors.get(field.number)
+            if visit is not None:
+                visit(inspector, value, message)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether nothing of this type is ever checked (known for types without messages in them)."""
+        if any(field.message_type is not None for field in self._descriptor.fields):
+            return False
+        if not self._compiled:
+            self._compile()
+        return not self._visitors and not self._absent
+
+    def _compile(self) -> None:
+        self._compiled = True
+        options = self._descriptor.GetOptions()
+        ignored = options.Extensions[validate_pb2.disabled] or options.Extensions[validate_pb2.ignored]
+        absent: list[Note] = unfinished_message(self._descriptor)
+        if not ignored:
+            oneofs = self._descriptor.oneofs
+            required = validate_pb2.required
+            absent += [_required_oneof(oneof.name) for oneof in oneofs if oneof.GetOptions().Extensions[required]]
+        support = support_of(self._descriptor.full_name)
+        for field in self._descriptor.fields:
+            rules = None if ignored else _rules_of(field)
+            visitor = _field_visitor(field, rules)
+            kind = FieldClass.DONE if support is None else support.class_of(field.name)
+            visitor = _with_notes(field_notes(field, kind), kind, visitor)
+            if visitor is not None:
+                self._visitors[field.number] = visitor
+            absent.extend(_absent_checks(field, rules))
+        self._absent = tuple(absent)
+
+
+_PLANS: Final[dict[str, TypePlan]] = {}
+
+
+def plan_of(descriptor: Any) -> TypePlan:
+    """The plan of a message type."""
+    name = descriptor.full_name
+    plan = _PLANS.get(name)
+    if plan is None:
+        plan = _PLANS[name] = TypePlan(descriptor)
+    return plan
+
+
+def _rules_of(field: Any) -> Any:
+    options = field.GetOptions()
+    return options.Extensions[validate_pb2.rules] if options.HasExtension(validate_pb2.rules) else None
+
+
+def _required_oneof(name: str) -> Note:
+    reason = f'field: "{name}", reason: is required'
+
+    def check(inspector: Inspector, message: Any) -> None:
+        if message.WhichOneof(name) is None:
+            raise inspector.missing(reason)
+
+    return check
+
+
+def _absent_checks(field: Any, rules: Any) -> list[Note]:
+    """The checks that concern the field when it is not set."""
+    name, step = field.name, Step(field)
+    checks: list[Note] = []
+
+    def fail(inspector: Inspector, reason: str) -> None:
+        inspector.trail.append(step)
+        raise inspector.violation(reason)
+
+    def required(inspector: Inspector, message: Any) -> None:
+        if not message.HasField(name):
+            fail(inspector, "value is required")
+
+    def zero_refused(inspector: Inspector, message: Any) -> None:
+        if not getattr(message, name):
+            fail(inspector, zero_reason or "")
+
+    in_oneof = field.containing_oneof is not None
+    zero_reason = None if rules is None or in_oneof else _zero_reason(field, rules)
+    if rules is not None and field.message_type is not None and not field.is_repeated and not in_oneof:
+        kind = rules.WhichOneof("type")
+        if rules.message.required or (kind in ("duration", "any", "timestamp") and getattr(rules, kind).required):
+            checks.append(required)
+    if zero_reason is not None:
+        checks.append(zero_refused)
+    if field.enum_type is not None and not field.is_repeated and not in_oneof:
+        checks.extend(deprecated_default(field))
+    return checks
+
+
+def _zero_reason(field: Any, rules: Any) -> str | None:
+    """Why the zero value of a field without presence breaks its rules, if it does."""
+    if field.is_repeated:
+        check = _size_check(field, rules)
+        return None if check is None else check(())
+    if field.has_presence:
+        return None
+    check = _value_check(field, rules)
+    return None if check is None else check(field.default_value)
+
+
+def _value_check(field: Any, rules: Any) -> pgv.Check | None:
+    """The check of one scalar or enum value of the field."""
+    if rules is None:
+        return None
+    if field.enum_type is not None:
+        return pgv.enum_check(rules, field.enum_type)
+    return pgv.compile_rules(rules)
+
+
+def _size_check(field: Any, rules: Any) -> pgv.Check | None:
+    if rules.HasField("repeated"):
+        size = rules.repeated
+        low = size.min_items if size.HasField("min_items") else None
+        high = size.max_items if size.HasField("max_items") else None
+        return pgv.size_check(low, high, "item(s)")
+    if rules.HasField("map"):
+        pairs = rules.map
+        low = pairs.min_pairs if pairs.HasField("min_pairs") else None
+        high = pairs.max_pairs if pairs.HasField("max_pairs") else None
+        return pgv.size_check(low, high, "pair(s)")
+    return None
+
+
+def _field_visitor(field: Any, rules: Any) -> Visitor | None:
+    """What is checked on a set value of the field."""
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return _map_visitor(field, rules)
+    if field.is_repeated:
+        return _repeated_visitor(field, rules)
+    inner = _single_visitor(field, rules)
+    if inner is None:
+        return None
+    step = Step(field)
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        trail = inspector.trail
+        trail.append(step)
+        inner(inspector, value, message)
+        trail.pop()
+
+    return visit
+
+
+def _single_visitor(field: Any, rules: Any) -> Visitor | None:
+    """The check of one value whose place is on the trail already."""
+    if field.message_type is None:
+        return _scalar_visitor(_value_check(field, rules))
+    type_name = field.message_type.full_name
+    if type_name in _WRAPPED:
+        check = None if rules is None else pgv.compile_rules(rules)
+        return None if check is None else _scalar_visitor(lambda value: check(value.value))
+    if type_name == "google.protobuf.Duration":
+        return _duration_visitor(None if rules is None else pgv.compile_rules(rules))
+    if type_name == "google.protobuf.Any":
+        return _any_visitor(None if rules is None else pgv.compile_rules(rules))
+    if type_name in _OPAQUE or (rules is not None and rules.message.skip):
+        return None
+    child = plan_of(field.message_type)
+    if child.trivial:
+        return None
+    return lambda inspector, value, message: child.inspect(inspector, value)
+
+
+def _scalar_visitor(check: pgv.Check | None) -> Visitor | None:
+    if check is None:
+        return None
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        reason = check(value)
+        if reason is not None:
+            raise inspector.violation(reason)
+
+    return visit
+
+
+def _duration_visitor(check: pgv.Check | None) -> Visitor:
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        seconds, nanos = value.seconds, value.nanos
+        if seconds < 0 or nanos < 0:
+            raise inspector.bad_duration("Expected positive duration", value)
+        if nanos > 999_999_999 or seconds > _MAX_SECONDS:
+            raise inspector.bad_duration("Duration out-of-range", value)
+        reason = None if check is None else check(value)
+        if reason is not None:
+            raise inspector.violation(reason)
+
+    return visit
+
+
+def _any_visitor(check: pgv.Check | None) -> Visitor:
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        reason = None if check is None else check(value)
+        if reason is not None:
+            raise inspector.violation(reason)
+        last = inspector.trail[-1]  # the key, in a map of extensions by name
+        _inspect_content(inspector, value, last if isinstance(last, str) else getattr(message, "name", ""))
+
+    return visit
+
+
+def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:
+    """Check what an Any holds (in Envoy: when the factory of extension `name` unpacks it)."""
+    if not any_message.type_url and not any_message.value:
+        return
+    try:
+        content = open_any(any_message)
+    except ConfigError as error:
+        error.path = field_path.join(inspector.path(), error.path or "")
+        raise
+    type_name = content.DESCRIPTOR.full_name
+    if inspector.findings is not None and not inspector.muted and not is_extension(type_name):
+        raise UnknownExtensionError(
+            f"Didn't find a registered implementation for '{name}' with type URL: '{type_name}'", inspector.path()
+        )
+    root, inspector.root = inspector.root, len(inspector.trail)
+    inspect(content, inspector)
+    inspector.root = root
+
+
+def _repeated_visitor(field: Any, rules: Any) -> Visitor | None:
+    size = None if rules is None else _size_check(field, rules)
+    items = rules.repeated.items if rules is not None and rules.repeated.HasField("items") else None
+    inner = _single_visitor(field, items)
+    unique = rules is not None and rules.repeated.unique
+    if size is None and inner is None and not unique:
+        return None
+    step = Step(field)
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        trail = inspector.trail
+        trail.append(step)
+        reason = (size(value) if size is not None else None) or (pgv.unique_check(value) if unique else None)
+        if reason is not None:
+            raise inspector.violation(reason)
+        if inner is not None:
+            trail.append(0)
+            for index, item in enumerate(value):
+                trail[-1] = index
+                inner(inspector, item, message)
+            trail.pop()
+        trail.pop()
+
+    return visit
+
+
+def _map_visitor(field: Any, rules: Any) -> Visitor | None:
+    size = None if rules is None else _size_check(field, rules)
+    entry = field.message_type.fields_by_name
+    has_keys = rules is not None and rules.map.HasField("keys")
+    has_values = rules is not None and rules.map.HasField("values")
+    key_check = _scalar_visitor(_value_check(entry["key"], rules.map.keys if has_keys else None))
+    value_check = _single_visitor(entry["value"], rules.map.values if has_values else None)
+    if size is None and key_check is None and value_check is None:
+        return None
+    step = Step(field)
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        trail = inspector.trail
+        trail.append(step)
+        reason = size(value) if size is not None else None
+        if reason is not None:
+            raise inspector.violation(reason)
+        for key in sorted(value):
+            trail.append(key)
+            if key_check is not None:
+                key_check(inspector, key, message)
+            if value_check is not None:
+                value_check(inspector, value[key], message)
+            trail.pop()
+        trail.pop()
+
+    return visit
+
+
+def _with_notes(notes: list[Note], kind: FieldClass, visitor: Visitor | None) -> Visitor | None:
+    """`visitor`, preceded by what a set field is noted for."""
+    if not notes:
+        return visitor
+    below = visitor if kind is FieldClass.DONE else _muted(visitor)
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        for note in notes:
+            note(inspector, message)
+        if below is not None:
+            below(inspector, value, message)
+
+    return visit
+
+
+def _muted(visitor: Visitor | None) -> Visitor | None:
+    """Below a field that is not served constraints hold, but nobody asks what is served."""
+    if visitor is None:
+        return None
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        inspector.muted += 1
+        visitor(inspector, value, message)
+        inspector.muted -= 1
+
+    return visit
