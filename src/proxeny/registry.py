@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from proxeny.config.errors import ConfigError
+from proxeny.config.message_types import declare_extension_type
 
 
 class Extension:
@@ -43,14 +44,13 @@ class Registry:
             self._by_name[extension.kind, name] = extension
         for config_type in extension.config_types:
             self._by_type[extension.kind, config_type] = extension
+            declare_extension_type(config_type, extension.target.partition(":")[0])
 
     def factory(self, kind: str, name: str, config_type: str = "") -> Any:
         """The factory for ``config_type`` (full message name), else for ``name``; ConfigError in Envoy's words."""
         extension = self._by_type.get((kind, config_type)) if config_type else self._by_name.get((kind, name))
         if extension is None:
-            raise ConfigError(
-                f"Didn't find a registered implementation for '{name}' with type URL: '{config_type}'"
-            )
+            raise ConfigError(f"Didn't find a registered implementation for '{name}' with type URL: '{config_type}'")
         factory = self._loaded.get(extension.target)
         if factory is None:
             module, _, attribute = extension.target.partition(":")

@@ -18,10 +18,9 @@ from typing import Any, Final
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-from proxeny.registry import REGISTRY
-
 _POOL: Final = descriptor_pool.Default()
-_ROOTS: Final = frozenset({"envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry", "proxeny"})
+_EXTENSION_TYPES: Final[dict[str, str]] = {}  # message type -> module of the registered extension
+_ROOTS: Final = frozenset({"envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry"})
 _TYPE_NAME: Final = re.compile(r"([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)\.([A-Z]\w*)(?:\.[A-Z]\w*)*\Z", re.ASCII)
 _CAMEL_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -38,7 +37,8 @@ def message_descriptor(full_name: str) -> Any:
         return _POOL.FindMessageTypeByName(full_name)
     except KeyError:
         pass
-    for module in chain(_candidates(full_name), _extension_modules(full_name)):
+    own = [_EXTENSION_TYPES[full_name]] if full_name in _EXTENSION_TYPES else []
+    for module in chain(own, _candidates(full_name)):
         importlib.import_module(module)
         try:
             return _POOL.FindMessageTypeByName(full_name)
@@ -47,10 +47,14 @@ def message_descriptor(full_name: str) -> Any:
     raise KeyError(full_name)
 
 
-def _extension_modules(full_name: str) -> list[str]:
-    """Modules of registered extensions that take this type: these may define it themselves."""
-    extensions = REGISTRY.extensions()
-    return [extension.target.partition(":")[0] for extension in extensions if full_name in extension.config_types]
+def declare_extension_type(full_name: str, module: str) -> None:
+    """A registered extension, implemented in `module`, takes messages of this type (the module may define it too)."""
+    _EXTENSION_TYPES[full_name] = module
+
+
+def is_extension_type(full_name: str) -> bool:
+    """Whether a registered extension takes messages of this type."""
+    return full_name in _EXTENSION_TYPES
 
 
 def _candidates(full_name: str) -> Iterator[str]:

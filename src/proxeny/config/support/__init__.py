@@ -5,9 +5,9 @@ A type without an entry is served as a whole wherever a served field holds it (p
 
 from typing import Final
 
+from proxeny.config.message_types import is_extension_type
 from proxeny.config.support import access_log, bootstrap, http, listener, network_filters, router, upstream
 from proxeny.config.support.table import MessageSupport, Table
-from proxeny.registry import REGISTRY
 
 AREAS: Final[dict[str, Table]] = {
     "Bootstrap, admin, runtime": bootstrap.TABLE,
@@ -31,4 +31,4 @@ def is_extension(type_name: str) -> bool:
     support = TABLES.get(type_name)
     if support is not None:
         return support.extension
-    return any(type_name in extension.config_types for extension in REGISTRY.extensions())
+    return is_extension_type(type_name)
