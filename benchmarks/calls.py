@@ -4,6 +4,7 @@ Proxeny counts them itself when PROXENY_COUNT_CALLS=1 is set, in the stat `serve
 """
 
 import re
+import time
 import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ from benchmarks.scenarios import Scenario
 
 STAT = "server.python_calls"
 SECONDS = 2.0
+PUBLISH_SECONDS = 0.5
+"""A worker publishes its count every 200 ms: wait that out before reading it."""
 
 
 def calls_per_request(scenario: Scenario) -> float:
@@ -42,6 +45,7 @@ def calls_per_request(scenario: Scenario) -> float:
 
 
 def _count(admin: str) -> int:
+    time.sleep(PUBLISH_SECONDS)
     with urllib.request.urlopen(f"http://{admin}/stats?filter=^{re.escape(STAT)}$", timeout=10) as answer:
         text = answer.read().decode()
     found = re.search(rf"^{re.escape(STAT)}: (\d+)$", text, re.MULTILINE)
