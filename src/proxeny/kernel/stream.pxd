@@ -8,12 +8,15 @@ from proxeny.kernel.stats cimport Block
 cdef enum:
     # Results of do_read and do_write below zero: -errno, except these.
     BLOCKED = -1000000      # nothing more until the next event
+    END = -1000001          # the end of the stream, where 0 means something else
 
 
 cdef class Pump:
     """Takes the place of a stream's own reading (at its source) or adds to its writing (at its sink)."""
     cdef int source_ready(self) except -1
     cdef int sink_ready(self) except -1
+    cdef int stream_closed(self, Stream stream) except -1
+    cdef Py_ssize_t pending(self) noexcept
 
 
 cdef class Transport:

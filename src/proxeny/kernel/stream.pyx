@@ -63,6 +63,12 @@ cdef class Pump:
     cdef int sink_ready(self) except -1:
         return 0
 
+    cdef int stream_closed(self, Stream stream) except -1:
+        return 0
+
+    cdef Py_ssize_t pending(self) noexcept:
+        return 0
+
 
 cdef class Transport:
     """What stands between the buffers and the socket (Envoy: `Network::TransportSocket`); one per stream."""
@@ -144,6 +150,7 @@ cdef class Stream(Watcher):
     def close_stream(self, bint rst=False):
         """Close the socket now (with a RST if wished) and drop what is buffered; again: nothing."""
         cdef Poller poller = self.poller
+        cdef Pump pump
         cdef int fd = self.fd
         if fd < 0:
             return
@@ -158,7 +165,14 @@ cdef class Stream(Watcher):
         else:
             self.fd = -1
             close(fd)
-        self.source_pump = self.sink_pump = None
+        pump = self.source_pump
+        self.source_pump = None
+        if pump is not None:
+            pump.stream_closed(self)
+        pump = self.sink_pump
+        self.sink_pump = None
+        if pump is not None:
+            pump.stream_closed(self)
         self.write_buffer.set_watermarks(0, 0, None, None)
         self.read_buffer.set_watermarks(0, 0, None, None)
         self.write_buffer.c_drain(<size_t> self.write_buffer.length)
@@ -188,6 +202,11 @@ cdef class Stream(Watcher):
         if self.tx_buffered >= 0 and held != self.tx_seen:
             self.stats.c_add(self.tx_buffered, held - self.tx_seen)
             self.tx_seen = held
+
+    @property
+    def unsent(self):
+        """Bytes that were written and that the socket has not taken yet."""
+        return self.write_buffer.length + (self.sink_pump.pending() if self.sink_pump is not None else 0)
 
     # Events
 
@@ -275,11 +294,11 @@ cdef class Stream(Watcher):
         cdef bint short = False
         cdef bint eof = False
         cdef bint redeliver = self.redeliver
-        if self.source_pump is not None:
-            if self.read_ready:
-                return self.source_pump.source_ready()
-            return 0
+        # A local variable holds the pump: it may be detached while it runs.
+        cdef Pump pump = self.source_pump
         self.redeliver = False
+        if pump is not None:
+            return pump.source_ready()
         # Commit may raise the read-disable count through the buffer's watermark.
         while self.read_ready and self.read_disable_count == 0:
             if total >= READ_PER_TURN:
@@ -384,10 +403,11 @@ cdef class Stream(Watcher):
         cdef Buffer buffer = self.write_buffer
         cdef Py_ssize_t n = 0
         cdef Py_ssize_t total = 0
+        cdef Pump pump = self.sink_pump
         if self.poller is None or self.connecting or self.write_blocked:
             return 0
-        if self.sink_pump is not None:
-            self.sink_pump.sink_ready()
+        if pump is not None:
+            pump.sink_ready()
             if self.poller is None or self.write_blocked:
                 return 0
         while buffer.length:

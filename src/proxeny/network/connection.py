@@ -277,7 +277,7 @@ class Connection(Stream):
                 self._close_socket(REMOTE_CLOSE)
             elif self._write_end_stream:
                 # Both halves are closed, or will be when the rest is sent.
-                if self.write_buffer.length:
+                if self.unsent:
                     self.notify_drained = True
                 else:
                     self._close_socket(REMOTE_CLOSE)
@@ -322,7 +322,7 @@ class Connection(Stream):
             self._close_socket(LOCAL_CLOSE, rst=True)
             return
         waits = close_type is FLUSH_WRITE_AND_DELAY and self._delayed_close_ms > 0
-        if self.write_buffer.length:
+        if self.unsent:
             if close_type is not NO_FLUSH:
                 self._start_delayed_close(waits)
                 return
