@@ -4,7 +4,7 @@ import re
 import time
 
 from tests.differential.case import Case, Do, Expect, Release, Reply, Send, StatIs, Step, UpstreamSaw
-from tests.differential.proxies import CONFIGS, POLL_SECONDS, Proxy
+from tests.differential.proxies import ADMIN, CONFIGS, POLL_SECONDS, Proxy
 from tests.differential.transcript import Transcript, ignored, message_lines, normalise_times, show
 from tests.differential.wire import STALL_SECONDS, End, Message, Wire, read_response
 
@@ -44,7 +44,7 @@ class Driver:
 
     def _wire(self, on: int) -> Wire:
         if on not in self._wires:
-            self._wires[on] = Wire.connect(self.proxy.listeners[self.case.listener])
+            self._wires[on] = Wire.connect(self.proxy.port_of(self.case.listener))
         return self._wires[on]
 
     def _step(self, step: Step) -> None:
@@ -127,6 +127,10 @@ class Driver:
                 return End.OPEN
             self._note_end(on)
             return self._ends[on]
+        if self.case.listener == ADMIN:
+            wire.send(b"GET /ready HTTP/1.1\r\nHost: alive.test\r\n\r\n")
+            alive = read_response(wire)
+            return End.OPEN if alive.status == 200 else alive.end
         wire.send(b"GET /alive HTTP/1.1\r\nHost: alive.test\r\n\r\n")
         alive = read_response(wire)
         if alive.status == 200 and alive.body == b"alive":
@@ -169,6 +173,10 @@ class Driver:
                 self._note(f"upstream {name} > {show(data)} then {end}")
 
     def _settle(self) -> None:
+        if self.case.listener != ADMIN:
+            self._wait_settled()
+
+    def _wait_settled(self) -> None:
         """No active request or connection downstream, and the upstream connections that both ends agree on."""
         deadline = time.monotonic() + STALL_SECONDS
         gauges = rf"(^(http|tcp)\.{self.case.listener}\.downstream_(rq|cx)_active|\.upstream_(cx|rq)_active)$"

@@ -22,6 +22,9 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.005
 
+ADMIN = "admin"
+"""The listener name by which a case talks to the admin interface."""
+
 ENVOY, PROXENY = "envoy", "proxeny"
 
 _MARK = re.compile(r"\{\{(\w+)(?::(\w+))?\}\}")
@@ -132,6 +135,12 @@ class Proxy:
     def _listener_ports(self) -> dict[str, int]:
         statuses = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
         return {item["name"]: item["local_address"]["socket_address"]["port_value"] for item in statuses}
+
+    def port_of(self, listener: str) -> int:
+        if listener == ADMIN:
+            assert self._admin is not None
+            return self._admin.port
+        return self.listeners[listener]
 
     def admin(self, path: str, method: str = "GET") -> str:
         """The body of an admin answer."""
