@@ -1,1 +1,131 @@
-"""Built-in extensions, one module or folder each, and the table of their names."""
+"""Built-in extensions, one module or folder each, and the table of their names.
+
+The modules are imported when a configuration first names them. Third parties register through the entry-point group
+``proxeny.extensions``: each entry names an ``Extension``, or an iterable of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from proxeny.config.errors import ConfigError
+from proxeny.registry import REGISTRY, Extension, Registry
+
+ENTRY_POINT_GROUP: Final = "proxeny.extensions"
+
+_NETWORK: Final = "envoy.extensions.filters.network"
+_HTTP: Final = "envoy.extensions.filters.http"
+_LOG: Final = "envoy.extensions.access_loggers"
+
+BUILT_IN: Final[tuple[Extension, ...]] = (
+    Extension(
+        "network_filter",
+        "envoy.filters.network.http_connection_manager",
+        "proxeny.extensions.network_filters.http_connection_manager:FACTORY",
+        (f"{_NETWORK}.http_connection_manager.v3.HttpConnectionManager",),
+        ("envoy.http_connection_manager",),
+    ),
+    Extension(
+        "network_filter",
+        "envoy.filters.network.tcp_proxy",
+        "proxeny.extensions.network_filters.tcp_proxy:FACTORY",
+        (f"{_NETWORK}.tcp_proxy.v3.TcpProxy",),
+        ("envoy.tcp_proxy",),
+    ),
+    Extension(
+        "network_filter",
+        "envoy.filters.network.echo",
+        "proxeny.extensions.network_filters.echo:FACTORY",
+        (f"{_NETWORK}.echo.v3.Echo",),
+        ("envoy.echo",),
+    ),
+    Extension(
+        "network_filter",
+        "envoy.filters.network.direct_response",
+        "proxeny.extensions.network_filters.direct_response:FACTORY",
+        (f"{_NETWORK}.direct_response.v3.Config",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.router",
+        "proxeny.extensions.http_filters.router:FACTORY",
+        (f"{_HTTP}.router.v3.Router",),
+        ("envoy.router",),
+    ),
+    Extension(
+        "http_filter",
+        "proxeny.filters.http.python",
+        "proxeny.extensions.http_filters.python:FACTORY",
+        ("proxeny.filters.http.python.v3.Python", "proxeny.filters.http.python.v3.PythonPerRoute"),
+    ),
+    Extension(
+        "access_logger",
+        "envoy.access_loggers.file",
+        "proxeny.extensions.access_loggers.file:FACTORY",
+        (f"{_LOG}.file.v3.FileAccessLog",),
+        ("envoy.file_access_log",),
+    ),
+    Extension(
+        "access_logger",
+        "envoy.access_loggers.stdout",
+        "proxeny.extensions.access_loggers.stream:STDOUT_FACTORY",
+        (f"{_LOG}.stream.v3.StdoutAccessLog",),
+        ("envoy.stdout_access_log",),
+    ),
+    Extension(
+        "access_logger",
+        "envoy.access_loggers.stderr",
+        "proxeny.extensions.access_loggers.stream:STDERR_FACTORY",
+        (f"{_LOG}.stream.v3.StderrAccessLog",),
+        ("envoy.stderr_access_log",),
+    ),
+)
+
+CATEGORIES: Final[dict[str, str]] = {
+    "network_filter": "envoy.filters.network",
+    "http_filter": "envoy.filters.http",
+    "access_logger": "envoy.access_loggers",
+}
+"""Envoy's name of each kind, as ``/server_info`` and the start-up log list them."""
+
+
+def install(registry: Registry = REGISTRY) -> None:
+    """Put the built-in extensions and those of installed packages into the registry."""
+    for extension in (*BUILT_IN, *third_party()):
+        registry.add(extension)
+
+
+def third_party() -> Iterator[Extension]:
+    """Extensions of installed packages; ConfigError when one cannot be imported."""
+    for name, target in _entry_points():
+        module, _, attribute = target.partition(":")
+        try:
+            found = getattr(import_module(module.strip()), attribute.strip())
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"extension '{name}' ({target}) cannot be loaded: {error}") from error
+        if isinstance(found, Extension):
+            yield found
+        elif isinstance(found, Iterable):
+            yield from found
+
+
+def _entry_points() -> Iterator[tuple[str, str]]:
+    # importlib.metadata would import the email package: 3 MB that every process would carry.
+    marker = f"[{ENTRY_POINT_GROUP}]"
+    for folder in dict.fromkeys(sys.path):
+        for file in sorted(Path(folder).glob("*.dist-info/entry_points.txt")) if folder else ():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if marker not in text:
+                continue
+            parser = ConfigParser(delimiters=("=",), interpolation=None)
+            try:
+                parser.read_string(text)
+            except ConfigParserError:
+                continue
+            yield from parser.items(ENTRY_POINT_GROUP)

@@ -20,7 +20,7 @@ class Message(msgspec.Struct, array_like=True, tag=True):
 
 
 class ForkWorker(Message):
-    """Fork worker ``index``. Descriptors: the worker's end of its channel, its stat segment."""
+    """Fork worker ``index``. Descriptors: the worker's end of its channel, its stat segment, the table of limits."""
 
     index: int
     epoch: int
@@ -59,10 +59,10 @@ class RemoveCluster(Message):
 
 
 class UpdateHosts(Message):
-    """The hosts that main resolved for a DNS cluster: ``ClusterLoadAssignment``, serialized."""
+    """The hosts that main resolved for a DNS cluster: ``upstream.endpoints.HostUpdate``, serialized."""
 
     name: str
-    assignment: bytes
+    update: bytes
 
 
 class AddListener(Message):
@@ -146,10 +146,6 @@ class WorkerStarted(Message):
     pid: int
 
 
-class ClustersInitialized(Message):
-    """The clusters of this worker have hosts, or gave up waiting for them."""
-
-
 class Done(Message):
     """A message was carried out, or ``error`` says why not."""
 
@@ -174,7 +170,6 @@ Any = (
     | ReopenLogs
     | Stop
     | WorkerStarted
-    | ClustersInitialized
     | Done
 )
 

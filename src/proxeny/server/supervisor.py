@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.stats import Block
 from proxeny.server import messages, zygote
 from proxeny.server.channel import Channel
@@ -51,13 +52,16 @@ class Feeder(Protocol):
 class Worker:
     """Main's handle on one worker process."""
 
-    __slots__ = ("_next_id", "_pending", "channel", "fed", "index", "pid", "started")
+    __slots__ = ("_next_id", "_pending", "channel", "configured", "fed", "index", "pid", "started")
 
     def __init__(self, index: int, channel: Channel) -> None:
         self.index = index
         self.channel = channel
         self.pid = 0
+        self.configured = False
+        """Whether it has been sent its configuration: from then on it gets every change."""
         self.fed = False
+        """Whether it has carried that out."""
         self.started = time.monotonic()
         self._next_id = 0
         self._pending: dict[int, asyncio.Future[messages.Done]] = {}
@@ -113,6 +117,8 @@ class Supervisor:
         self._zygote = the_zygote
         self._worker_main = worker_main
         self._concurrency = concurrency
+        self.limits = LimitTable.create(concurrency)
+        """Counts that hold across workers: one column per worker."""
         self.workers: dict[int, Worker] = {}
         self.feeder: Feeder | None = None
         self.watchdog: Watchdog | None = None
@@ -120,6 +126,7 @@ class Supervisor:
         self._helpers: dict[int, Worker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._epoch = 0
+        self._feeding = False
         self._stopping = False
         self._all_gone: asyncio.Event | None = None
 
@@ -140,15 +147,15 @@ class Supervisor:
         channel.attach(
             self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
         )
-        self._zygote.fork_worker(index, self._epoch, theirs, segment.fd)
+        self._zygote.fork_worker(index, self._epoch, theirs, [segment.fd, self.limits.fd])
         return worker
 
     async def feed_all(self) -> list[messages.Done]:
         """Feed every worker; their answers in order, WorkerDied if one ended meanwhile."""
-        assert self.feeder is not None
+        self._feeding = True
         answers: list[asyncio.Future[messages.Done]] = []
         for worker in self.workers.values():
-            answers += self.feeder.feed(worker)
+            answers += self._feed(worker)
         done = list(await asyncio.gather(*answers))
         for worker in self.workers.values():
             self._ready(worker)
@@ -166,7 +173,8 @@ class Supervisor:
             task.cancel()
         if self.workers:
             self._all_gone = asyncio.Event()
-            self.broadcast(messages.Stop())
+            for worker in self.workers.values():
+                worker.send(messages.Stop())
             try:
                 await asyncio.wait_for(self._all_gone.wait(), timeout_s)
             except TimeoutError:
@@ -185,10 +193,20 @@ class Supervisor:
         """Processes of the zygote and the workers, for memory gauges."""
         return [self._zygote.pid, *(worker.pid for worker in self.workers.values() if worker.pid)]
 
+    def configured_workers(self) -> list[Worker]:
+        """Workers that get every change: what came before was in their feed."""
+        return [worker for worker in self.workers.values() if worker.configured]
+
     def broadcast(self, message: Any) -> None:
-        """Send to every worker."""
-        for worker in self.workers.values():
+        """Send to every worker that was configured."""
+        for worker in self.configured_workers():
             worker.send(message)
+
+    def _feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
+        assert self.feeder is not None
+        answers = self.feeder.feed(worker)
+        worker.configured = True
+        return answers
 
     def _on_message(self, worker: Worker, message: Any) -> None:
         if isinstance(message, messages.Done):
@@ -248,7 +266,8 @@ class Supervisor:
         index = dead.index
         self._stats.inc(WORKER_RESTARTS)
         self._store.retire_worker(index)
-        if self.feeder is None:
+        self.limits.clear_column(index)
+        if not self._feeding:
             self._fork(index)
             return
         self._adopt(index)
@@ -261,7 +280,7 @@ class Supervisor:
             await asyncio.sleep(delay)
         worker = self._fork(index)
         try:
-            answers = await asyncio.gather(*self.feeder.feed(worker))
+            answers = await asyncio.gather(*self._feed(worker))
         except WorkerDied:
             return  # its own end started another replacement
         for done in answers:

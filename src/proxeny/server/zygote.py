@@ -21,8 +21,8 @@ from proxeny.server.channel import Channel
 
 log = logging.getLogger("proxeny.main")
 
-WorkerMain = Callable[[int, int, socket.socket, int], int]
-"""(index, epoch, channel, stat segment's descriptor) -> exit status; runs in a worker."""
+WorkerMain = Callable[[int, int, socket.socket, list[int]], int]
+"""(index, epoch, channel, descriptors of the shared memory) -> exit status; runs in a worker."""
 
 
 class Zygote:
@@ -32,9 +32,9 @@ class Zygote:
         self.pid = pid
         self.channel = channel
 
-    def fork_worker(self, index: int, epoch: int, channel: socket.socket, segment_fd: int) -> None:
+    def fork_worker(self, index: int, epoch: int, channel: socket.socket, shared: list[int]) -> None:
         """Have a worker forked; it says WorkerStarted on ``channel``, whose socket here is closed."""
-        self.channel.send(messages.ForkWorker(index, epoch), [channel.fileno(), segment_fd])
+        self.channel.send(messages.ForkWorker(index, epoch), [channel.fileno(), *shared])
         channel.close()
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ def _run_worker(
         _wait_for_adoption(main_pid)
         process.die_with_parent(main_pid)
         process.set_name(f"proxeny:wrk:{message.index}")
-        status = worker_main(message.index, message.epoch, sock, fds[1])
+        status = worker_main(message.index, message.epoch, sock, fds[1:])
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:

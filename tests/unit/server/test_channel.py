@@ -73,7 +73,7 @@ def test_a_slow_reader_does_not_block_the_sender() -> None:
 
         def on_message(message: messages.Any, fds: list[int]) -> None:
             if isinstance(message, messages.UpdateHosts):
-                assert message.assignment == payload
+                assert message.update == payload
                 got.append(int(message.name))
             else:
                 here.close()

@@ -25,7 +25,7 @@ workers = []
 for index in range(2):
     channel, sock = Channel.pair()
     memory = os.memfd_create("segment")
-    handle.fork_worker(index, 0, sock, memory)
+    handle.fork_worker(index, 0, sock, [memory])
     os.close(memory)
     workers.append((channel, read(channel).pid))
 print("pids", *(pid for _, pid in workers), flush=True)
