@@ -75,6 +75,8 @@ class Case:
     steps: Sequence[Step]
     config: str = "http"
     listener: str = "main"
+    address: str = ""
+    """`+1` for the listener's first additional address."""
     answers: Sequence[Answer] = ()
     raw: Answer | None = None
     answers_of: dict[str, Sequence[Answer]] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Case:
     """Regexes of transcript lines that are not compared."""
     exact: str = ""
     """Regex of stat lines to compare although pooling may move them from case to case."""
-    stats: str = r"^(http\.LISTENER\.|tcp\.LISTENER\.|cluster\.|listener\.127)"
+    stats: str = r"^(http\.LISTENER\.|tcp\.LISTENER\.|cluster\.|listener\.[^a])"
     stricter: str = ""
     """Why Proxeny may refuse here what Envoy lets pass: then only safety is asserted for it."""
 

@@ -1,8 +1,8 @@
 """Start one proxy (Envoy or Proxeny) on a configuration template, and ask its admin interface.
 
 Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{refused}}` a port
-that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that listener's access log. Listeners
-bind port 0.
+that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that listener's access log,
+`{{pipe:NAME}}` the path of a unix socket. Listeners bind port 0.
 """
 
 import http.client
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from tests.differential.upstream import FakeUpstream, RefusedPort, SilentPort
+from tests.differential.wire import Address
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = Path(__file__).parent / "configs"
@@ -45,6 +46,13 @@ def proxeny_binary() -> Path:
     if os.environ.get("DIFFERENTIAL_SUBJECT") == ENVOY:
         return envoy_binary()
     return Path(sys.executable).parent / "proxeny"
+
+
+def _address(message: dict[str, dict[str, object]]) -> Address:
+    if "pipe" in message:
+        return str(message["pipe"]["path"])
+    bound = message["socket_address"]
+    return (str(bound["address"]), int(str(bound["port_value"])))
 
 
 class Proxy:
@@ -80,6 +88,9 @@ class Proxy:
             self._ports.append(port)
             self.names[f":{port.port}"] = f":<{what}>"
             return str(port.port)
+        if what == "pipe":
+            self.names[str(self.folder)] = "<folder>"
+            return str(self.folder / f"{name}.sock")
         if what == "log":
             return str(self.log_path(name))
         raise KeyError(mark.group(0))
@@ -118,9 +129,10 @@ class Proxy:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.kind} was not ready in {START_SECONDS:.0f} s:\n{self.log_tail()}")
             time.sleep(POLL_SECONDS)
-        self.listeners = self._listener_ports()
-        for name, port in self.listeners.items():
-            self.names[f":{port}"] = f":<{name}>"
+        self.listeners = self._listener_addresses()
+        for name, bound in self.listeners.items():
+            if isinstance(bound, tuple):
+                self.names[f":{bound[1]}"] = f":<{name}>"
 
     def _is_live(self, address: str) -> bool:
         if not re.search(r":\d+$", address):
@@ -132,14 +144,19 @@ class Proxy:
         except OSError:
             return False
 
-    def _listener_ports(self) -> dict[str, int]:
-        statuses = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
-        return {item["name"]: item["local_address"]["socket_address"]["port_value"] for item in statuses}
+    def _listener_addresses(self) -> dict[str, Address]:
+        """By listener name; additional addresses as NAME+1, NAME+2."""
+        found: dict[str, Address] = {}
+        for item in json.loads(self.admin("/listeners?format=json"))["listener_statuses"]:
+            found[item["name"]] = _address(item["local_address"])
+            for number, more in enumerate(item.get("additional_local_addresses", ()), start=1):
+                found[f"{item['name']}+{number}"] = _address(more)
+        return found
 
-    def port_of(self, listener: str) -> int:
+    def address_of(self, listener: str) -> Address:
         if listener == ADMIN:
             assert self._admin is not None
-            return self._admin.port
+            return (self._admin.host, self._admin.port)
         return self.listeners[listener]
 
     def admin(self, path: str, method: str = "GET") -> str:

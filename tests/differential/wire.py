@@ -34,6 +34,9 @@ class Ended(Exception):
         self.end = end
 
 
+Address = tuple[str, int] | str
+"""Host and port, or the path of a unix socket."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -67,15 +70,21 @@ class Wire:
     __slots__ = ("buffer", "end", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(STALL_SECONDS)
         self.sock = sock
         self.buffer = bytearray()
         self.end: End | None = None
 
     @classmethod
-    def connect(cls, port: int) -> "Wire":
-        return cls(socket.create_connection(("127.0.0.1", port), timeout=STALL_SECONDS))
+    def connect(cls, address: Address) -> "Wire":
+        if isinstance(address, tuple):
+            return cls(socket.create_connection(address, timeout=STALL_SECONDS))
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(STALL_SECONDS)
+        sock.connect(address)
+        return cls(sock)
 
     def fill(self) -> None:
         """Read once into the buffer."""
