@@ -101,7 +101,7 @@ class Proxy:
     def _start(self) -> None:
         binary = envoy_binary() if self.kind == ENVOY else proxeny_binary()
         address = self.folder / "admin"
-        with self._log.open("wb") as log:
+        with self._log.open("wb") as log, self.log_path("stdout").open("wb") as stdout:
             self._process = subprocess.Popen(
                 [
                     str(binary),
@@ -118,8 +118,8 @@ class Proxy:
                     "10",
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=stdout,
+                stderr=log,
                 cwd=self.folder,
             )
         deadline = time.monotonic() + START_SECONDS

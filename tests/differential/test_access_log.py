@@ -23,6 +23,7 @@ CASES = [
     Case("operators_local_reply", request(b"GET / HTTP/1.0\r\n\r\n"), config="logs", listener="operators"),
     Case("operators_upstream_fin", request(GET), config="logs", listener="operators", answers=[(FIN,)]),
     Case("times", request(GET), config="logs", listener="times"),
+    Case("stdout", request(GET), config="logs", listener="stdout", logged=2, log="200 /a?b=c"),
     Case("json", request(GET), config="logs", listener="json"),
     Case(
         "status_filter_passes", request(GET), config="logs", listener="status_filter", answers=[(NOT_FOUND,)], logged=1
