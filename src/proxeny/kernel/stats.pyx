@@ -47,10 +47,13 @@ cdef enum:
     F_LOG_NAMES = 6
     F_DROPPED = 7
     F_SINK = 8
-    # head of a histogram, in slots: total count, zeros, then one chunk offset per decade
+    F_HISTOGRAMS = 9                   # the list of histogram heads ever allotted, newest first
+    # head of a histogram, in slots: total count, zeros, offset of its slot (0: free), next head, chunk offset per decade
     H_COUNT = 0
     H_ZEROS = 1
-    H_CHUNKS = 2
+    H_SLOT = 2
+    H_NEXT = 3
+    H_CHUNKS = 4
     # states of an entry of the log
     E_LIVE = 1
     E_DEAD = 2
@@ -90,6 +93,7 @@ cdef class Segment:
         self.mem = <char*>address
         self.fd = fd
         self.free_chunks = {}
+        self.free_heads = []
         cdef uint64_t* header = <uint64_t*>self.mem
         if header[F_MAGIC] == 0:
             header[F_MAGIC] = MAGIC
@@ -167,13 +171,35 @@ cdef class Segment:
         header[F_BINS_END] = offset + size
         return offset
 
+    cdef uint64_t allot_head(self, uint64_t slot_at) except 0:
+        # Heads stay in the list for ever: one that came back is linked already.
+        cdef uint64_t* header = <uint64_t*>self.mem
+        cdef uint64_t next_head = 0
+        cdef list free = self.free_heads
+        cdef uint64_t offset
+        cdef uint64_t* head
+        if free:
+            offset = free.pop()
+            head = <uint64_t*>(self.mem + offset)
+            next_head = head[H_NEXT]
+            memset(head, 0, HEAD_SIZE)
+            head[H_NEXT] = next_head
+            head[H_SLOT] = slot_at
+            return offset
+        offset = self.allot(HEAD_SIZE)
+        head = <uint64_t*>(self.mem + offset)
+        head[H_SLOT] = slot_at
+        head[H_NEXT] = header[F_HISTOGRAMS]
+        publish(&header[F_HISTOGRAMS], offset)
+        return offset
+
     cdef int add_bins(self, uint64_t* slot, int mantissa, int decade, uint64_t count) except -1:
         # mantissa 0 is the bin of zeros, else 10..99 in `decade`.
         cdef uint64_t offset = slot[0] & VALUE_MASK
         cdef uint64_t* head
         cdef uint64_t* chunk
         if offset == 0:
-            offset = self.allot(HEAD_SIZE)
+            offset = self.allot_head(<char*>slot - self.mem)
             publish(slot, offset | STAT_USED)
         head = <uint64_t*>(self.mem + offset)
         head[H_COUNT] += count
@@ -210,7 +236,9 @@ cdef class Segment:
         for decade in range(DECADES):
             if head[H_CHUNKS + decade]:
                 self.free_chunks.setdefault(CHUNK_SIZE, []).append(head[H_CHUNKS + decade])
-        self.free_chunks.setdefault(HEAD_SIZE, []).append(offset)
+        head[H_SLOT] = 0
+        head[H_COUNT] = 0
+        self.free_heads.append(offset)
         return 0
 
     cdef dict bins_at(self, uint64_t* slot, dict into):
@@ -261,6 +289,23 @@ cdef class Segment:
     def dynamic_bins(self, uint64_t at):
         """Bins of the dynamic histogram whose entry is at this offset: {bin key: count}."""
         return self.bins_at(&(<LogEntry*>(self.mem + at)).slot, {})
+
+    def block_histograms(self):
+        """Histograms with samples in the block area: {slot number (base + slot): sample count}."""
+        cdef uint64_t at = observe(&(<uint64_t*>self.mem)[F_HISTOGRAMS])
+        cdef uint64_t slot_at
+        cdef uint64_t* head
+        cdef uint64_t steps = 0
+        cdef dict found = {}
+        # A broken list (a fault of the process that wrote it) must not hang the reader.
+        while BINS_AT <= at <= LOG_AT - HEAD_SIZE and steps < (LOG_AT - BINS_AT) // HEAD_SIZE:
+            head = <uint64_t*>(self.mem + at)
+            slot_at = head[H_SLOT]
+            if BLOCKS_AT <= slot_at < BINS_AT and head[H_COUNT]:
+                found[(slot_at - BLOCKS_AT) // 8] = head[H_COUNT]
+            at = observe(&head[H_NEXT])
+            steps += 1
+        return found
 
     def sample_count(self, uint64_t raw):
         cdef uint64_t offset = raw & VALUE_MASK

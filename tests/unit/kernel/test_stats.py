@@ -154,3 +154,16 @@ def test_a_foreign_file_is_not_taken_for_a_segment(tmp_path):
         file.truncate(1 << 30)
         with pytest.raises(ValueError, match="segment"):
             Segment(file.fileno())
+
+
+def test_histograms_with_samples_are_listed_by_slot_number(segment):
+    block = segment.block(100, 3)
+    block.record(1, 5)
+    block.record(1, 6)
+    block.record(2, 7)
+    DynamicStats(DynamicLog(segment), "p.").record("h", 1)
+    assert segment.block_histograms() == {101: 2, 102: 1}
+    block.clear(1)
+    assert segment.block_histograms() == {}
+    segment.block(200, 1).record(0, 9)
+    assert segment.block_histograms() == {200: 1}
