@@ -44,6 +44,7 @@ SERVER: Final = Schema(
     histograms=("initialization_time_ms",),
 )
 STATIC_UNKNOWN_FIELDS: Final = SERVER.slot("static_unknown_fields")
+WIP_PROTOS: Final = SERVER.slot("wip_protos")
 WORKER_RESTARTS: Final = SERVER.slot("worker_restarts")
 LIVE: Final = SERVER.slot("live")
 STATE: Final = SERVER.slot("state")

@@ -1,0 +1,134 @@
+"""The parts that main makes of a bootstrap, in Envoy's order, and what a new worker is fed with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from proxeny.access_log.manager import AccessLogManager
+from proxeny.config.loader import LoadedBootstrap
+from proxeny.runtime.snapshot import Snapshot
+from proxeny.server import log as log_set_up
+from proxeny.server import messages
+from proxeny.server.admin import AdminInterface
+from proxeny.server.configuration import Configuration
+from proxeny.server.listener_manager import ListenerManager
+from proxeny.server.server_stats import PYTHON_CALLS
+from proxeny.server.supervisor import Worker
+
+if TYPE_CHECKING:
+    from proxeny.server.server import Server
+
+log = logging.getLogger("proxeny.main")
+
+
+class Bootstrapped:
+    """Configuration, clusters, listeners and admin of a running server; feeds the workers."""
+
+    def __init__(self, server: Server, loaded: LoadedBootstrap) -> None:
+        self._server = server
+        self._supervisor = server.supervisor
+        options = server.options
+        self.loaded = loaded
+        self.configuration = Configuration(loaded, options, server.store, server.dispatcher)
+        self.access_logs = AccessLogManager(
+            server.dispatcher, server.store, flush_interval_ms=options.file_flush_interval_msec
+        )
+        self.configuration.runtime.on_change = self._push_runtime
+        self.admin = AdminInterface(server, self)
+        self.admin.bind()
+        self.clusters = self.configuration.clusters(self._supervisor.limits)
+        self.clusters.on_hosts_changed = self._push_hosts
+        self.listeners = ListenerManager(server.dispatcher, server.store, self.configuration, self._supervisor)
+        self.listeners.add_static(self.configuration.listeners())
+        self._process_stats = dict(self.clusters.process_table)
+        with server.store.recording() as table:
+            if os.environ.get("PROXENY_COUNT_CALLS") == "1":
+                server.store.block(PYTHON_CALLS, "server.")
+        self._process_stats.update(table)
+        self._bootstrap = self._without_resources()
+
+    def _without_resources(self) -> bytes:
+        """The bootstrap as every worker gets it: listeners and clusters travel by themselves."""
+        slim = type(self.loaded.bootstrap)()
+        slim.CopyFrom(self.loaded.bootstrap)
+        slim.ClearField("static_resources")
+        data: bytes = slim.SerializeToString()
+        return data
+
+    # -- start -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serve admin, initialise the clusters, then start the workers' listeners; ConfigError, WorkerDied."""
+        self.admin.start()
+        initialized = asyncio.Event()
+        self.clusters.initialize(initialized.set)
+        await initialized.wait()
+        logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
+        log.info("all clusters initialized. initializing init manager")
+        logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
+        answers = await self._supervisor.feed_all()
+        self.listeners.workers_started([answer for answer in answers if answer.id > 1])
+
+    # -- Feeder ------------------------------------------------------------------------------------------------
+
+    def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
+        """Send a worker all that it needs; the first answer is that of the clusters, then one per listener."""
+        state = self.configuration.server_state
+        watchdog = self._supervisor.watchdog
+        worker.send(
+            messages.Configure(
+                messages.stat_rows(self._process_stats),
+                self.configuration.runtime.snapshot.to_json(),
+                state.live,
+                state.draining,
+                state.health_check_failed,
+                log_set_up.LOG_LEVELS.levels(),
+                watchdog.worker_config.beat_ms if watchdog is not None else 1000,
+                self._bootstrap,
+            )
+        )
+        answers = [self._feed_clusters(worker)]
+        for name, update in self.clusters.host_updates():
+            worker.send(messages.UpdateHosts(name, update))
+        return answers + self.listeners.feed(worker)
+
+    def _feed_clusters(self, worker: Worker) -> asyncio.Future[messages.Done]:
+        serialized, table = self.clusters.snapshot()
+        memfd = os.memfd_create("proxeny-clusters", os.MFD_CLOEXEC)
+        with os.fdopen(memfd, "wb", closefd=False) as file:
+            file.writelines(serialized)
+        sizes = [len(data) for data in serialized]
+        rows = messages.stat_rows(table)
+        return worker.request(
+            lambda request_id: messages.AddClusters(request_id, sizes, rows), [memfd], close_fds=True
+        )
+
+    def listening_fds(self, worker_index: int) -> list[tuple[int, list[int]]]:
+        """What a helper accepts from while worker ``worker_index`` is replaced."""
+        return self.listeners.listening_fds(worker_index)
+
+    def on_worker_message(self, worker: Worker, message: Any) -> None:
+        """Workers say nothing unasked yet."""
+        log.error("worker %d sent an unexpected message %s", worker.index, type(message).__name__)
+
+    # -- pushes ------------------------------------------------------------------------------------------------
+
+    def _push_runtime(self, snapshot: Snapshot) -> None:
+        self._supervisor.broadcast(messages.SetRuntime(snapshot.to_json()))
+
+    def _push_hosts(self, name: str, update: bytes) -> None:
+        self._supervisor.broadcast(messages.UpdateHosts(name, update))
+
+    def reopen_logs(self) -> None:
+        """SIGUSR1, for main's own access logs."""
+        self.access_logs.reopen()
+
+    def close(self) -> None:
+        """Stop accepting and resolving."""
+        self.admin.close()
+        self.listeners.close()
+        self.clusters.close()
+        self.access_logs.close()

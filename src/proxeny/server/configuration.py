@@ -1,0 +1,159 @@
+"""The bootstrap compiled in main, step by step as Envoy initialises: what --mode validate checks and what serving does.
+
+Nothing here opens a socket. Each resource is compiled inside a recording of the stats it was allotted; that table goes
+to the workers with the resource.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from proxeny.access_log.config import compile_access_logs
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import LoadedBootstrap
+from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.limits import LimitTable
+from proxeny.kernel.randomness import RandomGenerator
+from proxeny.listener.config import ListenerConfig
+from proxeny.network import address
+from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
+from proxeny.runtime.loader import RuntimeLoader
+from proxeny.runtime.snapshot import RuntimeReader
+from proxeny.server.options import Options
+from proxeny.stats.store import MainStore, StatTable, Store
+from proxeny.upstream.main_cluster_manager import MainClusterManager
+
+log = logging.getLogger("proxeny.config")
+
+
+@dataclass(slots=True)
+class CompiledListener:
+    """One generation of a listener as main keeps it; ``data`` is the serialized message, ``tag`` its generation."""
+
+    proto: Any
+    config: Any
+    stats: StatTable
+    data: bytes
+    hash: bytes
+
+
+def local_info(bootstrap: Any, options: Options) -> LocalInfo:
+    """Who we are: the flags win over ``node``."""
+    node = bootstrap.node
+    if options.service_cluster:
+        node.cluster = options.service_cluster
+    if options.service_node:
+        node.id = options.service_node
+    if options.service_zone:
+        node.locality.zone = options.service_zone
+    node.user_agent_name = "envoy"
+    loopback = "::1" if options.local_address_ip_version == "v6" else "127.0.0.1"
+    return LocalInfo(node.cluster, node.id, node.locality.zone, node, loopback)
+
+
+class Configuration:
+    """Compiles the parts of one bootstrap in role "main"."""
+
+    def __init__(
+        self, loaded: LoadedBootstrap, options: Options, store: MainStore, dispatcher: Dispatcher | None = None
+    ) -> None:
+        self.loaded = loaded
+        self.bootstrap = loaded.bootstrap
+        self.store = store
+        self.options = options
+        self.server_state = ServerState()
+        self.local_info = local_info(self.bootstrap, options)
+        self.runtime = RuntimeLoader(self.bootstrap.layered_runtime, store, self.local_info.cluster_name)
+        self.runtime.count_deprecated(loaded.deprecated_uses)
+        clusters = self.bootstrap.static_resources.clusters
+        self.context = make_context("main", store, self, dispatcher, self.runtime)
+        self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
+        self._log_notices()
+
+    def _log_notices(self) -> None:
+        for warning in self.loaded.warnings:
+            log.warning("%s", warning)
+
+    def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
+        """All static clusters."""
+        protos = self.bootstrap.static_resources.clusters
+        log.info("loading %d cluster(s)", len(protos))
+        seen: set[str] = set()
+        for proto in protos:
+            if proto.name in seen:
+                raise ConfigError(f"cluster manager: duplicate cluster '{proto.name}'")
+            seen.add(proto.name)
+        manager = MainClusterManager(self.context, self.options.concurrency, limits)
+        manager.add_static(protos)
+        local = self.bootstrap.cluster_manager.local_cluster_name
+        if local and local not in seen:
+            raise ConfigError(f"local cluster '{local}' must be defined")
+        return manager
+
+    def listener(self, proto: Any) -> CompiledListener:
+        """One listener; gives it a name when it has none."""
+        if not proto.name:
+            proto.name = str(uuid.uuid4())
+        data = proto.SerializeToString(deterministic=True)
+        with self.store.recording() as table:
+            config = ListenerConfig.compile(proto, self.context)
+        return CompiledListener(proto, config, table, data, hashlib.blake2b(data, digest_size=16).digest())
+
+    def listeners(self) -> list[CompiledListener]:
+        """All static listeners, in order, no two on one address."""
+        protos = self.bootstrap.static_resources.listeners
+        log.info("loading %d listener(s)", len(protos))
+        by_name: dict[str, CompiledListener] = {}
+        for index, proto in enumerate(protos):
+            try:
+                compiled = self.listener(proto)
+            except ConfigError as error:
+                raise error.at(f"static_resources.listeners[{index}]") from None
+            check_duplicate_address(compiled, by_name)
+            by_name[proto.name] = compiled
+        return list(by_name.values())
+
+    def admin(self) -> Any:
+        """The admin address and access logs, checked; None without an admin interface."""
+        admin = self.bootstrap.admin
+        if not self.bootstrap.HasField("admin") or not admin.HasField("address"):
+            return None
+        compile_access_logs(admin.access_log, self.context)
+        return address.from_proto(admin.address)
+
+
+def check_duplicate_address(added: CompiledListener, others: dict[str, CompiledListener]) -> None:
+    """ConfigError when another listener (of another name) binds one of the same addresses."""
+    own = {bound.as_string() for bound in added.config.addresses if bound.is_pipe or bound.port}
+    for name, other in others.items():
+        if name == added.proto.name:
+            continue
+        for bound in other.config.addresses:
+            if bound.as_string() in own and not (bound.port == 0 and not bound.is_pipe):
+                raise ConfigError(
+                    f"error adding listener: '{added.proto.name}' has duplicate address '{bound.as_string()}' as "
+                    "existing listener, to check if the listener has duplicated addresses with other listeners or "
+                    "'enable_reuse_port' is set to 'false' for the listener"
+                )
+
+
+def make_context(
+    role: str, store: Store, configuration: Configuration, dispatcher: Dispatcher | None, runtime: RuntimeReader
+) -> FactoryContext:
+    """The factory context of main's own compiles (role "main" or "admin")."""
+    return FactoryContext(
+        role=role,
+        stats=store,
+        dispatcher=dispatcher,
+        runtime=runtime,
+        local_info=configuration.local_info,
+        server_state=configuration.server_state,
+        options=configuration.options,
+        bootstrap=configuration.bootstrap,
+        random=RandomGenerator(),
+        concurrency=configuration.options.concurrency,
+    )
