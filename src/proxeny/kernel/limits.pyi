@@ -1,0 +1,33 @@
+from typing import Final
+
+from proxeny.kernel.stats import Block
+
+class LimitTable:
+    fd: Final[int]
+    columns: Final[int]
+    column: Final[int]
+    def __init__(self, fd: int, columns: int, column: int) -> None: ...
+    @staticmethod
+    def create(columns: int, column: int = 0) -> LimitTable: ...
+    def clear_column(self, column: int) -> None: ...
+    def clear_rows(self, row: int, rows: int) -> None: ...
+
+class Resource:
+    max: int
+    def __init__(
+        self,
+        table: LimitTable,
+        row: int,
+        maximum: int,
+        block: Block | None,
+        open_slot: int,
+        remaining: Block | None = None,
+        remaining_slot: int = -1,
+    ) -> None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def own(self) -> int: ...
+    def can_create(self) -> bool: ...
+    def inc(self) -> None: ...
+    def dec(self) -> None: ...

@@ -1,0 +1,455 @@
+"""What HTTP and TCP pools share (Envoy: ``ConnPoolImplBase``): clients by state, the queue, limits, timeouts, drain.
+
+A client is one upstream connection. Its states: CONNECTING -> READY <-> BUSY -> DRAINING -> CLOSED, changed only in
+``_move``. Requests that find no ready client wait in a queue, and each of them has a connection opened for it unless
+enough are on the way. A connect failure fails all who wait, so that their owners can decide (retry, other host).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from proxeny.network.filter import ConnectionCallbacks, ConnectionEvent
+from proxeny.pool.cluster_stats import (
+    HOST_CX_ACTIVE,
+    HOST_CX_CONNECT_FAIL,
+    HOST_CX_TOTAL,
+    HOST_RQ_ACTIVE,
+    HOST_RQ_TOTAL,
+    UPSTREAM_CX_ACTIVE,
+    UPSTREAM_CX_CONNECT_FAIL,
+    UPSTREAM_CX_CONNECT_MS,
+    UPSTREAM_CX_CONNECT_TIMEOUT,
+    UPSTREAM_CX_DESTROY,
+    UPSTREAM_CX_DESTROY_LOCAL,
+    UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ,
+    UPSTREAM_CX_DESTROY_REMOTE,
+    UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ,
+    UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ,
+    UPSTREAM_CX_LENGTH_MS,
+    UPSTREAM_CX_MAX_DURATION_REACHED,
+    UPSTREAM_CX_MAX_REQUESTS,
+    UPSTREAM_CX_OVERFLOW,
+    UPSTREAM_CX_TOTAL,
+    UPSTREAM_RQ_ACTIVE,
+    UPSTREAM_RQ_CANCELLED,
+    UPSTREAM_RQ_PENDING_ACTIVE,
+    UPSTREAM_RQ_PENDING_FAILURE_EJECT,
+    UPSTREAM_RQ_PENDING_OVERFLOW,
+    UPSTREAM_RQ_PENDING_TOTAL,
+    UPSTREAM_RQ_TOTAL,
+)
+from proxeny.pool.failure import CancelPolicy, PoolFailureReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.timer import Timer
+    from proxeny.network.connection import ClientConnection
+    from proxeny.upstream.host import Host
+
+CONNECTED = ConnectionEvent.CONNECTED
+REMOTE_CLOSE = ConnectionEvent.REMOTE_CLOSE
+MAX_NEW_CONNECTIONS = 3
+"""Connections opened at one occasion (Envoy: ``tryCreateNewConnections``)."""
+
+
+class ClientState(IntEnum):
+    """The life of a pooled connection."""
+
+    CONNECTING = 0
+    READY = 1
+    BUSY = 2
+    DRAINING = 3
+    """Serves what it has, takes nothing new, closes then."""
+    CLOSED = 4
+
+
+CONNECTING = ClientState.CONNECTING
+READY = ClientState.READY
+BUSY = ClientState.BUSY
+DRAINING = ClientState.DRAINING
+CLOSED = ClientState.CLOSED
+
+
+class PendingStream:
+    """A request that waits for a connection."""
+
+    __slots__ = ("callbacks", "context", "pool", "queue")
+
+    def __init__(self, pool: ConnPoolBase[Any], queue: PendingQueue, callbacks: Any, context: Any) -> None:
+        self.pool = pool
+        self.queue = queue
+        self.callbacks = callbacks
+        self.context = context
+        """What the pool needs besides to attach it (the response decoder)."""
+
+    def cancel(self, policy: CancelPolicy = CancelPolicy.DEFAULT) -> None:
+        """Wait no longer."""
+        self.pool.cancel_pending(self, policy)
+
+
+PendingQueue = OrderedDict[PendingStream, None]
+
+
+class ActiveClient(ConnectionCallbacks):
+    """One connection of a pool, from connect to close; subclasses add what speaks on it."""
+
+    __slots__ = (
+        "connect_timer",
+        "connected_at_ms",
+        "connection",
+        "created_at_ms",
+        "duration_timer",
+        "pool",
+        "remaining_streams",
+        "state",
+        "stream_active",
+        "streams",
+        "timed_out",
+    )
+
+    def __init__(self, pool: ConnPoolBase[Any], connection: ClientConnection, max_streams: int) -> None:
+        self.pool = pool
+        self.connection = connection
+        self.state = CONNECTING
+        self.remaining_streams = max_streams
+        """Requests this connection may still take; 0 at creation means no limit (it is then never reached)."""
+        self.streams = 0
+        self.stream_active = False
+        self.timed_out = False
+        self.created_at_ms = pool.dispatcher.now_ms
+        self.duration_timer: Timer | None = None
+        self.connect_timer: Timer | None = pool.dispatcher.create_timer(self._on_connect_timeout)
+        self.connect_timer.enable(pool.cluster.connect_timeout_ms)
+        pool.host.stats.inc2(HOST_CX_TOTAL, HOST_CX_ACTIVE)
+        pool.stats.inc2(UPSTREAM_CX_TOTAL, UPSTREAM_CX_ACTIVE)
+        pool.resources.connections.inc()
+
+    def on_event(self, event: ConnectionEvent) -> None:
+        """The connection connected or closed."""
+        self.pool.on_connection_event(self, event)
+
+    def _on_connect_timeout(self) -> None:
+        self.pool.stats.inc(UPSTREAM_CX_CONNECT_TIMEOUT)
+        self.timed_out = True
+        self.close()
+
+    def on_max_duration(self) -> None:
+        """``max_connection_duration``: no new request on this connection."""
+        if self.state is CLOSED or self.state is DRAINING:
+            return
+        self.pool.stats.inc(UPSTREAM_CX_MAX_DURATION_REACHED)
+        self.pool.drain_client(self)
+
+    def stop_timers(self) -> None:
+        """The timers refer back to us."""
+        for timer in (self.connect_timer, self.duration_timer):
+            if timer is not None:
+                timer.close()
+        self.connect_timer = self.duration_timer = None
+
+    def close(self) -> None:
+        """Close the connection now."""
+        raise NotImplementedError
+
+    def closing_with_incomplete_stream(self) -> bool:
+        """Whether a request is under way on it."""
+        return self.stream_active
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.state.name} {self.connection!r}>"
+
+
+ClientT = TypeVar("ClientT", bound=ActiveClient)
+
+
+class ConnPoolBase(Generic[ClientT]):
+    """The connections to one host at one priority; every client takes one request at a time."""
+
+    __slots__ = (
+        "_attach_scheduled",
+        "_busy",
+        "_connecting",
+        "_drained_callbacks",
+        "_draining_pool",
+        "_pending",
+        "_ready",
+        "cluster",
+        "dispatcher",
+        "host",
+        "resources",
+        "stats",
+    )
+
+    def __init__(self, dispatcher: Dispatcher, host: Host, priority: int) -> None:
+        self.dispatcher = dispatcher
+        self.host = host
+        self.cluster = host.cluster
+        self.stats = host.cluster.stats
+        self.resources = host.cluster.resource_manager(priority)
+        # The most recently used idle client is taken first, as in Envoy, so that surplus ones grow old.
+        self._ready: dict[ClientT, None] = {}
+        self._busy: dict[ClientT, None] = {}
+        self._connecting: dict[ClientT, None] = {}
+        self._pending: PendingQueue = OrderedDict()
+        self._attach_scheduled = False
+        self._draining_pool = False
+        self._drained_callbacks: list[Callable[[], object]] = []
+
+    # -- what subclasses provide ---------------------------------------------------------------------------------
+    def _instantiate_client(self) -> ClientT:
+        raise NotImplementedError
+
+    def _on_pool_ready(self, client: ClientT, callbacks: Any, context: Any) -> None:
+        raise NotImplementedError
+
+    # -- asking for a stream -------------------------------------------------------------------------------------
+    def _new_stream(self, callbacks: Any, context: Any) -> PendingStream | None:
+        if self._ready:
+            self._attach(next(reversed(self._ready)), callbacks, context)
+            return None
+        if not self.resources.pending_requests.can_create():
+            self.stats.inc(UPSTREAM_RQ_PENDING_OVERFLOW)
+            callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
+            return None
+        pending = PendingStream(self, self._pending, callbacks, context)
+        self._pending[pending] = None
+        self.stats.inc2(UPSTREAM_RQ_PENDING_TOTAL, UPSTREAM_RQ_PENDING_ACTIVE)
+        self.resources.pending_requests.inc()
+        self._try_create_connections()
+        # A connection never fails inside connect(), so nobody was called back: the caller gets its handle first.
+        return pending
+
+    def _attach(self, client: ClientT, callbacks: Any, context: Any) -> None:
+        resources = self.resources.requests
+        if not resources.can_create():
+            self.stats.inc(UPSTREAM_RQ_PENDING_OVERFLOW)
+            callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
+            return
+        client.remaining_streams -= 1
+        if client.remaining_streams == 0:
+            self._last_stream(client)
+        else:
+            self._move(client, BUSY)
+        client.streams += 1
+        client.stream_active = True
+        self.host.stats.inc2(HOST_RQ_TOTAL, HOST_RQ_ACTIVE)
+        self.stats.inc2(UPSTREAM_RQ_TOTAL, UPSTREAM_RQ_ACTIVE)
+        resources.inc()
+        self._on_pool_ready(client, callbacks, context)
+
+    def _last_stream(self, client: ClientT) -> None:
+        """``max_requests_per_connection``: nothing after this request."""
+        self.stats.inc(UPSTREAM_CX_MAX_REQUESTS)
+        self._move(client, DRAINING)
+
+    def end_stream(self, client: ClientT) -> None:
+        """Count the end of a client's request, whatever its end."""
+        if client.stream_active:
+            client.stream_active = False
+            self.host.stats.dec(HOST_RQ_ACTIVE)
+            self.stats.dec(UPSTREAM_RQ_ACTIVE)
+            self.resources.requests.dec()
+
+    def on_stream_closed(self, client: ClientT) -> None:
+        """A request is over: the client is ready again, or closes when it was draining."""
+        self.end_stream(client)
+        state = client.state
+        if state is BUSY:
+            self._move(client, READY)
+            if self._pending:
+                self._schedule_attach()
+            if self._draining_pool:
+                self._check_drained()
+        elif state is DRAINING:
+            client.close()
+
+    def _schedule_attach(self) -> None:
+        # At the end of the turn: the peer may close right behind its response (Envoy issue 2715).
+        if not self._attach_scheduled:
+            self._attach_scheduled = True
+            self.dispatcher.defer(self._attach_scheduled_now)
+
+    def _attach_scheduled_now(self) -> None:
+        self._attach_scheduled = False
+        self._on_upstream_ready()
+
+    def _on_upstream_ready(self) -> None:
+        while self._pending and self._ready:
+            pending, _ = self._pending.popitem(last=False)
+            self._forget_pending()
+            self._attach(next(reversed(self._ready)), pending.callbacks, pending.context)
+
+    def _forget_pending(self) -> None:
+        self.stats.dec(UPSTREAM_RQ_PENDING_ACTIVE)
+        self.resources.pending_requests.dec()
+
+    def cancel_pending(self, pending: PendingStream, policy: CancelPolicy) -> None:
+        """A waiting request gives up; also from within the callbacks of a purge."""
+        if pending not in pending.queue:
+            return
+        del pending.queue[pending]
+        self._forget_pending()
+        self.stats.inc(UPSTREAM_RQ_CANCELLED)
+        if policy is CancelPolicy.CLOSE_EXCESS and len(self._connecting) > len(self._pending):
+            next(reversed(self._connecting)).close()
+        self._check_drained()
+
+    # -- connections ---------------------------------------------------------------------------------------------
+    def _try_create_connections(self) -> None:
+        for _ in range(MAX_NEW_CONNECTIONS):
+            if len(self._pending) <= len(self._connecting) or not self._try_create_connection():
+                return
+
+    def _try_create_connection(self) -> bool:
+        """Open one more, if the limit allows or this host would otherwise have none at all."""
+        may = self.resources.connections.can_create()
+        if not may:
+            self.stats.inc(UPSTREAM_CX_OVERFLOW)
+        if may or not (self._ready or self._busy or self._connecting):
+            client = self._instantiate_client()
+            self._connecting[client] = None
+        return may
+
+    def _move(self, client: ClientT, state: ClientState) -> None:
+        old = self._owner(client.state)
+        new = self._owner(state)
+        client.state = state
+        if old is not new:
+            if old is not None:
+                old.pop(client, None)
+            if new is not None:
+                new[client] = None
+
+    def _owner(self, state: ClientState) -> dict[ClientT, None] | None:
+        if state is READY:
+            return self._ready
+        if state is CONNECTING:
+            return self._connecting
+        return None if state is CLOSED else self._busy
+
+    def on_connection_event(self, client: ClientT, event: ConnectionEvent) -> None:
+        """A client's connection connected or closed."""
+        if event is CONNECTED:
+            self._on_connected(client)
+        elif client.state is not CLOSED:
+            self._on_closed(client, event)
+
+    def _on_connected(self, client: ClientT) -> None:
+        if client.connect_timer is not None:
+            client.connect_timer.close()
+            client.connect_timer = None
+        now = self.dispatcher.now_ms
+        self.stats.record(UPSTREAM_CX_CONNECT_MS, now - client.created_at_ms)
+        if client.state is not CONNECTING:
+            return
+        duration = self.cluster.http.max_connection_duration_ms
+        if duration is not None:
+            client.duration_timer = self.dispatcher.create_timer(client.on_max_duration)
+            client.duration_timer.enable(duration)
+        self._move(client, READY)
+        self._on_upstream_ready()
+        self._check_drained()
+
+    def _on_closed(self, client: ClientT, event: ConnectionEvent) -> None:
+        was = client.state
+        self._count_destroy(client, event)
+        self._move(client, CLOSED)
+        client.stop_timers()
+        stats = self.stats
+        stats.record(UPSTREAM_CX_LENGTH_MS, self.dispatcher.now_ms - client.created_at_ms)
+        stats.dec(UPSTREAM_CX_ACTIVE)
+        self.host.stats.dec(HOST_CX_ACTIVE)
+        self.resources.connections.dec()
+        self.end_stream(client)
+        if was is CONNECTING:
+            stats.inc(UPSTREAM_CX_CONNECT_FAIL)
+            self.host.stats.inc(HOST_CX_CONNECT_FAIL)
+            self._purge_pending(client.connection.transport_failure_reason, _failure_reason(client, event))
+        if self._pending:
+            self._try_create_connections()
+        self._check_drained()
+
+    def _count_destroy(self, client: ClientT, event: ConnectionEvent) -> None:
+        remote = event is REMOTE_CLOSE
+        self.stats.inc2(UPSTREAM_CX_DESTROY, UPSTREAM_CX_DESTROY_REMOTE if remote else UPSTREAM_CX_DESTROY_LOCAL)
+        if client.closing_with_incomplete_stream():
+            self.stats.inc2(
+                UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ,
+                UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ if remote else UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ,
+            )
+
+    def _purge_pending(self, details: str, reason: PoolFailureReason) -> None:
+        # A callback may ask this pool again (a retry): that one waits in the fresh queue.
+        purging = self._pending
+        self._pending = OrderedDict()
+        while purging:
+            pending, _ = purging.popitem(last=False)
+            self._forget_pending()
+            self.stats.inc(UPSTREAM_RQ_PENDING_FAILURE_EJECT)
+            pending.callbacks.on_pool_failure(reason, details, self.host)
+
+    # -- draining ------------------------------------------------------------------------------------------------
+    def drain_client(self, client: ClientT) -> None:
+        """No new request on this connection: close it now if it is idle, else after its request."""
+        if client.stream_active:
+            self._move(client, DRAINING)
+        else:
+            client.close()
+
+    def drain(self) -> None:
+        """No new request on any existing connection; what waits still gets one (a fresh one)."""
+        self._draining_pool = True
+        self._close_idle()
+        for client in [*self._ready, *self._busy]:
+            self._move(client, DRAINING)
+
+    def add_drained_callback(self, callback: Callable[[], object]) -> None:
+        """Call back once nothing is left in the pool."""
+        self._draining_pool = True
+        self._drained_callbacks.append(callback)
+        self._check_drained()
+
+    def _close_idle(self) -> None:
+        idle = [client for client in self._ready if not client.stream_active]
+        if not self._pending:
+            idle.extend(self._connecting)
+        for client in idle:
+            client.close()
+
+    def _check_drained(self) -> None:
+        if not self._draining_pool:
+            return
+        self._close_idle()
+        if not (self._pending or self._ready or self._busy or self._connecting):
+            callbacks, self._drained_callbacks = self._drained_callbacks, []
+            for callback in callbacks:
+                callback()
+
+    def has_active_connections(self) -> bool:
+        """Whether requests run or wait."""
+        return bool(self._pending) or any(client.stream_active for client in self._busy)
+
+    def statistics(self) -> dict[str, int]:
+        """Clients by state, and who waits."""
+        return {
+            "ready": len(self._ready),
+            "busy": len(self._busy),
+            "connecting": len(self._connecting),
+            "pending": len(self._pending),
+        }
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.host!r} {self.statistics()}>"
+
+
+def _failure_reason(client: ActiveClient, event: ConnectionEvent) -> PoolFailureReason:
+    if client.timed_out:
+        return PoolFailureReason.TIMEOUT
+    if event is REMOTE_CLOSE:
+        return PoolFailureReason.REMOTE_CONNECTION_FAILURE
+    return PoolFailureReason.LOCAL_CONNECTION_FAILURE

@@ -1,0 +1,72 @@
+"""The TCP pool (Envoy: ``Tcp::ConnPoolImpl``): connections for tcp_proxy, each used once.
+
+A connection handed out belongs to its taker, who closes it; the pool only keeps the books until then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.network.filter import ConnectionCloseType, ConnectionEvent
+from proxeny.pool.base import ActiveClient, ConnPoolBase
+from proxeny.pool.failure import Cancellable, TcpPoolCallbacks
+
+if TYPE_CHECKING:
+    from proxeny.network.connection import ClientConnection
+
+NO_FLUSH = ConnectionCloseType.NO_FLUSH
+CONNECTED = ConnectionEvent.CONNECTED
+
+
+class ActiveTcpClient(ActiveClient):
+    """One connection; read-disabled until somebody takes it, so that a server that speaks first is not lost."""
+
+    __slots__ = ("_parked",)
+
+    def __init__(self, pool: TcpConnPool, connection: ClientConnection) -> None:
+        super().__init__(pool, connection, pool.cluster.http.max_requests_per_connection)
+        self._parked = False
+
+    def on_event(self, event: ConnectionEvent) -> None:
+        """Connected: wait unread for a taker (mostly there is one at once). Closed: settle the books."""
+        if event is CONNECTED:
+            self._parked = True
+            self.connection.read_disable(True)
+            # Parked, a connection whose peer hangs up must not be handed out.
+            self.connection.detect_early_close(True)
+        super().on_event(event)
+
+    def unpark(self) -> None:
+        """A taker has it now."""
+        if self._parked:
+            self._parked = False
+            self.connection.detect_early_close(False)
+            self.connection.read_disable(False)
+
+    def close(self) -> None:
+        """Close the connection now."""
+        self.connection.close(NO_FLUSH)
+
+
+class TcpConnPool(ConnPoolBase[ActiveTcpClient]):
+    """The TCP connections to one host at one priority."""
+
+    __slots__ = ()
+
+    def new_connection(self, callbacks: TcpPoolCallbacks) -> Cancellable | None:
+        """Ask for a connection: ``on_pool_ready(connection, host)`` now or later, or ``on_pool_failure``.
+
+        None when a callback has been called already, else the handle to give up with.
+        """
+        return self._new_stream(callbacks, None)
+
+    def _instantiate_client(self) -> ActiveTcpClient:
+        connection = self.host.create_connection(self.dispatcher)
+        client = ActiveTcpClient(self, connection)
+        connection.add_connection_callbacks(client)
+        connection.connect()
+        return client
+
+    def _on_pool_ready(self, client: ActiveTcpClient, callbacks: Any, context: Any) -> None:
+        callbacks.on_pool_ready(client.connection, self.host)
+        client.unpark()

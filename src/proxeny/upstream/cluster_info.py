@@ -1,0 +1,209 @@
+"""What requests need to know of a cluster (Envoy: ``Upstream::ClusterInfo``): settings, statistics, circuit breakers.
+
+Cheap to hold by the thousand: what only a used cluster needs (limits, code counters) is made at the first use, and
+equal settings are shared objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.kernel.limits import LimitTable
+from proxeny.network.connection import ClientConnection
+from proxeny.upstream.endpoints import host_stat_prefix
+from proxeny.upstream.resource_manager import PRIORITY_NAMES, ResourceManager
+from proxeny.upstream.stats import (
+    CLUSTER,
+    HOST,
+    LIMITS,
+    REMAINING,
+    REQUEST_RESPONSE_SIZES,
+    TIMEOUT_BUDGETS,
+    UPSTREAM_CX_RX_BYTES_BUFFERED,
+    UPSTREAM_CX_RX_BYTES_TOTAL,
+    UPSTREAM_CX_TX_BYTES_BUFFERED,
+    UPSTREAM_CX_TX_BYTES_TOTAL,
+)
+
+if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.stats import Block, CodeStats, DynamicStats
+    from proxeny.network.address import Address
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.socket_options import SocketOption
+    from proxeny.upstream.http_protocol_options import HttpProtocolOptions
+    from proxeny.upstream.resource_manager import Thresholds
+
+DEFAULT_CONNECT_TIMEOUT_MS = 5000
+"""Cluster.connect_timeout."""
+DEFAULT_BUFFER_LIMIT = 1024 * 1024
+"""Cluster.per_connection_buffer_limit_bytes."""
+
+
+class ClusterInfo:
+    """One cluster's facts; shared by its hosts, pools and requests. ``metadata`` is a core.v3.Metadata or None."""
+
+    __slots__ = (
+        "_canary_codes",
+        "_codes",
+        "_context",
+        "_dynamic",
+        "_external_codes",
+        "_internal_codes",
+        "_limits_base",
+        "_managers",
+        "_remaining",
+        "connect_timeout_ms",
+        "http",
+        "metadata",
+        "name",
+        "observability_name",
+        "per_connection_buffer_limit",
+        "request_response_sizes",
+        "socket_options",
+        "source_address",
+        "stats",
+        "thresholds",
+        "timeout_budgets",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        observability_name: str,
+        context: FactoryContext,
+        http: HttpProtocolOptions,
+        thresholds: tuple[Thresholds, Thresholds],
+    ) -> None:
+        self.name = name
+        self.observability_name = observability_name or name
+        self.http = http
+        self.thresholds = thresholds
+        self.connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS
+        self.per_connection_buffer_limit = DEFAULT_BUFFER_LIMIT
+        self.metadata: Any = None
+        self.source_address: Address | None = None
+        self.socket_options: tuple[SocketOption, ...] = ()
+        self._context = context
+        prefix = self.stat_prefix
+        store = context.stats
+        self.stats: Block = store.block(CLUSTER, prefix)
+        self._limits_base: int = store.block(LIMITS, prefix).base
+        self._remaining: tuple[Block | None, ...] = tuple(
+            store.block(REMAINING, f"{prefix}circuit_breakers.{PRIORITY_NAMES[i]}.") if t.track_remaining else None
+            for i, t in enumerate(thresholds)
+        )
+        self._managers: list[ResourceManager | None] = [None, None]
+        self.timeout_budgets: Block | None = None
+        self.request_response_sizes: Block | None = None
+        self._dynamic: DynamicStats | None = None
+        self._codes: CodeStats | None = None
+        self._internal_codes: CodeStats | None = None
+        self._external_codes: CodeStats | None = None
+        self._canary_codes: CodeStats | None = None
+
+    @property
+    def stat_prefix(self) -> str:
+        """``cluster.<observability name>.``"""
+        return f"cluster.{self.observability_name}."
+
+    def track(self, timeout_budgets: bool, request_response_sizes: bool) -> None:
+        """Cluster.track_cluster_stats."""
+        if timeout_budgets:
+            self.timeout_budgets = self._context.stats.block(TIMEOUT_BUDGETS, self.stat_prefix)
+        if request_response_sizes:
+            self.request_response_sizes = self._context.stats.block(REQUEST_RESPONSE_SIZES, self.stat_prefix)
+
+    def host_stats(self, index: int) -> Block:
+        """The per-host block ``index``."""
+        return self._context.stats.block(HOST, host_stat_prefix(self.observability_name, index))
+
+    @property
+    def dynamic(self) -> DynamicStats:
+        """Statistics of this cluster whose names are met at run time."""
+        if self._dynamic is None:
+            self._dynamic = self._context.stats.dynamic(self.stat_prefix)
+        return self._dynamic
+
+    # -- response codes (Envoy: Http::CodeStatsImpl::chargeResponseStat) -----------------------------------------
+    def charge_response_code(self, code: int, internal: bool, canary: bool = False) -> None:
+        """Count a response: upstream_rq_<code>, _<class>xx, _completed; also under internal./external. and canary."""
+        codes = self._codes
+        if codes is None:
+            codes = self._codes = self._code_stats("")
+        codes.charge(code)
+        if internal:
+            inner = self._internal_codes
+            if inner is None:
+                inner = self._internal_codes = self._code_stats("internal.")
+            inner.charge(code)
+        else:
+            outer = self._external_codes
+            if outer is None:
+                outer = self._external_codes = self._code_stats("external.")
+            outer.charge(code)
+        if canary:
+            if self._canary_codes is None:
+                self._canary_codes = self._code_stats("canary.")
+            self._canary_codes.charge(code)
+
+    def _code_stats(self, part: str) -> CodeStats:
+        dynamic: DynamicStats = self._context.stats.dynamic(self.stat_prefix + part)
+        return dynamic.codes()
+
+    # -- circuit breakers ----------------------------------------------------------------------------------------
+    def resource_manager(self, priority: int) -> ResourceManager:
+        """The limits of a routing priority (0 default, 1 high)."""
+        manager = self._managers[priority]
+        if manager is None:
+            manager = self._managers[priority] = ResourceManager(
+                priority,
+                self.thresholds[priority],
+                self._limit_table(),
+                self._limits_base,
+                self.stats,
+                self._remaining[priority],
+            )
+        return manager
+
+    def _limit_table(self) -> LimitTable:
+        table: LimitTable | None = getattr(self._context.cluster_manager, "limits", None)
+        if table is None:
+            # Alone (unit tests, tools): limits that hold in this process.
+            table = LimitTable.create(1)
+        return table
+
+    def remaining_block(self, priority: int) -> Block | None:
+        """The block of the ``remaining_*`` gauges, with ``track_remaining``."""
+        return self._remaining[priority]
+
+    @property
+    def maintenance_mode(self) -> bool:
+        """Runtime ``upstream.maintenance_mode.<name>``: answer everything with a 503."""
+        context = self._context
+        if context.runtime is None:
+            return False
+        value = context.random.random() if hasattr(context.random, "random") else 0
+        return bool(context.runtime.feature_enabled(f"upstream.maintenance_mode.{self.name}", 0, 100, int(value)))
+
+    def create_connection(self, dispatcher: Dispatcher, address: Address) -> ClientConnection:
+        """A connection to ``address`` with this cluster's settings and byte counters, not yet connecting."""
+        connection = ClientConnection(dispatcher, address, self.source_address, self.socket_options)
+        connection.set_stats(
+            self.stats,
+            UPSTREAM_CX_RX_BYTES_TOTAL,
+            UPSTREAM_CX_RX_BYTES_BUFFERED,
+            UPSTREAM_CX_TX_BYTES_TOTAL,
+            UPSTREAM_CX_TX_BYTES_BUFFERED,
+        )
+        connection.set_buffer_limits(self.per_connection_buffer_limit)
+        return connection
+
+    def create_http1_codec(self, connection: ClientConnection) -> Http1ClientConnection:
+        """The HTTP/1 codec of a new connection."""
+        from proxeny.http.http1.client_connection import Http1ClientConnection
+
+        return Http1ClientConnection(connection, self.http)
+
+    def __repr__(self) -> str:
+        return f"<ClusterInfo {self.name}>"

@@ -1,0 +1,137 @@
+"""The clusters of one worker (Envoy: the thread-local half of ``ClusterManagerImpl``).
+
+A cluster is kept as the bytes that main sent until a request first asks for it: thousands of unused clusters cost a
+few hundred bytes each. Main has validated every one of them, so compiling it here cannot fail.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from envoy.config.cluster.v3 import cluster_pb2
+
+from proxeny.upstream import cluster_config
+from proxeny.upstream.endpoints import HostUpdate
+from proxeny.upstream.stats import CLUSTERS_INFLATED, HOST, THREAD_LOCAL_CLUSTER_MANAGER
+from proxeny.upstream.thread_local_cluster import ThreadLocalCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxeny.kernel.limits import LimitTable
+    from proxeny.network.factory_context import FactoryContext
+
+_DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
+
+
+class ClusterManager:
+    """``get`` is what routers and proxies call; the rest follows main's messages."""
+
+    __slots__ = ("_active", "_context", "_hosts", "_inflated", "_serialized", "_stat_bases", "limits")
+
+    def __init__(self, context: FactoryContext, limits: LimitTable | None = None) -> None:
+        self._context = context
+        self.limits = limits
+        """The circuit breakers' counts of all workers; None: limits hold within this worker only."""
+        self._active: dict[str, ThreadLocalCluster] = {}
+        self._serialized: dict[str, bytes] = {}
+        self._hosts: dict[str, bytes] = {}
+        """Host updates of DNS clusters that nobody has asked for yet."""
+        self._stat_bases: dict[str, dict[str, int]] = {}
+        name = "main_thread" if not context.is_worker else f"worker_{context.worker_index}"
+        prefix = f"thread_local_cluster_manager.{name}."
+        self._inflated = context.stats.block(THREAD_LOCAL_CLUSTER_MANAGER, prefix)
+
+    def get(self, name: str) -> ThreadLocalCluster | None:
+        """The cluster of this name; compiled at the first call."""
+        cluster = self._active.get(name)
+        if cluster is None and name in self._serialized:
+            cluster = self._inflate(name)
+        return cluster
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._serialized
+
+    def names(self) -> list[str]:
+        """All clusters, used or not."""
+        return list(self._serialized)
+
+    def add_or_update(self, cluster: Any) -> None:
+        """Add or replace a cluster; its stat table must have been installed."""
+        self._add(cluster.name, cluster.SerializeToString())
+        self._count()
+
+    def add_serialized(self, clusters: Iterable[bytes]) -> None:
+        """Add or replace many clusters as main sent them."""
+        for data in clusters:
+            self._add(_name_of(data), data)
+        self._count()
+
+    def _add(self, name: str, data: bytes) -> None:
+        old = self._active.pop(name, None)
+        if old is not None:
+            old.close()
+        self._serialized[name] = data
+
+    def remove(self, name: str) -> None:
+        """Forget a cluster: idle connections close now, busy ones when their requests are done."""
+        self._serialized.pop(name, None)
+        self._hosts.pop(name, None)
+        self._stat_bases.pop(name, None)
+        cluster = self._active.pop(name, None)
+        if cluster is not None:
+            cluster.close()
+        self._count()
+
+    def update_hosts(self, name: str, update: bytes) -> None:
+        """The hosts that main resolved: a serialized ``HostUpdate``."""
+        if name not in self._serialized:
+            return
+        cluster = self._active.get(name)
+        decoded = _DECODE_HOSTS(update)
+        self._install(name, decoded.stat_bases)
+        self._hosts[name] = update
+        if cluster is not None:
+            cluster.update_hosts(decoded.hosts)
+
+    def _install(self, name: str, bases: dict[str, int]) -> None:
+        """Make per-host stat blocks findable, each once."""
+        installed = self._stat_bases.setdefault(name, {})
+        table = {(HOST.name, prefix): base for prefix, base in bases.items() if prefix not in installed}
+        install = getattr(self._context.stats, "install", None)
+        if table and install is not None:
+            install(table)
+        installed.update(bases)
+
+    def _inflate(self, name: str) -> ThreadLocalCluster:
+        proto = cluster_pb2.Cluster.FromString(self._serialized[name])
+        config = cluster_config.compile(proto, self._context)
+        dispatcher = self._context.dispatcher
+        assert dispatcher is not None
+        cluster = self._active[name] = ThreadLocalCluster(config, dispatcher)
+        update = self._hosts.get(name)
+        if update is not None:
+            cluster.update_hosts(_DECODE_HOSTS(update).hosts)
+        return cluster
+
+    def _count(self) -> None:
+        # As Envoy without deferred cluster creation: every known cluster counts.
+        self._inflated.set(CLUSTERS_INFLATED, len(self._serialized))
+
+    def close(self) -> None:
+        """The worker ends."""
+        for cluster in self._active.values():
+            cluster.close()
+        self._active.clear()
+
+    def statistics(self) -> dict[str, Any]:
+        """For admin pages and tests."""
+        return {"clusters": len(self._serialized), "inflated": len(self._active)}
+
+
+def _name_of(data: bytes) -> str:
+    """The name in a serialized Cluster (field 1, which upb and all others write first); parses it whole if not."""
+    if data[:1] == b"\x0a" and data[1] < 0x80:
+        return data[2 : 2 + data[1]].decode()
+    return str(cluster_pb2.Cluster.FromString(data).name)

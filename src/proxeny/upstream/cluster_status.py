@@ -1,0 +1,56 @@
+"""Plain data about clusters for admin pages (/clusters): what Envoy's ``ClustersHandler`` shows, without its format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+PIPE: Final = -1
+
+
+@dataclass(slots=True)
+class CircuitBreakerStatus:
+    """The limits of one priority."""
+
+    max_connections: int
+    max_pending_requests: int
+    max_requests: int
+    max_retries: int
+
+
+@dataclass(slots=True)
+class HostStatus:
+    """One host; ``counters`` and ``gauges`` are in Envoy's order and summed over the workers."""
+
+    address: str
+    """IP address, or the path of a unix domain socket (then ``port`` is -1)."""
+    port: int
+    hostname: str
+    counters: dict[str, int]
+    gauges: dict[str, int]
+    health_flags: str
+    flags: int
+    weight: int
+    region: str
+    zone: str
+    sub_zone: str
+    canary: bool
+    priority: int
+
+    @property
+    def address_text(self) -> str:
+        """``127.0.0.1:80``, ``[::1]:80`` or the path."""
+        if self.port == PIPE:
+            return self.address
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(slots=True)
+class ClusterStatus:
+    """One cluster; circuit breakers of the default and the high priority."""
+
+    name: str
+    observability_name: str
+    added_via_api: bool
+    circuit_breakers: tuple[CircuitBreakerStatus, ...]
+    hosts: list[HostStatus]

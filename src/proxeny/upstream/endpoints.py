@@ -1,0 +1,193 @@
+"""Endpoints: what a ClusterLoadAssignment says of hosts, as plain data that also travels from main to the workers.
+
+DNS runs in main only; its results reach the workers as a ``HostUpdate`` (msgpack), so that all of them see the same
+hosts. Static clusters build the same ``HostEntry`` list from their configuration in every process.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+import msgspec
+
+from proxeny.config.errors import ConfigError, UnsupportedFieldError
+
+PIPE: Final = -1
+"""``HostEntry.port`` of a unix domain socket, whose path is ``HostEntry.address``."""
+
+FAILED_ACTIVE_HC: Final = 0x01
+FAILED_OUTLIER_CHECK: Final = 0x02
+FAILED_EDS_HEALTH: Final = 0x04
+DEGRADED_ACTIVE_HC: Final = 0x08
+DEGRADED_EDS_HEALTH: Final = 0x10
+EDS_STATUS_DRAINING: Final = 0x200
+"""Health flags (Envoy: ``Upstream::Host::HealthFlag``)."""
+
+HEALTH_FLAG_NAMES: Final = (
+    (FAILED_ACTIVE_HC, "/failed_active_hc"),
+    (FAILED_OUTLIER_CHECK, "/failed_outlier_check"),
+    (FAILED_EDS_HEALTH, "/failed_eds_health"),
+    (DEGRADED_ACTIVE_HC, "/degraded_active_hc"),
+    (DEGRADED_EDS_HEALTH, "/degraded_eds_health"),
+    (EDS_STATUS_DRAINING, "/eds_status_draining"),
+)
+_EDS_HEALTH: Final = {2: FAILED_EDS_HEALTH, 3: EDS_STATUS_DRAINING, 4: FAILED_EDS_HEALTH, 5: DEGRADED_EDS_HEALTH}
+"""core.v3.HealthStatus: UNHEALTHY, DRAINING, TIMEOUT, DEGRADED; UNKNOWN and HEALTHY set nothing."""
+
+UNIX_PATH_MAX: Final = 108
+
+
+class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One host: an IP address and port, or the path of a unix domain socket and ``PIPE``."""
+
+    address: str
+    port: int
+    hostname: str = ""
+    weight: int = 1
+    priority: int = 0
+    health_flags: int = 0
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+    canary: bool = False
+    metadata: bytes = b""
+    """A serialized core.v3.Metadata."""
+    stat_index: int = 0
+    """Which of the cluster's per-host stat blocks is this host's."""
+
+
+class HostUpdate(msgspec.Struct, array_like=True):
+    """All hosts of one cluster, and the bases of the stat blocks that were allotted for them."""
+
+    hosts: list[HostEntry]
+    stat_bases: dict[str, int]
+    """Prefix of a per-host block -> base, of blocks that are new since the last update (all of them at the first)."""
+
+
+class DnsTarget(msgspec.Struct):
+    """A name to resolve, and the host every resolved address becomes."""
+
+    name: str
+    port: int
+    template: HostEntry
+
+
+def host_stat_prefix(observability_name: str, index: int) -> str:
+    """Where the per-host block ``index`` of a cluster is found in the stat store."""
+    return f"cluster.{observability_name}.host.{index}."
+
+
+def is_ip(text: str) -> bool:
+    """Whether ``text`` is an IPv4 or (scoped) IPv6 address."""
+    try:
+        socket.inet_pton(socket.AF_INET, text)
+        return True
+    except (OSError, ValueError):
+        pass
+    address, percent, scope = text.partition("%")
+    if percent and not scope:
+        return False
+    try:
+        socket.inet_pton(socket.AF_INET6, address)
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def parse_static(assignment: Any) -> list[HostEntry]:
+    """The hosts of a cluster whose endpoints are addresses; ConfigError on names and what else Envoy refuses."""
+    hosts: list[HostEntry] = []
+    for group in assignment.endpoints:
+        common = _group_fields(group)
+        for endpoint in group.lb_endpoints:
+            proto = _address_of(endpoint)
+            try:
+                address, port = static_address(proto)
+            except ConfigError as error:
+                raise ConfigError(
+                    f"{error.message}. Consider setting resolver_name or setting cluster type "
+                    "to 'STRICT_DNS' or 'LOGICAL_DNS'"
+                ) from None
+            hosts.append(_entry(address, port, len(hosts), endpoint, common))
+    return hosts
+
+
+def parse_dns(assignment: Any, kind: str) -> list[DnsTarget | HostEntry]:
+    """The names to resolve of a STRICT_DNS or LOGICAL_DNS cluster (``kind``); pipes need no resolution."""
+    targets: list[DnsTarget | HostEntry] = []
+    for group in assignment.endpoints:
+        common = _group_fields(group)
+        for endpoint in group.lb_endpoints:
+            address = _address_of(endpoint)
+            if address.WhichOneof("address") != "socket_address":
+                host, port = static_address(address)
+                targets.append(_entry(host, port, 0, endpoint, common))
+                continue
+            socket_address = address.socket_address
+            if socket_address.resolver_name:
+                raise ConfigError(f"{kind} clusters must NOT have a custom resolver name set")
+            name = socket_address.address
+            template = _entry("", socket_address.port_value, 0, endpoint, common)
+            if not template.hostname:
+                template.hostname = name
+            targets.append(DnsTarget(name, socket_address.port_value, template))
+    return targets
+
+
+def static_address(address: Any) -> tuple[str, int]:
+    """(ip, port) or (path, PIPE) of a core.v3.Address that needs no resolution."""
+    which = address.WhichOneof("address")
+    if which == "socket_address":
+        return socket_address_pair(address.socket_address)
+    if which == "pipe":
+        path = address.pipe.path
+        if len(path.encode()) >= UNIX_PATH_MAX:
+            raise ConfigError(f'Path "{path}" exceeds maximum UNIX domain socket path size of {UNIX_PATH_MAX}.')
+        return path, PIPE
+    if which == "envoy_internal_address":
+        raise UnsupportedFieldError("envoy_internal_address endpoints are not supported")
+    raise ConfigError("Address must be set")
+
+
+def socket_address_pair(socket_address: Any) -> tuple[str, int]:
+    """(ip, port) of a SocketAddress that must hold an IP address."""
+    if socket_address.resolver_name:
+        raise ConfigError(f"Unknown address resolver: {socket_address.resolver_name}")
+    which = socket_address.WhichOneof("port_specifier")
+    if which == "named_port":
+        raise ConfigError("IP resolver can't handle port specifier type 4")
+    if not is_ip(socket_address.address):
+        raise ConfigError(f"malformed IP address: {socket_address.address}")
+    return socket_address.address, socket_address.port_value
+
+
+def _address_of(endpoint: Any) -> Any:
+    if not endpoint.endpoint.HasField("address"):
+        raise ConfigError("Address must be set")
+    return endpoint.endpoint.address
+
+
+def _group_fields(group: Any) -> tuple[int, str, str, str]:
+    if not group.HasField("locality"):
+        return group.priority, "", "", ""
+    locality = group.locality
+    return group.priority, locality.region, locality.zone, locality.sub_zone
+
+
+def _entry(address: str, port: int, index: int, endpoint: Any, common: tuple[int, str, str, str]) -> HostEntry:
+    priority, region, zone, sub_zone = common
+    entry = HostEntry(
+        address, port, endpoint.endpoint.hostname, 1, priority, 0, region, zone, sub_zone, False, b"", index
+    )
+    if endpoint.HasField("load_balancing_weight"):
+        entry.weight = endpoint.load_balancing_weight.value
+    if endpoint.health_status:
+        entry.health_flags = _EDS_HEALTH.get(endpoint.health_status, 0)
+    if endpoint.HasField("metadata"):
+        metadata = endpoint.metadata
+        entry.metadata = metadata.SerializeToString()
+        lb = metadata.filter_metadata.get("envoy.lb")
+        if lb is not None and "canary" in lb.fields:
+            entry.canary = lb.fields["canary"].bool_value
+    return entry

@@ -1,0 +1,140 @@
+"""One upstream host (Envoy: ``Upstream::Host``) as a worker sees it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from envoy.config.core.v3 import base_pb2
+
+from proxeny.network.address import ip_address, pipe_address
+from proxeny.upstream.endpoints import (
+    DEGRADED_ACTIVE_HC,
+    DEGRADED_EDS_HEALTH,
+    EDS_STATUS_DRAINING,
+    FAILED_ACTIVE_HC,
+    FAILED_EDS_HEALTH,
+    FAILED_OUTLIER_CHECK,
+    HEALTH_FLAG_NAMES,
+    PIPE,
+    HostEntry,
+)
+
+if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.stats import Block
+    from proxeny.network.address import Address
+    from proxeny.network.connection import ClientConnection
+    from proxeny.pool.http1 import HttpConnPool
+    from proxeny.pool.tcp import TcpConnPool
+    from proxeny.upstream.cluster_info import ClusterInfo
+
+_UNHEALTHY = FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH | EDS_STATUS_DRAINING
+_DEGRADED = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH
+
+
+class Health(IntEnum):
+    """Envoy: ``Upstream::Host::Health``."""
+
+    UNHEALTHY = 0
+    DEGRADED = 1
+    HEALTHY = 2
+
+
+def health_of(flags: int) -> Health:
+    """The coarse health that flags amount to."""
+    if flags & _UNHEALTHY:
+        return Health.UNHEALTHY
+    return Health.DEGRADED if flags & _DEGRADED else Health.HEALTHY
+
+
+def health_flags_text(flags: int) -> str:
+    """As /clusters prints them."""
+    return "".join([name for flag, name in HEALTH_FLAG_NAMES if flags & flag]) or "healthy"
+
+
+class Host:
+    """A host of one cluster: address, weight, health, its stat block and its pools (one per priority and protocol)."""
+
+    __slots__ = (
+        "_address",
+        "_metadata",
+        "canary",
+        "cluster",
+        "entry",
+        "health_flags",
+        "hostname",
+        "http_pools",
+        "locality",
+        "priority",
+        "stats",
+        "tcp_pools",
+        "weight",
+    )
+
+    def __init__(self, cluster: ClusterInfo, entry: HostEntry, stats: Block) -> None:
+        self.cluster = cluster
+        self.stats = stats
+        self.http_pools: dict[int, HttpConnPool] = {}
+        self.tcp_pools: dict[int, TcpConnPool] = {}
+        self._set_entry(entry)
+
+    def _set_entry(self, entry: HostEntry) -> None:
+        self.entry = entry
+        self.hostname = entry.hostname
+        self.weight = entry.weight
+        self.priority = entry.priority
+        self.health_flags = entry.health_flags
+        self.locality = (entry.region, entry.zone, entry.sub_zone)
+        self.canary = entry.canary
+        self._address: Address | None = None
+        self._metadata: Any = None
+
+    def update(self, entry: HostEntry) -> bool:
+        """Take over what may change in place; whether that matters to load balancers."""
+        if entry == self.entry:
+            return False
+        self._set_entry(entry)
+        return True
+
+    @property
+    def address(self) -> Address:
+        """Where to connect to."""
+        if self._address is None:
+            entry = self.entry
+            self._address = pipe_address(entry.address) if entry.port == PIPE else ip_address(entry.address, entry.port)
+        return self._address
+
+    @property
+    def metadata(self) -> Any:
+        """The endpoint's core.v3.Metadata."""
+        if self._metadata is None:
+            self._metadata = base_pb2.Metadata.FromString(self.entry.metadata)
+        return self._metadata
+
+    @property
+    def health(self) -> Health:
+        """Healthy, degraded or not to be used."""
+        return health_of(self.health_flags)
+
+    def create_connection(self, dispatcher: Dispatcher) -> ClientConnection:
+        """A connection to this host, not yet connecting."""
+        return self.cluster.create_connection(dispatcher, self.address)
+
+    def drain_pools(self) -> None:
+        """The host goes: idle connections close now, busy ones after what they do; the pools are forgotten."""
+        for http_pool in self.http_pools.values():
+            http_pool.drain()
+        for tcp_pool in self.tcp_pools.values():
+            tcp_pool.drain()
+        self.http_pools.clear()
+        self.tcp_pools.clear()
+
+    def statistics(self) -> dict[str, int]:
+        """This worker's counts."""
+        from proxeny.upstream.stats import HOST
+
+        return {name: self.stats.get(slot) for slot, name in enumerate(HOST.names)}
+
+    def __repr__(self) -> str:
+        return f"<Host {self.cluster.name} {self.address.as_string()} {health_flags_text(self.health_flags)}>"

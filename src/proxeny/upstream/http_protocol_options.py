@@ -1,0 +1,178 @@
+"""The HTTP options towards a cluster: ``HttpProtocolOptions`` (typed options) or the legacy fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.config.loader import unpack_any
+from proxeny.upstream.dns_options import milliseconds
+
+NAME: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+DEFAULT_IDLE_TIMEOUT_MS: Final = 3_600_000
+"""Envoy: common_http_protocol_options.idle_timeout, 1 h."""
+DEFAULT_MAX_HEADERS_COUNT: Final = 100
+DEFAULT_MAX_HEADERS_KB: Final = 60
+
+
+@dataclass(slots=True, frozen=True)
+class HttpProtocolOptions:
+    """Compiled HTTP options; equal ones are shared between clusters. None = no limit."""
+
+    idle_timeout_ms: int | None = DEFAULT_IDLE_TIMEOUT_MS
+    max_connection_duration_ms: int | None = None
+    max_requests_per_connection: int = 0
+    """0 = no limit."""
+    max_headers_count: int = DEFAULT_MAX_HEADERS_COUNT
+    max_response_headers_kb: int = DEFAULT_MAX_HEADERS_KB
+    max_stream_duration_ms: int | None = None
+    headers_with_underscores_action: int = 0
+    enable_trailers: bool = False
+    allow_chunked_length: bool = False
+    send_fully_qualified_url: bool = False
+    proper_case_headers: bool = False
+    preserve_case_headers: bool = False
+    override_stream_error_on_invalid_http_message: bool = False
+    use_downstream_protocol: bool = False
+
+
+_UNSUPPORTED: Final = (
+    "http_filters",
+    "header_validation_config",
+    "outlier_detection",
+    "request_mirror_policies",
+    "hash_policy",
+    "retry_policy",
+)
+
+DEFAULT: Final = HttpProtocolOptions()
+_shared: dict[HttpProtocolOptions, HttpProtocolOptions] = {DEFAULT: DEFAULT}
+_SHARED_MAX: Final = 256
+
+_LEGACY: Final = (
+    "http_protocol_options",
+    "http2_protocol_options",
+    "common_http_protocol_options",
+    "upstream_http_protocol_options",
+    "max_requests_per_connection",
+    "protocol_selection",
+)
+
+
+def compile(cluster: Any, present: dict[str, Any]) -> HttpProtocolOptions:
+    """The options of ``cluster``; ``present`` are its set fields by name."""
+    typed = _typed(present)
+    if typed is None:
+        if not any(field in present for field in _LEGACY):
+            return DEFAULT
+        return _share(_legacy(present))
+    common = typed.common_http_protocol_options
+    if "max_requests_per_connection" in present and common.HasField("max_requests_per_connection"):
+        raise ConfigError(
+            "Only one of max_requests_per_connection from Cluster or HttpProtocolOptions can be specified"
+        )
+    return _share(_from_parts(common, _http1_of(typed, cluster.name), present, _uses_downstream_protocol(typed)))
+
+
+def _share(options: HttpProtocolOptions) -> HttpProtocolOptions:
+    if len(_shared) >= _SHARED_MAX:
+        return _shared.get(options, options)
+    return _shared.setdefault(options, options)
+
+
+def _typed(present: dict[str, Any]) -> Any:
+    """The HttpProtocolOptions message among the typed options, or None; other names are refused."""
+    found = None
+    for name, packed in present.get("typed_extension_protocol_options", {}).items():
+        if name != NAME:
+            raise ConfigError(
+                f"Didn't find a registered network or http filter or protocol options implementation for name: '{name}'"
+            )
+        found = unpack_any(packed)
+        if found.DESCRIPTOR.full_name != NAME:
+            raise ConfigError(f"Unable to unpack as {NAME}: [type: {found.DESCRIPTOR.full_name}]")
+    return found
+
+
+def _http1_of(typed: Any, cluster_name: str) -> Any:
+    for field in _UNSUPPORTED:
+        if _is_set(typed, field):
+            raise UnsupportedFieldError(f"{field} of HttpProtocolOptions is not supported (cluster '{cluster_name}')")
+    which = typed.WhichOneof("upstream_protocol_options")
+    if which == "auto_config":
+        raise ConfigError(f"ALPN configured for cluster {cluster_name} which has a non-ALPN transport socket")
+    if which is None:
+        raise ConfigError("HttpProtocolOptionsValidationError.UpstreamProtocolOptions: field is required")
+    config = getattr(typed, which)
+    protocol = config.WhichOneof("protocol_config") if which == "explicit_http_config" else None
+    if which == "explicit_http_config" and protocol is None:
+        raise ConfigError("ExplicitHttpConfigValidationError.ProtocolConfig: field is required")
+    if protocol in ("http2_protocol_options", "http3_protocol_options"):
+        raise UnsupportedFieldError(f"{protocol}: only HTTP/1 is spoken to upstreams so far (cluster '{cluster_name}')")
+    return config.http_protocol_options
+
+
+def _is_set(message: Any, field: str) -> bool:
+    return any(descriptor.name == field for descriptor, _ in message.ListFields())
+
+
+def _uses_downstream_protocol(typed: Any) -> bool:
+    return bool(typed.WhichOneof("upstream_protocol_options") == "use_downstream_protocol_config")
+
+
+def _legacy(present: dict[str, Any]) -> HttpProtocolOptions:
+    use_downstream = present.get("protocol_selection", 0) == 1
+    if "http2_protocol_options" in present:
+        if "http_protocol_options" in present and not use_downstream:
+            raise ConfigError(
+                "cluster: Both HTTP1 and HTTP2 options may only be configured with non-default "
+                "'protocol_selection' values"
+            )
+        if not use_downstream:
+            raise UnsupportedFieldError("http2_protocol_options: only HTTP/1 is spoken to upstreams so far")
+    if "upstream_http_protocol_options" in present and present["upstream_http_protocol_options"].auto_sni:
+        raise UnsupportedFieldError("upstream_http_protocol_options.auto_sni needs TLS, which is not supported yet")
+    return _from_parts(
+        present.get("common_http_protocol_options"), present.get("http_protocol_options"), present, use_downstream
+    )
+
+
+def _from_parts(common: Any, http1: Any, present: dict[str, Any], use_downstream: bool) -> HttpProtocolOptions:
+    values: dict[str, Any] = {"use_downstream_protocol": use_downstream}
+    if "max_requests_per_connection" in present:
+        values["max_requests_per_connection"] = present["max_requests_per_connection"].value
+    if common is not None:
+        _common_values(common, values)
+    if http1 is not None:
+        _http1_values(http1, values)
+    return HttpProtocolOptions(**values)
+
+
+def _common_values(common: Any, values: dict[str, Any]) -> None:
+    for field, value in common.ListFields():
+        name = field.name
+        if name in ("idle_timeout", "max_connection_duration"):
+            values[f"{name}_ms"] = milliseconds(value) or None
+        elif name == "max_stream_duration":
+            values["max_stream_duration_ms"] = milliseconds(value)
+        elif name in ("max_requests_per_connection", "max_headers_count"):
+            values[name] = value.value
+        elif name == "max_response_headers_kb":
+            values["max_response_headers_kb"] = value.value
+        elif name == "headers_with_underscores_action":
+            values[name] = value
+
+
+def _http1_values(http1: Any, values: dict[str, Any]) -> None:
+    for field, value in http1.ListFields():
+        name = field.name
+        if name in ("enable_trailers", "allow_chunked_length", "send_fully_qualified_url"):
+            values[name] = value
+        elif name == "override_stream_error_on_invalid_http_message":
+            values[name] = value.value
+        elif name == "header_key_format":
+            which = value.WhichOneof("header_format")
+            values["proper_case_headers"] = which == "proper_case_words"
+            values["preserve_case_headers"] = which == "stateful_formatter"

@@ -1,0 +1,85 @@
+"""The load balancer of one cluster in one worker: priority and health first, then a picker."""
+
+from __future__ import annotations
+
+from random import random
+from typing import TYPE_CHECKING, Any
+
+from proxeny.upstream.load_balancer import priority_load
+from proxeny.upstream.load_balancer.pickers import NoHost, Picker
+from proxeny.upstream.stats import LB_HEALTHY_PANIC, UPSTREAM_CX_NONE_HEALTHY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxeny.kernel.stats import Block
+    from proxeny.upstream.host import Host
+    from proxeny.upstream.load_balancer.policy import LbPolicy
+    from proxeny.upstream.priority_set import HostSet, PrioritySet
+
+
+class LoadBalancer:
+    """Chooses hosts; ``choose_host`` is replaced at every ``refresh`` by the cheapest function that is right."""
+
+    __slots__ = ("_degraded", "_load", "_picker_of", "_stats", "choose_host", "policy")
+
+    def __init__(self, policy: LbPolicy, stats: Block) -> None:
+        self.policy = policy
+        self._stats = stats
+        self._load = priority_load.PriorityLoad([100], [0], [False])
+        self._picker_of: list[Picker] = []
+        self._degraded: list[Picker] = []
+        self.choose_host: Callable[[Any], Host | None] = self._choose_none
+
+    def refresh(self, priority_set: PrioritySet) -> None:
+        """The hosts, their health or their weights changed."""
+        host_sets = priority_set.host_sets
+        load = self._load = priority_load.calculate(host_sets, self.policy.panic_threshold)
+        make = self.policy.make_picker
+        self._picker_of = [self._healthy_picker(hs, load.panic[i]) for i, hs in enumerate(host_sets)]
+        self._degraded = [make(hs.degraded_hosts) for hs in host_sets]
+        first = self._picker_of[0]
+        if load.healthy[0] == 100 and not load.panic[0] and not isinstance(first, NoHost):
+            self.choose_host = first.pick
+        else:
+            self.choose_host = self._choose_by_priority
+
+    def _healthy_picker(self, host_set: HostSet, panic: bool) -> Picker:
+        if not panic:
+            return self.policy.make_picker(host_set.healthy_hosts)
+        return NoHost() if self.policy.fail_traffic_on_panic else self.policy.make_picker(host_set.hosts)
+
+    def _choose_none(self, context: Any) -> Host | None:
+        self._stats.inc(UPSTREAM_CX_NONE_HEALTHY)
+        return None
+
+    def _choose_by_priority(self, context: Any) -> Host | None:
+        picker = self._draw()
+        host = picker.pick(context)
+        if host is None:
+            self._stats.inc(UPSTREAM_CX_NONE_HEALTHY)
+        return host
+
+    def _draw(self) -> Picker:
+        """One priority and health class, at random by load."""
+        load = self._load
+        left = int(random() * 100)
+        for priority, percent in enumerate(load.healthy):
+            if left < percent:
+                if load.panic[priority]:
+                    self._stats.inc(LB_HEALTHY_PANIC)
+                return self._picker_of[priority]
+            left -= percent
+        for priority, percent in enumerate(load.degraded):
+            if left < percent:
+                if load.panic[priority]:
+                    self._stats.inc(LB_HEALTHY_PANIC)
+                    return self._picker_of[priority]
+                return self._degraded[priority]
+            left -= percent
+        return NoHost()
+
+    def statistics(self) -> dict[str, Any]:
+        """Loads by priority, for admin pages."""
+        load = self._load
+        return {"healthy_load": load.healthy, "degraded_load": load.degraded, "panic": load.panic}

@@ -1,0 +1,359 @@
+"""The clusters in main (Envoy: the main half of ``ClusterManagerImpl``): validation, DNS, membership, admin data.
+
+How the server uses it::
+
+    manager = MainClusterManager(context, concurrency)      # context.role == "main"
+    manager.add_static(bootstrap.static_resources.clusters)  # ConfigError on what is refused
+    manager.on_hosts_changed = send_update_hosts_to_workers  # (name, bytes): ClusterManager.update_hosts there
+    manager.initialize(on_initialized)                       # starts DNS; listeners start when it calls back
+
+To a (new) worker go: ``process_table`` with its first message, ``limits_fd`` as a descriptor, then ``snapshot()`` (all
+clusters and their stat table), then every pair of ``host_updates()``. ``worker_died(index)`` frees what it held of the
+circuit breakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from proxeny.config.errors import ConfigError
+from proxeny.kernel.limits import LimitTable
+from proxeny.kernel.stats import sum_slots
+from proxeny.stats.store import MainStore
+from proxeny.upstream import cluster_config
+from proxeny.upstream.cluster_config import ClusterConfig, ClusterType
+from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus
+from proxeny.upstream.dns_cluster import DnsCluster
+from proxeny.upstream.dns_resolver import Resolver
+from proxeny.upstream.endpoints import HostEntry, HostUpdate, host_stat_prefix
+from proxeny.upstream.host import Health, health_flags_text, health_of
+from proxeny.upstream.resource_manager import show_limits
+from proxeny.upstream.stats import (
+    CLUSTER_MANAGER,
+    CLUSTERS_INFLATED,
+    CM_ACTIVE_CLUSTERS,
+    CM_CLUSTER_ADDED,
+    CM_CLUSTER_MODIFIED,
+    CM_CLUSTER_REMOVED,
+    CM_WARMING_CLUSTERS,
+    DEFAULT_TOTAL_MATCH_COUNT,
+    HOST,
+    LIMITS,
+    MAX_HOST_WEIGHT,
+    MEMBERSHIP_CHANGE,
+    MEMBERSHIP_DEGRADED,
+    MEMBERSHIP_HEALTHY,
+    MEMBERSHIP_TOTAL,
+    THREAD_LOCAL_CLUSTER_MANAGER,
+)
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.stats.store import StatTable
+    from proxeny.upstream.dns_options import DnsOptions
+
+SPARE_HOST_BLOCKS = 256
+"""Stat blocks of hosts that went away are used again only when so many are spare: by then the workers' draining
+connections to the old host, which still count in its block, are gone."""
+
+_encode_hosts = msgspec.msgpack.Encoder().encode
+
+
+class MainCluster:
+    """One cluster as main keeps it: serialized for the workers, its hosts, its stat tables."""
+
+    __slots__ = ("added_via_api", "config", "dns", "host_table", "hosts", "next_index", "serialized", "spare", "table")
+
+    def __init__(self, config: ClusterConfig, serialized: bytes, table: StatTable, added_via_api: bool) -> None:
+        self.config = config
+        self.serialized = serialized
+        self.table = table
+        self.added_via_api = added_via_api
+        self.hosts: list[HostEntry] = config.hosts
+        self.dns: DnsCluster | None = None
+        self.host_table: StatTable = {}
+        """Per-host blocks of a DNS cluster (those of a static one are in ``table``)."""
+        self.next_index = 0
+        self.spare: list[int] = []
+
+
+class MainClusterManager:
+    """All clusters of the server; changes reach the workers through ``on_hosts_changed`` and the server's messages."""
+
+    def __init__(self, context: FactoryContext, concurrency: int = 1, limits: LimitTable | None = None) -> None:
+        self._context = context
+        self._store = cast(MainStore, context.stats)
+        self._clusters: dict[str, MainCluster] = {}
+        self._resolvers: dict[tuple[Any, ...], Resolver] = {}
+        self._waiting: set[str] = set()
+        self._on_initialized: Callable[[], None] | None = None
+        self._started = False
+        self._limits = limits
+        self._concurrency = concurrency
+        self.on_hosts_changed: Callable[[str, bytes], None] | None = None
+        """Called with a cluster's name and the ``HostUpdate`` that every worker must apply."""
+        self._stats = self._store.block(CLUSTER_MANAGER, "cluster_manager.")
+        with self._store.recording() as table:
+            for index in range(concurrency):
+                self._store.block(THREAD_LOCAL_CLUSTER_MANAGER, f"thread_local_cluster_manager.worker_{index}.")
+        self.process_table: StatTable = table
+        """Blocks that belong to the workers as such."""
+        self._inflated = self._store.block(THREAD_LOCAL_CLUSTER_MANAGER, "thread_local_cluster_manager.main_thread.")
+
+    # -- clusters ------------------------------------------------------------------------------------------------
+    def add_static(self, clusters: Iterable[Any]) -> None:
+        """Compile the bootstrap's clusters; ConfigError (with the cluster's path) refuses the whole."""
+        for i, cluster in enumerate(clusters):
+            try:
+                self.add_or_update(cluster, added_via_api=False)
+            except ConfigError as error:
+                path = f"static_resources.clusters[{i}]"
+                error.path = f"{path}.{error.path}" if error.path else path
+                raise
+
+    def add_or_update(self, proto: Any, added_via_api: bool = True) -> bool:
+        """Add a cluster or replace it by a different one of its name; False when it is the same."""
+        name = proto.name
+        serialized = proto.SerializeToString(deterministic=True)
+        old = self._clusters.get(name)
+        if old is not None and old.serialized == serialized:
+            return False
+        with self._store.recording() as table:
+            config = cluster_config.compile(proto, self._context)
+        cluster = MainCluster(config, serialized, table, added_via_api)
+        self._clusters[name] = cluster
+        if old is None:
+            self._stats.inc(CM_CLUSTER_ADDED)
+        else:
+            self._stats.inc(CM_CLUSTER_MODIFIED)
+            self._release(old)
+        for priority, thresholds in enumerate(config.info.thresholds):
+            remaining = config.info.remaining_block(priority)
+            if remaining is not None:
+                show_limits(thresholds, remaining)
+        if cluster.hosts:
+            self._show_members(cluster, cluster.hosts, len(cluster.hosts))
+        self._show_counts()
+        if self._started:
+            self._start(name, cluster)
+        return True
+
+    def remove(self, name: str) -> StatTable | None:
+        """Forget a cluster. Its stat table, to be given to ``release_stats`` once all workers let go; None: unknown."""
+        cluster = self._clusters.pop(name, None)
+        if cluster is None:
+            return None
+        if cluster.dns is not None:
+            cluster.dns.close()
+        self._waiting.discard(name)
+        self._stats.inc(CM_CLUSTER_REMOVED)
+        self._show_counts()
+        return {**cluster.table, **cluster.host_table}
+
+    def release_stats(self, table: StatTable) -> None:
+        """All workers let go of a removed cluster: its blocks may be used again."""
+        for (schema, _), base in table.items():
+            if schema == LIMITS.name and self._limits is not None:
+                self._limits.clear_rows(base, LIMITS.size)
+        self._store.release(table)
+
+    def _release(self, replaced: MainCluster) -> None:
+        if replaced.dns is not None:
+            replaced.dns.close()
+        # Blocks that the new generation has too stay; the others are no longer written by anybody.
+        self._store.release({**replaced.table, **replaced.host_table})
+
+    def names(self) -> frozenset[str]:
+        """The clusters there are (for ``validate_clusters``)."""
+        return frozenset(self._clusters)
+
+    def _show_counts(self) -> None:
+        warming = len(self._waiting) if self._on_initialized is None else 0
+        self._stats.set(CM_ACTIVE_CLUSTERS, len(self._clusters) - warming)
+        self._stats.set(CM_WARMING_CLUSTERS, warming)
+        self._inflated.set(CLUSTERS_INFLATED, len(self._clusters))
+
+    # -- initialization and DNS ----------------------------------------------------------------------------------
+    def initialize(self, on_initialized: Callable[[], None]) -> None:
+        """Start to resolve; ``on_initialized`` is called once every cluster that is waited for has its hosts (or
+        failed to get them). It is never called inside this call's own stack frames of another cluster."""
+        self._started = True
+        self._on_initialized = on_initialized
+        dns = [(name, c) for name, c in self._clusters.items() if c.config.type is not ClusterType.STATIC]
+        self._waiting = {name for name, cluster in dns if cluster.config.wait_for_warm_on_init}
+        for name, cluster in dns:
+            self._start(name, cluster)
+        self._check_initialized()
+
+    def _start(self, name: str, cluster: MainCluster) -> None:
+        if cluster.config.dns is None:
+            return
+        dispatcher = self._context.dispatcher
+        assert dispatcher is not None
+        cluster.dns = DnsCluster(
+            cluster.config,
+            self._resolver(cluster.config.dns),
+            dispatcher,
+            lambda hosts: self._hosts_changed(name, cluster, hosts),
+            lambda: self._initialized(name),
+        )
+        cluster.dns.start()
+
+    def _resolver(self, options: DnsOptions) -> Resolver:
+        key = (options.servers, options.use_tcp, options.no_search)
+        resolver = self._resolvers.get(key)
+        if resolver is None:
+            assert self._context.dispatcher is not None
+            resolver = self._resolvers[key] = Resolver(self._context.dispatcher, options)
+        return resolver
+
+    def _initialized(self, name: str) -> None:
+        self._waiting.discard(name)
+        self._check_initialized()
+
+    def _check_initialized(self) -> None:
+        if self._on_initialized is not None and not self._waiting:
+            callback, self._on_initialized = self._on_initialized, None
+            self._show_counts()
+            callback()
+
+    def _hosts_changed(self, name: str, cluster: MainCluster, hosts: list[HostEntry]) -> None:
+        if self._clusters.get(name) is not cluster:
+            return
+        known = {(entry.address, entry.port): entry.stat_index for entry in cluster.hosts}
+        logical = cluster.config.type is ClusterType.LOGICAL_DNS
+        added = [entry for entry in hosts if (entry.address, entry.port) not in known]
+        gone = known.keys() - {(entry.address, entry.port) for entry in hosts}
+        for entry in hosts:
+            index = known.get((entry.address, entry.port))
+            if index is None:
+                # The host of a logical cluster stays the same one whatever its address.
+                index = cluster.hosts[0].stat_index if logical and cluster.hosts else self._host_index(cluster)
+            entry.stat_index = index
+        if not logical:
+            cluster.spare.extend(known[key] for key in gone)
+        fresh = self._allot(cluster, hosts)
+        cluster.hosts = hosts
+        self._show_members(cluster, hosts, len(added))
+        if self.on_hosts_changed is not None:
+            self.on_hosts_changed(name, _encode_hosts(HostUpdate(hosts, fresh)))
+
+    def _host_index(self, cluster: MainCluster) -> int:
+        if len(cluster.spare) > SPARE_HOST_BLOCKS:
+            return cluster.spare.pop(0)
+        cluster.next_index += 1
+        return cluster.next_index - 1
+
+    def _allot(self, cluster: MainCluster, hosts: list[HostEntry]) -> dict[str, int]:
+        """Blocks for hosts that have none yet: prefix -> base."""
+        name = cluster.config.info.observability_name
+        fresh: dict[str, int] = {}
+        for entry in hosts:
+            prefix = host_stat_prefix(name, entry.stat_index)
+            if (HOST.name, prefix) not in cluster.host_table:
+                with self._store.recording() as table:
+                    fresh[prefix] = self._store.block(HOST, prefix).base
+                cluster.host_table.update(table)
+        return fresh
+
+    def _show_members(self, cluster: MainCluster, hosts: list[HostEntry], added: int) -> None:
+        stats = cluster.config.info.stats
+        health = [health_of(entry.health_flags) for entry in hosts]
+        stats.inc(MEMBERSHIP_CHANGE)
+        stats.add(DEFAULT_TOTAL_MATCH_COUNT, added)
+        stats.set(MEMBERSHIP_TOTAL, len(hosts))
+        stats.set(MEMBERSHIP_HEALTHY, health.count(Health.HEALTHY))
+        stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))
+        if cluster.config.type is ClusterType.STRICT_DNS:
+            stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
+
+    # -- for the workers -----------------------------------------------------------------------------------------
+    @property
+    def limits(self) -> LimitTable:
+        """The circuit breakers' counts of all workers (main reads them, column by column owned by the workers)."""
+        if self._limits is None:
+            self._limits = LimitTable.create(self._concurrency)
+        return self._limits
+
+    @property
+    def limits_fd(self) -> int:
+        """The descriptor of that table, for ``LimitTable(fd, concurrency, worker_index)`` in a worker."""
+        return self.limits.fd
+
+    def worker_died(self, index: int) -> None:
+        """Free what a dead worker held of the circuit breakers."""
+        self.limits.clear_column(index)
+
+    def snapshot(self) -> tuple[list[bytes], StatTable]:
+        """All clusters, serialized, and the table of their stat blocks."""
+        table: StatTable = {}
+        for cluster in self._clusters.values():
+            table.update(cluster.table)
+        return [cluster.serialized for cluster in self._clusters.values()], table
+
+    def cluster_update(self, name: str) -> tuple[bytes, StatTable]:
+        """One cluster, likewise."""
+        cluster = self._clusters[name]
+        return cluster.serialized, cluster.table
+
+    def host_updates(self) -> Iterator[tuple[str, bytes]]:
+        """What a new worker must be told of the hosts of DNS clusters."""
+        for name, cluster in self._clusters.items():
+            if cluster.config.dns is not None and cluster.hosts:
+                bases = {prefix: base for (_, prefix), base in cluster.host_table.items()}
+                yield name, _encode_hosts(HostUpdate(cluster.hosts, bases))
+
+    # -- for admin -----------------------------------------------------------------------------------------------
+    def clusters(self) -> Iterator[ClusterStatus]:
+        """What /clusters shows, cluster by cluster; host counts are sums over the workers."""
+        for cluster in self._clusters.values():
+            yield self._status(cluster)
+
+    def _status(self, cluster: MainCluster) -> ClusterStatus:
+        info = cluster.config.info
+        return ClusterStatus(
+            name=info.name,
+            observability_name=info.observability_name,
+            added_via_api=cluster.added_via_api,
+            circuit_breakers=tuple(
+                CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
+                for t in info.thresholds
+            ),
+            hosts=[self._host_status(info.observability_name, entry) for entry in cluster.hosts],
+        )
+
+    def _host_status(self, observability_name: str, entry: HostEntry) -> HostStatus:
+        block = self._store.entries[HOST.name, host_stat_prefix(observability_name, entry.stat_index)]
+        values, _ = sum_slots(self._store.blocks_of(block), HOST.size)
+        return HostStatus(
+            address=entry.address,
+            port=entry.port,
+            hostname=entry.hostname,
+            counters=dict(zip(HOST.counters, values[: HOST.gauges_from], strict=True)),
+            gauges=dict(zip(HOST.gauges, values[HOST.gauges_from :], strict=True)),
+            health_flags=health_flags_text(entry.health_flags),
+            flags=entry.health_flags,
+            weight=entry.weight,
+            region=entry.region,
+            zone=entry.zone,
+            sub_zone=entry.sub_zone,
+            canary=entry.canary,
+            priority=entry.priority,
+        )
+
+    def protos(self) -> Iterator[tuple[bytes, bool]]:
+        """(serialized Cluster, added via API) of every cluster, for /config_dump."""
+        for cluster in self._clusters.values():
+            yield cluster.serialized, cluster.added_via_api
+
+    def close(self) -> None:
+        """The server ends."""
+        for cluster in self._clusters.values():
+            if cluster.dns is not None:
+                cluster.dns.close()
+        for resolver in self._resolvers.values():
+            resolver.close()
+        self._resolvers.clear()

@@ -1,0 +1,58 @@
+"""The hosts of a cluster by priority (Envoy: ``PrioritySet`` and ``HostSet``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxeny.upstream.host import Health
+
+if TYPE_CHECKING:
+    from proxeny.upstream.host import Host
+
+DEFAULT_OVERPROVISIONING_FACTOR = 140
+"""ClusterLoadAssignment.policy.overprovisioning_factor, percent."""
+
+
+class HostSet:
+    """The hosts of one priority, split by health; rebuilt whole, never changed in place."""
+
+    __slots__ = ("degraded_hosts", "healthy_hosts", "hosts", "overprovisioning_factor", "priority")
+
+    def __init__(self, priority: int, hosts: list[Host], overprovisioning_factor: int) -> None:
+        self.priority = priority
+        self.hosts = hosts
+        self.overprovisioning_factor = overprovisioning_factor
+        self.healthy_hosts = [host for host in hosts if host.health is Health.HEALTHY]
+        if len(self.healthy_hosts) == len(hosts):
+            self.healthy_hosts = hosts
+            self.degraded_hosts: list[Host] = []
+        else:
+            self.degraded_hosts = [host for host in hosts if host.health is Health.DEGRADED]
+
+    def __repr__(self) -> str:
+        return f"<HostSet {self.priority}: {len(self.healthy_hosts)} of {len(self.hosts)} healthy>"
+
+
+class PrioritySet:
+    """Host sets by priority; gaps are empty sets, and there is always priority 0."""
+
+    __slots__ = ("host_sets", "overprovisioning_factor")
+
+    def __init__(self, overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR) -> None:
+        self.overprovisioning_factor = overprovisioning_factor
+        self.host_sets: list[HostSet] = [HostSet(0, [], overprovisioning_factor)]
+
+    def update(self, hosts: list[Host]) -> None:
+        """Replace all hosts."""
+        by_priority: list[list[Host]] = [[]]
+        for host in hosts:
+            while len(by_priority) <= host.priority:
+                by_priority.append([])
+            by_priority[host.priority].append(host)
+        self.host_sets = [HostSet(i, group, self.overprovisioning_factor) for i, group in enumerate(by_priority)]
+
+    def hosts(self) -> list[Host]:
+        """All hosts, lowest priority number first."""
+        if len(self.host_sets) == 1:
+            return self.host_sets[0].hosts
+        return [host for host_set in self.host_sets for host in host_set.hosts]

@@ -1,0 +1,37 @@
+"""Statistics of clusters, hosts and cluster managers: schemas, and slot numbers for the hot path.
+
+``CLUSTER`` holds what Envoy 1.40 creates eagerly per cluster (prefix ``cluster.<observability name>.``). Response codes
+(``upstream_rq_<code>``, ``upstream_rq_<class>xx``; also under ``external.``, ``internal.``, ``canary.``) are dynamic:
+``ClusterInfo.charge_response_code``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxeny.pool.cluster_stats import *  # noqa: F403
+from proxeny.stats.schema import Schema
+
+CLUSTER_MANAGER: Final = Schema(
+    "cluster_manager",
+    counters=(
+        "cluster_added",
+        "cluster_modified",
+        "cluster_removed",
+        "cluster_updated",
+        "cluster_updated_via_merge",
+        "update_merge_cancelled",
+        "update_out_of_merge_window",
+    ),
+    gauges=("active_clusters", "warming_clusters"),
+)
+CM_CLUSTER_ADDED: Final = CLUSTER_MANAGER.slot("cluster_added")
+CM_CLUSTER_MODIFIED: Final = CLUSTER_MANAGER.slot("cluster_modified")
+CM_CLUSTER_REMOVED: Final = CLUSTER_MANAGER.slot("cluster_removed")
+CM_CLUSTER_UPDATED: Final = CLUSTER_MANAGER.slot("cluster_updated")
+CM_ACTIVE_CLUSTERS: Final = CLUSTER_MANAGER.slot("active_clusters")
+CM_WARMING_CLUSTERS: Final = CLUSTER_MANAGER.slot("warming_clusters")
+
+THREAD_LOCAL_CLUSTER_MANAGER: Final = Schema("thread_local_cluster_manager", gauges=("clusters_inflated",))
+"""Prefix ``thread_local_cluster_manager.<worker_0 | main_thread>.``."""
+CLUSTERS_INFLATED: Final = THREAD_LOCAL_CLUSTER_MANAGER.slot("clusters_inflated")

@@ -1,0 +1,104 @@
+"""A cluster in one worker (Envoy: ``ThreadLocalCluster``): its hosts, load balancer and connection pools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.pool.http1 import HttpConnPool
+from proxeny.pool.tcp import TcpConnPool
+from proxeny.upstream.cluster_config import ClusterType
+from proxeny.upstream.host import Host
+from proxeny.upstream.load_balancer.base import LoadBalancer
+from proxeny.upstream.priority_set import PrioritySet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.upstream.cluster_config import ClusterConfig
+    from proxeny.upstream.cluster_info import ClusterInfo
+    from proxeny.upstream.endpoints import HostEntry
+
+
+class ThreadLocalCluster:
+    """Chooses hosts and hands out their pools. ``choose_host(context) -> Host | None`` is an attribute that changes
+    with the hosts: do not keep it."""
+
+    __slots__ = ("_dispatcher", "_lb", "_logical", "choose_host", "info", "priority_set")
+
+    info: ClusterInfo
+    choose_host: Callable[[Any], Host | None]
+
+    def __init__(self, config: ClusterConfig, dispatcher: Dispatcher) -> None:
+        self.info = config.info
+        self.priority_set = PrioritySet(config.overprovisioning_factor)
+        self._dispatcher = dispatcher
+        self._lb = LoadBalancer(config.lb_policy, config.info.stats)
+        self._logical = config.type is ClusterType.LOGICAL_DNS
+        self.update_hosts(config.hosts)
+
+    def update_hosts(self, entries: list[HostEntry]) -> None:
+        """Replace the hosts; those that stay keep their connections, those that go drain theirs."""
+        if self._logical:
+            self._update_logical(entries)
+            return
+        known: dict[tuple[str, int], list[Host]] = {}
+        for host in self.priority_set.hosts():
+            known.setdefault((host.entry.address, host.entry.port), []).append(host)
+        hosts = []
+        for entry in entries:
+            same = known.get((entry.address, entry.port))
+            if same:
+                host = same.pop(0)
+                host.update(entry)
+            else:
+                host = Host(self.info, entry, self.info.host_stats(entry.stat_index))
+            hosts.append(host)
+        self._set_hosts(hosts)
+        for gone in known.values():
+            for host in gone:
+                host.drain_pools()
+
+    def _update_logical(self, entries: list[HostEntry]) -> None:
+        """One host whose address may move: open connections stay, new ones go to the new address."""
+        hosts = self.priority_set.hosts()
+        if hosts and entries:
+            hosts[0].update(entries[0])
+        elif entries:
+            hosts = [Host(self.info, entries[0], self.info.host_stats(entries[0].stat_index))]
+        self._set_hosts(list(hosts))
+
+    def _set_hosts(self, hosts: list[Host]) -> None:
+        self.priority_set.update(hosts)
+        self._lb.refresh(self.priority_set)
+        self.choose_host = self._lb.choose_host
+
+    def http_pool(self, host: Host, priority: int, downstream_protocol: str | None = None) -> HttpConnPool:
+        """The HTTP pool of a host for a routing priority; made at the first use."""
+        pool = host.http_pools.get(priority)
+        if pool is None:
+            pool = host.http_pools[priority] = HttpConnPool(self._dispatcher, host, priority)
+        return pool
+
+    def tcp_pool(self, host: Host, priority: int) -> TcpConnPool:
+        """The TCP pool of a host for a routing priority."""
+        pool = host.tcp_pools.get(priority)
+        if pool is None:
+            pool = host.tcp_pools[priority] = TcpConnPool(self._dispatcher, host, priority)
+        return pool
+
+    def close(self) -> None:
+        """The cluster goes: its connections drain, and nothing refers back to it any more."""
+        for host in self.priority_set.hosts():
+            host.drain_pools()
+        self._set_hosts([])
+
+    def statistics(self) -> dict[str, Any]:
+        """For admin pages and tests."""
+        return {
+            "hosts": [(host.address.as_string(), host.statistics()) for host in self.priority_set.hosts()],
+            "load_balancer": self._lb.statistics(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<ThreadLocalCluster {self.info.name}: {self.priority_set.host_sets}>"
