@@ -46,9 +46,7 @@ _JSON_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 def _translate_legacy(value: str) -> str:
     """Envoy's older spellings: metadata as a JSON list, PER_REQUEST_STATE for FILTER_STATE."""
     if "METADATA([" in value:
-        value = _LEGACY_METADATA.sub(
-            lambda m: f"%{m[1]}_METADATA({':'.join(_JSON_STRING.findall(m[2]))})%", value
-        )
+        value = _LEGACY_METADATA.sub(lambda m: f"%{m[1]}_METADATA({':'.join(_JSON_STRING.findall(m[2]))})%", value)
     if "%PER_REQUEST_STATE(" in value:
         value = _LEGACY_STATE.sub(r"%FILTER_STATE(\1:PLAIN)%", value)
     return value

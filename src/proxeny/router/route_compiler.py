@@ -132,6 +132,7 @@ class RouteCompiler:
         if policy is None:
             policy = self._policies[key] = compile_policy(action, self._virtual_host.retry_policy)
             policy.request_buffer_limit = limit
+            policy.freeze()
         return policy
 
     def _weighted(

@@ -193,7 +193,7 @@ def test_direct_response() -> None:
 
 
 def test_require_tls() -> None:
-    host = 'require_tls: EXTERNAL_ONLY'
+    host = "require_tls: EXTERNAL_ONLY"
     routes = one_host('routes { match { prefix: "/" } route { cluster: "c" } }', host)
     assert entry(routes.route(request("/x"), None, 0)).new_uri(request("/x")) == b"https://h/x"
     assert cluster(routes, request(x_envoy_internal="true")) == "c"

@@ -1,0 +1,85 @@
+"""The configured router filter (Envoy: ``Router::FilterConfig``): what all its requests share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.router.filter import RouterFilter
+from proxeny.router.stats import ROUTER
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
+
+_random_bits: Final = random.Random().getrandbits
+
+
+class RouterConfig:
+    """Compiled from an ``envoy.extensions.filters.http.router.v3.Router`` message (None: all defaults)."""
+
+    __slots__ = (
+        "dispatcher",
+        "emit_dynamic_stats",
+        "get_cluster",
+        "insert_envoy_headers",
+        "monotonic_ns",
+        "random_value",
+        "respect_expected_timeout",
+        "runtime",
+        "stats",
+        "strict_check_headers",
+        "suppress_grpc_failure_stats",
+        "zone",
+    )
+
+    def __init__(self, config: Any, stats_prefix: str, context: FactoryContext) -> None:
+        self.stats = context.stats.block(ROUTER, stats_prefix)
+        self.dispatcher: Any = context.dispatcher
+        self.monotonic_ns: Callable[[], int] = context.dispatcher.monotonic_ns if context.dispatcher else _no_clock
+        self.get_cluster: Callable[[str], Any] = context.cluster_manager.get if context.cluster_manager else _no_cluster
+        self.runtime: Any = context.runtime
+        self.random_value: Callable[[], int] = getattr(context.random, "random", None) or _any_number
+        self.zone: str = context.local_info.zone
+        self.emit_dynamic_stats = True
+        self.insert_envoy_headers = True
+        self.respect_expected_timeout = False
+        self.suppress_grpc_failure_stats = False
+        self.strict_check_headers: tuple[bytes, ...] = ()
+        if config is not None:
+            if config.HasField("dynamic_stats"):
+                self.emit_dynamic_stats = config.dynamic_stats.value
+            self.insert_envoy_headers = not config.suppress_envoy_headers
+            self.respect_expected_timeout = config.respect_expected_rq_timeout
+            self.suppress_grpc_failure_stats = config.suppress_grpc_request_failure_code_stats
+            self.strict_check_headers = tuple([name.encode("utf-8") for name in config.strict_check_headers])
+
+
+def _any_number() -> int:
+    return _random_bits(64)
+
+
+def _no_cluster(name: str) -> None:
+    """Main has no clusters to route to."""
+    return None
+
+
+def _no_clock() -> int:
+    return 0
+
+
+class RouterFilterFactory:
+    """Makes one request's router filter."""
+
+    __slots__ = ("config", "name")
+
+    filter_class = RouterFilter
+    is_terminal = True
+
+    def __init__(self, config: RouterConfig) -> None:
+        self.name = "envoy.filters.http.router"
+        self.config = config
+
+    def create(self) -> RouterFilter:
+        """A fresh filter."""
+        return RouterFilter(self.config)

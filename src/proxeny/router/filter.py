@@ -1,0 +1,536 @@
+"""The router filter (Envoy: ``Router::Filter``): from the matched route to the upstream's answer, or to one of our own.
+
+One object per request. The request goes out through an ``UpstreamRequest``, one attempt at a time; what becomes of it
+comes back through the ``on_upstream_*`` methods. This runs for every request: no closures, no text formatting,
+statistics by slot. What is rare lives in ``filter_replies``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.http.codec import StreamResetReason
+from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus
+from proxeny.kernel.buffer import Buffer
+from proxeny.matcher.integer import parse_uint64
+from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
+from proxeny.router.filter_replies import (
+    ATTEMPT_COUNT,
+    CANARY,
+    FLAG_UMSDR,
+    FLAG_UO,
+    PROTOCOL_ERROR,
+    STOP_ITERATION,
+    TRUE,
+    RouterReplies,
+)
+from proxeny.router.retry_state import RETRY_GRPC_ON, RETRY_ON, RetryState, RetryStatus
+from proxeny.router.route_condition import is_grpc_request
+from proxeny.router.stats import RQ_TOTAL
+from proxeny.router.upstream_request import UpstreamRequest
+from proxeny.upstream.stats import (
+    HOST_RQ_ERROR,
+    HOST_RQ_SUCCESS,
+    RETRY_OR_SHADOW_ABANDONED,
+    UPSTREAM_RQ_TIMEOUT,
+)
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.router.config import RouterConfig
+    from proxeny.router.route import RouteEntry
+
+FLAG_URX: Final = FLAG_BITS[ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED]
+DATA_STOP: Final = FilterDataStatus.STOP_ITERATION_NO_BUFFER
+TRAILERS_STOP: Final = FilterTrailersStatus.STOP_ITERATION
+LOCAL_RESET: Final = StreamResetReason.LOCAL_RESET
+
+STATUS: Final = b":status"
+EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
+UPSTREAM_TIMEOUT: Final = b"x-envoy-upstream-rq-timeout-ms"
+PER_TRY_TIMEOUT: Final = b"x-envoy-upstream-rq-per-try-timeout-ms"
+TIMEOUT_ALT_RESPONSE: Final = b"x-envoy-upstream-rq-timeout-alt-response"
+STREAM_DURATION: Final = b"x-envoy-upstream-stream-duration-ms"
+ALT_STAT_NAME: Final = b"x-envoy-upstream-alt-stat-name"
+HEDGE: Final = b"x-envoy-hedge-on-per-try-timeout"
+TIMEOUT_RETRY: Final = b"x-envoy-is-timeout-retry"
+SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
+
+OVERRIDES: Final = (UPSTREAM_TIMEOUT, PER_TRY_TIMEOUT, TIMEOUT_ALT_RESPONSE, STREAM_DURATION, ALT_STAT_NAME, HEDGE)
+"""Request headers by which a trusted client overrides the route; removed from every request."""
+
+STATUS_NUMBERS: Final = {b"%d" % code: code for code in range(100, 1000)}
+MILLISECONDS: Final = tuple([b"%d" % number for number in range(1000)])
+
+
+class RouterFilter(RouterReplies):
+    """Forwards one request."""
+
+    __slots__ = ()
+
+    def __init__(self, config: RouterConfig) -> None:
+        self.config = config
+        self.upstream = None
+        self.retry_state = None
+        self.timer = None
+        self.request_body: Buffer | None = None
+        self.request_trailers = None
+        self.alt_stat_name = ""
+        self.attempt_count = 1
+        self.timeout_ms = 0
+        self.per_try_timeout_ms = 0
+        self.per_try_idle_timeout_ms = 0
+        self.timeout_code = 504
+        self.complete_ns = 0
+        self.request_complete = False
+        self.response_started = False
+        self.grpc_request = False
+        self.is_retry = False
+        self.dropped = False
+        self.has_stream_timers = False
+
+    # The request.
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+        """Find the cluster and a host, prepare the headers, ask the host's pool for a stream."""
+        config = self.config
+        callbacks = self.decoder_callbacks
+        self.request_headers = headers
+        self.stream_info = info = callbacks.stream_info
+        config.stats.inc(RQ_TOTAL)
+        route = callbacks.route
+        if route is None:
+            return self._no_route()
+        self.entry = entry = route.entry
+        if entry.is_direct:
+            return self._direct_response(entry)
+        self.cluster_name = name = entry.cluster or entry.cluster_name(headers)
+        cluster = config.get_cluster(name)
+        if cluster is None:
+            return self._no_cluster()
+        self.cluster = cluster.info
+        if config.strict_check_headers:
+            invalid = self._invalid_header()
+            if invalid is not None:
+                return self._refuse_header(invalid)
+        if cluster.info.maintenance_mode:
+            return self._maintenance()
+        host = cluster.choose_host(self)
+        if host is None:
+            return self._no_healthy_upstream()
+        info.attempt_count = 1
+        self._prepare_headers(headers, entry)
+        self.upstream = upstream = UpstreamRequest(self, host, end_stream)
+        pool = cluster.http_pool(host, entry.policy.priority, info.protocol)
+        upstream.pending = pool.new_stream(upstream, upstream)
+        if end_stream:
+            self._on_request_complete()
+        return STOP_ITERATION
+
+    def _prepare_headers(self, headers: HeaderMap, entry: RouteEntry) -> None:
+        """Timeouts, attempt count, the route's mutations, retries (in Envoy's order)."""
+        config = self.config
+        policy = entry.policy
+        retry_policy = policy.retry_policy
+        host = entry.virtual_host
+        self.timeout_ms = policy.global_timeout_ms
+        self.grpc_request = grpc = is_grpc_request(headers)
+        expected = policy.expected_timeout
+        if retry_policy.per_try_timeout_ms or retry_policy.per_try_idle_timeout_ms:
+            self._set_per_try(retry_policy.per_try_timeout_ms)
+            self.per_try_idle_timeout_ms = retry_policy.per_try_idle_timeout_ms
+        if grpc and policy.max_grpc_timeout_ms is not None and not policy.using_new_timeouts:
+            expected = self._use_grpc_timeout(headers, entry)
+        for name in OVERRIDES:
+            if name in headers:
+                expected = self._apply_overrides(headers)
+                break
+        if config.respect_expected_timeout:
+            expected = self._respect_expected_timeout(headers, expected)
+        if self.cluster.http.max_stream_duration_ms:
+            self.has_stream_timers = True
+        if expected and config.insert_envoy_headers:
+            headers.set(EXPECTED_TIMEOUT, expected)
+        if host.include_request_attempt_count:
+            headers.set(ATTEMPT_COUNT, b"1")
+        if not entry.plain:
+            entry.finalize_request_headers(headers, self.stream_info, config.insert_envoy_headers)
+        if retry_policy.retry_on or RETRY_ON in headers or RETRY_GRPC_ON in headers:
+            self.retry_state = RetryState.create(
+                retry_policy, headers, self.cluster, policy.priority, config, self._do_retry
+            )
+
+    def _set_per_try(self, milliseconds: int) -> None:
+        """A per-try timeout that is not below the route's is none."""
+        self.per_try_timeout_ms = 0 if 0 < self.timeout_ms <= milliseconds else milliseconds
+        self.has_stream_timers = True
+
+    def _expected_timeout(self, elapsed_ms: int = 0) -> bytes:
+        """What the upstream is told: the time of this try, within what is left of the whole."""
+        expected = self.per_try_timeout_ms or self.timeout_ms
+        if not expected:
+            return b""
+        if self.timeout_ms:
+            # 0 would mean no timeout at all: say 1 ms, and let the timer that is about to fire decide.
+            expected = 1 if elapsed_ms >= self.timeout_ms else min(expected, self.timeout_ms - elapsed_ms)
+        return b"%d" % expected
+
+    def _apply_overrides(self, headers: HeaderMap) -> bytes:
+        timeout = parse_uint64(headers.get(UPSTREAM_TIMEOUT) or b"")
+        if timeout is not None:
+            self.timeout_ms = timeout
+        per_try = parse_uint64(headers.get(PER_TRY_TIMEOUT) or b"")
+        self._set_per_try(self.entry.policy.retry_policy.per_try_timeout_ms if per_try is None else per_try)
+        if TIMEOUT_ALT_RESPONSE in headers:
+            self.timeout_code = 204
+        alt_stat_name = headers.get(ALT_STAT_NAME)
+        if alt_stat_name is not None:
+            self.alt_stat_name = alt_stat_name.decode("latin-1")
+        headers.remove_many(OVERRIDES)
+        return self._expected_timeout()
+
+    def _respect_expected_timeout(self, headers: HeaderMap, expected: bytes) -> bytes:
+        timeout = parse_uint64(headers.get(EXPECTED_TIMEOUT) or b"")
+        if timeout is None:
+            return expected
+        self.timeout_ms = timeout
+        self._set_per_try(self.per_try_timeout_ms)
+        return self._expected_timeout()
+
+    def _use_grpc_timeout(self, headers: HeaderMap, entry: RouteEntry) -> bytes:
+        """``max_grpc_timeout``: the client's ``grpc-timeout`` within the configured bounds; 0 = none."""
+        policy = entry.policy
+        timeout = parse_grpc_timeout(headers.get(b"grpc-timeout"))
+        offset = policy.grpc_timeout_offset_ms
+        if offset is not None and offset < timeout:
+            timeout -= offset
+        limit = policy.max_grpc_timeout_ms
+        if limit and (not timeout or timeout > limit):
+            timeout = limit
+        self.timeout_ms = timeout
+        expected = self._expected_timeout()
+        if expected:
+            headers.set(b"grpc-timeout", expected + b"m" if len(expected) <= 8 else b"99999999S")
+        return expected
+
+    def decode_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:
+        """Request body: to the upstream, and aside for a retry."""
+        upstream = self.upstream
+        if self.retry_state is not None:
+            held = self.request_body
+            if not self.above_buffer_limit(data.length + (held.length if held is not None else 0)):
+                if held is None:
+                    held = self.request_body = Buffer()
+                held.copy_from(data)
+            elif not self._abandon_retries():
+                return DATA_STOP
+        if upstream is not None:
+            upstream.accept_data(data, end_stream)
+        if end_stream:
+            self._on_request_complete()
+        return DATA_STOP
+
+    def above_buffer_limit(self, size: int) -> bool:
+        """Whether ``size`` bytes of request body are more than may be held here."""
+        limit = self.decoder_callbacks.decoder_buffer_limit()
+        own = self.entry.policy.request_buffer_limit
+        if own is None:
+            own = self.entry.virtual_host.request_buffer_limit
+        if own is not None and (own < limit or not limit):
+            return size > own
+        return 0 < limit < size
+
+    def _abandon_retries(self) -> bool:
+        """The body is too large to be sent again; False when that ended the request."""
+        self.cluster.stats.inc(RETRY_OR_SHADOW_ABANDONED)
+        self.request_body = None
+        if self.retry_state is not None:
+            self.retry_state.close()
+            self.retry_state = None
+        if self.upstream is not None:
+            return True
+        self._abort(
+            507,
+            0,
+            b"exceeded request buffer limit while retrying upstream",
+            "request_payload_exceeded_retry_buffer_limit",
+        )
+        return False
+
+    def decode_trailers(self, trailers: HeaderMap) -> FilterTrailersStatus:
+        """Request trailers."""
+        self.request_trailers = trailers
+        if self.upstream is not None:
+            self.upstream.accept_trailers(trailers)
+        self._on_request_complete()
+        return TRAILERS_STOP
+
+    def _on_request_complete(self) -> None:
+        """The whole request is here: the response timeout runs from now on."""
+        self.request_complete = True
+        self.complete_ns = self.config.monotonic_ns()
+        upstream = self.upstream
+        if upstream is None:
+            return
+        if self.timeout_ms:
+            self.timer = timer = self.config.dispatcher.create_timer(self._on_response_timeout)
+            timer.enable(self.timeout_ms)
+        if self.has_stream_timers and upstream.encoder is not None:
+            upstream.start_timers(self.per_try_timeout_ms, self.per_try_idle_timeout_ms)
+
+    def on_upstream_ready(self, upstream: UpstreamRequest) -> None:
+        """The attempt has its stream; only called when some time of a stream is limited."""
+        duration = self.cluster.http.max_stream_duration_ms
+        if duration:
+            upstream.start_max_duration(duration)
+        if self.request_complete:
+            upstream.start_timers(self.per_try_timeout_ms, self.per_try_idle_timeout_ms)
+
+    def on_destroy(self) -> None:
+        """The request is over: give up what is still under way."""
+        upstream = self.upstream
+        if upstream is not None:
+            self.upstream = None
+            upstream.reset_stream()
+        if self.timer is not None or self.retry_state is not None:
+            self._cleanup()
+
+    # The client's write buffer.
+
+    def on_above_write_buffer_high_watermark(self) -> None:
+        """The client does not keep up: stop reading the response."""
+        if self.upstream is not None:
+            self.upstream.pause_reading(True)
+
+    def on_below_write_buffer_low_watermark(self) -> None:
+        """It does again."""
+        if self.upstream is not None:
+            self.upstream.pause_reading(False)
+
+    # The response.
+
+    def on_upstream_1xx(self, upstream: UpstreamRequest, headers: HeaderMap) -> None:
+        """Passed on; after that nothing can be retried."""
+        self.charge_code(STATUS_NUMBERS.get(headers.get(STATUS) or b"", 100), upstream)
+        self.response_started = True
+        if self.retry_state is not None:
+            self.retry_state.close()
+            self.retry_state = None
+        self.decoder_callbacks.encode_1xx_headers(headers)
+
+    def on_upstream_headers(self, upstream: UpstreamRequest, headers: HeaderMap, end_stream: bool, now_ns: int) -> None:
+        """The response head: retry, or count it and pass it on."""
+        status = headers.get(STATUS) or b""
+        code = STATUS_NUMBERS.get(status) or parse_uint64(status) or 0
+        if self.retry_state is not None and self._retry_after_headers(upstream, code, headers, end_stream):
+            return
+        config = self.config
+        entry = self.entry
+        if self.complete_ns and config.insert_envoy_headers:
+            elapsed = (now_ns - self.complete_ns) // 1_000_000
+            headers.set(SERVICE_TIME, MILLISECONDS[elapsed] if elapsed < 1000 else b"%d" % elapsed)
+        if entry.virtual_host.include_attempt_count_in_response:
+            headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
+        self.charge_code(code, upstream, headers.get(CANARY) == TRUE)
+        if code < 500:
+            if self.grpc_request:
+                self._count_grpc(upstream, headers, end_stream)
+            else:
+                upstream.host.stats.inc(HOST_RQ_SUCCESS)
+        if entry.response_mutations:
+            entry.finalize_response_headers(headers, self.stream_info, self.request_headers)
+        self.response_started = True
+        if end_stream:
+            self.on_upstream_complete(upstream)
+        self.decoder_callbacks.encode_headers(headers, end_stream, "via_upstream")
+
+    def _count_grpc(self, upstream: UpstreamRequest, headers: HeaderMap, end_stream: bool) -> None:
+        """A gRPC response succeeded if its grpc-status says so, which may come in the trailers."""
+        if not end_stream:
+            upstream.grpc_success_deferred = True
+        else:
+            upstream.host.stats.inc(HOST_RQ_SUCCESS if is_grpc_success(headers) else HOST_RQ_ERROR)
+
+    def on_upstream_trailers(self, upstream: UpstreamRequest, trailers: HeaderMap) -> None:
+        """Response trailers."""
+        if upstream.grpc_success_deferred:
+            upstream.grpc_success_deferred = False
+            upstream.host.stats.inc(HOST_RQ_SUCCESS if is_grpc_success(trailers) else HOST_RQ_ERROR)
+        self.on_upstream_complete(upstream)
+        self.decoder_callbacks.encode_trailers(trailers)
+
+    def on_upstream_complete(self, upstream: UpstreamRequest) -> None:
+        """The response is complete; what is left of an unfinished request is not sent."""
+        self.upstream = None
+        if upstream.grpc_success_deferred:
+            upstream.host.stats.inc(HOST_RQ_ERROR)
+        if self.request_complete:
+            upstream.finish()
+            elapsed = (self.stream_info.last_upstream_rx_ns - self.complete_ns) // 1_000_000
+            self.charge_time(elapsed, upstream)
+        else:
+            upstream.reset_stream()
+        if self.timer is not None:
+            self.timer.close()
+            self.timer = None
+        if self.retry_state is not None:
+            self._cleanup()
+
+    # Failures.
+
+    def on_upstream_reset(self, upstream: UpstreamRequest, reason: StreamResetReason, details: str) -> None:
+        """The attempt failed before its response was complete."""
+        if self.upstream is not upstream:
+            return
+        if self._retry_after_reset(upstream, reason, False):
+            return
+        self.dropped = reason is StreamResetReason.OVERFLOW
+        self._charge_abort(502 if reason is PROTOCOL_ERROR else 503, upstream)
+        self.upstream = None
+        upstream.close()
+        self._abort_after_reset(reason, details)
+
+    def _on_response_timeout(self) -> None:
+        upstream = self.upstream
+        if upstream is not None:
+            self.cluster.stats.inc(UPSTREAM_RQ_TIMEOUT)
+            upstream.count_timeout()
+            if upstream.awaiting_headers:
+                self._charge_abort(self.timeout_code, upstream)
+            self.upstream = None
+            upstream.reset_stream()
+        self._abort_after_timeout("response_timeout")
+
+    def on_per_try_timeout(self, upstream: UpstreamRequest, counter: int, details: str) -> None:
+        """One attempt took too long."""
+        self.cluster.stats.inc(counter)
+        upstream.count_timeout()
+        upstream.reset_stream()
+        if self._retry_after_reset(upstream, LOCAL_RESET, True):
+            return
+        self._charge_abort(self.timeout_code, upstream)
+        self.upstream = None
+        self._abort_after_timeout(details)
+
+    def on_max_stream_duration(self, upstream: UpstreamRequest) -> None:
+        """The cluster's ``max_stream_duration`` is over for one attempt."""
+        upstream.reset_stream()
+        if self._retry_after_reset(upstream, LOCAL_RESET, False):
+            return
+        self.upstream = None
+        code = 504 if self.request_complete else 408
+        self._abort(code, FLAG_UMSDR, b"upstream max stream duration reached", "upstream_max_stream_duration_reached")
+
+    # Retries.
+
+    def _retry_after_headers(self, upstream: UpstreamRequest, code: int, headers: HeaderMap, end_stream: bool) -> bool:
+        state = self.retry_state
+        assert state is not None
+        if self._accepted(state.should_retry_headers(code, headers), False):
+            upstream.host.stats.inc(HOST_RQ_ERROR)
+            self.cluster.dynamic.codes("retry.upstream_rq_").charge(code)
+            self.upstream = None
+            if end_stream and upstream.encode_complete:
+                upstream.finish()
+            else:
+                upstream.reset_stream()
+            return True
+        state.close()
+        self.retry_state = None
+        return False
+
+    def _retry_after_reset(self, upstream: UpstreamRequest, reason: StreamResetReason, timed_out: bool) -> bool:
+        state = self.retry_state
+        if state is None or self.response_started:
+            return False
+        if not self._accepted(state.should_retry_reset(reason, upstream.wrote_headers), timed_out):
+            return False
+        upstream.host.stats.inc(HOST_RQ_ERROR)
+        self.upstream = None
+        upstream.close()
+        return True
+
+    def _accepted(self, status: RetryStatus, timed_out: bool) -> bool:
+        if status is RetryStatus.YES:
+            if self.entry.virtual_host.include_is_timeout_retry_header:
+                self.request_headers.set(TIMEOUT_RETRY, TRUE if timed_out else b"false")
+            return True
+        if status is RetryStatus.NO_OVERFLOW:
+            self.stream_info.flags |= FLAG_UO
+        elif status is RetryStatus.NO_RETRY_LIMIT_EXCEEDED:
+            self.stream_info.flags |= FLAG_URX
+        return False
+
+    def _do_retry(self) -> None:
+        """The back-off is over: choose a host again and send the request again."""
+        self.is_retry = True
+        self.attempt_count += 1
+        self.stream_info.attempt_count = self.attempt_count
+        headers = self.request_headers
+        # The cluster may have gone or have been replaced meanwhile.
+        cluster = self.config.get_cluster(self.cluster_name)
+        host = None
+        if cluster is not None:
+            self.cluster = cluster.info
+            host = cluster.choose_host(self)
+        if host is None:
+            self._no_healthy_upstream()
+            self._cleanup()
+            return
+        if self.entry.virtual_host.include_request_attempt_count:
+            headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
+        elapsed = (self.config.monotonic_ns() - self.complete_ns) // 1_000_000 if self.complete_ns else 0
+        expected = self._expected_timeout(elapsed)
+        if expected and self.config.insert_envoy_headers:
+            headers.set(EXPECTED_TIMEOUT, expected)
+        body, trailers = self.request_body, self.request_trailers
+        end_stream = self.request_complete and body is None and trailers is None
+        self.upstream = upstream = UpstreamRequest(self, host, end_stream)
+        pool: Any = cluster.http_pool(host, self.entry.policy.priority, self.stream_info.protocol)
+        upstream.pending = pool.new_stream(upstream, upstream)
+        # The attempt may have failed at once.
+        if body is not None and self.upstream is upstream:
+            again = Buffer()
+            again.copy_from(body)
+            upstream.accept_data(again, self.request_complete and trailers is None)
+        if trailers is not None and self.upstream is upstream:
+            upstream.accept_trailers(trailers)
+
+    # What a load balancer may ask (the ``lb_context`` of ``choose_host``).
+
+    def hash_key(self) -> int | None:
+        """The hash of the route's hash policy; None: it has none."""
+        return None
+
+    @property
+    def metadata_match(self) -> dict[str, Any] | None:
+        """The endpoint metadata that the route asks for."""
+        return self.entry.policy.metadata_match
+
+    @property
+    def downstream_headers(self) -> HeaderMap:
+        """The request's headers."""
+        return self.request_headers
+
+
+def is_grpc_success(headers: HeaderMap) -> bool:
+    """Whether a grpc-status is there and does not map to a 5xx (Envoy: ``grpcToHttpStatus``)."""
+    status = headers.get(b"grpc-status")
+    return status is not None and status in _GRPC_SUCCESS
+
+
+_GRPC_SUCCESS: Final = frozenset((b"0", b"1", b"3", b"5", b"6", b"7", b"8", b"9", b"10", b"11", b"16"))
+
+_GRPC_UNITS: Final = {b"H": 3_600_000, b"M": 60_000, b"S": 1000, b"m": 1, b"u": 0.001, b"n": 0.000001}
+
+
+def parse_grpc_timeout(value: bytes | None) -> int:
+    """Milliseconds of a ``grpc-timeout`` (rounded up); 0 when there is none or it is malformed."""
+    if not value or not 2 <= len(value) <= 9:
+        return 0
+    unit = _GRPC_UNITS.get(value[-1:])
+    number = parse_uint64(value[:-1])
+    if unit is None or number is None:
+        return 0
+    milliseconds = number * unit
+    return int(milliseconds) + (milliseconds > int(milliseconds))
