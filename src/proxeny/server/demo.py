@@ -43,7 +43,7 @@ static_resources:
                 direct_response: {{status: 200, body: {{inline_string: "hello from proxeny\\n"}}}}
               - match: {{prefix: /old/}}
                 redirect: {{prefix_rewrite: /new/}}
-              - match: {{prefix: /red}}
+              - match: {{prefix: /red/}}
                 route: {{cluster: red, prefix_rewrite: /}}
               - match: {{prefix: /}}
                 route: {{cluster: both}}
@@ -105,10 +105,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(red: FakeUpstream, blue: FakeUpstream, stop: threading.Event, seconds: float | None, check: bool) -> int:
-    # The access log lies in the proxy's own folder, which it makes; it is named relative to it below.
-    config = CONFIG.format(red=red.port, blue=blue.port, access_log="/dev/null" if check else "<stdout>")
+    config = CONFIG.format(red=red.port, blue=blue.port, access_log="/dev/null" if check else "/dev/stdout")
     try:
-        running = RunningProxy(config.replace("<stdout>", "/dev/stdout"))
+        running = RunningProxy(config)
     except ProxyFailed as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -116,7 +115,7 @@ def _run(red: FakeUpstream, blue: FakeUpstream, stop: threading.Event, seconds: 
         web, tcp = running.port("web"), running.port("tcp")
         _print_what_to_try(running, web, tcp)
         if check:
-            failures = _check(running, web, tcp)
+            failures = _checked(running, web, tcp)
             for failure in failures:
                 sys.stderr.write(f"demo check failed: {failure}\n")
             return 1 if failures or running.stop() else 0
@@ -157,6 +156,13 @@ def _get(port: int, path: str) -> tuple[int, bytes, dict[str, str]]:
         connection.close()
 
 
+def _checked(running: RunningProxy, web: int, tcp: int) -> list[str]:
+    try:
+        return _check(running, web, tcp)
+    except (OSError, http.client.HTTPException) as error:
+        return [f"{type(error).__name__}: {error}\n{running.log()}"]
+
+
 def _check(running: RunningProxy, web: int, tcp: int) -> list[str]:
     failures = []
 
@@ -167,7 +173,7 @@ def _check(running: RunningProxy, web: int, tcp: int) -> list[str]:
     served = {_get(web, "/x")[1] for _ in range(4)}
     expect("round robin", served, {b"red: GET /x\n", b"blue: GET /x\n"})
     expect("added header", _get(web, "/x")[2].get("x-served-by"), "both")
-    expect("prefix rewrite", _get(web, "/red/apple")[:2], (200, b"red: GET //apple\n"))
+    expect("prefix rewrite", _get(web, "/red/apple")[:2], (200, b"red: GET /apple\n"))
     expect("direct response", _get(web, "/hello")[:2], (200, b"hello from proxeny\n"))
     expect("redirect", _get(web, "/old/page")[0], 301)
     expect("tcp_proxy", _get(tcp, "/y")[1], b"red: GET /y\n")

@@ -6,8 +6,11 @@ equal settings are shared objects.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from proxeny.http.http1.client_connection import Http1ClientConnection
+from proxeny.http.http1.settings import Http1Settings
 from proxeny.kernel.limits import LimitTable
 from proxeny.network.connection import ClientConnection
 from proxeny.upstream.endpoints import host_stat_prefix
@@ -38,6 +41,12 @@ DEFAULT_CONNECT_TIMEOUT_MS = 5000
 """Cluster.connect_timeout."""
 DEFAULT_BUFFER_LIMIT = 1024 * 1024
 """Cluster.per_connection_buffer_limit_bytes."""
+
+
+@lru_cache(maxsize=256)
+def _http1_settings(options: HttpProtocolOptions) -> Http1Settings:
+    """The codec settings of equal options, made once."""
+    return Http1Settings.for_upstream(options)
 
 
 class ClusterInfo:
@@ -201,9 +210,7 @@ class ClusterInfo:
 
     def create_http1_codec(self, connection: ClientConnection) -> Http1ClientConnection:
         """The HTTP/1 codec of a new connection."""
-        from proxeny.http.http1.client_connection import Http1ClientConnection
-
-        return Http1ClientConnection(connection, self.http)
+        return Http1ClientConnection(connection, None, _http1_settings(self.http))
 
     def __repr__(self) -> str:
         return f"<ClusterInfo {self.name}>"
