@@ -397,11 +397,9 @@ class ActiveStream(FilterManager):
     def _decide_close(self, headers: HeaderMap, granted: bool) -> None:
         """Whether the connection ends with this response, and say so in it."""
         manager = self.manager
-        if not manager.closing_after_response:
-            state = self.config.server_state
-            if manager.drain_decision.drain_close() or state.health_check_failed:
-                manager.start_drain_sequence()
-                self.config.stats.inc(s.CX_DRAIN_CLOSE)
+        if not manager.closing_after_response and manager.drain_decision.drain_close():
+            manager.start_drain_sequence()
+            self.config.stats.inc(s.CX_DRAIN_CLOSE)
         if self.stream_info.protocol == "HTTP/1.0":
             if headers.get(CONTENT_LENGTH) is None:
                 self.saw_connection_close = True

@@ -77,7 +77,6 @@ class ConnectionManagerConfig:
         "server_name",
         "server_overwrite",
         "server_pass_through",
-        "server_state",
         "stat_prefix",
         "stats",
         "stream_error_on_invalid",
@@ -92,7 +91,6 @@ class ConnectionManagerConfig:
         self.context = context
         self.dispatcher = context.dispatcher
         self.local_info = context.local_info
-        self.server_state = context.server_state
         self.random = context.random
         self.route_table = route_table
         self.chain = chain

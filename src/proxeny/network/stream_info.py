@@ -69,6 +69,7 @@ class ConnectionInfo:
         "requested_server_name",
         "termination_details",
         "transport_failure_reason",
+        "transport_protocol",
     )
 
     def __init__(self, local_address: Address, remote_address: Address, connection_id: int) -> None:
@@ -80,6 +81,8 @@ class ConnectionInfo:
         self.connection_id = connection_id
         self.filter_chain_name = ""
         self.requested_server_name = ""
+        self.transport_protocol = "raw_buffer"
+        """What the listener filters found; ``raw_buffer`` when they found nothing."""
         self.requested_application_protocols: tuple[str, ...] = ()
         self.termination_details = ""
         self.transport_failure_reason = ""

@@ -1,0 +1,40 @@
+"""Stat schemas of listeners (Envoy: ``ALL_LISTENER_STATS``, ``ALL_PER_HANDLER_LISTENER_STATS``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxeny.stats.schema import Schema
+
+LISTENER: Final = Schema(
+    "listener",
+    counters=(
+        "downstream_cx_destroy",
+        "downstream_cx_overflow",
+        "downstream_cx_overload_reject",
+        "downstream_cx_total",
+        "downstream_cx_transport_socket_connect_timeout",
+        "downstream_global_cx_overflow",
+        "downstream_listener_filter_error",
+        "downstream_listener_filter_remote_close",
+        "downstream_pre_cx_timeout",
+        "extension_config_missing",
+        "network_extension_config_missing",
+        "no_filter_chain_match",
+    ),
+    gauges=("downstream_cx_active", "downstream_pre_cx_active"),
+    histograms=("connections_accepted_per_socket_event", "downstream_cx_length_ms"),
+)
+"""``listener.<address>.*``."""
+
+LISTENER_WORKER: Final = Schema("listener_worker", counters=("downstream_cx_total",), gauges=("downstream_cx_active",))
+"""``listener.<address>.worker_<id>.*``; ``main_thread`` for the admin listener."""
+
+CX_ACTIVE: Final = LISTENER.slot("downstream_cx_active")
+CX_DESTROY: Final = LISTENER.slot("downstream_cx_destroy")
+CX_LENGTH_MS: Final = LISTENER.slot("downstream_cx_length_ms")
+CX_TOTAL: Final = LISTENER.slot("downstream_cx_total")
+ACCEPTED_PER_EVENT: Final = LISTENER.slot("connections_accepted_per_socket_event")
+NO_FILTER_CHAIN_MATCH: Final = LISTENER.slot("no_filter_chain_match")
+WORKER_CX_ACTIVE: Final = LISTENER_WORKER.slot("downstream_cx_active")
+WORKER_CX_TOTAL: Final = LISTENER_WORKER.slot("downstream_cx_total")
