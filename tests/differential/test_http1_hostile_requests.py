@@ -65,19 +65,6 @@ ENCODINGS = [
     bad("te_xchunked", head(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"), status=501),
     bad("te_empty", head(b"Transfer-Encoding:", b"Content-Length: 3", body=b"abc")),
     bad("te_name_with_blank", head(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n")),
-    Case(
-        "chunked_length_allowed_bad",
-        (head(b"Content-Length: x", CHUNKED, body=b"0\r\n\r\n"), Reply()),
-        listener="cl_te",
-        stricter="a content-length that is no number",
-    ),
-    Case(
-        "chunked_length_allowed",
-        (head(b"Content-Length: 3", CHUNKED, body=b"0\r\n\r\n"), Reply()),
-        listener="cl_te",
-        status=200,
-        forwarded=1,
-    ),
     lenient(
         "te_chunked_on_get", head(CHUNKED, body=b"0\r\n\r\n", start=b"GET /x HTTP/1.1"), "a GET with chunked is unusual"
     ),

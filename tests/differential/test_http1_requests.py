@@ -96,7 +96,7 @@ FRAMING = [
     Case("paths_normalised", request(get(path=b"/a/../b//c/./d")), listener="paths", status=200),
     Case("paths_escaped_slash_refused", request(get(path=b"/a%2Fb")), listener="paths", status=400, forwarded=0),
     Case("paths_above_root", request(get(path=b"/../../x")), listener="paths", status=200, forwarded=1),
-    Case("underscore_header_refused", request(get(b"x_y: 1")), listener="cl_te", status=400, forwarded=0),
+    Case("underscore_header_refused", request(get(b"x_y: 1")), listener="underscores", status=400, forwarded=0),
 ]
 
 KEEP_ALIVE = [
