@@ -20,6 +20,7 @@ from wsgiref.handlers import format_date_time
 
 from proxeny.event.time_source import RealTimeSource, TimeSource
 from proxeny.kernel.epoll import EPOLLIN, Poller, Watcher
+from proxeny.kernel.splice import PipePool
 from proxeny.kernel.timer import Timer, TimerWheel
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.poller.error_hook = self._handler_failed
         self.handler_errors = 0
         self.next_connection_id: Callable[[], int] = itertools.count().__next__
+        self.pipe_pool = PipePool()
         self._deferred: list[Callable[[], object]] = []
         self._until: Callable[[], object] | None = None
         self._date_second = -1

@@ -1,0 +1,377 @@
+"""TcpProxy: one client connection and its upstream (Envoy: ``TcpProxy::Filter``).
+
+The client is read-disabled until an upstream connection is there (or its early bytes are kept, when configured). Then
+both directions are handed to pumps in the kernel, unless other network filters or a transport socket stand in between;
+in that case bytes pass through ``on_data`` and ``on_upstream_data``. Ends of stream always do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.access_log.access_log import TCP_CONNECTION_END, TCP_PERIODIC, TCP_UPSTREAM_CONNECTED
+from proxeny.extensions.network_filters.tcp_proxy.stats import (
+    DOWNSTREAM_BYTES,
+    DOWNSTREAM_CX_NO_ROUTE,
+    DOWNSTREAM_CX_TOTAL,
+    DOWNSTREAM_PAUSED_READING,
+    DOWNSTREAM_RESUMED_READING,
+    EARLY_DATA_RECEIVED,
+    IDLE_TIMEOUT,
+    MAX_DOWNSTREAM_CONNECTION_DURATION,
+)
+from proxeny.extensions.network_filters.tcp_proxy.upstream import TcpUpstream
+from proxeny.kernel.buffer import Buffer
+from proxeny.kernel.splice import SplicePump
+from proxeny.network.filter import (
+    ConnectionCallbacks,
+    ConnectionCloseType,
+    ConnectionEvent,
+    ConnectionState,
+    FilterStatus,
+    NetworkFilter,
+)
+from proxeny.network.stream_info import ResponseFlag
+from proxeny.pool.cluster_stats import (
+    UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED,
+    UPSTREAM_CX_OVERFLOW,
+)
+from proxeny.pool.failure import Cancellable, CancelPolicy, PoolFailureReason
+
+if TYPE_CHECKING:
+    from proxeny.extensions.network_filters.tcp_proxy.config import TcpProxyConfig
+    from proxeny.kernel.timer import Timer
+    from proxeny.network.connection import ClientConnection, Connection
+    from proxeny.upstream.host import Host
+
+CONNECTED = ConnectionEvent.CONNECTED
+OPEN = ConnectionState.OPEN
+FLUSH_WRITE = ConnectionCloseType.FLUSH_WRITE
+NO_FLUSH = ConnectionCloseType.NO_FLUSH
+CONTINUE = FilterStatus.CONTINUE
+STOP_ITERATION = FilterStatus.STOP_ITERATION
+DEFAULT_PRIORITY = 0
+
+
+class TcpProxy(NetworkFilter, ConnectionCallbacks):
+    """The terminal filter of a TCP session."""
+
+    __slots__ = (
+        "_attempts",
+        "_closed",
+        "_duration_timer",
+        "_early_data",
+        "_early_end",
+        "_flush_timer",
+        "_idle_timer",
+        "_pending",
+        "_pumps",
+        "_retry_timer",
+        "_upstream_connection",
+        "config",
+        "connection",
+        "headers",
+        "metadata",
+        "upstream",
+    )
+
+    connection: Connection
+
+    def __init__(self, config: TcpProxyConfig) -> None:
+        self.config = config
+        self.upstream: TcpUpstream | None = None
+        # We are the load balancer's context: a connection has no request headers.
+        self.headers = None
+        self.metadata = None
+        self._attempts = 0
+        self._closed = False
+        self._pending: Cancellable | None = None
+        self._pumps: tuple[SplicePump, ...] = ()
+        self._early_data: Buffer | None = None
+        self._early_end = False
+        self._idle_timer: Timer | None = None
+        self._duration_timer: Timer | None = None
+        self._flush_timer: Timer | None = None
+        self._retry_timer: Timer | None = None
+        self._upstream_connection: ClientConnection | None = None
+        """The last one, for the access log."""
+
+    # Set-up
+
+    def initialize(self, connection: Connection) -> None:
+        """Take the connection over."""
+        self.connection = connection
+        config = self.config
+        connection.add_connection_callbacks(self)
+        connection.enable_half_close(True)
+        if config.max_early_data_bytes is None:
+            # Nothing is read that there may be no upstream for.
+            connection.read_disable(True)
+        else:
+            self._early_data = Buffer()
+        config.stats.inc(DOWNSTREAM_CX_TOTAL)
+        connection.set_stats(config.stats, *DOWNSTREAM_BYTES)
+
+    def on_new_connection(self) -> FilterStatus:
+        """Start the session's timers and find an upstream."""
+        config = self.config
+        create_timer = self.connection.dispatcher.create_timer
+        if config.max_duration_ms:
+            self._duration_timer = create_timer(self._on_max_duration)
+            self._duration_timer.enable(config.max_duration_with_jitter_ms())
+        if config.flush_interval_ms and config.access_logs:
+            self._flush_timer = create_timer(self._on_flush_interval)
+            self._flush_timer.enable(config.flush_interval_ms)
+        if config.connect_on_data:
+            return CONTINUE
+        self._connect_upstream()
+        return STOP_ITERATION
+
+    def hash_key(self) -> int | None:
+        """For hashing load balancers: no hash policy here."""
+        return None
+
+    # Finding an upstream
+
+    def _connect_upstream(self) -> None:
+        """Try once more to get a connection, or give the session up."""
+        config = self.config
+        info = self.connection.stream_info
+        name = config.cluster_name()
+        state = info.filter_state_map
+        if state is not None and "envoy.tcp_proxy.cluster" in state:
+            name = str(state["envoy.tcp_proxy.cluster"])
+        cluster = config.context.cluster_manager.get(name)
+        if cluster is None:
+            config.stats.inc(DOWNSTREAM_CX_NO_ROUTE)
+            self._give_up(ResponseFlag.NO_CLUSTER_FOUND)
+            return
+        info.upstream_cluster = cluster.info
+        stats = cluster.info.stats
+        if not cluster.info.resource_manager(DEFAULT_PRIORITY).connections.can_create():
+            stats.inc(UPSTREAM_CX_OVERFLOW)
+            self._give_up(ResponseFlag.UPSTREAM_OVERFLOW)
+        elif self._attempts >= config.max_connect_attempts:
+            stats.inc(UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED)
+            self._give_up(ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED)
+        else:
+            host = cluster.choose_host(self)
+            if host is None:
+                # The load balancer has counted upstream_cx_none_healthy.
+                self._give_up(ResponseFlag.NO_HEALTHY_UPSTREAM)
+                return
+            self._attempts += 1
+            info.attempt_count = self._attempts
+            pending = cluster.tcp_pool(host, DEFAULT_PRIORITY).new_connection(self)
+            if pending is not None:
+                self._pending = pending
+
+    def _give_up(self, flag: ResponseFlag) -> None:
+        self.connection.stream_info.set_flag(flag)
+        self.connection.close(NO_FLUSH)
+
+    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host) -> None:
+        """No connection to this host: try again as often as configured."""
+        self._pending = None
+        info = self.connection.stream_info
+        info.upstream_host = host
+        if details:
+            info.upstream_transport_failure_reason = details
+        if reason is PoolFailureReason.OVERFLOW:
+            info.set_flag(ResponseFlag.UPSTREAM_OVERFLOW)
+        elif reason is not PoolFailureReason.LOCAL_CONNECTION_FAILURE:
+            info.set_flag(ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
+        config = self.config
+        if self._closed:
+            return
+        if config.backoff is None or self._attempts >= config.max_connect_attempts:
+            self._connect_upstream()
+            return
+        if self._retry_timer is None:
+            self._retry_timer = self.connection.dispatcher.create_timer(self._connect_upstream)
+        self._retry_timer.enable(config.backoff.delay_ms(self._attempts, config.random()))
+
+    def on_pool_ready(self, connection: ClientConnection, host: Host) -> None:
+        """The upstream connection is there."""
+        self._pending = None
+        downstream = self.connection
+        config = self.config
+        info = downstream.stream_info
+        info.upstream_host = host
+        info.upstream_local_address = connection.connection_info.local_address
+        info.upstream_remote_address = connection.connection_info.remote_address
+        info.upstream_connection_id = connection.id
+        self._upstream_connection = connection
+        if config.idle_timeout_ms:
+            self._idle_timer = downstream.dispatcher.create_timer(self._on_idle_timeout)
+            self._idle_timer.enable(config.idle_timeout_ms)
+        self.upstream = TcpUpstream(self, connection, host, self._idle_timer)
+        if config.flush_on_connected:
+            self._log(TCP_UPSTREAM_CONNECTED)
+        if self._early_data is not None:
+            self._send_early_data()
+        else:
+            downstream.read_disable(False)
+        if connection.state is OPEN and downstream.state is OPEN:
+            self._start_relay(connection)
+
+    def _start_relay(self, upstream: ClientConnection) -> None:
+        """Let the kernel move the bytes, unless somebody wants to see them on the way."""
+        downstream = self.connection
+        for connection in (downstream, upstream):
+            manager = connection.filter_manager
+            if len(manager.read_filters) > 1 or manager.write_filters:
+                self._watch_progress(upstream)
+                return
+        pool = downstream.dispatcher.pipe_pool
+        timer, idle_ms = self._idle_timer, self.config.idle_timeout_ms
+        self._pumps = (
+            SplicePump(downstream, upstream, pool, timer, idle_ms),
+            SplicePump(upstream, downstream, pool, timer, idle_ms),
+        )
+        for pump in self._pumps:
+            pump.attach()
+
+    def _watch_progress(self, upstream: ClientConnection) -> None:
+        if self._idle_timer is not None:
+            self.connection.add_bytes_sent_callback(self._on_progress)
+            upstream.add_bytes_sent_callback(self._on_progress)
+
+    def _on_progress(self, _sent: int) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.enable(self.config.idle_timeout_ms)
+
+    # Bytes
+
+    def on_data(self, data: Buffer, end_stream: bool) -> FilterStatus:
+        """Bytes, or the end of the stream, from the client."""
+        upstream = self.upstream
+        if upstream is not None:
+            upstream.connection.write(data, end_stream)
+            self._on_progress(0)
+        elif self._early_data is not None:
+            self._keep_early_data(data, end_stream)
+        return STOP_ITERATION
+
+    def on_upstream_data(self, data: Buffer, end_stream: bool) -> None:
+        """Bytes, or the end of the stream, from the upstream."""
+        self.connection.write(data, end_stream)
+        self._on_progress(0)
+
+    def _keep_early_data(self, data: Buffer, end_stream: bool) -> None:
+        """The client speaks before there is an upstream (``max_early_data_bytes``)."""
+        kept = self._early_data
+        assert kept is not None
+        if not kept and data:
+            self.config.stats.inc(EARLY_DATA_RECEIVED)
+        starts = self.config.connect_on_data and not kept and self._attempts == 0
+        before = kept.length
+        kept.move_all(data)
+        self._early_end = self._early_end or end_stream
+        limit = self.config.max_early_data_bytes or 0
+        if before <= limit < kept.length:
+            self.connection.read_disable(True)
+        if starts:
+            self._connect_upstream()
+
+    def _send_early_data(self) -> None:
+        kept, self._early_data = self._early_data, None
+        assert kept is not None and self.upstream is not None
+        if kept.length > (self.config.max_early_data_bytes or 0):
+            self.connection.read_disable(False)
+        if kept or self._early_end:
+            self.upstream.connection.write(kept, self._early_end)
+
+    def read_disable_downstream(self, disable: bool) -> None:
+        """The upstream's write buffer is full, or no longer is."""
+        if self.connection.state is not OPEN:
+            return
+        self.connection.read_disable(disable)
+        self.config.stats.inc(DOWNSTREAM_PAUSED_READING if disable else DOWNSTREAM_RESUMED_READING)
+
+    def on_above_write_buffer_high_watermark(self) -> None:
+        """The client takes less than the upstream sends."""
+        if self.upstream is not None:
+            self.upstream.read_disable(True)
+
+    def on_below_write_buffer_low_watermark(self) -> None:
+        """The client has caught up."""
+        if self.upstream is not None:
+            self.upstream.read_disable(False)
+
+    # Timers
+
+    def _on_idle_timeout(self) -> None:
+        self.config.stats.inc(IDLE_TIMEOUT)
+        self.connection.close(NO_FLUSH)
+
+    def _on_max_duration(self) -> None:
+        self.config.stats.inc(MAX_DOWNSTREAM_CONNECTION_DURATION)
+        self.connection.stream_info.set_flag(ResponseFlag.DURATION_TIMEOUT)
+        self.connection.close(NO_FLUSH)
+
+    def _on_flush_interval(self) -> None:
+        self._log(TCP_PERIODIC)
+        if self._flush_timer is not None:
+            self._flush_timer.enable(self.config.flush_interval_ms)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._idle_timer, self._duration_timer, self._flush_timer, self._retry_timer):
+            if timer is not None:
+                timer.close()
+        self._idle_timer = self._duration_timer = self._flush_timer = self._retry_timer = None
+
+    # Ends
+
+    def on_upstream_closed(self, event: ConnectionEvent) -> None:
+        """The upstream is gone: the client gets what came, then the end."""
+        self.upstream = None
+        if self._idle_timer is not None:
+            self._idle_timer.disable()
+        if self.connection.state is OPEN:
+            self.connection.close(FLUSH_WRITE)
+
+    def on_event(self, event: ConnectionEvent) -> None:
+        """The client's connection closed."""
+        if event is CONNECTED or self._closed:
+            return
+        self._closed = True
+        self._stop_timers()
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.on_downstream_closed(event)
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel(CancelPolicy.CLOSE_EXCESS)
+        self._log(TCP_CONNECTION_END)
+        self._pumps = ()
+        self._upstream_connection = None
+
+    def _log(self, log_type: bytes) -> None:
+        config = self.config
+        if not config.access_logs:
+            return
+        connection = self.connection
+        info = connection.stream_info
+        if log_type is TCP_CONNECTION_END:
+            info.end_ns = connection.dispatcher.monotonic_ns()
+        info.bytes_received = info.wire_bytes_received = connection.bytes_received
+        info.bytes_sent = info.wire_bytes_sent = connection.bytes_sent
+        upstream = self._upstream_connection
+        if upstream is not None:
+            info.upstream_wire_bytes_received = upstream.bytes_received
+            info.upstream_wire_bytes_sent = upstream.bytes_sent
+        for log in config.access_logs:
+            log.log(None, None, None, info, log_type)
+
+    def statistics(self) -> dict[str, Any]:
+        """Facts for admin pages."""
+        return {
+            "attempts": self._attempts,
+            "upstream": repr(self.upstream),
+            "moved": [pump.moved for pump in self._pumps],
+            "spliced": [pump.spliced for pump in self._pumps],
+        }
+
+    def __repr__(self) -> str:
+        return f"<TcpProxy {self.connection!r} -> {self.upstream!r}>"
