@@ -63,6 +63,8 @@ class ManagedListener:
     memfd: int
     state: State = State.WARMING
     failure: str = ""
+    owns_sockets: bool = True
+    """False once a newer generation on the same addresses has taken them over."""
     drain_timer: Timer | None = None
     origin: str = "static"
     updated_at: float = field(default=0.0)
@@ -72,9 +74,14 @@ class ManagedListener:
         """The listener's name."""
         return str(self.compiled.proto.name)
 
+    def close_sockets(self) -> None:
+        """Nobody accepts any more: what waits in the queues is reset, and the addresses are free."""
+        if self.owns_sockets:
+            self.sockets.close()
+
     def close(self) -> None:
         """Close main's descriptors."""
-        self.sockets.close()
+        self.close_sockets()
         if self.memfd >= 0:
             os.close(self.memfd)
             self.memfd = -1
@@ -127,7 +134,7 @@ class ListenerManager:
             self._store.release(compiled.stats)
             return False
         check_duplicate_address(compiled, {name: item.compiled for name, item in self._listeners.items()})
-        fresh = self._bind(compiled)
+        fresh = self._bind(compiled, old)
         self._stats.inc(ADDED if old is None else MODIFIED)
         self._listeners[proto.name] = fresh
         self._gauges()
@@ -152,10 +159,13 @@ class ListenerManager:
             self._request_all(lambda request_id, tag=listener.tag: messages.StopListener(request_id, tag))  # type: ignore[misc]
             self._stats.inc(STOPPED)
 
-    def _bind(self, compiled: CompiledListener) -> ManagedListener:
+    def _bind(self, compiled: CompiledListener, old: ManagedListener | None = None) -> ManagedListener:
         self._next_tag += 1
         try:
-            sockets = ListenSocketFactory(compiled.config, self._configuration.options.concurrency)
+            if old is not None and _same_sockets(old.compiled.config, compiled.config):
+                sockets, old.owns_sockets = old.sockets, False
+            else:
+                sockets = ListenSocketFactory(compiled.config, self._configuration.options.concurrency)
         except ConfigError as error:
             self._stats.inc(CREATE_FAILURE)
             log.error("listener '%s' failed to bind or apply socket options: %s", compiled.proto.name, error.message)
@@ -212,6 +222,7 @@ class ListenerManager:
         listener.state = State.DRAINING
         self._draining.append(listener)
         self._request_all(lambda request_id: messages.StopListener(request_id, listener.tag))
+        listener.close_sockets()
         listener.drain_timer = self._dispatcher.create_timer(lambda: self._spawn(self._remove_drained(listener)))
         listener.drain_timer.enable(self._drain_time_ms)
         self._gauges()
@@ -253,3 +264,16 @@ class ListenerManager:
             listener.close()
         self._listeners.clear()
         self._draining.clear()
+
+
+def _same_sockets(old: Any, new: Any) -> bool:
+    """Whether a newer generation can go on with the sockets of the older one, queues included."""
+    return _socket_facts(old) == _socket_facts(new)
+
+
+def _socket_facts(config: Any) -> tuple[Any, ...]:
+    options = [
+        (listen.address, listen.ipv4_compat, [(o.level, o.name, o.value, o.state) for o in listen.options])
+        for listen in config.listen_addresses
+    ]
+    return options, config.reuse_port, config.backlog
