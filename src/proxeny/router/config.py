@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.router.filter import RouterFilter
 from proxeny.router.stats import ROUTER
 
 if TYPE_CHECKING:
+    from proxeny.kernel.timer import Timer
     from proxeny.network.factory_context import FactoryContext
 
 _random_bits: Final = random.Random().getrandbits
@@ -19,7 +21,7 @@ class RouterConfig:
     """Compiled from an ``envoy.extensions.filters.http.router.v3.Router`` message (None: all defaults)."""
 
     __slots__ = (
-        "dispatcher",
+        "create_timer",
         "emit_dynamic_stats",
         "get_cluster",
         "insert_envoy_headers",
@@ -35,8 +37,14 @@ class RouterConfig:
 
     def __init__(self, config: Any, stats_prefix: str, context: FactoryContext) -> None:
         self.stats = context.stats.block(ROUTER, stats_prefix)
-        self.dispatcher: Any = context.dispatcher
-        self.monotonic_ns: Callable[[], int] = context.dispatcher.monotonic_ns if context.dispatcher else _no_clock
+        dispatcher = context.dispatcher
+        self.monotonic_ns: Callable[[], int] = monotonic_ns
+        self.create_timer: Callable[[Callable[[], object]], Timer] = _no_timer
+        if dispatcher is not None:
+            # Past the dispatcher: each of these is called several times for every request.
+            self.create_timer = dispatcher.wheel.create
+            if dispatcher.time_source.simulated:
+                self.monotonic_ns = dispatcher.time_source.monotonic_ns
         self.get_cluster: Callable[[str], Any] = context.cluster_manager.get if context.cluster_manager else _no_cluster
         self.runtime: Any = context.runtime
         self.random_value: Callable[[], int] = getattr(context.random, "random", None) or _any_number
@@ -64,8 +72,8 @@ def _no_cluster(name: str) -> None:
     return None
 
 
-def _no_clock() -> int:
-    return 0
+def _no_timer(callback: Callable[[], object]) -> Timer:
+    raise AssertionError("no requests without a dispatcher")
 
 
 class RouterFilterFactory:

@@ -273,7 +273,7 @@ class RouterFilter(RouterReplies):
         if upstream is None:
             return
         if self.timeout_ms:
-            self.timer = timer = self.config.dispatcher.create_timer(self._on_response_timeout)
+            self.timer = timer = self.config.create_timer(self._on_response_timeout)
             timer.enable(self.timeout_ms)
         if self.has_stream_timers and upstream.encoder is not None:
             upstream.start_timers(self.per_try_timeout_ms, self.per_try_idle_timeout_ms)

@@ -96,9 +96,11 @@ class RoutePolicy:
     """
 
     __slots__ = (
+        "append_x_forwarded_host",
         "auto_host_rewrite",
         "cluster_not_found_response_code",
         "expected_timeout",
+        "global_timeout_ms",
         "grpc_timeout_header_max_ms",
         "grpc_timeout_header_offset_ms",
         "grpc_timeout_offset_ms",
@@ -131,9 +133,12 @@ class RoutePolicy:
         self.path_rewrite: PathRewrite | None = None
         self.host_rewrite: HostRewrite | None = None
         self.auto_host_rewrite = False
+        self.append_x_forwarded_host = False
         self.request_buffer_limit: int | None = None
         self.metadata_match: dict[str, Any] | None = None
         self.upgrades: dict[bytes, bool] = {}
+        self.global_timeout_ms = 0
+        """The route timeout as the router applies it: none where ``max_stream_duration`` is given."""
         self.expected_timeout = b""
         """``x-envoy-expected-rq-timeout-ms`` of a request that overrides nothing; b"" = none."""
         self.freeze()
@@ -141,15 +146,10 @@ class RoutePolicy:
     def freeze(self) -> None:
         """Derive what requests need from the fields; call after the last change."""
         per_try = self.retry_policy.per_try_timeout_ms
-        timeout = self.global_timeout_ms
+        timeout = self.global_timeout_ms = 0 if self.using_new_timeouts else self.timeout_ms
         if per_try and (not timeout or per_try < timeout):
             timeout = per_try
         self.expected_timeout = b"%d" % timeout if timeout else b""
-
-    @property
-    def global_timeout_ms(self) -> int:
-        """The route timeout as the router applies it: none where ``max_stream_duration`` is given."""
-        return 0 if self.using_new_timeouts else self.timeout_ms
 
 
 class RouteEntry:

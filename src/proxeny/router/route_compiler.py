@@ -249,5 +249,6 @@ def _compile_host_rewrite(policy: RoutePolicy, action: Any) -> None:
     kind = action.WhichOneof("host_rewrite_specifier")
     if kind == "auto_host_rewrite":
         policy.auto_host_rewrite = action.auto_host_rewrite.value
+        policy.append_x_forwarded_host = action.append_x_forwarded_host
     elif kind is not None:
         policy.host_rewrite = HostRewrite(action)

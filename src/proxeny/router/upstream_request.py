@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import StreamCallbacks, StreamResetReason
 from proxeny.kernel.buffer import Buffer
+from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES
 from proxeny.upstream.stats import (
     HOST_RQ_TIMEOUT,
@@ -103,7 +104,10 @@ class UpstreamRequest(StreamCallbacks):
             router.on_upstream_ready(self)
         self.wrote_headers = True
         headers = router.request_headers
-        assert headers is not None
+        policy = router.entry.policy
+        if policy.auto_host_rewrite and host.hostname:
+            hostname = host.hostname.encode("utf-8")
+            update_authority(headers, hostname, policy.append_x_forwarded_host, router.config.insert_envoy_headers)
         error = request_encoder.encode_headers(headers, self.end_stream)
         if error is not None:
             self._refuse(error.details)
@@ -257,17 +261,17 @@ class UpstreamRequest(StreamCallbacks):
 
     def start_timers(self, per_try_ms: int, per_try_idle_ms: int) -> None:
         """The request is complete and has its stream: the per-try times run."""
-        dispatcher = self.router.config.dispatcher
+        create_timer = self.router.config.create_timer
         if per_try_ms and self.timer is None:
-            self.timer = dispatcher.create_timer(self._on_per_try_timeout)
+            self.timer = create_timer(self._on_per_try_timeout)
             self.timer.enable(per_try_ms)
         if per_try_idle_ms and self.idle_timer is None:
-            self.idle_timer = dispatcher.create_timer(self._on_per_try_idle_timeout)
+            self.idle_timer = create_timer(self._on_per_try_idle_timeout)
             self.idle_timer.enable(per_try_idle_ms)
 
     def start_max_duration(self, duration_ms: int) -> None:
         """The cluster limits how long a stream may live."""
-        self.duration_timer = self.router.config.dispatcher.create_timer(self._on_max_duration)
+        self.duration_timer = self.router.config.create_timer(self._on_max_duration)
         self.duration_timer.enable(duration_ms)
 
     def _reset_idle_timer(self) -> None:
@@ -307,12 +311,8 @@ class UpstreamRequest(StreamCallbacks):
     def finish(self) -> None:
         """The response is complete: the stream is none of ours any more."""
         self.encoder = None
-        if self.watches_downstream or self.timer is not None or self.has_rare():
+        if self.watches_downstream or self.body_above_limit or self.router.has_stream_timers:
             self.close()
-
-    def has_rare(self) -> bool:
-        """Whether something is left to undo besides the common."""
-        return self.idle_timer is not None or self.duration_timer is not None or self.body_above_limit
 
     def reset_stream(self) -> None:
         """Give this attempt up."""

@@ -91,6 +91,7 @@ class Upstream:
         self.host: Any = self
         self.stats = self.info.host_stats(0)
         self.canary = False
+        self.hostname = "up.host"
         self.locality = ("", "", "")
         self.mode = "ready"
         self.attempts: list[Any] = []
@@ -407,6 +408,12 @@ def test_request_header_overrides(bench: Any) -> None:
     assert not [name for name in sent if name.startswith(b"x-envoy-upstream")]
     b.advance(41)
     assert b.down.reply == (204, b"", {}, "upstream_per_try_timeout")
+
+
+def test_auto_host_rewrite(bench: Any) -> None:
+    b = bench('route { cluster: "c" auto_host_rewrite { value: true } append_x_forwarded_host: true }').request()
+    sent = b.encoder.sent[0][0]
+    assert (sent[b":authority"], sent[b"x-forwarded-host"]) == (b"up.host", b"h")
 
 
 def test_suppressed_envoy_headers(bench: Any) -> None:

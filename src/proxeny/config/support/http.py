@@ -43,7 +43,8 @@ TABLE: Final[Table] = {
     ),
     f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite match_upstream"),
     f"{_HTTP}.router.v3.Router": extension(
-        done="dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers upstream_log",
-        accepted="start_child_span suppress_grpc_request_failure_code_stats",
+        done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
+            suppress_grpc_request_failure_code_stats""",
+        accepted="start_child_span",
     ),
 }

@@ -18,16 +18,18 @@ TABLE: Final[Table] = {
     ),
     f"{_ROUTE}.VirtualHost": fields(
         done=f"""name domains routes require_tls {_HEADERS} typed_per_filter_config include_request_attempt_count
-            include_attempt_count_in_response retry_policy metadata""",
-        accepted="include_is_timeout_retry_header virtual_clusters",
+            include_attempt_count_in_response include_is_timeout_retry_header retry_policy metadata
+            per_request_buffer_limit_bytes request_body_buffer_limit""",
+        accepted="virtual_clusters",
     ),
     f"{_ROUTE}.Route": fields(
-        done=f"name match route redirect direct_response metadata decorator typed_per_filter_config {_HEADERS}",
+        done=f"""name match route redirect direct_response non_forwarding_action metadata decorator
+            typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit {_HEADERS}""",
         accepted="stat_prefix tracing",
     ),
     f"{_ROUTE}.RouteMatch": fields(
         done="""prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers query_parameters
-            grpc"""
+            grpc connect_matcher"""
     ),
     f"{_ROUTE}.RouteAction": fields(
         done="""cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite
