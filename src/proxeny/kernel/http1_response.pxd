@@ -1,0 +1,11 @@
+"""The map of kernel.http1_response."""
+
+from proxeny.kernel.http1_parse cimport MessageParser
+
+
+cdef class ResponseParser(MessageParser):
+    cdef readonly int status
+    cdef bint to_head, to_connect, to_upgrade
+
+    cdef int end_response_head(self) except -1
+    cdef int check_bodiless(self) except -1
