@@ -45,6 +45,7 @@ class RunningProxy:
             self._wait_until_live()
         except BaseException:
             self.kill()
+            self._folder.cleanup()
             raise
 
     def _wait_until_live(self) -> None:
