@@ -249,16 +249,10 @@ def _message_setter(field: Any) -> Setter:
 
     def set_message(builder: Builder, message: Any, value: Tree) -> None:
         target = getattr(message, name)
-        if not value:
-            target.SetInParent()
+        target.SetInParent()  # a tree that sets nothing (`{}`, `{a: null}`) still makes the message present
         child.fill(builder, target, value)
 
-    def set_always(builder: Builder, message: Any, value: Tree) -> None:
-        target = getattr(message, name)
-        target.SetInParent()
-        child.fill(builder, target, value)
-
-    return set_always if child.name in _WELL_KNOWN else set_message
+    return set_message
 
 
 def _repeated_message_setter(field: Any) -> Setter:

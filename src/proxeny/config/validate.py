@@ -16,12 +16,14 @@ from proxeny.config import field_path, pgv
 from proxeny.config.anys import open_any
 from proxeny.config.errors import ConfigError, UnknownExtensionError
 from proxeny.config.inspector import Inspector, Step
+from proxeny.config.message_types import type_name_of
 from proxeny.config.notes import Note, deprecated_default, field_notes, unfinished_message
 from proxeny.config.support import is_extension, support_of
 from proxeny.config.support.table import FieldClass
 
 Visitor = Callable[[Inspector, Any, Any], None]  # (inspector, value of the field, message it is in)
 
+_FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
 # Envoy computes with nanoseconds in 64 bits.
 _MAX_SECONDS: Final = (2**63 - 1) // 10**9 - 1
 _WRAPPED: Final = frozenset(
@@ -253,10 +255,17 @@ def _any_visitor(check: pgv.Check | None) -> Visitor:
         reason = None if check is None else check(value)
         if reason is not None:
             raise inspector.violation(reason)
+        if message.DESCRIPTOR.full_name == _FILTER_CONFIG and message.is_optional and _is_unknown(value):
+            return
         last = inspector.trail[-1]  # the key, in a map of extensions by name
         _inspect_content(inspector, value, last if isinstance(last, str) else getattr(message, "name", ""))
 
     return visit
+
+
+def _is_unknown(any_message: Any) -> bool:
+    """Whether nothing here takes the content: an optional filter's configuration is then passed over."""
+    return not is_extension(type_name_of(any_message.type_url))
 
 
 def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:

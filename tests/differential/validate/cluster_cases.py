@@ -1,4 +1,5 @@
 """Clusters, endpoints, load balancing, circuit breakers, DNS, upstream protocol options."""
+# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import TYPE, bootstrap, cluster
 
@@ -90,7 +91,8 @@ CASES = [
     cluster("lb-locality-both", "common_lb_config: {zone_aware_lb_config: {}, locality_weighted_lb_config: {}}"),
     cluster("lb-locality-weighted", "common_lb_config: {locality_weighted_lb_config: {}}"),
     _policy("round-robin", f'{{name: a, typed_config: {{"@type": {_LB}.round_robin.v3.RoundRobin}}}}'),
-    _policy("least-request-choice", f'{{name: a, typed_config: {{"@type": {_LB}.least_request.v3.LeastRequest, choice_count: 1}}}}'),
+    _policy("least-request-choice", f'{{name: a, typed_config: {{"@type": {_LB}.least_request.v3.LeastRequest, choice_count: 1}}}}',
+            stricter="Envoy skips the constraints of load balancing policies"),
     _policy("unknown", f'{{name: a, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}'),
     _policy("nameless", f'{{typed_config: {{"@type": {_LB}.round_robin.v3.RoundRobin}}}}'),
     _policy("empty", "{name: a}"),

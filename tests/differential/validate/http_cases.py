@@ -1,4 +1,5 @@
 """The HTTP connection manager, HTTP filters and access logs."""
+# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import ROUTER, ROUTER_FILTER, TYPE, access_log, manager
 

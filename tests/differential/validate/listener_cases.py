@@ -1,4 +1,5 @@
 """Addresses, listeners, filter chains, network filters."""
+# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import ECHO, TYPE, listener
 

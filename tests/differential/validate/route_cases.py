@@ -1,4 +1,5 @@
 """Virtual hosts, route matches, actions, redirects, header mutations, retries."""
+# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import hosts, route
 
@@ -124,7 +125,7 @@ CASES = [
     route("direct-body-too-big", "direct_response: {status: 200, body: {inline_string: " + "a" * 4097 + "}}"),
     route("direct-body-environment", "direct_response: {status: 200, body: {environment_variable: PROXENY_NO_SUCH}}"),
     route("two-actions", "redirect: {}\ndirect_response: {status: 200}"),
-    route("non-forwarding", "non_forwarding_action: {}"),
+    route("non-forwarding", "non_forwarding_action: {}", "non-forwarding routes are not served yet"),
     route("add-header", "request_headers_to_add: [{header: {key: a, value: '%PROTOCOL%'}}]"),
     route("add-header-keyless", "request_headers_to_add: [{header: {value: a}}]"),
     route("add-header-without-header", "request_headers_to_add: [{}]"),

@@ -8,10 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from proxeny import extensions
-from proxeny.config.errors import ConfigError
-from proxeny.config.loader import load_bootstrap
-from proxeny.server.validation import validate_bootstrap
 from tests.differential.proxies import envoy_binary
 from tests.differential.validate import (
     bootstrap_cases,
@@ -22,6 +18,11 @@ from tests.differential.validate import (
     yaml_cases,
 )
 from tests.differential.validate.corpus import Verdict
+
+from proxeny import extensions
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import load_bootstrap
+from proxeny.server.validation import validate_bootstrap
 
 CASES: list[Verdict] = [
     *yaml_cases.CASES,
