@@ -40,7 +40,7 @@ class ActiveHttp1Client(ActiveClient):
 
     def __init__(self, pool: HttpConnPool, connection: ClientConnection) -> None:
         super().__init__(pool, connection, pool.cluster.http.max_requests_per_connection)
-        self.codec_client = CodecClient(pool.host, self, pool.create_codec(connection))
+        self.codec_client = CodecClient(connection, self, pool.cluster.http1_settings)
         self.idle_since_ms = 0
         self._idle_timer: Timer | None = None
         connection.add_filter(self.codec_client)
@@ -114,29 +114,21 @@ class ActiveHttp1Client(ActiveClient):
             self._idle_timer = None
 
     # -- the codec client's callbacks ----------------------------------------------------------------------------
-    def on_close_notify(self) -> None:
-        """``connection: close`` (or HTTP/1.0 without keep-alive) in the response."""
-        self.pool.stats.inc(UPSTREAM_CX_CLOSE_NOTIFY)
-
     def on_protocol_error(self) -> None:
         """The upstream violated the protocol."""
         self.pool.stats.inc(UPSTREAM_CX_PROTOCOL_ERROR)
 
-    def on_response_complete(self, request_complete: bool) -> None:
-        """Keep the connection, or close it: told to, half-closed, or answered before the request was sent."""
-        codec_client = self.codec_client
-        if not request_complete:
-            codec_client.closed_with_active_request = True
-            self.close()
-        elif codec_client.close_notified or codec_client.remote_closed:
-            self._close_complete()
-        else:
-            self.idle_since_ms = self.pool.dispatcher.now_ms
-            self.pool.on_stream_closed(self)
+    def on_response_complete(self) -> None:
+        """The connection takes the next request."""
+        pool = self.pool
+        self.idle_since_ms = pool.dispatcher.now_ms
+        pool.on_stream_closed(self)
 
-    def _close_complete(self) -> None:
+    def on_last_response(self, close_notified: bool) -> None:
+        """The codec client is about to close the connection."""
+        if close_notified:
+            self.pool.stats.inc(UPSTREAM_CX_CLOSE_NOTIFY)
         self.pool.end_stream(self)
-        self.close()
 
 
 class HttpConnPool(ConnPoolBase[ActiveHttp1Client]):
@@ -169,10 +161,6 @@ class HttpConnPool(ConnPoolBase[ActiveHttp1Client]):
         codec_client = client.codec_client
         callbacks.on_pool_ready(codec_client.new_stream(response_decoder), self.host, codec_client)
         return None
-
-    def create_codec(self, connection: ClientConnection) -> Any:
-        """The codec of a new connection."""
-        return self.cluster.create_http1_codec(connection)
 
     def _instantiate_client(self) -> ActiveHttp1Client:
         connection = self.host.create_connection(self.dispatcher)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent
-from proxeny.pool.base import ActiveClient, ConnPoolBase
+from proxeny.pool.base import READY, ActiveClient, ConnPoolBase
 from proxeny.pool.failure import Cancellable, TcpPoolCallbacks
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ CONNECTED = ConnectionEvent.CONNECTED
 
 
 class ActiveTcpClient(ActiveClient):
-    """One connection; read-disabled until somebody takes it, so that a server that speaks first is not lost."""
+    """One connection; not read while it waits for a taker, so that what a server says first is not lost."""
 
     __slots__ = ("_parked",)
 
@@ -28,13 +28,13 @@ class ActiveTcpClient(ActiveClient):
         self._parked = False
 
     def on_event(self, event: ConnectionEvent) -> None:
-        """Connected: wait unread for a taker (mostly there is one at once). Closed: settle the books."""
-        if event is CONNECTED:
-            self._parked = True
-            self.connection.read_disable(True)
-            # Parked, a connection whose peer hangs up must not be handed out.
-            self.connection.detect_early_close(True)
+        """Connected: mostly somebody waits for it; else it waits unread. Closed: settle the books."""
         super().on_event(event)
+        if event is CONNECTED and self.state is READY:
+            self._parked = True
+            # A connection whose peer hangs up while it waits must not be handed out.
+            self.connection.detect_early_close(True)
+            self.connection.read_disable(True)
 
     def unpark(self) -> None:
         """A taker has it now."""
@@ -68,5 +68,6 @@ class TcpConnPool(ConnPoolBase[ActiveTcpClient]):
         return client
 
     def _on_pool_ready(self, client: ActiveTcpClient, callbacks: Any, context: Any) -> None:
-        callbacks.on_pool_ready(client.connection, self.host)
+        # Nothing is read before this turn's handlers have returned: the taker's filters will see the first byte.
         client.unpark()
+        callbacks.on_pool_ready(client.connection, self.host)

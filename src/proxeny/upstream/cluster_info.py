@@ -6,10 +6,8 @@ equal settings are shared objects.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from proxeny.http.http1.client_connection import Http1ClientConnection
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.kernel.limits import LimitTable
 from proxeny.network.connection import ClientConnection
@@ -43,12 +41,6 @@ DEFAULT_BUFFER_LIMIT = 1024 * 1024
 """Cluster.per_connection_buffer_limit_bytes."""
 
 
-@lru_cache(maxsize=256)
-def _http1_settings(options: HttpProtocolOptions) -> Http1Settings:
-    """The codec settings of equal options, made once."""
-    return Http1Settings.for_upstream(options)
-
-
 class ClusterInfo:
     """One cluster's facts; shared by its hosts, pools and requests. ``metadata`` is a core.v3.Metadata or None."""
 
@@ -58,6 +50,7 @@ class ClusterInfo:
         "_context",
         "_dynamic",
         "_external_codes",
+        "_http1_settings",
         "_internal_codes",
         "_limits_base",
         "_managers",
@@ -105,6 +98,7 @@ class ClusterInfo:
         self._managers: list[ResourceManager | None] = [None, None]
         self.timeout_budgets: Block | None = None
         self.request_response_sizes: Block | None = None
+        self._http1_settings: Http1Settings | None = None
         self._dynamic: DynamicStats | None = None
         self._codes: CodeStats | None = None
         self._internal_codes: CodeStats | None = None
@@ -187,6 +181,13 @@ class ClusterInfo:
         return self._remaining[priority]
 
     @property
+    def http1_settings(self) -> Http1Settings:
+        """What HTTP/1 codecs towards this cluster are told."""
+        if self._http1_settings is None:
+            self._http1_settings = Http1Settings.for_upstream(self.http)
+        return self._http1_settings
+
+    @property
     def maintenance_mode(self) -> bool:
         """Runtime ``upstream.maintenance_mode.<name>``: answer everything with a 503."""
         context = self._context
@@ -207,10 +208,6 @@ class ClusterInfo:
         )
         connection.set_buffer_limits(self.per_connection_buffer_limit)
         return connection
-
-    def create_http1_codec(self, connection: ClientConnection) -> Http1ClientConnection:
-        """The HTTP/1 codec of a new connection."""
-        return Http1ClientConnection(connection, None, _http1_settings(self.http))
 
     def __repr__(self) -> str:
         return f"<ClusterInfo {self.name}>"

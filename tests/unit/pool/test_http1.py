@@ -1,0 +1,346 @@
+"""The HTTP/1 pool on real sockets; the expected statistics of closes were read off Envoy 1.40."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from proxeny.http.codec import StreamResetReason
+from proxeny.pool.failure import CancelPolicy, PoolFailureReason
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+IDLE = {"ready": 1, "busy": 0, "connecting": 0, "pending": 0}
+EMPTY = {"ready": 0, "busy": 0, "connecting": 0, "pending": 0}
+
+
+def limits(**values: int) -> dict[str, Any]:
+    return {"circuit_breakers": {"thresholds": [values]}}
+
+
+def test_a_connection_is_used_again(world: Any) -> None:
+    first = world.answered(0)
+    second = world.answered(0)
+    assert (first.status, first.body, second.body) == (b"200", b"ok", b"ok")
+    assert first.connection is second.connection
+    assert world.handle is None
+    assert world.stats("upstream_cx_total", "upstream_cx_active", "upstream_cx_http1_total") == (1, 1, 1)
+    assert world.stats("upstream_rq_total", "upstream_rq_active", "upstream_rq_pending_total") == (2, 0, 1)
+    assert world.stat("upstream_rq_pending_active") == 0
+    assert world.cluster.info.stats.count(world.cluster.info.stats.size - 3) == 1  # upstream_cx_connect_ms
+    assert (world.host_stat("cx_total"), world.host_stat("rq_total"), world.host_stat("rq_active")) == (1, 2, 0)
+    assert world.pool_state() == IDLE
+
+
+def test_concurrent_requests_get_connections_of_their_own(world: Any) -> None:
+    requests = [world.ask() for _ in range(3)]
+    world.until(lambda: len(world.upstream.received) == 3 and all(world.upstream.received))
+    assert world.stat("upstream_rq_active") == 3
+    for i in range(3):
+        world.upstream.send(i, OK)
+    world.until(lambda: all(r.done for r in requests))
+    assert world.stat("upstream_cx_total") == 3
+    assert world.pool_state()["ready"] == 3
+
+
+def test_connection_refused_fails_all_who_wait(world: Any, new_request: Any) -> None:
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    world.make_cluster(port=port)
+    requests = [world.ask() for _ in range(2)]
+    world.until(lambda: all(r.done for r in requests))
+    assert requests[0].failure == (
+        PoolFailureReason.REMOTE_CONNECTION_FAILURE,
+        "delayed connect error: Connection refused",
+    )
+    assert world.stats("upstream_rq_pending_failure_eject", "upstream_rq_pending_active") == (2, 0)
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stat("upstream_cx_connect_fail") == world.stat("upstream_cx_total") == 2
+    assert world.stat("upstream_cx_active") == 0
+    assert world.host_stat("cx_connect_fail") == 2
+
+
+def test_connect_timeout(world: Any) -> None:
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    # With the accept queue full, further handshakes do not complete.
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+    world.make_cluster(port=full.getsockname()[1], connect_timeout="0.03s")
+    request = world.ask()
+    world.until(lambda: request.done)
+    assert request.failure is not None
+    assert request.failure[0] is PoolFailureReason.TIMEOUT
+    assert world.stats("upstream_cx_connect_timeout", "upstream_cx_connect_fail") == (1, 1)
+    assert world.stats("upstream_cx_destroy_local", "upstream_cx_destroy_remote") == (1, 0)
+    for filler in [*fillers, full]:
+        filler.close()
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nabc", b"200", b"abc"),
+        (b"HTTP/1.0 200 OK\r\n\r\nabc", b"200", b"abc"),
+    ],
+)
+def test_a_body_that_ends_at_fin_is_complete(world: Any, response: bytes, status: bytes, body: bytes) -> None:
+    request = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    world.upstream.send(0, response)
+    world.upstream.finish(0)
+    world.until(lambda: request.done)
+    assert (request.status, request.body, request.complete, request.reset) == (status, body, True, None)
+    assert world.pool_state() == EMPTY
+    assert world.stats("upstream_cx_destroy", "upstream_cx_destroy_remote") == (1, 1)
+    assert world.stats("upstream_cx_destroy_with_active_rq", "upstream_cx_protocol_error") == (0, 0)
+    assert world.stats("upstream_rq_active", "upstream_cx_active") == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("response", "reason", "protocol_error"),
+    [
+        (b"", StreamResetReason.CONNECTION_TERMINATION, 0),
+        (b"HTTP/1.1 200 OK\r\nfoo: b", StreamResetReason.PROTOCOL_ERROR, 1),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", StreamResetReason.PROTOCOL_ERROR, 1),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", StreamResetReason.PROTOCOL_ERROR, 1),
+    ],
+)
+def test_a_close_within_a_response_resets(
+    world: Any, response: bytes, reason: StreamResetReason, protocol_error: int
+) -> None:
+    request = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    if response:
+        world.upstream.send(0, response)
+    world.upstream.finish(0)
+    world.until(lambda: request.done)
+    assert request.reset is not None
+    assert request.reset[0] is reason
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stats("upstream_cx_destroy_remote_with_active_rq", "upstream_cx_destroy_remote") == (1, 1)
+    assert world.stats("upstream_cx_protocol_error", "upstream_rq_active") == (protocol_error, 0)
+
+
+def test_garbage_is_a_protocol_error(world: Any) -> None:
+    request = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    world.upstream.send(0, b"garbage\r\n\r\n")
+    world.until(lambda: request.done)
+    assert request.reset is not None
+    assert request.reset[0] is StreamResetReason.PROTOCOL_ERROR
+    assert world.stats("upstream_cx_destroy_local_with_active_rq", "upstream_cx_protocol_error") == (1, 1)
+
+
+def test_bytes_behind_a_response_end_the_connection(world: Any) -> None:
+    request = world.answered(0, OK + b"EXTRA")
+    assert (request.body, request.reset) == (b"ok", None)
+    assert world.pool_state() == EMPTY
+    assert world.stats("upstream_cx_protocol_error", "upstream_cx_destroy_local") == (1, 1)
+    assert world.stats("upstream_cx_destroy_with_active_rq", "upstream_cx_close_notify") == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("unsolicited", "protocol_error"), [(b"UNSOLICITED", 1), (b"HTTP/1.1 408 Request Timeout\r\n\r\n", 0)]
+)
+def test_unsolicited_bytes_drop_an_idle_connection(world: Any, unsolicited: bytes, protocol_error: int) -> None:
+    world.answered(0)
+    world.upstream.send(0, unsolicited)
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stats("upstream_cx_protocol_error", "upstream_cx_destroy_local") == (protocol_error, 1)
+    assert world.answered(1).body == b"ok"
+
+
+def test_a_fin_drops_an_idle_connection(world: Any) -> None:
+    world.answered(0)
+    world.upstream.finish(0)
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stats("upstream_cx_destroy_remote", "upstream_cx_destroy_with_active_rq") == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ],
+)
+def test_connection_close_is_obeyed(world: Any, response: bytes) -> None:
+    world.answered(0, response)
+    assert world.pool_state() == EMPTY
+    assert world.stats("upstream_cx_close_notify", "upstream_cx_destroy_local") == (1, 1)
+    assert world.stat("upstream_cx_destroy_with_active_rq") == 0
+    world.until(lambda: world.upstream.closed[0])
+
+
+def test_max_requests_per_connection(world: Any) -> None:
+    world.make_cluster(max_requests_per_connection=2)
+    world.answered(0)
+    world.answered(0)
+    assert world.pool_state() == EMPTY
+    assert world.stat("upstream_cx_max_requests") == 1
+    world.answered(1)
+    assert world.stat("upstream_cx_total") == 2
+
+
+def test_idle_timeout(world: Any) -> None:
+    world.make_cluster(common_http_protocol_options={"idle_timeout": "0.02s"})
+    world.answered(0)
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stats("upstream_cx_idle_timeout", "upstream_cx_destroy_local") == (1, 1)
+    world.until(lambda: world.upstream.closed[0])
+
+
+def test_idle_timeout_spares_a_slow_response(world: Any) -> None:
+    world.make_cluster(common_http_protocol_options={"idle_timeout": "0.02s"})
+    request = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    fired = []
+    timer = world.dispatcher.create_timer(lambda: fired.append(1))
+    timer.enable(60)
+    world.until(lambda: fired)
+    world.upstream.send(0, OK)
+    world.until(lambda: request.done)
+    assert request.complete
+
+
+def test_max_connection_duration(world: Any) -> None:
+    world.make_cluster(common_http_protocol_options={"max_connection_duration": "0.03s"})
+    world.answered(0)
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stat("upstream_cx_max_duration_reached") == 1
+
+
+def test_max_connections_queues_and_then_serves(world: Any) -> None:
+    world.make_cluster(**limits(max_connections=1))
+    first, second = world.ask(), world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    assert world.stats("upstream_cx_overflow", "upstream_rq_pending_active") == (1, 1)
+    assert world.stat("circuit_breakers.default.cx_open") == 1
+    world.upstream.received[0] = b""
+    world.upstream.send(0, OK)
+    world.until(lambda: first.done and world.upstream.received[0])
+    world.upstream.send(0, OK)
+    world.until(lambda: second.done)
+    assert (second.body, world.stat("upstream_cx_total")) == (b"ok", 1)
+
+
+def test_max_pending_requests(world: Any) -> None:
+    world.make_cluster(**limits(max_connections=1, max_pending_requests=1))
+    world.ask()
+    overflowing = world.ask()
+    assert overflowing.failure == (PoolFailureReason.OVERFLOW, "")
+    assert world.stats("upstream_rq_pending_overflow", "circuit_breakers.default.rq_pending_open") == (1, 1)
+
+
+def test_max_requests(world: Any) -> None:
+    world.make_cluster(**limits(max_requests=1))
+    world.answered(0)
+    world.ask()
+    overflowing = world.ask()
+    world.until(lambda: overflowing.done)
+    assert overflowing.failure == (PoolFailureReason.OVERFLOW, "")
+    assert world.stats("upstream_rq_pending_overflow", "circuit_breakers.default.rq_open") == (1, 1)
+
+
+def test_an_answer_before_the_request_is_sent_closes_the_connection(world: Any, new_request: Any) -> None:
+    request = world.ask(new_request(head_only=False))
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    world.upstream.send(0, OK)
+    world.until(lambda: request.done)
+    assert (request.complete, request.reset) == (True, None)
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stats("upstream_cx_destroy_local_with_active_rq", "upstream_rq_active") == (1, 0)
+
+
+def test_giving_a_request_up_closes_its_connection(world: Any) -> None:
+    request = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    request.encoder.stream.callbacks = None
+    request.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
+    assert request.reset is None
+    assert world.pool_state() == EMPTY
+    assert world.stats("upstream_cx_destroy_local_with_active_rq", "upstream_rq_active") == (1, 0)
+    world.until(lambda: world.upstream.closed[0])
+
+
+def test_a_waiting_request_can_be_cancelled(world: Any) -> None:
+    request = world.ask()
+    world.handle.cancel()
+    world.until(lambda: world.pool_state() == IDLE)
+    assert not request.done
+    assert request.encoder is None
+    assert world.stats("upstream_rq_cancelled", "upstream_rq_pending_active", "upstream_rq_total") == (1, 0, 0)
+    # The connection that was on its way serves the next one.
+    world.answered(0)
+
+
+def test_cancel_with_close_excess(world: Any) -> None:
+    world.ask()
+    world.handle.cancel(CancelPolicy.CLOSE_EXCESS)
+    assert world.pool_state() == EMPTY
+
+
+def test_a_request_from_within_the_end_of_another(world: Any) -> None:
+    chained: list[Any] = []
+    request = world.ask()
+    request.on_complete = lambda: chained.append(world.ask())
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    world.upstream.send(0, OK)
+    world.until(lambda: chained and chained[0].encoder is not None)
+    index = len(world.upstream.connections) - 1
+    world.upstream.send(index if world.upstream.received[index].count(b"GET") else 0, OK)
+    world.until(lambda: chained[0].done)
+    assert chained[0].body == b"ok"
+
+
+def test_drain_closes_idle_now_and_busy_after_its_request(world: Any) -> None:
+    world.answered(0)
+    pool = world.cluster.http_pool(world.host, 0)
+    busy = world.ask()
+    other = world.ask()
+    world.until(lambda: len(world.upstream.received) == 2 and all(world.upstream.received))
+    world.upstream.send(1, OK)
+    world.until(lambda: other.done)
+    drained: list[int] = []
+    pool.drain()
+    pool.add_drained_callback(lambda: drained.append(1))
+    assert pool.statistics() == {"ready": 0, "busy": 1, "connecting": 0, "pending": 0}
+    assert not drained
+    world.upstream.send(0, OK)
+    world.until(lambda: busy.done)
+    assert busy.body == b"ok"
+    assert drained
+    assert pool.statistics() == EMPTY
+
+
+def test_hosts_that_go_drain_their_pools(world: Any) -> None:
+    world.answered(0)
+    pool = world.cluster.http_pool(world.host, 0)
+    world.cluster.update_hosts([])
+    assert pool.statistics() == EMPTY
+    assert world.cluster.choose_host(None) is None
+    assert world.stat("upstream_cx_none_healthy") == 1
+
+
+def test_byte_counters(world: Any) -> None:
+    world.answered(0)
+    assert world.stat("upstream_cx_rx_bytes_total") == len(OK)
+    assert world.stat("upstream_cx_tx_bytes_total") > 0
+
+
+def test_chunked_with_trailers_in_pieces(world: Any) -> None:
+    world.make_cluster(http_protocol_options={"enable_trailers": True})
+    request = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    for piece in (b"HTTP/1.1 200 OK\r\ntransfer-encod", b"ing: chunked\r\n\r\n3\r\nab", b"c\r\n0\r\nx: y\r\n", b"\r\n"):
+        world.upstream.send(0, piece)
+        world.dispatcher.run_once()
+    world.until(lambda: request.done)
+    assert (request.body, request.trailers) == (b"abc", [(b"x", b"y")])
+    assert world.pool_state() == IDLE
