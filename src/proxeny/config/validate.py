@@ -77,10 +77,6 @@ class TypePlan:
         options = self._descriptor.GetOptions()
         ignored = options.Extensions[validate_pb2.disabled] or options.Extensions[validate_pb2.ignored]
         absent: list[Note] = unfinished_message(self._descriptor)
-        if not ignored:
-            oneofs = self._descriptor.oneofs
-            required = validate_pb2.required
-            absent += [_required_oneof(oneof.name) for oneof in oneofs if oneof.GetOptions().Extensions[required]]
         support = support_of(self._descriptor.full_name)
         for field in self._descriptor.fields:
             rules = None if ignored else _rules_of(field)
@@ -90,6 +86,10 @@ class TypePlan:
             if visitor is not None:
                 self._visitors[field.number] = visitor
             absent.extend(_absent_checks(field, rules))
+        if not ignored:
+            oneofs = self._descriptor.oneofs
+            required = validate_pb2.required
+            absent += [_required_oneof(oneof.name) for oneof in oneofs if oneof.GetOptions().Extensions[required]]
         self._absent = tuple(absent)
 
 

@@ -37,6 +37,7 @@ MAX_ALIASED_VALUES: Final = 1_000_000
 
 _INT32: Final = range(-(2**31), 2**31)
 _INT64: Final = range(-(2**63), 2**63)
+_MAX_DIGITS: Final = 40  # what is longer fits no integer type (and is slow to convert)
 # First characters that an integer can have; anything else is not tried as one.
 _INT_START: Final = frozenset("0123456789+-")
 _INTEGER: Final = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z", re.ASCII)
@@ -52,12 +53,13 @@ _BOOLEANS: Final[Mapping[str, bool | None]] = {
     **_casings(("y", "yes", "true", "on"), True),
     **_casings(("n", "no", "false", "off"), False),
 }
-_WORDS: Final[Mapping[str, bool | None]] = {**_BOOLEANS, **_casings(("null", "~", ""), None)}
+_NULLS: Final = _casings(("null", "~", ""), None)
+_WORDS: Final[Mapping[str, bool | None]] = {**_BOOLEANS, **_NULLS}
 
 
 def _integer(text: str) -> int | str:
     """An integer in C's notation (`10`, `010` octal, `0x10`); the text itself when it is none."""
-    if _INTEGER.match(text) is None:
+    if len(text) > _MAX_DIGITS or _INTEGER.match(text) is None:
         return text
     digits = text.lstrip("+-")
     value = int(digits, 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10)
@@ -149,7 +151,7 @@ class _Composer:
         text: str = event.value
         if event.anchor is not None:
             self._anchors[event.anchor] = (text, 1)
-        return text if text or event.implicit[1] else "null"
+        return "null" if event.implicit[0] and text in _NULLS else text
 
     def _alias(self, event: Any) -> Tree:
         found = self._anchors.get(event.anchor)
@@ -210,14 +212,14 @@ def line_of(text: str, path: str) -> int | None:
         event = get_event()
         while event is not None and type(event) is not DocumentStartEvent:
             event = get_event()
-        return None if event is None else _line(get_event, get_event(), field_path.split(path))
+        return None if event is None else _line(get_event, get_event(), field_path.split(path)) or 1
     except (MarkedYAMLError, ReaderError, UnicodeEncodeError):
         return None
 
 
-def _line(next_event: Callable[[], Any], event: Any, path: list[field_path.PathItem]) -> int:
-    """Consumes the value that starts with `event`; the line of `path` below it, else the line it starts at."""
-    found: int = event.start_mark.line + 1
+def _line(next_event: Callable[[], Any], event: Any, path: list[field_path.PathItem]) -> int | None:
+    """Consumes the value that starts with `event`; the line of what of `path` is found below it, if anything is."""
+    found: int | None = None if path else event.start_mark.line + 1
     head, rest = (path[0], path[1:]) if path else (None, [])
     if type(event) is MappingStartEvent:
         while type(key := next_event()) is not MappingEndEvent:
@@ -225,15 +227,16 @@ def _line(next_event: Callable[[], Any], event: Any, path: list[field_path.PathI
             if name is None:
                 _skip(next_event, key)
             if name is not None and isinstance(head, str) and same_field(name, head):
+                line = key.start_mark.line + 1
                 inner = _line(next_event, next_event(), rest)
-                found = inner if rest else key.start_mark.line + 1
+                found = (inner or line) if rest else line
             else:
                 _skip(next_event, next_event())
     elif type(event) is SequenceStartEvent:
         index = 0
         while type(item := next_event()) is not SequenceEndEvent:
             if index == head:
-                found = _line(next_event, item, rest)
+                found = _line(next_event, item, rest) or item.start_mark.line + 1
             else:
                 _skip(next_event, item)
             index += 1

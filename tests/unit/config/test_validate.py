@@ -1,0 +1,163 @@
+"""The walk over a message: chains of constraints, durations, deprecation, classes of support, Any contents."""
+
+from collections.abc import Callable
+
+import pytest
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+
+from proxeny.config.builder import Builder
+from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
+from proxeny.config.inspector import Findings, Inspector
+from proxeny.config.validate import inspect
+from proxeny.config.yaml_loader import load_yaml
+
+TYPE = "type.googleapis.com"
+LAYERS = "layered_runtime: {layers: [{name: a, static_layer: {}}]}"
+
+
+def bootstrap(text: str) -> Bootstrap:
+    message = Bootstrap()
+    Builder().build(message, load_yaml(text))
+    return message
+
+
+def fault(text: str, findings: Findings | None = None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        inspect(bootstrap(text), Inspector(findings))
+    return caught.value
+
+
+def cluster(fields: str) -> str:
+    return f"static_resources: {{clusters: [{{name: a}}, {{name: b, {fields}}}]}}"
+
+
+def test_a_chain_of_messages_in_pgvs_words() -> None:
+    error = fault(cluster("connect_timeout: 0s"))
+    assert error.path == "static_resources.clusters[1].connect_timeout"
+    assert error.message == (
+        "Proto constraint validation failed (BootstrapValidationError.StaticResources: embedded message failed "
+        "validation | caused by StaticResourcesValidationError.Clusters[1]: embedded message failed validation | "
+        "caused by ClusterValidationError.ConnectTimeout: value must be greater than 0s)"
+    )
+
+
+def test_a_required_oneof() -> None:
+    error = fault(cluster("health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1}]"))
+    assert error.message.endswith(
+        'ClusterValidationError.HealthChecks[0]: embedded message failed validation | caused by field: '
+        '"health_checker", reason: is required)'
+    )
+    assert error.path == "static_resources.clusters[1].health_checks[0]"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("health_checks: [{}]", "HealthCheckValidationError.Timeout: value is required)"),
+        ("lb_policy: 77", "ClusterValidationError.LbPolicy: value must be one of the defined enum values)"),
+        ("load_assignment: {}", "ClusterLoadAssignmentValidationError.ClusterName: value length must be at least 1"),
+        ("per_connection_buffer_limit_bytes: 7", None),
+        ("max_requests_per_connection: 0", None),
+        ("metadata: {filter_metadata: {'': {}}}", "MetadataValidationError.FilterMetadata[]: value length must be"),
+        ("outlier_detection: {max_ejection_percent: 101}", "MaxEjectionPercent: value must be less than or equal"),
+    ],
+)
+def test_rules_on_fields(fields: str, reason: str | None) -> None:
+    if reason is None:
+        inspect(bootstrap(cluster(fields)))
+    else:
+        assert reason in fault(cluster(fields)).message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{seconds: -1}", "Expected positive duration"),
+        ("{nanos: -1}", "Expected positive duration"),
+        ("{seconds: 1, nanos: 1000000000}", "Duration out-of-range"),
+        ("9223372036s", "Duration out-of-range"),
+    ],
+)
+def test_durations_are_checked_first(text: str, words: str) -> None:
+    assert fault(cluster(f"connect_timeout: {text}")).message.startswith(f"Invalid duration: {words}")
+
+
+def test_deprecated_fields_are_noted() -> None:
+    findings = Findings()
+    inspect(bootstrap(cluster("max_requests_per_connection: 5")), Inspector(findings))
+    (note,) = findings.deprecated
+    assert note.startswith(
+        "Deprecated field: type envoy.config.cluster.v3.Cluster Using deprecated option "
+        "'envoy.config.cluster.v3.Cluster.max_requests_per_connection' from file cluster.proto."
+    )
+
+
+def test_a_deprecated_default_value_is_noted() -> None:
+    findings = Findings(accept_unsupported=True)
+    inspect(bootstrap("dynamic_resources: {ads_config: {}}"), Inspector(findings))
+    assert "the default now-deprecated value DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE" in findings.deprecated[0]
+
+
+def test_unsupported_fields_are_refused_by_name_and_path() -> None:
+    error = fault(cluster("outlier_detection: {}"), Findings())
+    assert isinstance(error, UnsupportedFieldError)
+    assert error.path == "static_resources.clusters[1].outlier_detection"
+    assert error.message == "the field 'outlier_detection' is not supported by this build of Proxeny"
+
+
+def test_a_flag_makes_unsupported_fields_a_note() -> None:
+    findings = Findings(accept_unsupported=True)
+    inspect(bootstrap(cluster("outlier_detection: {}")), Inspector(findings))
+    assert findings.unsupported == ["static_resources.clusters[1].outlier_detection"]
+
+
+def test_constraints_hold_below_unsupported_fields() -> None:
+    fields = "outlier_detection: {max_ejection_percent: 101}"
+    assert "MaxEjectionPercent" in fault(cluster(fields), Findings(accept_unsupported=True)).message
+
+
+def test_accepted_fields_are_noted() -> None:
+    findings = Findings()
+    inspect(bootstrap("enable_dispatcher_stats: true"), Inspector(findings))
+    assert findings.accepted == ["enable_dispatcher_stats"]
+
+
+def listener(config: str, name: str = "f") -> str:
+    filters = f"[{{name: {name}, typed_config: {config}}}]"
+    return f"static_resources: {{listeners: [{{filter_chains: [{{filters: {filters}}}]}}]}}"
+
+
+def test_the_content_of_an_any_is_a_chain_of_its_own() -> None:
+    config = f'{{"@type": {TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, cluster: a}}'
+    error = fault(listener(config))
+    assert error.message == (
+        "Proto constraint validation failed "
+        "(TcpProxyValidationError.StatPrefix: value length must be at least 1 characters)"
+    )
+    assert error.path == "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.stat_prefix"
+
+
+def test_unknown_extensions_in_envoys_words() -> None:
+    error = fault(listener(f'{{"@type": {TYPE}/envoy.config.core.v3.Node}}'), Findings())
+    assert isinstance(error, UnknownExtensionError)
+    assert error.message == (
+        "Didn't find a registered implementation for 'f' with type URL: 'envoy.config.core.v3.Node'"
+    )
+
+
+@pytest.mark.parametrize("package", ["xds.type.v3", "udpa.type.v1"])
+@pytest.mark.parametrize(
+    ("value", "check"),
+    [
+        ("{stat_prefix: a, cluster: b}", None),
+        ("{stat_prefix: a, clusterr: b}", lambda error: error.path.endswith("typed_config.value.clusterr")),
+        ("{cluster: b}", lambda error: "StatPrefix" in error.message),
+    ],
+)
+def test_typed_structs(package: str, value: str, check: Callable[[ConfigError], bool] | None) -> None:
+    url = f"{TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    config = f'{{"@type": {TYPE}/{package}.TypedStruct, type_url: {url}, value: {value}}}'
+    if check is None:
+        inspect(bootstrap(listener(config)), Inspector(Findings()))
+    else:
+        assert check(fault(listener(config)))
