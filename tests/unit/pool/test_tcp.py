@@ -1,0 +1,104 @@
+"""The TCP pool on real sockets."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from proxeny.network.filter import ConnectionCloseType, FilterStatus, NetworkFilter
+from proxeny.pool.failure import PoolFailureReason
+
+
+class Taker:
+    """Takes a connection and reads it."""
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+        self.failure: tuple[PoolFailureReason, str] | None = None
+        self.data = b""
+
+    def on_pool_ready(self, connection: Any, host: Any) -> None:
+        self.connection = connection
+        connection.add_filter(Reader(self))
+        connection.initialize_read_filters()
+
+    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Any) -> None:
+        self.failure = (reason, details)
+
+
+class Reader(NetworkFilter):
+    __slots__ = ("taker",)
+
+    def __init__(self, taker: Taker) -> None:
+        self.taker = taker
+
+    def on_data(self, data: Any, end_stream: bool) -> FilterStatus:
+        self.taker.data += data.take()
+        return FilterStatus.STOP_ITERATION
+
+
+def take(world: Any) -> Taker:
+    taker = Taker()
+    taker.handle = world.cluster.tcp_pool(world.host, 0).new_connection(taker)  # type: ignore[attr-defined]
+    return taker
+
+
+def test_a_connection_of_its_own(world: Any) -> None:
+    taker = take(world)
+    world.until(lambda: taker.connection is not None and world.upstream.connections)
+    world.upstream.send(0, b"hello")
+    world.until(lambda: taker.data)
+    assert taker.data == b"hello"
+    assert world.stats("upstream_cx_total", "upstream_cx_active", "upstream_rq_total") == (1, 1, 1)
+    assert world.stats("upstream_rq_active", "upstream_cx_http1_total") == (1, 0)
+    taker.connection.close(ConnectionCloseType.NO_FLUSH)
+    assert world.stats("upstream_cx_active", "upstream_rq_active") == (0, 0)
+    assert world.stats("upstream_cx_destroy_local", "upstream_cx_destroy_local_with_active_rq") == (1, 1)
+    assert world.host_stat("cx_active") == 0
+
+
+def test_refused(world: Any) -> None:
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    world.make_cluster(port=port)
+    taker = take(world)
+    world.until(lambda: taker.failure)
+    assert taker.failure == (
+        PoolFailureReason.REMOTE_CONNECTION_FAILURE,
+        "delayed connect error: Connection refused",
+    )
+
+
+def test_an_unclaimed_connection_keeps_what_the_server_says_first(world: Any) -> None:
+    taker = take(world)
+    taker.handle.cancel()  # type: ignore[attr-defined]
+    pool = world.cluster.tcp_pool(world.host, 0)
+    world.until(lambda: pool.statistics()["ready"] == 1 and world.upstream.connections)
+    world.upstream.send(0, b"220 mail")
+    for _ in range(3):
+        world.dispatcher.run_once()
+    second = take(world)
+    assert second.connection is not None
+    world.until(lambda: second.data)
+    assert second.data == b"220 mail"
+    assert world.stat("upstream_cx_total") == 1
+
+
+def test_an_unclaimed_connection_that_hangs_up_is_dropped(world: Any) -> None:
+    taker = take(world)
+    taker.handle.cancel()  # type: ignore[attr-defined]
+    pool = world.cluster.tcp_pool(world.host, 0)
+    world.until(lambda: pool.statistics()["ready"] == 1 and world.upstream.connections)
+    world.upstream.finish(0)
+    world.until(lambda: pool.statistics()["ready"] == 0)
+    assert world.stat("upstream_cx_destroy_remote") == 1
+
+
+def test_drain_leaves_the_taken_alone(world: Any) -> None:
+    taker = take(world)
+    world.until(lambda: taker.connection is not None and world.upstream.connections)
+    world.cluster.update_hosts([])
+    world.upstream.send(0, b"still here")
+    world.until(lambda: taker.data)
+    assert taker.data == b"still here"
