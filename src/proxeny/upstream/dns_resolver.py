@@ -15,6 +15,8 @@ from proxeny.upstream.endpoints import is_ip
 _NO_SUCH_NAME: Final = (pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND)
 _CARES_BAD: Final = -1
 _LONGEST_WAIT_S: Final = 1.0
+_CHANNEL_AGE_S: Final = 0.001
+"""Queries of the same moment share a channel; a refresh never follows so soon."""
 
 _FAMILIES: Final = {
     AUTO: (socket.AF_INET6, socket.AF_INET),
@@ -36,30 +38,69 @@ class DnsAnswer(NamedTuple):
 
 
 class Resolver:
-    """One c-ares channel on an asyncio loop."""
+    """c-ares on an asyncio loop.
 
-    __slots__ = ("_channel", "_loop", "_queries", "_timer")
+    A c-ares channel caches answers for their TTL and its binding has no way to turn that off; Envoy asks anew at every
+    refresh. So a channel serves the queries of one moment and is given up when they are answered (making one: 25 us).
+    """
+
+    __slots__ = ("_channels", "_current", "_loop", "_settings")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, options: DnsOptions) -> None:
         self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-        self._queries = 0
+        self._channels: set[_Channel] = set()
+        self._current: _Channel | None = None
         flags = 0
         if options.use_tcp:
             flags |= pycares.ARES_FLAG_USEVC
         if options.no_search:
             flags |= pycares.ARES_FLAG_NOSEARCH
-        settings: dict[str, Any] = {"servers": list(options.servers)} if options.servers else {}
-        self._channel = pycares.Channel(flags=flags, sock_state_cb=self._on_socket_state, **settings)
+        self._settings: dict[str, Any] = {"flags": flags}
+        if options.servers:
+            self._settings["servers"] = list(options.servers)
 
     def resolve(self, name: str, family: int, callback: Callable[[DnsAnswer], None]) -> None:
         """Look up ``name`` in a ``Cluster.DnsLookupFamily``; the callback never runs inside this call."""
         if is_ip(name):
             self._loop.call_soon(callback, DnsAnswer(True, [name], 0))
             return
-        self._ask(name, list(_FAMILIES[family]), callback)
+        channel = self._current
+        if channel is None or self._loop.time() - channel.made_at > _CHANNEL_AGE_S:
+            channel = self._current = _Channel(self._loop, self._settings, self._channel_done)
+            self._channels.add(channel)
+        channel.ask(name, list(_FAMILIES[family]), callback)
 
-    def _ask(self, name: str, families: list[int], callback: Callable[[DnsAnswer], None]) -> None:
+    def _channel_done(self, channel: _Channel) -> None:
+        self._channels.discard(channel)
+        if self._current is channel:
+            self._current = None
+
+    def close(self) -> None:
+        """Cancel what runs; nobody is called back."""
+        for channel in list(self._channels):
+            channel.close()
+        self._channels.clear()
+        self._current = None
+
+
+class _Channel:
+    """The queries of one moment."""
+
+    __slots__ = ("_channel", "_closed", "_loop", "_on_done", "_queries", "_timer", "made_at")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: dict[str, Any], on_done: Callable[[_Channel], None]
+    ) -> None:
+        self._loop = loop
+        self._on_done = on_done
+        self._timer: asyncio.TimerHandle | None = None
+        self._queries = 0
+        self._closed = False
+        self.made_at = loop.time()
+        self._channel = pycares.Channel(sock_state_cb=self._on_socket_state, **settings)
+
+    def ask(self, name: str, families: list[int], callback: Callable[[DnsAnswer], None]) -> None:
+        """Ask for one family after the other."""
         family = families.pop(0)
         self._queries += 1
         self._arm()
@@ -77,13 +118,15 @@ class Resolver:
         self, name: str, families: list[int], callback: Callable[[DnsAnswer], None], result: Any, error: int | None
     ) -> None:
         self._queries -= 1
+        if self._closed:
+            return
         answer = _read_answer(result, error)
         if not answer.addresses and families:
-            self._ask(name, families, callback)
+            self.ask(name, families, callback)
             return
-        if not self._queries and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._queries:
+            self._on_done(self)
+            self.close()
         callback(answer)
 
     # -- driving c-ares ------------------------------------------------------------------------------------------
@@ -109,13 +152,16 @@ class Resolver:
     def _on_timer(self) -> None:
         self._timer = None
         self._channel.process_fd(_CARES_BAD, _CARES_BAD)
-        if self._queries:
+        if self._queries and not self._closed:
             self._arm()
 
     def close(self) -> None:
-        """Cancel what runs."""
+        """Give the channel up. Its sockets are closed here, not later on the thread that frees the channel."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        self._channel.cancel()
         self._channel.close()
 
 
