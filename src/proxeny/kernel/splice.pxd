@@ -25,6 +25,7 @@ cdef class SplicePump(Pump):
     cdef int64_t idle_ms
     cdef int[2] pipe
     cdef bint has_pipe, paused
+    cdef Py_ssize_t share           # most bytes per splice
 
     cdef int run(self) except -1
     cdef int by_buffer(self, Py_ssize_t* taken) except? -2000000

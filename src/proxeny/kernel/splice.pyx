@@ -29,7 +29,7 @@ cdef extern from "unistd.h" nogil:
     int pipe2(int* ends, int flags)
 
 cdef enum:
-    PER_TURN = 262144           # as Stream: then the others get their turn
+    PER_TURN = 262144           # as Stream: then the others get their turn; one splice may overshoot by a pipe
     SPLICE_AFTER = 65536        # bytes that a direction moves through the buffers first
     BULK = 16384                # a read of this size says that more is coming
     TRICKLE = 4096              # a turn that spliced less goes back to the buffers
@@ -38,10 +38,12 @@ cdef enum:
 cdef class PipePool:
     """Up to `most` pipes of `size` bytes each, shared by all pumps of a worker.
 
-    Small ones, because an unprivileged user may hold only fs.pipe-user-pages-soft pages in all pipes together.
+    Few, because an unprivileged user may hold only fs.pipe-user-pages-soft pages (64 MB) in all pipes together. Large,
+    because a splice that moves more wakes both peers less often: per MB 0.80 of Envoy's CPU with 1 MB, 0.94 with 256 KB
+    and 1.3 with the system's 64 KB.
     """
 
-    def __cinit__(self, int most=64, int size=262144):
+    def __cinit__(self, int most=32, int size=1048576):
         self.most = most
         self.size = size
         self.idle = <int*> malloc(2 * sizeof(int) * max(most, 1))
@@ -87,11 +89,14 @@ cdef class SplicePump(Pump):
     """Moves everything that `source` receives to `sink`, and hands the end of the stream to source.on_readable(True).
 
     Errors go to the on_transport_error() of the stream that had them. `idle_timer` is enabled anew, with `idle_ms`,
-    whenever bytes move.
+    whenever bytes move. `limit` is the most that may wait in the pipe, in bytes; 0 = as much as it holds.
     """
 
     def __cinit__(self, Stream source not None, Stream sink not None, PipePool pool, Timer idle_timer=None,
-                  int64_t idle_ms=0):
+                  int64_t idle_ms=0, Py_ssize_t limit=0):
+        self.share = pool.size if pool is not None else 0
+        if 0 < limit < self.share:
+            self.share = limit
         self.source = source
         self.sink = sink
         self.pool = pool
@@ -223,7 +228,7 @@ cdef class SplicePump(Pump):
                 return self.by_buffer(taken)
             self.has_pipe = True
         while True:
-            n = c_splice(source.fd, NULL, self.pipe[1], NULL, <size_t> self.pool.size,
+            n = c_splice(source.fd, NULL, self.pipe[1], NULL, <size_t> self.share,
                          SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
             if n >= 0 or errno != EINTR:
                 break

@@ -226,8 +226,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         pool = downstream.dispatcher.pipe_pool
         timer, idle_ms = self._idle_timer, self.config.idle_timeout_ms
         self._pumps = (
-            SplicePump(downstream, upstream, pool, timer, idle_ms),
-            SplicePump(upstream, downstream, pool, timer, idle_ms),
+            SplicePump(downstream, upstream, pool, timer, idle_ms, upstream.buffer_limit),
+            SplicePump(upstream, downstream, pool, timer, idle_ms, downstream.buffer_limit),
         )
         for pump in self._pumps:
             pump.attach()
