@@ -1,0 +1,161 @@
+"""/clusters and /listeners (Envoy: ClustersHandler, ListenersHandler)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxeny.admin.context import AdminContext
+from proxeny.admin.query import Query
+from proxeny.admin.response import AdminResponse, respond, respond_json
+from proxeny.admin.stats_params import compile_filter
+from proxeny.upstream.cluster_status import PIPE, CircuitBreakerStatus, ClusterStatus, HostStatus
+
+_PRIORITIES = ("default", "high")
+_LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+# A health flag's name (in /clusters) -> the field of HostHealthStatus that shows it.
+_HEALTH_FIELDS = {
+    "/failed_active_hc": "failed_active_health_check",
+    "/failed_outlier_check": "failed_outlier_check",
+    "/degraded_active_hc": "failed_active_degraded_check",
+    "/pending_dynamic_removal": "pending_dynamic_removal",
+    "/pending_active_hc": "pending_active_hc",
+    "/excluded_via_immediate_hc_fail": "excluded_via_immediate_hc_fail",
+    "/active_hc_timeout": "active_hc_timeout",
+}
+_EDS_HEALTH = (
+    ("/failed_eds_health", "UNHEALTHY"),
+    ("/eds_status_draining", "DRAINING"),
+    ("/degraded_eds_health", "DEGRADED"),
+)
+
+
+class ListingHandler:
+    """Pages about clusters and listeners."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+
+    def clusters(self, query: Query, body: bytes) -> AdminResponse:
+        """/clusters, as text or JSON; `filter` is a regex over names."""
+        clusters = list(self._context.clusters())
+        text = query.parameters.get("filter", "")
+        if text:
+            try:
+                regex = compile_filter(text)
+            except ValueError:
+                return respond("Invalid re2 regex", 400)
+            clusters = [cluster for cluster in clusters if regex.search(cluster.name) is not None]
+        if query.parameters.get("format") == "json":
+            statuses = [_cluster_json(cluster) for cluster in clusters]
+            return respond_json({"cluster_statuses": statuses} if statuses else {})
+        return respond("".join([_cluster_text(cluster) for cluster in clusters]))
+
+    def listeners(self, query: Query, body: bytes) -> AdminResponse:
+        """/listeners, as text or JSON."""
+        listeners = self._context.listeners()
+        if query.parameters.get("format") != "json":
+            lines = [f"{one.name}::{address.as_string()}\n" for one in listeners for address in one.addresses]
+            return respond("".join(lines))
+        statuses = []
+        for listener in listeners:
+            status: dict[str, Any] = {"name": listener.name} if listener.name else {}
+            addresses = [address_json(address) for address in listener.addresses]
+            if addresses:
+                status["local_address"] = addresses[0]
+            if len(addresses) > 1:
+                status["additional_local_addresses"] = addresses[1:]
+            statuses.append(status)
+        return respond_json({"listener_statuses": statuses} if statuses else {})
+
+
+def address_json(address: Any) -> dict[str, Any]:
+    """``config.core.v3.Address`` of a socket or pipe address."""
+    if getattr(address, "ip", None):
+        return {"socket_address": {"address": address.ip, "port_value": address.port}}
+    return {"pipe": {"path": address.as_string()}}
+
+
+def _cluster_text(cluster: ClusterStatus) -> str:
+    head = cluster.name
+    lines = [f"{head}::observability_name::{cluster.observability_name}\n"]
+    for priority, limits in zip(_PRIORITIES, cluster.circuit_breakers, strict=False):
+        lines += [f"{head}::{priority}_priority::{limit}::{getattr(limits, limit)}\n" for limit in _LIMITS]
+    lines.append(f"{head}::added_via_api::{_bool(cluster.added_via_api)}\n")
+    for host in cluster.hosts:
+        prefix = f"{head}::{host.address_text}::"
+        statistics = {**host.counters, **host.gauges}
+        lines += [f"{prefix}{name}::{statistics[name]}\n" for name in sorted(statistics)]
+        lines += [f"{prefix}{name}::{value}\n" for name, value in _host_facts(host)]
+    return "".join(lines)
+
+
+def _host_facts(host: HostStatus) -> list[tuple[str, object]]:
+    return [
+        ("hostname", host.hostname),
+        ("health_flags", host.health_flags),
+        ("weight", host.weight),
+        ("region", host.region),
+        ("zone", host.zone),
+        ("sub_zone", host.sub_zone),
+        ("canary", _bool(host.canary)),
+        ("priority", host.priority),
+        ("success_rate", -1),
+        ("local_origin_success_rate", -1),
+    ]
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _cluster_json(cluster: ClusterStatus) -> dict[str, Any]:
+    status: dict[str, Any] = {"name": cluster.name}
+    if cluster.added_via_api:
+        status["added_via_api"] = True
+    hosts = [_host_json(host) for host in cluster.hosts]
+    if hosts:
+        status["host_statuses"] = hosts
+    thresholds = [_limits_json(index, limits) for index, limits in enumerate(cluster.circuit_breakers)]
+    status["circuit_breakers"] = {"thresholds": thresholds}
+    status["observability_name"] = cluster.observability_name
+    return status
+
+
+def _limits_json(index: int, limits: CircuitBreakerStatus) -> dict[str, Any]:
+    head = {"priority": "HIGH"} if index == 1 else {}
+    return {**head, **{limit: getattr(limits, limit) for limit in _LIMITS}}
+
+
+def _host_json(host: HostStatus) -> dict[str, Any]:
+    address = {"pipe": {"path": host.address}}
+    if host.port != PIPE:
+        address = {"socket_address": {"address": host.address, "port_value": host.port}}  # type: ignore[dict-item]
+    statistics = [_statistic(None, name, value) for name, value in host.counters.items()]
+    statistics += [_statistic("GAUGE", name, value) for name, value in host.gauges.items()]
+    made: dict[str, Any] = {"address": address, "stats": statistics, "health_status": _health_json(host)}
+    made["weight"] = host.weight
+    if host.hostname:
+        made["hostname"] = host.hostname
+    if host.priority:
+        made["priority"] = host.priority
+    locality = {"region": host.region, "zone": host.zone, "sub_zone": host.sub_zone}
+    made["locality"] = {name: value for name, value in locality.items() if value}
+    return made
+
+
+def _statistic(kind: str | None, name: str, value: int) -> dict[str, str]:
+    made = {"type": kind} if kind else {}
+    if value:
+        made["value"] = str(value)
+    return {**made, "name": name}
+
+
+def eds_health(host: HostStatus) -> str:
+    """``config.core.v3.HealthStatus`` as the endpoint's configuration has it."""
+    return next((name for flag, name in _EDS_HEALTH if flag in host.health_flags), "HEALTHY")
+
+
+def _health_json(host: HostStatus) -> dict[str, Any]:
+    made: dict[str, Any] = {field: True for flag, field in _HEALTH_FIELDS.items() if flag in host.health_flags}
+    made["eds_health_status"] = eds_health(host)
+    return made

@@ -1,0 +1,197 @@
+"""/config_dump (Envoy: ConfigDumpHandler): the loaded configuration, in the messages of ``admin.v3.config_dump``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import re2
+from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+
+from proxeny.admin.clusters import eds_health
+from proxeny.admin.context import AdminContext, Resource
+from proxeny.admin.field_mask import MaskError, parse_mask, trim
+from proxeny.admin.proto_json import any_to_json
+from proxeny.admin.query import Query
+from proxeny.admin.response import AdminResponse, respond, respond_json
+from proxeny.config.message_types import message_class, type_name_of
+from proxeny.upstream.cluster_status import PIPE, ClusterStatus
+
+NameMatch = Callable[[str], bool]
+_HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_PLAIN = b"text/plain"
+_HEALTH = {"HEALTHY": 1, "UNHEALTHY": 2, "DRAINING": 3, "DEGRADED": 5}
+
+
+class ConfigDumpHandler:
+    """The /config_dump page."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+
+    def config_dump(self, query: Query, body: bytes) -> AdminResponse:
+        """`resource` lists one repeated field, `mask` cuts down, `name_regex` chooses by name, `include_eds` adds endpoints."""
+        parameters = query.parameters
+        try:
+            matches = _name_match(parameters.get("name_regex", ""))
+        except ValueError as error:
+            return respond(f"INVALID_ARGUMENT: {error}", 400, _PLAIN)
+        dumps = list(self._dumps(matches, "include_eds" in parameters))
+        mask = parameters.get("mask", "")
+        resource = parameters.get("resource", "")
+        return _resource(dumps, resource, mask) if resource else _all(dumps, mask)
+
+    def _dumps(self, matches: NameMatch, include_eds: bool) -> Iterator[Any]:
+        # In the order of Envoy's keys: bootstrap, clusters, endpoints, listeners, route scopes, routes, secrets.
+        context = self._context
+        listeners = list(context.static_listeners())
+        yield _bootstrap(context.bootstrap(), context.node)
+        yield _clusters(context.static_clusters(), matches)
+        if include_eds:
+            yield _endpoints(context.clusters(), matches)
+        yield _listeners(listeners, matches)
+        routes = list(_static_routes(listeners))
+        if routes:
+            yield config_dump_pb2.ScopedRoutesConfigDump()
+            yield _routes(routes, matches)
+        yield config_dump_pb2.SecretsConfigDump()
+
+
+def _name_match(text: str) -> NameMatch:
+    if not text:
+        return lambda name: True
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    try:
+        regex = re2.compile(text, options)
+    except re2.error as error:
+        words = error.args[0]
+        words = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+        raise ValueError(f"Error while parsing name_regex from {text}: {words}") from error
+    return lambda name: regex.fullmatch(name) is not None
+
+
+def _all(dumps: Sequence[Any], mask: str) -> AdminResponse:
+    kept = list(dumps)
+    if mask:
+        kept = [dump for dump in dumps if _try_trim(dump, mask)]
+        if not kept:
+            return respond(f"FieldMask {mask} could not be successfully applied to any configs.", 400, _PLAIN)
+    return respond_json({"configs": [any_to_json(dump) for dump in kept]})
+
+
+def _try_trim(dump: Any, mask: str) -> bool:
+    try:
+        trim(dump, parse_mask(mask))
+    except MaskError:
+        return False
+    return True
+
+
+def _resource(dumps: Sequence[Any], resource: str, mask: str) -> AdminResponse:
+    for dump in dumps:
+        field = dump.DESCRIPTOR.fields_by_name.get(resource)
+        if field is None:
+            continue
+        if not field.is_repeated:
+            return respond(
+                f"{resource} is not a repeated field. Use ?mask={resource} to get only this field", 400, _PLAIN
+            )
+        found = list(getattr(dump, resource))
+        for message in found:
+            if mask and not _try_trim(message, mask):
+                paths = "".join(f'paths: "{path}"\n' for path in mask.split(","))
+                return respond(f"FieldMask {paths} could not be successfully used.", 400, _PLAIN)
+        return respond_json({"configs": [any_to_json(message) for message in found]} if found else {})
+    return respond(f"{resource} not found in config dump", 404, _PLAIN)
+
+
+def _bootstrap(resource: Resource, node: Any) -> Any:
+    dump = config_dump_pb2.BootstrapConfigDump()
+    dump.bootstrap.CopyFrom(resource.message)
+    dump.bootstrap.node.CopyFrom(node)
+    _stamp(dump.last_updated, resource.last_updated)
+    return dump
+
+
+def _stamp(field: Any, seconds: float) -> None:
+    field.FromMilliseconds(int(seconds * 1000))
+
+
+def _clusters(clusters: Sequence[Resource], matches: NameMatch) -> Any:
+    dump = config_dump_shared_pb2.ClustersConfigDump()
+    for resource in clusters:
+        if matches(resource.message.name):
+            entry = dump.static_clusters.add()
+            entry.cluster.Pack(resource.message)
+            _stamp(entry.last_updated, resource.last_updated)
+    return dump
+
+
+def _listeners(listeners: Sequence[Resource], matches: NameMatch) -> Any:
+    dump = config_dump_shared_pb2.ListenersConfigDump()
+    for resource in listeners:
+        if matches(resource.message.name):
+            entry = dump.static_listeners.add()
+            entry.listener.Pack(resource.message)
+            _stamp(entry.last_updated, resource.last_updated)
+    return dump
+
+
+def _static_routes(listeners: Sequence[Resource]) -> Iterator[Resource]:
+    for resource in listeners:
+        listener = resource.message
+        chains = [*listener.filter_chains, listener.default_filter_chain]
+        for one in (one for chain in chains for one in chain.filters):
+            if type_name_of(one.typed_config.type_url) != _HCM:
+                continue
+            manager: Any = message_class(_HCM)()
+            manager.ParseFromString(one.typed_config.value)
+            if manager.WhichOneof("route_specifier") == "route_config":
+                yield Resource(manager.route_config, resource.last_updated)
+
+
+def _routes(routes: Sequence[Resource], matches: NameMatch) -> Any:
+    dump = config_dump_shared_pb2.RoutesConfigDump()
+    for resource in routes:
+        if matches(resource.message.name):
+            entry = dump.static_route_configs.add()
+            entry.route_config.Pack(resource.message)
+            _stamp(entry.last_updated, resource.last_updated)
+    return dump
+
+
+def _endpoints(clusters: Sequence[ClusterStatus], matches: NameMatch) -> Any:
+    dump = config_dump_shared_pb2.EndpointsConfigDump()
+    for cluster in clusters:
+        if matches(cluster.name):
+            dump.static_endpoint_configs.add().endpoint_config.Pack(_assignment(cluster))
+    return dump
+
+
+def _assignment(cluster: ClusterStatus) -> Any:
+    assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=cluster.name)
+    assignment.policy.overprovisioning_factor.value = 140
+
+    def place(host: Any) -> tuple[int, str, str, str]:
+        return host.priority, host.region, host.zone, host.sub_zone
+
+    for (priority, region, zone, sub_zone), hosts in groupby(sorted(cluster.hosts, key=place), key=place):
+        group = assignment.endpoints.add(priority=priority)
+        group.locality.region, group.locality.zone, group.locality.sub_zone = region, zone, sub_zone
+        group.load_balancing_weight.value = 0
+        for host in hosts:
+            entry = group.lb_endpoints.add(health_status=_HEALTH[eds_health(host)])
+            entry.load_balancing_weight.value = host.weight
+            endpoint = entry.endpoint
+            endpoint.hostname = host.hostname
+            endpoint.health_check_config.SetInParent()
+            if host.port == PIPE:
+                endpoint.address.pipe.path = host.address
+            else:
+                endpoint.address.socket_address.address = host.address
+                endpoint.address.socket_address.port_value = host.port
+    return assignment

@@ -1,0 +1,130 @@
+"""What the admin pages need of the server; the main process implements it (Envoy: Server::Instance)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from proxeny.network.address import Address
+from proxeny.stats.snapshot import StatsView
+from proxeny.upstream.cluster_status import ClusterStatus
+
+LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING = 0, 1, 2, 3
+"""``envoy.admin.v3.ServerInfo.State``."""
+
+
+class ListenerStatus(NamedTuple):
+    """A listener and the addresses that it is bound to, the main one first."""
+
+    name: str
+    addresses: Sequence[Address]
+
+
+class MemoryUsage(NamedTuple):
+    """Bytes, over all processes."""
+
+    allocated: int
+    heap_size: int
+    physical: int
+
+
+class Resource(NamedTuple):
+    """A piece of configuration as a message, and when it was loaded (seconds since the epoch)."""
+
+    message: Any
+    last_updated: float
+
+
+class RuntimeAdmin(Protocol):
+    """The runtime loader."""
+
+    @property
+    def has_admin_layer(self) -> bool:
+        """Whether /runtime_modify is allowed."""
+        ...
+
+    def layer_table(self) -> tuple[list[str], dict[str, list[str]]]:
+        """Layer names, and each key's raw value in each layer ("" where it has none)."""
+        ...
+
+    def merge_admin_values(self, values: dict[str, str]) -> None:
+        """Sets keys of the admin layer; an empty value removes one."""
+        ...
+
+
+class AdminContext(Protocol):
+    """The server behind the admin pages. All of it is called in main's event loop."""
+
+    stats: StatsView
+    runtime: RuntimeAdmin
+    options: Any
+    """Command-line options; attributes are named as the flags."""
+    node: Any
+    """``config.core.v3.Node`` as it goes to control planes."""
+    version: str
+    """As ``--version`` prints it: ``revision/number/state/type/ssl``."""
+    hot_restart_version: str
+
+    def refresh_stats(self) -> None:
+        """Sets the gauges that are only computed when somebody looks (server.uptime, memory...)."""
+        ...
+
+    def state(self) -> int:
+        """LIVE, DRAINING, PRE_INITIALIZING or INITIALIZING."""
+        ...
+
+    def uptime_s(self) -> int:
+        """Whole seconds since this epoch started."""
+        ...
+
+    def uptime_all_epochs_s(self) -> int:
+        """Whole seconds since the first epoch started."""
+        ...
+
+    def memory(self) -> MemoryUsage:
+        """Memory of main and the workers."""
+        ...
+
+    def listeners(self) -> Sequence[ListenerStatus]:
+        """All listeners but admin's."""
+        ...
+
+    def clusters(self) -> Sequence[ClusterStatus]:
+        """All clusters with their hosts."""
+        ...
+
+    def bootstrap(self) -> Resource:
+        """The bootstrap that was loaded."""
+        ...
+
+    def static_clusters(self) -> Sequence[Resource]:
+        """Cluster messages of the bootstrap."""
+        ...
+
+    def static_listeners(self) -> Sequence[Resource]:
+        """Listener messages of the bootstrap."""
+        ...
+
+    def log_levels(self) -> dict[str, str]:
+        """Component -> level, in the order to print."""
+        ...
+
+    def set_log_level(self, component: str | None, level: str) -> None:
+        """Sets the level of one component, or of all (None), in all processes. Both names are known to be good."""
+        ...
+
+    def shutdown(self) -> None:
+        """Ends the server after the answer has left."""
+        ...
+
+    def fail_health_check(self, fail: bool) -> None:
+        """Makes health checks of this server fail, or pass again."""
+        ...
+
+    def reopen_logs(self) -> None:
+        """Reopens access logs in all processes."""
+        ...
+
+    def drain_listeners(self, graceful: bool, skip_exit: bool, inbound_only: bool) -> None:
+        """Begins to drain and stop listeners."""
+        ...

@@ -1,0 +1,73 @@
+"""The terminal HTTP filter of the admin listener (Envoy: AdminFilter)."""
+
+from __future__ import annotations
+
+from proxeny.admin.handler import AdminHandler
+from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
+from proxeny.kernel.buffer import Buffer
+from proxeny.kernel.headers import HeaderMap
+
+MAX_BODY = 1024 * 1024
+"""Forms for /runtime_modify are small; nothing else has a use for a body."""
+
+
+class AdminFilter(StreamFilter):
+    """Collects the request and answers it when it is complete."""
+
+    __slots__ = ("_body", "_handler", "_method", "_path", "_refused")
+
+    def __init__(self, handler: AdminHandler) -> None:
+        self._handler = handler
+        self._method = b""
+        self._path = b""
+        self._body = Buffer()
+        self._refused = False
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+        self._method = headers.get(b":method") or b""
+        self._path = headers.get(b":path") or b""
+        if end_stream:
+            self._answer()
+        return FilterHeadersStatus.STOP_ITERATION
+
+    def decode_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:
+        if not self._refused:
+            self._body.move_all(data)
+            if len(self._body) > MAX_BODY:
+                self._refused = True
+                self._body = Buffer()
+                self.decoder_callbacks.send_local_reply(
+                    413, b"Payload Too Large", None, None, "request_payload_too_large"
+                )
+            elif end_stream:
+                self._answer()
+        return FilterDataStatus.STOP_ITERATION_NO_BUFFER
+
+    def decode_trailers(self, trailers: HeaderMap) -> FilterTrailersStatus:
+        if not self._refused:
+            self._answer()
+        return FilterTrailersStatus.STOP_ITERATION
+
+    def _answer(self) -> None:
+        response = self._handler.run(self._method, self._path, self._body.take())
+        headers = HeaderMap([(b":status", b"%d" % response.status), *response.headers])
+        callbacks = self.decoder_callbacks
+        callbacks.encode_headers(headers, not response.body, "via_upstream")
+        if response.body:
+            body = Buffer()
+            body.append(response.body)
+            callbacks.encode_data(body, True)
+
+
+class AdminFilterFactory:
+    """Makes the filter of each admin request."""
+
+    __slots__ = ("_handler",)
+    name = "envoy.filters.http.admin"
+
+    def __init__(self, handler: AdminHandler) -> None:
+        self._handler = handler
+
+    def create(self) -> AdminFilter:
+        """A fresh filter."""
+        return AdminFilter(self._handler)

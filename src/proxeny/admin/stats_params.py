@@ -1,0 +1,82 @@
+"""Parameters of /stats and /stats/prometheus (Envoy: StatsParams)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import re2
+
+from proxeny.admin.query import Query
+from proxeny.admin.response import AdminResponse, respond
+
+FORMATS = ("html", "active-html", "json", "prometheus", "text")
+TYPES = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
+BUCKET_MODES = ("cumulative", "disjoint", "detailed", "summary", "prometheusnative")
+
+
+class StatsParams:
+    """What to show, and how."""
+
+    __slots__ = ("_invert", "_regex", "buckets", "filter_text", "format", "text_readouts", "type", "used_only")
+
+    def __init__(self) -> None:
+        self.format = "text"
+        self.type = "All"
+        self.buckets = ""
+        self.used_only = False
+        self.text_readouts = False
+        self.filter_text = ""
+        self._regex: Any = None
+        self._invert = False
+
+    def parse(self, query: Query, prometheus: bool) -> AdminResponse | None:
+        """Takes the parameters; an answer when one of them is bad."""
+        parameters = query.parameters
+        self.used_only = "usedonly" in parameters
+        self.text_readouts = "text_readouts" in parameters
+        self._invert = "invert_filter" in parameters
+        bad = self._parse_filter(parameters.get("filter", ""))
+        if bad is not None:
+            return bad
+        self.buckets = parameters.get("histogram_buckets", "")
+        if self.buckets and self.buckets != "none" and self.buckets not in BUCKET_MODES:
+            return respond(f"usage: /stats?histogram_buckets=({'|'.join(BUCKET_MODES)})\n", 400)
+        self.format = "prometheus" if prometheus else parameters.get("format", "text")
+        if self.format not in FORMATS:
+            return respond(f"usage: /stats?format=({'|'.join(FORMATS)})\n\n", 400)
+        self.type = parameters.get("type", "All")
+        return None if self.type in TYPES else respond("invalid &type= param", 400)
+
+    def _parse_filter(self, text: str) -> AdminResponse | None:
+        self.filter_text = text
+        if not text:
+            return None
+        try:
+            self._regex = compile_filter(text)
+        except ValueError as error:
+            return respond(f"Invalid re2 regex: {error}", 400)
+        return None
+
+    def shows(self, kind: str) -> bool:
+        """Whether a kind of statistics is asked for."""
+        return self.type in ("All", kind)
+
+    def accepts(self, name: str, used: bool) -> bool:
+        """Whether one statistic is asked for."""
+        if self.used_only and not used:
+            return False
+        if self._regex is None:
+            return True
+        return (self._regex.search(name) is not None) != self._invert
+
+
+def compile_filter(text: str) -> Any:
+    """A regex from a URL; ValueError in RE2's words. Its memory is capped, its time linear: it comes from outside."""
+    options = re2.Options()
+    options.max_mem = 1 << 20
+    options.log_errors = False
+    try:
+        return re2.compile(text, options)
+    except re2.error as error:
+        message = error.args[0] if error.args else ""
+        raise ValueError(message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)) from error

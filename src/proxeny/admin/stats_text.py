@@ -1,0 +1,60 @@
+"""/stats as text (Envoy: StatsTextRender)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxeny.admin.numbers import general, plain
+from proxeny.stats.histogram import QUANTILES, HistogramStatistics
+from proxeny.stats.snapshot import HistogramValue, Value
+
+
+def render(
+    readouts: Sequence[tuple[str, str]], values: Sequence[Value], histograms: Sequence[HistogramValue], buckets: str
+) -> str:
+    """Lines ``name: value``; all sequences come sorted."""
+    lines = [f'{name}: "{text}"\n' for name, text in readouts]
+    lines += [f"{value.name}: {value.value}\n" for value in values]
+    for histogram in histograms:
+        if buckets == "detailed":
+            lines.append(_detailed(histogram))
+        elif buckets in ("cumulative", "disjoint"):
+            lines.append(f"{histogram.name}: {_buckets(histogram, buckets == 'disjoint')}\n")
+        else:
+            lines.append(f"{histogram.name}: {_summary(histogram)}\n")
+    return "".join(lines)
+
+
+def _summary(histogram: HistogramValue) -> str:
+    if not histogram.used:
+        return "No recorded values"
+    interval, cumulative = histogram.interval().quantiles(), histogram.cumulative().quantiles()
+    return " ".join(
+        f"P{general(100 * q)}({plain(one)},{plain(total)})"
+        for q, one, total in zip(QUANTILES, interval, cumulative, strict=True)
+    )
+
+
+def disjoint(counts: list[int]) -> list[int]:
+    """Counts of each bucket alone."""
+    return [count - before for count, before in zip(counts, [0, *counts], strict=False)]
+
+
+def _buckets(histogram: HistogramValue, alone: bool) -> str:
+    bounds = histogram.buckets
+    interval = histogram.interval().counts_below(bounds)
+    cumulative = histogram.cumulative().counts_below(bounds)
+    if alone:
+        interval, cumulative = disjoint(interval), disjoint(cumulative)
+    return " ".join(
+        f"B{general(bound)}({one},{total})" for bound, one, total in zip(bounds, interval, cumulative, strict=True)
+    )
+
+
+def _detailed(histogram: HistogramValue) -> str:
+    totals, intervals = _bins(histogram.cumulative()), _bins(histogram.interval())
+    return f"{histogram.name}:\n  totals={totals}\n  intervals={intervals}\n  summary={_summary(histogram)}\n"
+
+
+def _bins(statistics: HistogramStatistics) -> str:
+    return ", ".join(f"{general(low)},{general(width)}:{count}" for low, width, count in statistics.detailed())
