@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.config import compile_access_logs
@@ -168,7 +169,16 @@ def _listen_address(message: Any, options: tuple[SocketOption, ...]) -> ListenAd
     socket_address = message.socket_address
     if message.HasField("socket_address") and socket_address.WhichOneof("port_specifier") == "named_port":
         raise ConfigError("IP resolver can't handle port specifier type 4")
-    return ListenAddress(addresses.from_proto(message), options, socket_address.ipv4_compat)
+    address = addresses.from_proto(message)
+    if socket_address.ipv4_compat and not (address.ip == "::" or _is_v4_mapped(address)):
+        raise ConfigError(
+            "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: " + address.as_string()
+        )
+    return ListenAddress(address, options, socket_address.ipv4_compat)
+
+
+def _is_v4_mapped(address: Address) -> bool:
+    return address.family == socket.AF_INET6 and address.ip_version == 4
 
 
 def _allot_stats(config: ListenerConfig, context: FactoryContext) -> None:
@@ -192,8 +202,10 @@ def compile_filter_chain(chain: Any, context: FactoryContext) -> FilterChain:
         if item.HasField("config_discovery"):
             raise ConfigError(f"network filter '{item.name}': config_discovery is not supported yet")
         config_type = item.typed_config.type_url.rpartition("/")[2]
+        if not config_type:
+            raise ConfigError(f"Didn't find a registered implementation for '{item.name}' with type URL: ''")
         extension = REGISTRY.factory("network_filter", item.name, config_type)
-        message = unpack_any(item.typed_config) if config_type else None
+        message = unpack_any(item.typed_config)
         _check_terminal(item.name, extension, position == last)
         factories.append(extension.create_filter_factory(message, context))
     return FilterChain(chain.name, tuple(factories))
