@@ -75,6 +75,7 @@ cdef class DynamicStats:
 @cython.final
 cdef class CodeStats:
     cdef DynamicStats dynamic
+    cdef Block completed_block       # keeps the memory of `completed` alive when it is a block's slot
     cdef str stem
     cdef uint64_t* completed
     cdef uint64_t* groups[6]

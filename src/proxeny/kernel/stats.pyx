@@ -598,6 +598,13 @@ cdef class CodeStats:
         memset(self.groups, 0, sizeof(self.groups))
         memset(self.codes, 0, sizeof(self.codes))
 
+    def count_completed_in(self, Block block, uint32_t slot):
+        """Count <stem>completed in a block's slot: for objects whose schema has that name from the start."""
+        if slot >= block.size:
+            raise ValueError("no such slot")
+        self.completed_block = block
+        self.completed = block.p + slot
+
     def charge(self, int code):
         """Codes outside 100..599 have no group in Envoy either."""
         cdef uint64_t* slot

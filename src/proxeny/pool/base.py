@@ -17,6 +17,7 @@ from proxeny.pool.cluster_stats import (
     HOST_CX_CONNECT_FAIL,
     HOST_CX_TOTAL,
     HOST_RQ_ACTIVE,
+    HOST_RQ_PENDING_ACTIVE,
     HOST_RQ_TOTAL,
     UPSTREAM_CX_ACTIVE,
     UPSTREAM_CX_CONNECT_FAIL,
@@ -183,10 +184,12 @@ class ConnPoolBase(Generic[ClientT]):
         "host",
         "resources",
         "stats",
+        "wheel",
     )
 
     def __init__(self, dispatcher: Dispatcher, host: Host, priority: int) -> None:
         self.dispatcher = dispatcher
+        self.wheel = dispatcher.wheel
         self.host = host
         self.cluster = host.cluster
         self.stats = host.cluster.stats
@@ -219,6 +222,7 @@ class ConnPoolBase(Generic[ClientT]):
         pending = PendingStream(self, self._pending, callbacks, context)
         self._pending[pending] = None
         self.stats.inc2(UPSTREAM_RQ_PENDING_TOTAL, UPSTREAM_RQ_PENDING_ACTIVE)
+        self.host.stats.inc(HOST_RQ_PENDING_ACTIVE)
         self.resources.pending_requests.inc()
         self._try_create_connections()
         # A connection never fails inside connect(), so nobody was called back: the caller gets its handle first.
@@ -286,6 +290,7 @@ class ConnPoolBase(Generic[ClientT]):
 
     def _forget_pending(self) -> None:
         self.stats.dec(UPSTREAM_RQ_PENDING_ACTIVE)
+        self.host.stats.dec(HOST_RQ_PENDING_ACTIVE)
         self.resources.pending_requests.dec()
 
     def cancel_pending(self, pending: PendingStream, policy: CancelPolicy) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http.codec_client import CodecClient
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent
-from proxeny.pool.base import BUSY, CLOSED, ActiveClient, ConnPoolBase
+from proxeny.pool.base import BUSY, CLOSED, READY, ActiveClient, ConnPoolBase
 from proxeny.pool.cluster_stats import (
     HOST_RQ_ACTIVE,
     HOST_RQ_TOTAL,
@@ -37,6 +37,8 @@ class ActiveHttp1Client(ActiveClient):
     """One HTTP/1 connection of the pool; the pool's side of its CodecClient."""
 
     __slots__ = ("_idle_timer", "codec_client", "idle_since_ms")
+
+    pool: HttpConnPool
 
     def __init__(self, pool: HttpConnPool, connection: ClientConnection) -> None:
         super().__init__(pool, connection, pool.cluster.http.max_requests_per_connection)
@@ -121,8 +123,8 @@ class ActiveHttp1Client(ActiveClient):
     def on_response_complete(self) -> None:
         """The connection takes the next request."""
         pool = self.pool
-        self.idle_since_ms = pool.dispatcher.now_ms
-        pool.on_stream_closed(self)
+        self.idle_since_ms = pool.wheel.now_ms
+        pool.recycle(self)
 
     def on_last_response(self, close_notified: bool) -> None:
         """The codec client is about to close the connection."""
@@ -161,6 +163,21 @@ class HttpConnPool(ConnPoolBase[ActiveHttp1Client]):
         codec_client = client.codec_client
         callbacks.on_pool_ready(codec_client.new_stream(response_decoder), self.host, codec_client)
         return None
+
+    def recycle(self, client: ActiveHttp1Client) -> None:
+        """A request is over and its connection good for the next: ``on_stream_closed``, on the hot path."""
+        if client.state is not BUSY or self._draining_pool:
+            self.on_stream_closed(client)
+            return
+        client.stream_active = False
+        self.host.stats.dec(HOST_RQ_ACTIVE)
+        self.stats.dec(UPSTREAM_RQ_ACTIVE)
+        self.resources.requests.dec()
+        client.state = READY
+        del self._busy[client]
+        self._ready[client] = None
+        if self._pending:
+            self._schedule_attach()
 
     def _instantiate_client(self) -> ActiveHttp1Client:
         connection = self.host.create_connection(self.dispatcher)

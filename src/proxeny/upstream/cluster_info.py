@@ -24,6 +24,7 @@ from proxeny.upstream.stats import (
     UPSTREAM_CX_RX_BYTES_TOTAL,
     UPSTREAM_CX_TX_BYTES_BUFFERED,
     UPSTREAM_CX_TX_BYTES_TOTAL,
+    UPSTREAM_RQ_COMPLETED,
 )
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class ClusterInfo:
         codes = self._codes
         if codes is None:
             codes = self._codes = self._code_stats("")
+            codes.count_completed_in(self.stats, UPSTREAM_RQ_COMPLETED)
         codes.charge(code)
         if internal:
             inner = self._internal_codes
