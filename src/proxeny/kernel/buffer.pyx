@@ -162,7 +162,7 @@ cdef class Buffer:
     # Watermarks
 
     def set_watermarks(self, Py_ssize_t high, Py_ssize_t low, on_above=None, on_below=None):
-        """Call `on_above` when the length rises over `high`, `on_below` when it is at `low` or less again; 0 = no limit."""
+        """Call `on_above` when the length rises over `high`, and `on_below` when it is then at `low` or less. 0: no limit."""
         self.high = high
         self.low = low
         self.on_above = on_above

@@ -8,8 +8,8 @@ others. While reads are disabled nothing is read and the memory of the edge stay
 Writing. Whoever writes appends to the write buffer and marks the stream dirty; the poller flushes it when the current
 handler has returned, so that a head and a body leave in one sendmsg. EPOLLOUT is asked for at the first blocked write.
 
-The network layer subclasses Stream in Python and overrides the on_... hooks. A transport socket (TLS) is a Transport that
-the stream is given before it is opened; without one the stream does plain reads and writes.
+The network layer subclasses Stream in Python and overrides the on_... hooks. A transport socket (TLS) is a Transport
+that the stream is given before it is opened; without one the stream does plain reads and writes.
 """
 from libc.errno cimport EAGAIN, EINTR, ENOTCONN, errno
 from libc.stdint cimport uint64_t

@@ -284,11 +284,13 @@ class Connection(Stream):
 
     def continue_reading(self, network_filter: NetworkFilter) -> None:
         """Go on with the filters behind one that returned STOP_ITERATION."""
-        self.filter_manager.continue_reading(network_filter)
+        if self.state is OPEN:
+            self.filter_manager.continue_reading(network_filter)
 
     def inject_read_data(self, network_filter: NetworkFilter, data: Buffer, end_stream: bool = False) -> None:
         """Give bytes of a filter's own to the filters behind it."""
-        self.filter_manager.inject_read_data(network_filter, data, end_stream)
+        if self.state is OPEN:
+            self.filter_manager.inject_read_data(network_filter, data, end_stream)
 
     def on_early_close(self) -> None:
         """The peer hung up while nobody reads."""

@@ -100,6 +100,7 @@ class FilterManager:
         return CONTINUE
 
     def clear(self) -> None:
-        """Let the filters go; they and the connection refer to each other."""
+        """Let the filters and the connection go, which refer to each other; nothing may be called afterwards."""
         self.read_filters.clear()
         self.write_filters.clear()
+        del self.connection

@@ -99,7 +99,7 @@ def test_small_messages_go_through_the_buffers(relay):
 
 
 def test_bulk_is_spliced_whole_and_in_order(relay):
-    poller, pool, there, back, client, server = relay
+    poller, pool, there, _back, client, server = relay
     body = random.Random(2).randbytes(8_000_000)
     thread = send_all(client, body)
     assert receive(server, poller) == body
@@ -110,7 +110,7 @@ def test_bulk_is_spliced_whole_and_in_order(relay):
 
 
 def test_a_slow_reader_stops_the_source_and_loses_nothing(relay):
-    poller, pool, there, back, client, server = relay
+    poller, pool, _there, _back, client, server = relay
     body = random.Random(3).randbytes(6_000_000)
     thread = send_all(client, body)
     assert receive(server, poller, pause=True) == body
@@ -119,7 +119,7 @@ def test_a_slow_reader_stops_the_source_and_loses_nothing(relay):
 
 
 def test_both_directions_at_once(relay):
-    poller, pool, there, back, client, server = relay
+    poller, _pool, _there, _back, client, server = relay
     up, down = random.Random(4).randbytes(3_000_000), random.Random(5).randbytes(3_000_000)
     threads = [send_all(client, up), send_all(server, down)]
     got = {}
@@ -154,7 +154,7 @@ def test_without_pipes_the_buffers_do_the_work(relay):
 
 
 def test_bytes_read_before_the_pump_are_moved_first(relay):
-    poller, pool, there, back, client, server = relay
+    poller, pool, there, _back, client, server = relay
     source, sink = there.source, there.sink
     there.detach()
     client.sendall(b"early ")
@@ -169,7 +169,7 @@ def test_bytes_read_before_the_pump_are_moved_first(relay):
 
 
 def test_what_is_in_the_pipe_still_arrives_when_the_source_is_gone(relay):
-    poller, pool, there, back, client, server = relay
+    poller, pool, there, _back, client, server = relay
     client.setblocking(False)
     sent = 0
     while not there.in_pipe:
@@ -187,7 +187,7 @@ def test_what_is_in_the_pipe_still_arrives_when_the_source_is_gone(relay):
 
 
 def test_a_pipe_with_bytes_of_a_dead_sink_is_never_lent_again(relay):
-    poller, pool, there, back, client, server = relay
+    poller, pool, there, _back, client, _server = relay
     client.setblocking(False)
     while not there.in_pipe:
         try:
@@ -199,7 +199,7 @@ def test_a_pipe_with_bytes_of_a_dead_sink_is_never_lent_again(relay):
 
 
 def test_a_pump_that_is_dropped_while_it_runs(relay):
-    poller, pool, there, back, client, server = relay
+    poller, _pool, there, back, client, server = relay
     left, right = there.source, there.sink
     del there, back
 
@@ -220,7 +220,7 @@ def test_a_pump_that_is_dropped_while_it_runs(relay):
 
 
 def test_the_idle_timer_starts_anew_when_bytes_move(relay):
-    poller, pool, there, back, client, server = relay
+    poller, pool, there, _back, client, _server = relay
     source, sink = there.source, there.sink
     there.detach()
     timer = poller.wheel.create(lambda: None)

@@ -1,5 +1,6 @@
 """TcpProxy with the real cluster manager and pools, over real sockets."""
 
+import gc
 import socket
 import struct
 import threading
@@ -517,3 +518,43 @@ def test_addresses_of_the_session(world):
     info = connection.stream_info
     assert info.upstream_local_address.as_string() == "{}:{}".format(*upstream.getpeername())
     assert info.upstream_remote_address.as_string() == "{}:{}".format(*world.server.getsockname())
+
+
+def test_a_finished_session_is_freed_without_the_collector(world):
+    """No cycle may be left: under connection churn the collector would be the only one to free them."""
+    factory = world.factory()
+
+    def session(end):
+        client, connection, _ = world.session(factory)
+        upstream = world.accept()
+        client.sendall(b"x")
+        assert world.receive(upstream, 1) == b"x"
+        end(client)
+        world.receive(upstream, 1)
+        upstream.close()
+        world.dispatcher.run_until(lambda: connection.fd < 0)
+        for _ in range(3):
+            world.dispatcher.run_once()
+
+    def alive():
+        names = (
+            "ServerConnection",
+            "ClientConnection",
+            "TcpProxy",
+            "TcpUpstream",
+            "SplicePump",
+            "Buffer",
+            "StreamInfo",
+        )
+        return sum(type(thing).__name__ in names for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for _ in range(3):
+            session(socket.socket.close)
+            session(reset)
+        assert alive() == before
+    finally:
+        gc.enable()
