@@ -1,0 +1,1 @@
+"""Configuration messages of our own, beside Envoy's."""
