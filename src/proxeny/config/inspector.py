@@ -36,10 +36,11 @@ class Step:
 class Inspector:
     """One walk. Without `findings` only constraints are checked; with them also support and deprecation."""
 
-    __slots__ = ("findings", "muted", "root", "trail")
+    __slots__ = ("findings", "muted", "rewrites", "root", "trail")
 
     def __init__(self, findings: Findings | None = None) -> None:
         self.findings = findings
+        self.rewrites = 0  # contents that were replaced so far: whoever holds them has to be packed again
         self.trail: list[Step | int | str] = []
         self.root = 0  # where in the trail the message that PGV validates as a whole begins
         self.muted = 0  # below a field that is not served, nobody asks what is served

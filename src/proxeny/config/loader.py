@@ -15,7 +15,6 @@ from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.sources import Source, read_file, read_yaml
 from proxeny.config.validate import inspect
 
-_EXCLUSIVE: Final = (("stats_flush_interval", "stats_flush_on_admin"), ("watchdog", "watchdogs"))
 # Contents of Anys that passed, by hash: several parts unpack the same one, and big route tables take long to check.
 _CHECKED: Final[set[int]] = set()
 _MAX_CHECKED: Final = 4096
@@ -79,17 +78,9 @@ def _load(path: str | None, yaml: str, options: LoadOptions) -> LoadedBootstrap:
     findings = Findings(options.accept_unsupported_fields)
     try:
         inspect(bootstrap, Inspector(findings))
-        _check_exclusive(bootstrap)
     except ConfigError as error:
         raise _placed(error, sources) from error.__cause__
     return _loaded(bootstrap, findings, sources, options)
-
-
-def _check_exclusive(bootstrap: Any) -> None:
-    """Pairs of bootstrap fields of which Envoy takes one only (no constraint in the API says so)."""
-    for first, second in _EXCLUSIVE:
-        if bootstrap.HasField(first) and bootstrap.HasField(second):
-            raise ConfigError(f"Only one of {first} or {second} should be set!", path=second)
 
 
 def _placed(error: ConfigError, sources: list[Source]) -> ConfigError:

@@ -141,15 +141,14 @@ def _duration_checks(rules: Any) -> list[Check]:
 
 
 def _enum_checks(rules: Any) -> list[Check]:
-    return _membership(rules, _same, str)  # defined_only needs the enum: see enum_check
+    return _membership(rules, _same, str)
 
 
 def enum_check(rules: Any, enum_type: Any) -> Check | None:
-    """The check of an enum field, `defined_only` included."""
-    checks = _enum_checks(rules.enum)
-    if rules.enum.defined_only:
-        known = frozenset(enum_type.values_by_number)
-        checks.append(lambda value: None if value in known else "value must be one of the defined enum values")
+    """The check of an enum field; only defined numbers pass, whether `defined_only` is asked for or not."""
+    checks = _enum_checks(rules.enum) if rules is not None else []
+    known = frozenset(enum_type.values_by_number)
+    checks.append(lambda value: None if value in known else "value must be one of the defined enum values")
     return _all_of(checks)
 
 

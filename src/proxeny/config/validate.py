@@ -3,7 +3,8 @@
 For every message type a plan is made once: per field the visitor of a set value (PGV rules, durations, deprecation,
 class of support, the messages below), and the checks that concern unset fields (required ones, required oneofs, zero
 values that break a rule). Only fields that need a visit have a visitor, so a walk costs little more than listing what
-is set. The walk goes into Any contents as Envoy's factories do when they unpack them.
+is set. The walk goes into Any contents as Envoy's factories do when they unpack them. It changes one thing:
+TypedStructs become the messages that they describe.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from validate import validate_pb2
 from proxeny.config import field_path, pgv
 from proxeny.config.anys import open_any
 from proxeny.config.errors import ConfigError, UnknownExtensionError
+from proxeny.config.extra_rules import EXTRA_RULES, ExtraRule
 from proxeny.config.inspector import Inspector, Step
 from proxeny.config.message_types import type_name_of
 from proxeny.config.notes import Note, deprecated_default, field_notes, unfinished_message
@@ -90,6 +92,9 @@ class TypePlan:
             oneofs = self._descriptor.oneofs
             required = validate_pb2.required
             absent += [_required_oneof(oneof.name) for oneof in oneofs if oneof.GetOptions().Extensions[required]]
+        extra = EXTRA_RULES.get(self._descriptor.full_name)
+        if extra is not None:
+            absent.append(_extra_check(extra))
         self._absent = tuple(absent)
 
 
@@ -108,6 +113,15 @@ def plan_of(descriptor: Any) -> TypePlan:
 def _rules_of(field: Any) -> Any:
     options = field.GetOptions()
     return options.Extensions[validate_pb2.rules] if options.HasExtension(validate_pb2.rules) else None
+
+
+def _extra_check(rule: ExtraRule) -> Note:
+    def check(inspector: Inspector, message: Any) -> None:
+        reason = rule(message)
+        if reason is not None:
+            raise ConfigError(reason, inspector.path())
+
+    return check
 
 
 def _required_oneof(name: str) -> Note:
@@ -162,12 +176,13 @@ def _zero_reason(field: Any, rules: Any) -> str | None:
 
 
 def _value_check(field: Any, rules: Any) -> pgv.Check | None:
-    """The check of one scalar or enum value of the field."""
-    if rules is None:
-        return None
+    """The check of one scalar or enum value of the field.
+
+    Envoy lets undefined enum numbers pass where no rule forbids them; nothing here could give them a meaning.
+    """
     if field.enum_type is not None:
         return pgv.enum_check(rules, field.enum_type)
-    return pgv.compile_rules(rules)
+    return None if rules is None else pgv.compile_rules(rules)
 
 
 def _size_check(field: Any, rules: Any) -> pgv.Check | None:
@@ -269,7 +284,10 @@ def _is_unknown(any_message: Any) -> bool:
 
 
 def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:
-    """Check what an Any holds (in Envoy: when the factory of extension `name` unpacks it)."""
+    """Check what an Any holds (in Envoy: when the factory of extension `name` unpacks it).
+
+    A TypedStruct is replaced by the message that it describes, so that nobody behind meets one.
+    """
     if not any_message.type_url and not any_message.value:
         return
     try:
@@ -278,6 +296,10 @@ def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:
         error.path = field_path.join(inspector.path(), error.path or "")
         raise
     type_name = content.DESCRIPTOR.full_name
+    rewrites = inspector.rewrites
+    if type_name != type_name_of(any_message.type_url):
+        any_message.type_url = f"type.googleapis.com/{type_name}"
+        inspector.rewrites += 1
     if inspector.findings is not None and not inspector.muted and not is_extension(type_name):
         raise UnknownExtensionError(
             f"Didn't find a registered implementation for '{name}' with type URL: '{type_name}'", inspector.path()
@@ -285,6 +307,8 @@ def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:
     root, inspector.root = inspector.root, len(inspector.trail)
     inspect(content, inspector)
     inspector.root = root
+    if inspector.rewrites != rewrites:
+        any_message.value = content.SerializeToString(deterministic=True)
 
 
 def _repeated_visitor(field: Any, rules: Any) -> Visitor | None:

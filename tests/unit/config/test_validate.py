@@ -8,6 +8,7 @@ from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from proxeny.config.builder import Builder
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
 from proxeny.config.inspector import Findings, Inspector
+from proxeny.config.loader import unpack_any
 from proxeny.config.validate import inspect
 from proxeny.config.yaml_loader import load_yaml
 
@@ -145,6 +146,17 @@ def test_unknown_extensions_in_envoys_words() -> None:
     )
 
 
+def test_a_typed_struct_inside_of_an_any_is_replaced_too() -> None:
+    log = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
+    struct = f'{{"@type": {TYPE}/xds.type.v3.TypedStruct, type_url: {TYPE}/{log}, value: {{}}}}'
+    url = f"{TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    logs = f"[{{name: l, typed_config: {struct}}}]"
+    message = bootstrap(listener(f'{{"@type": {url}, stat_prefix: a, cluster: b, access_log: {logs}}}'))
+    inspect(message, Inspector(Findings()))
+    content = unpack_any(message.static_resources.listeners[0].filter_chains[0].filters[0].typed_config)
+    assert content.access_log[0].typed_config.type_url == f"{TYPE}/{log}"
+
+
 @pytest.mark.parametrize("package", ["xds.type.v3", "udpa.type.v1"])
 @pytest.mark.parametrize(
     ("value", "check"),
@@ -158,6 +170,42 @@ def test_typed_structs(package: str, value: str, check: Callable[[ConfigError], 
     url = f"{TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
     config = f'{{"@type": {TYPE}/{package}.TypedStruct, type_url: {url}, value: {value}}}'
     if check is None:
-        inspect(bootstrap(listener(config)), Inspector(Findings()))
+        message = bootstrap(listener(config))
+        inspect(message, Inspector(Findings()))
+        content = message.static_resources.listeners[0].filter_chains[0].filters[0].typed_config
+        assert content.type_url == url
+        assert unpack_any(content).cluster == "b"
     else:
         assert check(fault(listener(config)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{stats_flush_interval: 1s, stats_flush_on_admin: true}", "Only one of stats_flush_interval"),
+        ("{watchdog: {}, watchdogs: {}}", "Only one of watchdog or watchdogs"),
+        ("static_resources: {listeners: [{filter_chains: [{filters: [{name: x}]}]}]}", "implementation for 'x'"),
+        (
+            "static_resources: {listeners: [{filter_chains: [{filter_chain_match: "
+            "{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 33}]}}]}]}",
+            "invalid ip/mask combo '10.0.0.0/33'",
+        ),
+        (
+            "static_resources: {listeners: [{address: {socket_address: "
+            "{address: 127.0.0.1, port_value: 5, ipv4_compat: true}}}]}",
+            "can set ipv4_compat: 127.0.0.1:5",
+        ),
+        (
+            "stats_config: {stats_matcher: {inclusion_list: {patterns: [{safe_regex: "
+            "{google_re2: {max_program_size: 1}, regex: aaaaaaaa}}]}}}",
+            "> max program size of 1",
+        ),
+    ],
+)
+def test_rules_that_envoy_has_in_code(text: str, words: str) -> None:
+    assert words in fault(text).message
+
+
+def test_undefined_enum_numbers_are_refused_without_a_rule_too() -> None:
+    error = fault("static_resources: {listeners: [{traffic_direction: 7}]}")
+    assert error.message.endswith("TrafficDirection: value must be one of the defined enum values)")

@@ -11,24 +11,23 @@ _METRICS: Final = "envoy.config.metrics.v3"
 TABLE: Final[Table] = {
     f"{_BOOTSTRAP}.Bootstrap": fields(
         done="""node static_resources cluster_manager stats_config stats_flush_interval layered_runtime admin
-            watchdog watchdogs stats_server_version_override default_regex_engine""",
+            watchdog watchdogs""",
         accepted="""node_context_params enable_dispatcher_stats deferred_stat_options stats_flush_on_admin
             stats_eviction_interval memory_allocator_manager perf_tracing_file_path default_socket_interface
-            application_log_config flags_path use_tcp_for_dns_lookups typed_dns_resolver_config
-            grpc_async_client_manager_config""",
+            default_regex_engine stats_server_version_override grpc_async_client_manager_config""",
     ),
     f"{_BOOTSTRAP}.Bootstrap.StaticResources": fields(done="listeners clusters"),
     f"{_BOOTSTRAP}.Admin": fields(
-        done="access_log access_log_path address socket_options allow_paths",
+        done="access_log access_log_path address socket_options",
         accepted="profile_path ignore_global_conn_limit",
     ),
     f"{_BOOTSTRAP}.ClusterManager": fields(
-        done="local_cluster_name", accepted="outlier_detection enable_deferred_cluster_creation"
+        done="local_cluster_name upstream_bind_config", accepted="enable_deferred_cluster_creation"
     ),
     f"{_BOOTSTRAP}.Watchdogs": fields(done="main_thread_watchdog worker_watchdog"),
     f"{_BOOTSTRAP}.Watchdog": fields(
-        done="miss_timeout megamiss_timeout",
-        accepted="kill_timeout max_kill_timeout_jitter multikill_timeout multikill_threshold",
+        done="miss_timeout megamiss_timeout kill_timeout max_kill_timeout_jitter",
+        accepted="multikill_timeout multikill_threshold",
     ),
     f"{_BOOTSTRAP}.LayeredRuntime": fields(done="layers"),
     f"{_BOOTSTRAP}.RuntimeLayer": fields(done="name static_layer disk_layer admin_layer"),
@@ -38,6 +37,6 @@ TABLE: Final[Table] = {
         accepted="dynamic_parameters extensions client_features listening_addresses",
     ),
     f"{_METRICS}.StatsConfig": fields(
-        done="stats_tags use_all_default_tags stats_matcher", accepted="histogram_bucket_settings"
+        done="stats_tags use_all_default_tags stats_matcher histogram_bucket_settings"
     ),
 }

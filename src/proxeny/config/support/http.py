@@ -13,35 +13,31 @@ TABLE: Final[Table] = {
         done="""codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options
             http_protocol_options server_name server_header_transformation scheme_header_transformation
             max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout
-            delayed_close_timeout access_log access_log_options access_log_flush_interval
-            flush_access_log_on_new_request use_remote_address xff_num_trusted_hops internal_address_config
+            delayed_close_timeout access_log use_remote_address xff_num_trusted_hops internal_address_config
             skip_xff_append via generate_request_id preserve_external_request_id always_set_request_id_in_response
             proxy_100_continue upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action
-            local_reply_config strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
+            strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
             strip_trailing_host_dot""",
-        accepted="""http2_protocol_options append_local_overload append_x_forwarded_port request_id_extension
-            represent_ipv4_remote_address_as_ipv4_mapped_ipv6 forward_client_cert_details
+        accepted="""http2_protocol_options append_local_overload request_id_extension forward_client_cert_details
             set_current_client_cert_details""",
     ),
     f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled"),
     f"{_HCM}.HttpConnectionManager.HcmAccessLogOptions": fields(
-        done="access_log_flush_interval flush_access_log_on_new_request",
+        done="access_log_flush_interval",
         accepted="flush_log_on_tunnel_successfully_established",
     ),
     f"{_HCM}.HttpFilter": fields(done="name typed_config is_optional disabled"),
-    f"{_HCM}.LocalReplyConfig": fields(done="mappers body_format"),
-    f"{_HCM}.ResponseMapper": fields(done="filter status_code body body_format_override headers_to_add"),
     f"{_CORE}.HttpProtocolOptions": fields(
         done="""idle_timeout max_connection_duration max_headers_count max_stream_duration
-            headers_with_underscores_action max_requests_per_connection""",
-        accepted="max_response_headers_kb",
+            headers_with_underscores_action max_requests_per_connection
+            max_response_headers_kb"""
     ),
     f"{_CORE}.Http1ProtocolOptions": fields(
         done="""accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url
             override_stream_error_on_invalid_http_message""",
         accepted="use_balsa_parser",
     ),
-    f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite match_upstream"),
+    f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite"),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
             suppress_grpc_request_failure_code_stats""",

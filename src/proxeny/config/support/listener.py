@@ -15,9 +15,8 @@ TABLE: Final[Table] = {
     f"{_CORE}.BindConfig": fields(done="source_address freebind socket_options"),
     f"{_LISTENER}.Listener": fields(
         done="""name address additional_addresses stat_prefix filter_chains default_filter_chain
-            per_connection_buffer_limit_bytes metadata drain_type socket_options transparent freebind
-            tcp_fast_open_queue_length traffic_direction reuse_port enable_reuse_port access_log tcp_backlog_size
-            max_connections_to_accept_per_socket_event bind_to_port""",
+            per_connection_buffer_limit_bytes metadata drain_type socket_options traffic_direction reuse_port
+            enable_reuse_port access_log tcp_backlog_size max_connections_to_accept_per_socket_event""",
         accepted="""ignore_global_conn_limit bypass_overload_manager listener_filters_timeout
             continue_on_listener_filters_timeout""",
     ),
@@ -28,8 +27,7 @@ TABLE: Final[Table] = {
     ),
     f"{_LISTENER}.FilterChainMatch": fields(
         done="""destination_port prefix_ranges source_type source_prefix_ranges source_ports
-            direct_source_prefix_ranges server_names transport_protocol application_protocols""",
-        accepted="address_suffix suffix_len",
+            direct_source_prefix_ranges server_names transport_protocol application_protocols"""
     ),
     f"{_CORE}.TransportSocket": fields(done="name typed_config"),
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": extension(),

@@ -12,33 +12,33 @@ _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster": fields(
-        done="""name alt_stat_name type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment
-            max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options
-            typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl
-            dns_lookup_family dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config
-            wait_for_warm_on_init upstream_bind_config least_request_lb_config round_robin_lb_config common_lb_config
-            transport_socket metadata upstream_connection_options load_balancing_policy""",
-        accepted="""cleanup_interval close_connections_on_host_health_failure ignore_health_on_host_removal
-            track_timeout_budgets track_cluster_stats upstream_http_protocol_options protocol_selection""",
+        done="""name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy
+            load_assignment max_requests_per_connection circuit_breakers common_http_protocol_options
+            http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate
+            respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups dns_resolution_config
+            typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config least_request_lb_config
+            round_robin_lb_config common_lb_config transport_socket metadata upstream_connection_options load_balancing_policy track_timeout_budgets
+            track_cluster_stats upstream_http_protocol_options protocol_selection""",
+        accepted="cleanup_interval close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
         done="healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config",
         accepted="""update_merge_window ignore_new_hosts_until_first_hc close_connections_on_host_set_change
             override_host_status""",
     ),
-    f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias slow_start_config"),
-    f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(done="slow_start_config"),
+    f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
+    f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
     f"{_CLUSTER}.LoadBalancingPolicy": fields(done="policies"),
     f"{_CLUSTER}.LoadBalancingPolicy.Policy": fields(done="typed_extension_config"),
     f"{_CLUSTER}.UpstreamConnectionOptions": fields(done="tcp_keepalive", accepted="happy_eyeballs_config"),
-    f"{_CLUSTER}.CircuitBreakers": fields(done="thresholds per_host_thresholds"),
+    f"{_CLUSTER}.CircuitBreakers": fields(done="thresholds"),
     f"{_CLUSTER}.CircuitBreakers.Thresholds": fields(
         done="priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining",
         accepted="max_connection_pools",
     ),
     f"{_ENDPOINT}.ClusterLoadAssignment": fields(done="cluster_name endpoints policy"),
     f"{_ENDPOINT}.ClusterLoadAssignment.Policy": fields(
-        done="overprovisioning_factor drop_overloads weighted_priority_health", accepted="endpoint_stale_after"
+        done="overprovisioning_factor", accepted="endpoint_stale_after"
     ),
     f"{_ENDPOINT}.LocalityLbEndpoints": fields(
         done="locality metadata lb_endpoints load_balancing_weight priority", accepted="proximity"
@@ -46,14 +46,21 @@ TABLE: Final[Table] = {
     f"{_ENDPOINT}.LbEndpoint": fields(done="endpoint health_status metadata load_balancing_weight"),
     f"{_ENDPOINT}.Endpoint": fields(done="address hostname", accepted="health_check_config"),
     _HTTP_OPTIONS: extension(
-        done="common_http_protocol_options explicit_http_config", accepted="upstream_http_protocol_options"
+        done="common_http_protocol_options explicit_http_config use_downstream_protocol_config",
+        accepted="upstream_http_protocol_options",
     ),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),
-    f"{_LB}.round_robin.v3.RoundRobin": extension(done="slow_start_config locality_lb_config"),
-    f"{_LB}.least_request.v3.LeastRequest": extension(
-        done="choice_count active_request_bias slow_start_config locality_lb_config enable_full_scan selection_method"
+    f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(done="http_protocol_options"),
+    f"{_CLUSTER}.Cluster.CustomClusterType": fields(done="name typed_config"),
+    "envoy.extensions.clusters.dns.v3.DnsCluster": extension(
+        done="""dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config
+            dns_lookup_family all_addresses_in_single_endpoint"""
     ),
-    f"{_LB}.random.v3.Random": extension(done="locality_lb_config"),
+    f"{_LB}.round_robin.v3.RoundRobin": extension(),
+    f"{_LB}.least_request.v3.LeastRequest": extension(
+        done="choice_count active_request_bias enable_full_scan selection_method"
+    ),
+    f"{_LB}.random.v3.Random": extension(),
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": extension(
         done="resolvers dns_resolver_options",
         accepted="""use_resolvers_as_fallback filter_unroutable_families udp_max_queries query_timeout_seconds
