@@ -14,11 +14,12 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster": fields(
         done="""name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy
             load_assignment max_requests_per_connection circuit_breakers common_http_protocol_options
-            http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate
-            respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups dns_resolution_config
-            typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config least_request_lb_config
-            round_robin_lb_config common_lb_config transport_socket metadata upstream_connection_options load_balancing_policy track_timeout_budgets
-            track_cluster_stats upstream_http_protocol_options protocol_selection""",
+            http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter
+            dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups
+            dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
+            least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
+            upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
+            upstream_http_protocol_options protocol_selection""",
         accepted="cleanup_interval close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
@@ -64,6 +65,7 @@ TABLE: Final[Table] = {
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": extension(
         done="resolvers dns_resolver_options",
         accepted="""use_resolvers_as_fallback filter_unroutable_families udp_max_queries query_timeout_seconds
-            query_tries rotate_nameservers edns0_max_payload_size max_udp_channel_duration reinit_channel_on_timeout""",
+            query_tries rotate_nameservers edns0_max_payload_size max_udp_channel_duration
+            reinit_channel_on_timeout""",
     ),
 }
