@@ -32,7 +32,7 @@ class ConfigDumpHandler:
         self._context = context
 
     def config_dump(self, query: Query, body: bytes) -> AdminResponse:
-        """`resource` lists one repeated field, `mask` cuts down, `name_regex` chooses by name, `include_eds` adds endpoints."""
+        """`resource` lists a repeated field, `mask` cuts fields, `name_regex` chooses, `include_eds` adds endpoints."""
         parameters = query.parameters
         try:
             matches = _name_match(parameters.get("name_regex", ""))
@@ -54,7 +54,7 @@ class ConfigDumpHandler:
         yield _listeners(listeners, matches)
         routes = list(_static_routes(listeners))
         if routes:
-            yield config_dump_pb2.ScopedRoutesConfigDump()
+            yield config_dump_shared_pb2.ScopedRoutesConfigDump()
             yield _routes(routes, matches)
         yield config_dump_pb2.SecretsConfigDump()
 

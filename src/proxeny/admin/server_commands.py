@@ -1,4 +1,4 @@
-"""Commands that change the server (POST only): levels, health, runtime, logs, draining, exit (Envoy: ServerCmdHandler)."""
+"""Commands that change the server, only by POST: levels, health, runtime, logs, exit (Envoy: ServerCmdHandler)."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ class ServerCommands:
         if len(parameters) > 1:
             return "invalid number of parameters"
         ((name, value),) = parameters.items()
+        changes: list[tuple[str | None, str]] = []
         if name == "level":
             changes = [(None, value)] if value else []
         elif name == "paths":

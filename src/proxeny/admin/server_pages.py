@@ -31,19 +31,20 @@ class ServerPages:
         context = self._context
         info = server_info_pb2.ServerInfo(
             version=context.version,
-            state=context.state(),  # type: ignore[arg-type]
+            state=context.state(),
             hot_restart_version=context.hot_restart_version,
         )
         info.uptime_current_epoch.seconds = context.uptime_s()
         info.uptime_all_epochs.seconds = context.uptime_all_epochs_s()
         info.command_line_options.CopyFrom(command_line_options(context.options))
         info.node.CopyFrom(context.node)
-        return respond_json(message_to_json(info, defaults=True))
+        # Envoy 1.40 has one field more than the API that xds-protos was made from.
+        return respond_json({**message_to_json(info, defaults=True), "hot_restart_initializing": False})
 
     def ready(self, query: Query, body: bytes) -> AdminResponse:
         """/ready: 200 only when the server is live"""
         state = self._context.state()
-        name = server_info_pb2.ServerInfo.State.Name(state)  # type: ignore[arg-type]
+        name = server_info_pb2.ServerInfo.State.Name(state)
         return respond(f"{name}\n", 200 if state == LIVE else 503)
 
     def memory(self, query: Query, body: bytes) -> AdminResponse:

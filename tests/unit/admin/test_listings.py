@@ -1,0 +1,162 @@
+"""/clusters, /listeners and /config_dump."""
+
+import json
+
+import pytest
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2
+
+from proxeny.admin.proto_json import message_to_json
+
+
+def test_clusters_as_text(get):
+    lines = get("/clusters")[1].splitlines()
+    assert lines[:3] == [
+        "c::observability_name::alt",
+        "c::default_priority::max_connections::1024",
+        "c::default_priority::max_pending_requests::1024",
+    ]
+    assert lines[9:13] == [
+        "c::added_via_api::false",
+        "c::127.0.0.1:1::cx_active::1",
+        "c::127.0.0.1:1::cx_total::3",
+        "c::127.0.0.1:1::rq_total::0",
+    ]
+    assert lines[13:23] == [
+        "c::127.0.0.1:1::hostname::",
+        "c::127.0.0.1:1::health_flags::healthy",
+        "c::127.0.0.1:1::weight::1",
+        "c::127.0.0.1:1::region::",
+        "c::127.0.0.1:1::zone::",
+        "c::127.0.0.1:1::sub_zone::",
+        "c::127.0.0.1:1::canary::false",
+        "c::127.0.0.1:1::priority::0",
+        "c::127.0.0.1:1::success_rate::-1",
+        "c::127.0.0.1:1::local_origin_success_rate::-1",
+    ]
+    assert "c::[::1]:1::health_flags::/failed_eds_health" in lines
+    assert "c::/tmp/up::weight::1" in lines
+
+
+def test_clusters_are_chosen_by_name(get):
+    assert get("/clusters?filter=^d$")[1] == "d::observability_name::d\nd::added_via_api::true\n"
+    assert get("/clusters?filter=(") == (400, "Invalid re2 regex")
+
+
+def test_clusters_as_json(get):
+    statuses = json.loads(get("/clusters?format=json")[1])["cluster_statuses"]
+    assert statuses[1] == {
+        "name": "d", "added_via_api": True, "circuit_breakers": {"thresholds": []}, "observability_name": "d",
+    }  # fmt: skip
+    first, second, third = statuses[0]["host_statuses"]
+    assert first == {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
+        "stats": [
+            {"value": "3", "name": "cx_total"},
+            {"name": "rq_total"},
+            {"type": "GAUGE", "value": "1", "name": "cx_active"},
+        ],
+        "health_status": {"eds_health_status": "HEALTHY"},
+        "weight": 1,
+        "locality": {},
+    }
+    assert second["health_status"] == {"eds_health_status": "UNHEALTHY"}
+    assert (second["hostname"], second["priority"], second["locality"]) == ("x", 1, {"zone": "z"})
+    assert third["address"] == {"pipe": {"path": "/tmp/up"}}
+
+
+def test_listeners(server, get):
+    assert get("/listeners")[1] == "l::127.0.0.1:80\nl::/tmp/sock\n"
+    assert get("/listeners?format=json")[1] == (
+        '{\n "listener_statuses": [\n  {\n   "name": "l",\n   "local_address": {\n    "socket_address": {\n'
+        '     "address": "127.0.0.1",\n     "port_value": 80\n    }\n   },\n   "additional_local_addresses": [\n'
+        '    {\n     "pipe": {\n      "path": "/tmp/sock"\n     }\n    }\n   ]\n  }\n ]\n}\n'
+    )
+    server.listeners = lambda: []
+    assert get("/listeners?format=json")[1] == "{}\n"
+
+
+def configs(get, query=""):
+    status, body = get(f"/config_dump{query}")
+    assert status == 200
+    return json.loads(body).get("configs")
+
+
+def kinds(dumps):
+    return [dump["@type"].rpartition(".")[2] for dump in dumps]
+
+
+def test_the_dump_has_all_parts_in_order(get):
+    dumps = configs(get)
+    assert kinds(dumps) == [
+        "BootstrapConfigDump", "ClustersConfigDump", "ListenersConfigDump", "ScopedRoutesConfigDump",
+        "RoutesConfigDump", "SecretsConfigDump",
+    ]  # fmt: skip
+    assert dumps[0]["bootstrap"]["node"] == {"id": "n"}
+    assert dumps[0]["last_updated"] == "2026-11-23T09:01:34.591Z"
+    assert dumps[1]["static_clusters"][0]["cluster"] == {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "c",
+    }  # fmt: skip
+    assert dumps[4]["static_route_configs"][0]["route_config"]["name"] == "r"
+
+
+def test_endpoints_are_shown_when_asked_for(get):
+    dumps = configs(get, "?include_eds")
+    assert kinds(dumps)[2] == "EndpointsConfigDump"
+    first = dumps[2]["static_endpoint_configs"][0]["endpoint_config"]
+    assert first["policy"] == {"overprovisioning_factor": 140}
+    assert first["endpoints"][1]["lb_endpoints"][0]["health_status"] == "UNHEALTHY"
+
+
+def test_one_resource(get):
+    names = [dump["cluster"]["name"] for dump in configs(get, "?resource=static_clusters")]
+    assert names == ["c", "d"]
+    assert configs(get, "?resource=dynamic_active_clusters") is None
+    assert get("/config_dump?resource=x") == (404, "x not found in config dump")
+    assert get("/config_dump?resource=bootstrap") == (
+        400,
+        "bootstrap is not a repeated field. Use ?mask=bootstrap to get only this field",
+    )
+
+
+def test_masks(get):
+    assert configs(get, "?mask=bootstrap.node.id") == [
+        {"@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {"node": {"id": "n"}}}
+    ]
+    assert configs(get, "?resource=static_clusters&mask=last_updated")[0]["last_updated"]
+    only_names = configs(get, "?resource=static_clusters&mask=cluster.name")
+    assert [dump["cluster"]["name"] for dump in only_names] == ["c", "d"]
+    assert "last_updated" not in only_names[0]
+    assert kinds(configs(get, "?mask=static_clusters")) == ["ClustersConfigDump"]
+
+
+@pytest.mark.parametrize("mask", ["static_clusters.cluster.name", "node,bootstrap.node.id", "x", "bootstrap..", "."])
+def test_masks_that_fit_nowhere(get, mask):
+    assert get(f"/config_dump?mask={mask}") == (
+        400,
+        f"FieldMask {mask} could not be successfully applied to any configs.",
+    )
+
+
+def test_a_mask_that_does_not_fit_the_resource(get):
+    status, body = get("/config_dump?resource=static_clusters&mask=x")
+    assert (status, body) == (400, 'FieldMask paths: "x"\n could not be successfully used.')
+
+
+def test_names_are_matched_whole(get):
+    dumps = configs(get, "?name_regex=d")
+    assert [entry["cluster"]["name"] for entry in dumps[1]["static_clusters"]] == ["d"]
+    assert "static_listeners" not in dumps[2]
+    assert get("/config_dump?name_regex=(") == (
+        400,
+        "INVALID_ARGUMENT: Error while parsing name_regex from (: missing ): (",
+    )
+
+
+def test_secrets_are_blanked():
+    certificate = common_pb2.TlsCertificate()
+    certificate.private_key.inline_string = "-----BEGIN"
+    certificate.certificate_chain.filename = "/cert"
+    assert message_to_json(certificate) == {
+        "certificate_chain": {"filename": "/cert"},
+        "private_key": {"inline_string": "[redacted]"},
+    }
