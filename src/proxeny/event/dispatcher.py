@@ -102,6 +102,11 @@ class Dispatcher(asyncio.SelectorEventLoop):
     def __init__(self, time_source: TimeSource | None = None, name: str = "main") -> None:
         self.name = name
         self.time_source: TimeSource = time_source if time_source is not None else RealTimeSource()
+        # Attributes, not methods: the clocks are read several times per request.
+        self.monotonic_ns: Callable[[], int] = self.time_source.monotonic_ns
+        """Monotonic nanoseconds, now."""
+        self.system_time: Callable[[], float] = self.time_source.system_time
+        """Seconds since the epoch, now."""
         simulated = self.time_source.simulated
         now_ms = self.time_source.monotonic_ns() // 1_000_000 if simulated else None
         self.wheel = TimerWheel(now_ms, simulated)
@@ -113,7 +118,7 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.pipe_pool = PipePool()
         self._deferred: list[Callable[[], object]] = []
         self._until: Callable[[], object] | None = None
-        self._date_second = -1
+        self._date_until_ms = -1
         self._date = b""
         self._kernel_selector = KernelSelector(self.poller)
         self._kernel_selector.turn_begins = self._turn_begins
@@ -129,7 +134,7 @@ class Dispatcher(asyncio.SelectorEventLoop):
         if self._deferred:
             self._run_deferred()
         if self.wheel.simulated:
-            self.wheel.advance(self.time_source.monotonic_ns() // 1_000_000)
+            self.wheel.advance(self.monotonic_ns() // 1_000_000)
         return self._until is not None and bool(self._until())
 
     def _turn_ends(self) -> None:
@@ -207,24 +212,17 @@ class Dispatcher(asyncio.SelectorEventLoop):
         """Monotonic milliseconds, as of this turn."""
         return self.wheel.now_ms
 
-    def monotonic_ns(self) -> int:
-        """Monotonic nanoseconds, now."""
-        return self.time_source.monotonic_ns()
-
-    def system_time(self) -> float:
-        """Seconds since the epoch, now."""
-        return self.time_source.system_time()
-
     def time(self) -> float:
         """asyncio's clock, in seconds."""
-        return self.time_source.monotonic_ns() / 1e9
+        return self.monotonic_ns() / 1e9
 
     def http_date(self) -> bytes:
         """The Date header's value (RFC 9110 section 5.6.7); made once per second."""
-        second = int(self.time_source.system_time())
-        if second != self._date_second:
-            self._date_second = second
-            self._date = format_date_time(second).encode()
+        now_ms = self.wheel.now_ms
+        if now_ms >= self._date_until_ms:
+            now = self.system_time()
+            self._date = format_date_time(int(now)).encode()
+            self._date_until_ms = now_ms + 1000 - int(now * 1000) % 1000
         return self._date
 
     def statistics(self) -> dict[str, int]:

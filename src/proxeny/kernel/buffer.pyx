@@ -162,7 +162,7 @@ cdef class Buffer:
     # Watermarks
 
     def set_watermarks(self, Py_ssize_t high, Py_ssize_t low, on_above=None, on_below=None):
-        """Call `on_above` when the length rises over `high`, and `on_below` when it is then at `low` or less. 0: no limit."""
+        """Call `on_above` when the length rises over `high`, then `on_below` when it is `low` or less. 0: no limit."""
         self.high = high
         self.low = low
         self.on_above = on_above
