@@ -8,6 +8,7 @@ still active afterwards is reset with the reason that fits (protocol error, conn
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxeny.http.codec import StreamResetReason
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from proxeny.http.codec import CodecError, ResponseDecoder
     from proxeny.http.http1.settings import Http1Settings
     from proxeny.network.connection import ClientConnection
+
+log = logging.getLogger("proxeny.client")
 
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 REMOTE_CLOSE = ConnectionEvent.REMOTE_CLOSE
@@ -60,7 +63,7 @@ class PooledHttp1Codec(Http1ClientConnection):
 class CodecClient(NetworkFilter):
     """One HTTP/1 client connection: at most one active request at a time."""
 
-    __slots__ = ("_error", "_stream", "callbacks", "closed_with_active_request", "codec", "connected", "remote_closed")
+    __slots__ = ("_failed", "_stream", "callbacks", "closed_with_active_request", "codec", "connected", "remote_closed")
 
     def __init__(self, connection: ClientConnection, callbacks: CodecClientCallbacks, settings: Http1Settings) -> None:
         self.connection = connection
@@ -72,7 +75,7 @@ class CodecClient(NetworkFilter):
         self.closed_with_active_request = False
         """Whether the close cut a request short; for the pool's statistics."""
         self._stream: ClientStream | None = None
-        self._error: CodecError | None = None
+        self._failed = False
 
     @property
     def active(self) -> bool:
@@ -128,7 +131,8 @@ class CodecClient(NetworkFilter):
         self.close()
 
     def _fail(self, error: CodecError) -> None:
-        self._error = error
+        self._failed = True
+        log.debug("%r: %s", self.connection, error.message)
         if self.callbacks is not None:
             self.callbacks.on_protocol_error()
 
@@ -179,9 +183,8 @@ class CodecClient(NetworkFilter):
 
     def _reset(self, stream: ClientStream, event: ConnectionEvent) -> None:
         details = self.connection.transport_failure_reason
-        if self._error is not None:
+        if self._failed:
             reason = StreamResetReason.PROTOCOL_ERROR
-            details = self._error.details
         elif self.connected:
             reason = StreamResetReason.CONNECTION_TERMINATION
         elif event is REMOTE_CLOSE:

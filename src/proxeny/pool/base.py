@@ -35,6 +35,7 @@ from proxeny.pool.cluster_stats import (
     UPSTREAM_CX_OVERFLOW,
     UPSTREAM_CX_TOTAL,
     UPSTREAM_RQ_ACTIVE,
+    UPSTREAM_RQ_ACTIVE_OVERFLOW,
     UPSTREAM_RQ_CANCELLED,
     UPSTREAM_RQ_PENDING_ACTIVE,
     UPSTREAM_RQ_PENDING_FAILURE_EJECT,
@@ -231,7 +232,7 @@ class ConnPoolBase(Generic[ClientT]):
     def _attach(self, client: ClientT, callbacks: Any, context: Any) -> None:
         resources = self.resources.requests
         if not resources.can_create():
-            self.stats.inc(UPSTREAM_RQ_PENDING_OVERFLOW)
+            self.stats.inc(UPSTREAM_RQ_ACTIVE_OVERFLOW)
             callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
             return
         client.remaining_streams -= 1

@@ -121,10 +121,21 @@ class ActiveHttp1Client(ActiveClient):
         self.pool.stats.inc(UPSTREAM_CX_PROTOCOL_ERROR)
 
     def on_response_complete(self) -> None:
-        """The connection takes the next request."""
+        """The connection takes the next request: ``ConnPoolBase.on_stream_closed``, on the hot path."""
         pool = self.pool
         self.idle_since_ms = pool.wheel.now_ms
-        pool.recycle(self)
+        if self.state is not BUSY or pool._draining_pool:
+            pool.on_stream_closed(self)
+            return
+        self.stream_active = False
+        pool.host.stats.dec(HOST_RQ_ACTIVE)
+        pool.stats.dec(UPSTREAM_RQ_ACTIVE)
+        pool.resources.requests.dec()
+        self.state = READY
+        del pool._busy[self]
+        pool._ready[self] = None
+        if pool._pending:
+            pool._schedule_attach()
 
     def on_last_response(self, close_notified: bool) -> None:
         """The codec client is about to close the connection."""
@@ -163,21 +174,6 @@ class HttpConnPool(ConnPoolBase[ActiveHttp1Client]):
         codec_client = client.codec_client
         callbacks.on_pool_ready(codec_client.new_stream(response_decoder), self.host, codec_client)
         return None
-
-    def recycle(self, client: ActiveHttp1Client) -> None:
-        """A request is over and its connection good for the next: ``on_stream_closed``, on the hot path."""
-        if client.state is not BUSY or self._draining_pool:
-            self.on_stream_closed(client)
-            return
-        client.stream_active = False
-        self.host.stats.dec(HOST_RQ_ACTIVE)
-        self.stats.dec(UPSTREAM_RQ_ACTIVE)
-        self.resources.requests.dec()
-        client.state = READY
-        del self._busy[client]
-        self._ready[client] = None
-        if self._pending:
-            self._schedule_attach()
 
     def _instantiate_client(self) -> ActiveHttp1Client:
         connection = self.host.create_connection(self.dispatcher)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from proxeny.upstream.cluster_config import ClusterType
 from proxeny.upstream.endpoints import DnsTarget, HostEntry
-from proxeny.upstream.stats import UPDATE_ATTEMPT, UPDATE_EMPTY, UPDATE_FAILURE, UPDATE_NO_REBUILD, UPDATE_SUCCESS
+from proxeny.upstream.stats import (
+    DEFAULT_TOTAL_MATCH_COUNT,
+    UPDATE_ATTEMPT,
+    UPDATE_EMPTY,
+    UPDATE_FAILURE,
+    UPDATE_NO_REBUILD,
+    UPDATE_SUCCESS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +81,8 @@ class ResolveTarget:
             self._backoff.reset()
             if not answer.addresses:
                 cluster.stats.inc(UPDATE_EMPTY)
+            # Envoy builds (and matches a transport socket for) every resolved host, also known ones.
+            cluster.stats.add(DEFAULT_TOTAL_MATCH_COUNT, min(len(answer.addresses), 1 if cluster.logical else 1 << 16))
             changed = self._take(answer.addresses)
         else:
             cluster.stats.inc(UPDATE_FAILURE)

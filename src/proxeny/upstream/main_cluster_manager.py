@@ -135,7 +135,7 @@ class MainClusterManager:
             if remaining is not None:
                 show_limits(thresholds, remaining)
         if cluster.hosts:
-            self._show_members(cluster, cluster.hosts, len(cluster.hosts))
+            self._show_members(cluster, cluster.hosts)
         self._show_counts()
         if self._started:
             self._start(name, cluster)
@@ -225,7 +225,6 @@ class MainClusterManager:
             return
         known = {(entry.address, entry.port): entry.stat_index for entry in cluster.hosts}
         logical = cluster.config.type is ClusterType.LOGICAL_DNS
-        added = [entry for entry in hosts if (entry.address, entry.port) not in known]
         gone = known.keys() - {(entry.address, entry.port) for entry in hosts}
         for entry in hosts:
             index = known.get((entry.address, entry.port))
@@ -237,7 +236,7 @@ class MainClusterManager:
             cluster.spare.extend(known[key] for key in gone)
         fresh = self._allot(cluster, hosts)
         cluster.hosts = hosts
-        self._show_members(cluster, hosts, len(added))
+        self._show_members(cluster, hosts)
         if self.on_hosts_changed is not None:
             self.on_hosts_changed(name, _encode_hosts(HostUpdate(hosts, fresh)))
 
@@ -259,11 +258,12 @@ class MainClusterManager:
                 cluster.host_table.update(table)
         return fresh
 
-    def _show_members(self, cluster: MainCluster, hosts: list[HostEntry], added: int) -> None:
+    def _show_members(self, cluster: MainCluster, hosts: list[HostEntry]) -> None:
         stats = cluster.config.info.stats
         health = [health_of(entry.health_flags) for entry in hosts]
         stats.inc(MEMBERSHIP_CHANGE)
-        stats.add(DEFAULT_TOTAL_MATCH_COUNT, added)
+        if cluster.config.dns is None:
+            stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         stats.set(MEMBERSHIP_HEALTHY, health.count(Health.HEALTHY))
         stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))

@@ -245,7 +245,8 @@ def test_max_requests(world: Any) -> None:
     overflowing = world.ask()
     world.until(lambda: overflowing.done)
     assert overflowing.failure == (PoolFailureReason.OVERFLOW, "")
-    assert world.stats("upstream_rq_pending_overflow", "circuit_breakers.default.rq_open") == (1, 1)
+    assert world.stats("upstream_rq_active_overflow", "upstream_rq_pending_overflow") == (1, 0)
+    assert world.stat("circuit_breakers.default.rq_open") == 1
 
 
 def test_an_answer_before_the_request_is_sent_closes_the_connection(world: Any, new_request: Any) -> None:
