@@ -26,9 +26,11 @@ _WRAPPERS: Final = frozenset(
     for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 )
 _TEXT_FORMS: Final = frozenset(("google.protobuf.Timestamp", "google.protobuf.FieldMask"))
-_WELL_KNOWN: Final = _WRAPPERS | _TEXT_FORMS | {
-    f"google.protobuf.{kind}" for kind in ("Any", "Duration", "Struct", "Value", "ListValue")
-}
+_WELL_KNOWN: Final = (
+    _WRAPPERS
+    | _TEXT_FORMS
+    | {f"google.protobuf.{kind}" for kind in ("Any", "Duration", "Struct", "Value", "ListValue")}
+)
 
 
 class Builder:

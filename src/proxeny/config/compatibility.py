@@ -1,6 +1,6 @@
 """Writes docs/compatibility.md: which fields of Envoy's API are served, from the tables that decide it at load.
 
-`python -m proxeny.config.compatibility [file]`
+`python -m proxeny.config.compatibility [--check] [file]`
 """
 
 import sys
@@ -53,10 +53,19 @@ def _message(name: str, table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str]) -> None:
-    """Write the document to the named file or the default one."""
-    Path(arguments[0] if arguments else TARGET).write_text(render())
+def main(arguments: list[str]) -> int:
+    """Write the document (to the named file or the default one), or with --check say whether it is up to date."""
+    check = "--check" in arguments
+    names = [argument for argument in arguments if argument != "--check"]
+    target = Path(names[0]) if names else TARGET
+    if not check:
+        target.write_text(render())
+        return 0
+    if target.exists() and target.read_text() == render():
+        return 0
+    print(f"{target} is out of date: run python -m proxeny.config.compatibility", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

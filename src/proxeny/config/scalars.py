@@ -52,8 +52,9 @@ def shown(value: Any) -> str:
 
 def unexpected(value: Any, wanted: str) -> ConfigError:
     """The reader met another kind of value than `wanted` (a JSON delimiter)."""
-    return json_error(f"unexpected character: '{shown(value) if not isinstance(value, str) else chr(34)}'; "
-                      f"expected '{wanted}'")
+    return json_error(
+        f"unexpected character: '{shown(value) if not isinstance(value, str) else chr(34)}'; expected '{wanted}'"
+    )
 
 
 def to_string(value: Any) -> str:

@@ -30,8 +30,12 @@ CASES = [
     bootstrap("runtime-static", "layered_runtime: {layers: [{name: a, static_layer: {x: 1}}]}"),
     bootstrap("runtime-without-name", "layered_runtime: {layers: [{static_layer: {}}]}"),
     bootstrap("runtime-without-kind", "layered_runtime: {layers: [{name: a}]}"),
-    bootstrap("runtime-same-name", "layered_runtime: {layers: [{name: a, admin_layer: {}}, {name: a, static_layer: {}}]}"),
-    bootstrap("runtime-two-admin", "layered_runtime: {layers: [{name: a, admin_layer: {}}, {name: b, admin_layer: {}}]}"),
+    bootstrap(
+        "runtime-same-name", "layered_runtime: {layers: [{name: a, admin_layer: {}}, {name: a, static_layer: {}}]}"
+    ),
+    bootstrap(
+        "runtime-two-admin", "layered_runtime: {layers: [{name: a, admin_layer: {}}, {name: b, admin_layer: {}}]}"
+    ),
     bootstrap("runtime-two-kinds", "layered_runtime: {layers: [{name: a, admin_layer: {}, static_layer: {}}]}"),
     bootstrap("watchdog-deprecated", "watchdog: {miss_timeout: 1s}"),
     bootstrap("watchdog-both", "watchdog: {miss_timeout: 1s}\nwatchdogs: {main_thread_watchdog: {miss_timeout: 1s}}"),
@@ -42,7 +46,8 @@ CASES = [
     bootstrap("clusters-same-name", "static_resources: {clusters: [{name: a}, {name: a}]}"),
     bootstrap("overload-without-rules", "overload_manager: {resource_monitors: [{name: a}]}"),
     bootstrap(
-        "overload-buffer-factory-range", "overload_manager: {buffer_factory_config: {minimum_account_to_track_power_of_two: 3}}"
+        "overload-buffer-factory-range",
+        "overload_manager: {buffer_factory_config: {minimum_account_to_track_power_of_two: 3}}",
     ),
     bootstrap("dynamic-without-node", "dynamic_resources: {cds_config: {api_config_source: {}}}"),
     bootstrap("certificate-provider", "certificate_provider_instances: {'': {name: ''}}"),

@@ -8,7 +8,9 @@ _LB = f"{TYPE}/envoy.extensions.load_balancing_policies"
 
 
 def _endpoint(address: str) -> str:
-    return f"load_assignment: {{cluster_name: one, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {address}}}}}]}}]}}"
+    return (
+        f"load_assignment: {{cluster_name: one, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {address}}}}}]}}]}}"
+    )
 
 
 def _socket(address: str, port: object = 80) -> str:
@@ -47,43 +49,87 @@ CASES = [
     cluster("endpoint-pipe", _endpoint("{pipe: {path: /tmp/x}}")),
     cluster("endpoint-pipe-dns", "type: STRICT_DNS\n" + _endpoint("{pipe: {path: /tmp/x}}")),
     cluster("endpoint-missing", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{}]}]}"),
-    cluster("endpoint-without-address", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{endpoint: {}}]}]}"),
+    cluster(
+        "endpoint-without-address",
+        "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{endpoint: {}}]}]}",
+    ),
     cluster("assignment-name-empty", "load_assignment: {cluster_name: ''}"),
     cluster("assignment-name-other", "load_assignment: {cluster_name: two}"),
     cluster("priority-too-big", "load_assignment: {cluster_name: one, endpoints: [{priority: 129}]}"),
     cluster("priority-gap", "load_assignment: {cluster_name: one, endpoints: [{priority: 0}, {priority: 5}]}"),
-    cluster("weight-zero", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{load_balancing_weight: 0, endpoint: {address: "
-            + _socket("127.0.0.1") + "}}]}]}"),
-    cluster("weights-overflow", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: ["
-            + ", ".join(f"{{load_balancing_weight: 4294967295, endpoint: {{address: {_socket('127.0.0.1', port)}}}}}" for port in (80, 81))
-            + "]}]}"),
+    cluster(
+        "weight-zero",
+        "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{load_balancing_weight: 0, endpoint: {address: "
+        + _socket("127.0.0.1")
+        + "}}]}]}",
+    ),
+    cluster(
+        "weights-overflow",
+        "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: ["
+        + ", ".join(
+            f"{{load_balancing_weight: 4294967295, endpoint: {{address: {_socket('127.0.0.1', port)}}}}}"
+            for port in (80, 81)
+        )
+        + "]}]}",
+    ),
     cluster("overprovisioning-zero", "load_assignment: {cluster_name: one, policy: {overprovisioning_factor: 0}}"),
-    cluster("duplicate-endpoints", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: ["
-            + ", ".join([f"{{endpoint: {{address: {_socket('127.0.0.1')}}}}}"] * 2) + "]}]}"),
-    cluster("health-status", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{health_status: DRAINING, endpoint: {address: "
-            + _socket("127.0.0.1") + "}}]}]}"),
-    cluster("health-status-undefined", "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{health_status: 9, endpoint: {address: "
-            + _socket("127.0.0.1") + "}}]}]}", "an undefined enum number means nothing"),
+    cluster(
+        "duplicate-endpoints",
+        "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: ["
+        + ", ".join([f"{{endpoint: {{address: {_socket('127.0.0.1')}}}}}"] * 2)
+        + "]}]}",
+    ),
+    cluster(
+        "health-status",
+        "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{health_status: DRAINING, endpoint: {address: "
+        + _socket("127.0.0.1")
+        + "}}]}]}",
+    ),
+    cluster(
+        "health-status-undefined",
+        "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{health_status: 9, endpoint: {address: "
+        + _socket("127.0.0.1")
+        + "}}]}]}",
+        "an undefined enum number means nothing",
+    ),
     cluster("logical-dns-without-hosts", "type: LOGICAL_DNS"),
     cluster("logical-dns", "type: LOGICAL_DNS\n" + _endpoint(_socket("localhost"))),
-    cluster("logical-dns-two", "type: LOGICAL_DNS\nload_assignment: {cluster_name: one, endpoints: [{lb_endpoints: ["
-            + ", ".join([f"{{endpoint: {{address: {_socket('localhost')}}}}}"] * 2) + "]}]}"),
+    cluster(
+        "logical-dns-two",
+        "type: LOGICAL_DNS\nload_assignment: {cluster_name: one, endpoints: [{lb_endpoints: ["
+        + ", ".join([f"{{endpoint: {{address: {_socket('localhost')}}}}}"] * 2)
+        + "]}]}",
+    ),
     cluster("logical-dns-empty-locality", "type: LOGICAL_DNS\nload_assignment: {cluster_name: one, endpoints: [{}]}"),
     cluster("strict-dns-without-hosts", "type: STRICT_DNS"),
-    cluster("strict-dns-resolver-name", "type: STRICT_DNS\n" + _endpoint("{socket_address: {address: a, port_value: 1, resolver_name: x}}")),
-    cluster("static-resolver-name", _endpoint("{socket_address: {address: 127.0.0.1, port_value: 1, resolver_name: x}}")),
+    cluster(
+        "strict-dns-resolver-name",
+        "type: STRICT_DNS\n" + _endpoint("{socket_address: {address: a, port_value: 1, resolver_name: x}}"),
+    ),
+    cluster(
+        "static-resolver-name", _endpoint("{socket_address: {address: 127.0.0.1, port_value: 1, resolver_name: x}}")
+    ),
     cluster("eds-without-config", "type: EDS"),
     cluster("eds-config-on-static", "eds_cluster_config: {eds_config: {ads: {}}}"),
     cluster("original-dst-round-robin", "type: ORIGINAL_DST"),
-    cluster("original-dst-with-hosts", "type: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED\n" + _endpoint(_socket("127.0.0.1"))),
+    cluster(
+        "original-dst-with-hosts", "type: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED\n" + _endpoint(_socket("127.0.0.1"))
+    ),
     cluster("cluster-provided-static", "lb_policy: CLUSTER_PROVIDED"),
-    cluster("type-extension-unknown", f'cluster_type: {{name: nothing, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}'),
+    cluster(
+        "type-extension-unknown",
+        f'cluster_type: {{name: nothing, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}',
+    ),
     cluster("type-extension-nameless", "cluster_type: {}"),
     cluster("lb-least-request", "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 3}"),
     cluster("lb-least-request-choice-one", "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 1}"),
     cluster("lb-config-of-other", "lb_policy: ROUND_ROBIN\nleast_request_lb_config: {choice_count: 3}"),
     cluster("lb-two-configs", "least_request_lb_config: {choice_count: 3}\nround_robin_lb_config: {}"),
-    cluster("lb-slow-start-zero", "round_robin_lb_config: {slow_start_config: {slow_start_window: 0s}}", "slow start is not served yet"),
+    cluster(
+        "lb-slow-start-zero",
+        "round_robin_lb_config: {slow_start_config: {slow_start_window: 0s}}",
+        "slow start is not served yet",
+    ),
     cluster("lb-subset-without-selector", "lb_subset_config: {fallback_policy: 9}"),
     cluster("lb-reserved-value", "lb_policy: 4"),
     cluster("lb-policy-config-without-policies", "load_balancing_policy: {policies: []}"),
@@ -91,8 +137,11 @@ CASES = [
     cluster("lb-locality-both", "common_lb_config: {zone_aware_lb_config: {}, locality_weighted_lb_config: {}}"),
     cluster("lb-locality-weighted", "common_lb_config: {locality_weighted_lb_config: {}}"),
     _policy("round-robin", f'{{name: a, typed_config: {{"@type": {_LB}.round_robin.v3.RoundRobin}}}}'),
-    _policy("least-request-choice", f'{{name: a, typed_config: {{"@type": {_LB}.least_request.v3.LeastRequest, choice_count: 1}}}}',
-            stricter="Envoy skips the constraints of load balancing policies"),
+    _policy(
+        "least-request-choice",
+        f'{{name: a, typed_config: {{"@type": {_LB}.least_request.v3.LeastRequest, choice_count: 1}}}}',
+        stricter="Envoy skips the constraints of load balancing policies",
+    ),
     _policy("unknown", f'{{name: a, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}'),
     _policy("nameless", f'{{typed_config: {{"@type": {_LB}.round_robin.v3.RoundRobin}}}}'),
     _policy("empty", "{name: a}"),
@@ -104,22 +153,34 @@ CASES = [
     cluster("breakers-budget-over", "circuit_breakers: {thresholds: [{retry_budget: {budget_percent: {value: 101}}}]}"),
     cluster("breakers-per-host-requests", "circuit_breakers: {per_host_thresholds: [{max_requests: 1}]}"),
     cluster("health-check-empty", "health_checks: [{}]"),
-    cluster("health-check-without-kind", "health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1}]"),
+    cluster(
+        "health-check-without-kind",
+        "health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1}]",
+    ),
     cluster("outlier-percent", "outlier_detection: {max_ejection_percent: 101}"),
     cluster("outlier-interval", "outlier_detection: {interval: 0s}"),
     cluster("ring-size", "lb_policy: RING_HASH\nring_hash_lb_config: {minimum_ring_size: 99999999999}"),
     cluster("maglev-table-not-prime", "lb_policy: MAGLEV\nmaglev_lb_config: {table_size: 10}"),
     cluster("bind-config", "upstream_bind_config: {source_address: {address: 127.0.0.1, port_value: 0}}"),
     cluster("bind-config-bad-address", "upstream_bind_config: {source_address: {address: here, port_value: 0}}"),
-    cluster("bind-config-option", "upstream_bind_config: {source_address: {address: 127.0.0.1, port_value: 0}, socket_options: [{}]}"),
+    cluster(
+        "bind-config-option",
+        "upstream_bind_config: {source_address: {address: 127.0.0.1, port_value: 0}, socket_options: [{}]}",
+    ),
     cluster("dns-refresh-short", "type: STRICT_DNS\ndns_refresh_rate: 0.0005s"),
     cluster("dns-failure-order", "type: STRICT_DNS\ndns_failure_refresh_rate: {base_interval: 5s, max_interval: 1s}"),
     cluster("dns-failure-base-missing", "type: STRICT_DNS\ndns_failure_refresh_rate: {max_interval: 1s}"),
     cluster("dns-family-undefined", "type: STRICT_DNS\ndns_lookup_family: 9"),
-    cluster("dns-resolver-host-name", "type: STRICT_DNS\ndns_resolvers: [{socket_address: {address: resolver.invalid, port_value: 53}}]"),
+    cluster(
+        "dns-resolver-host-name",
+        "type: STRICT_DNS\ndns_resolvers: [{socket_address: {address: resolver.invalid, port_value: 53}}]",
+    ),
     cluster("cleanup-interval-zero", "cleanup_interval: 0s"),
     cluster("transport-socket-unknown", "transport_socket: {name: nothing}"),
-    cluster("transport-socket-raw", f'transport_socket: {{name: a, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}'),
+    cluster(
+        "transport-socket-raw",
+        f'transport_socket: {{name: a, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}',
+    ),
     cluster("preconnect", "preconnect_policy: {per_upstream_preconnect_ratio: 0.5}"),
     cluster("metadata-empty-key", "metadata: {filter_metadata: {'': {a: b}}}"),
     cluster("keepalive", "upstream_connection_options: {tcp_keepalive: {keepalive_time: 5}}"),
@@ -127,9 +188,21 @@ CASES = [
     _options("http1", "explicit_http_config: {http_protocol_options: {}}"),
     _options("nothing", "common_http_protocol_options: {}"),
     _options("explicit-empty", "explicit_http_config: {}"),
-    _options("idle-timeout", "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {idle_timeout: 5s}"),
-    _options("duration-negative", "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {idle_timeout: -5s}"),
-    _options("headers-zero", "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {max_headers_count: 0}"),
-    _options("headers-kb", "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {max_response_headers_kb: 9000}"),
+    _options(
+        "idle-timeout",
+        "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {idle_timeout: 5s}",
+    ),
+    _options(
+        "duration-negative",
+        "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {idle_timeout: -5s}",
+    ),
+    _options(
+        "headers-zero",
+        "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {max_headers_count: 0}",
+    ),
+    _options(
+        "headers-kb",
+        "explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {max_response_headers_kb: 9000}",
+    ),
     _options("two-kinds", "explicit_http_config: {http_protocol_options: {}}, use_downstream_protocol_config: {}"),
 ]

@@ -15,7 +15,9 @@ def _second(fields: str) -> str:
 
 def _tcp(name: str, fields: str, stricter: str = "") -> object:
     """A chain of one tcp_proxy."""
-    return listener(f"tcp-{name}", f"filter_chains: [{{filters: [{{name: tcp, typed_config: {_TCP}, {fields}}}}}]}}]", stricter)
+    return listener(
+        f"tcp-{name}", f"filter_chains: [{{filters: [{{name: tcp, typed_config: {_TCP}, {fields}}}}}]}}]", stricter
+    )
 
 
 CASES = [
@@ -31,7 +33,9 @@ CASES = [
     listener("address-both", "", address="{socket_address: {address: 127.0.0.1, port_value: 0}, pipe: {path: /tmp/x}}"),
     listener("ipv6", "", address="{socket_address: {address: '::1', port_value: 0}}"),
     listener("ipv6-any-ipv4-too", "", address="{socket_address: {address: '::', port_value: 0, ipv4_compat: true}}"),
-    listener("ipv4-with-compat", "", address="{socket_address: {address: 127.0.0.1, port_value: 0, ipv4_compat: true}}"),
+    listener(
+        "ipv4-with-compat", "", address="{socket_address: {address: 127.0.0.1, port_value: 0, ipv4_compat: true}}"
+    ),
     listener("address-with-port-inside", "", address="{socket_address: {address: '127.0.0.1:80', port_value: 0}}"),
     listener("resolver-unknown", "", address="{socket_address: {address: a, port_value: 0, resolver_name: nothing}}"),
     listener("pipe", "", address="{pipe: {path: '@proxeny-validate-one'}}"),
@@ -56,7 +60,9 @@ CASES = [
         address="{socket_address: {address: 127.0.0.1, port_value: 19}}",
         more=_second(_SAME),
     ),
-    listener("additional-address", "additional_addresses: [{address: {socket_address: {address: '::1', port_value: 0}}}]"),
+    listener(
+        "additional-address", "additional_addresses: [{address: {socket_address: {address: '::1', port_value: 0}}}]"
+    ),
     listener("additional-address-empty", "additional_addresses: [{}]"),
     listener(
         "additional-address-same",
@@ -78,7 +84,10 @@ CASES = [
         "same-chain-name",
         f"filter_chains: [{{name: a, filter_chain_match: {{destination_port: 80}}, {_CHAINS}}}, {{name: a, {_CHAINS}}}]",
     ),
-    listener("match-bad-prefix", f"filter_chains: [{{filter_chain_match: {{prefix_ranges: [{{address_prefix: x}}]}}, {_CHAINS}}}]"),
+    listener(
+        "match-bad-prefix",
+        f"filter_chains: [{{filter_chain_match: {{prefix_ranges: [{{address_prefix: x}}]}}, {_CHAINS}}}]",
+    ),
     listener(
         "match-long-prefix",
         "filter_chains: [{filter_chain_match: {prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 129}]}, "
@@ -87,20 +96,44 @@ CASES = [
     ),
     listener("match-port-zero", f"filter_chains: [{{filter_chain_match: {{destination_port: 0}}, {_CHAINS}}}]"),
     listener("match-source-port-zero", f"filter_chains: [{{filter_chain_match: {{source_ports: [0]}}, {_CHAINS}}}]"),
-    listener("match-partial-wildcard", f"filter_chains: [{{filter_chain_match: {{server_names: ['a*.test']}}, {_CHAINS}}}]"),
-    listener("match-source-type", f"filter_chains: [{{filter_chain_match: {{source_type: SAME_IP_OR_LOOPBACK}}, {_CHAINS}}}]"),
+    listener(
+        "match-partial-wildcard", f"filter_chains: [{{filter_chain_match: {{server_names: ['a*.test']}}, {_CHAINS}}}]"
+    ),
+    listener(
+        "match-source-type", f"filter_chains: [{{filter_chain_match: {{source_type: SAME_IP_OR_LOOPBACK}}, {_CHAINS}}}]"
+    ),
     listener("match-unknown-source-type", f"filter_chains: [{{filter_chain_match: {{source_type: 9}}, {_CHAINS}}}]"),
-    listener("filter-without-name", f"filter_chains: [{{filters: [{{typed_config: {{\"@type\": {_NETWORK}.echo.v3.Echo}}}}]}}]"),
-    listener("filter-unknown-name", f'filter_chains: [{{filters: [{{name: nothing, typed_config: {{"@type": {_NETWORK}.echo.v3.Echo}}}}]}}]'),
+    listener(
+        "filter-without-name", f'filter_chains: [{{filters: [{{typed_config: {{"@type": {_NETWORK}.echo.v3.Echo}}}}]}}]'
+    ),
+    listener(
+        "filter-unknown-name",
+        f'filter_chains: [{{filters: [{{name: nothing, typed_config: {{"@type": {_NETWORK}.echo.v3.Echo}}}}]}}]',
+    ),
     listener("filter-without-config", "filter_chains: [{filters: [{name: envoy.filters.network.echo}]}]"),
     listener("filter-unknown-both", "filter_chains: [{filters: [{name: nothing}]}]"),
-    listener("filter-wrong-type", f'filter_chains: [{{filters: [{{name: a, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}]}}]'),
-    listener("not-terminal-last", "filter_chains: [{filters: [{name: a, typed_config: {\"@type\": "
-             f"{_NETWORK}.connection_limit.v3.ConnectionLimit, stat_prefix: a, max_connections: 1}}}}]}}]"),
+    listener(
+        "filter-wrong-type",
+        f'filter_chains: [{{filters: [{{name: a, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}]}}]',
+    ),
+    listener(
+        "not-terminal-last",
+        'filter_chains: [{filters: [{name: a, typed_config: {"@type": '
+        f"{_NETWORK}.connection_limit.v3.ConnectionLimit, stat_prefix: a, max_connections: 1}}}}]}}]",
+    ),
     listener("terminal-not-last", f"filter_chains: [{{filters: [{ECHO}, {ECHO}]}}]"),
-    listener("direct-response", f'filter_chains: [{{filters: [{{name: d, typed_config: {{"@type": {_NETWORK}.direct_response.v3.Config, response: {{inline_string: hi}}}}}}]}}]'),
-    listener("direct-response-file", f'filter_chains: [{{filters: [{{name: d, typed_config: {{"@type": {_NETWORK}.direct_response.v3.Config, response: {{filename: /no/such/file}}}}}}]}}]'),
-    listener("direct-response-empty", f'filter_chains: [{{filters: [{{name: d, typed_config: {{"@type": {_NETWORK}.direct_response.v3.Config, response: {{}}}}}}]}}]'),
+    listener(
+        "direct-response",
+        f'filter_chains: [{{filters: [{{name: d, typed_config: {{"@type": {_NETWORK}.direct_response.v3.Config, response: {{inline_string: hi}}}}}}]}}]',
+    ),
+    listener(
+        "direct-response-file",
+        f'filter_chains: [{{filters: [{{name: d, typed_config: {{"@type": {_NETWORK}.direct_response.v3.Config, response: {{filename: /no/such/file}}}}}}]}}]',
+    ),
+    listener(
+        "direct-response-empty",
+        f'filter_chains: [{{filters: [{{name: d, typed_config: {{"@type": {_NETWORK}.direct_response.v3.Config, response: {{}}}}}}]}}]',
+    ),
     listener("buffer-limit-zero", "per_connection_buffer_limit_bytes: 0"),
     listener("backlog", "tcp_backlog_size: 5"),
     listener("accepts-per-event-zero", "max_connections_to_accept_per_socket_event: 0"),
@@ -113,10 +146,15 @@ CASES = [
     listener("socket-option", "socket_options: [{level: 1, name: 9, int_value: 1, state: STATE_PREBIND}]"),
     listener("socket-option-without-value", "socket_options: [{level: 1, name: 9}]"),
     listener("socket-option-state", "socket_options: [{level: 1, name: 9, int_value: 1, state: 7}]"),
-    listener("transport-socket-raw", f'filter_chains: [{{{_CHAINS}, transport_socket: {{name: raw, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}}}]'),
+    listener(
+        "transport-socket-raw",
+        f'filter_chains: [{{{_CHAINS}, transport_socket: {{name: raw, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}}}]',
+    ),
     listener("transport-socket-unknown", f"filter_chains: [{{{_CHAINS}, transport_socket: {{name: nothing}}}}]"),
     listener("transport-socket-nameless", f"filter_chains: [{{{_CHAINS}, transport_socket: {{}}}}]"),
-    listener("transport-socket-timeout-negative", f"filter_chains: [{{{_CHAINS}, transport_socket_connect_timeout: -1s}}]"),
+    listener(
+        "transport-socket-timeout-negative", f"filter_chains: [{{{_CHAINS}, transport_socket_connect_timeout: -1s}}]"
+    ),
     listener("listener-filter-unknown", "listener_filters: [{name: nothing}]"),
     listener("log-unknown", "access_log: [{name: nothing}]"),
     _tcp("unknown-cluster", "stat_prefix: a, cluster: nothing"),
@@ -125,12 +163,18 @@ CASES = [
     _tcp("weighted", "stat_prefix: a, weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 2}]}"),
     _tcp("weighted-empty", "stat_prefix: a, weighted_clusters: {clusters: []}"),
     _tcp("weighted-zero", "stat_prefix: a, weighted_clusters: {clusters: [{name: a, weight: 0}]}"),
-    _tcp("weighted-overflow", "stat_prefix: a, weighted_clusters: {clusters: [{name: a, weight: 4294967295}, {name: b, weight: 4294967295}]}"),
+    _tcp(
+        "weighted-overflow",
+        "stat_prefix: a, weighted_clusters: {clusters: [{name: a, weight: 4294967295}, {name: b, weight: 4294967295}]}",
+    ),
     _tcp("both-clusters", "stat_prefix: a, cluster: a, weighted_clusters: {clusters: [{name: a, weight: 1}]}"),
     _tcp("attempts-zero", "stat_prefix: a, cluster: a, max_connect_attempts: 0"),
     _tcp("idle-negative", "stat_prefix: a, cluster: a, idle_timeout: -1s"),
     _tcp("idle-zero", "stat_prefix: a, cluster: a, idle_timeout: 0s"),
     _tcp("duration-too-short", "stat_prefix: a, cluster: a, max_downstream_connection_duration: 0s"),
-    _tcp("log-bad-format", "stat_prefix: a, cluster: a, access_log: [{name: l, typed_config: {\"@type\": "
-         f"{TYPE}/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog, log_format: {{text_format_source: {{inline_string: '%NOTHING%'}}}}}}}}]"),
+    _tcp(
+        "log-bad-format",
+        'stat_prefix: a, cluster: a, access_log: [{name: l, typed_config: {"@type": '
+        f"{TYPE}/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog, log_format: {{text_format_source: {{inline_string: '%NOTHING%'}}}}}}}}]",
+    ),
 ]

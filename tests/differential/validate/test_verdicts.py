@@ -72,8 +72,11 @@ class Corpus:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> object:
     extensions.install()
-    chosen = {item.callspec.params["case"].name for item in request.session.items if hasattr(item, "callspec") and
-              isinstance(item.callspec.params.get("case"), Verdict)}
+    chosen = {
+        item.callspec.params["case"].name
+        for item in request.session.items
+        if hasattr(item, "callspec") and isinstance(item.callspec.params.get("case"), Verdict)
+    }
     made = Corpus(tmp_path_factory.mktemp("validate"), [case for case in CASES if case.name in chosen])
     yield made
     made.close()

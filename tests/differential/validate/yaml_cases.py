@@ -117,7 +117,10 @@ CASES = [
     cluster("any-type-number", 'typed_extension_protocol_options: {a: {"@type": 5}}'),
     cluster("any-wrong-extension", f'typed_extension_protocol_options: {{a: {{"@type": {_NODE}}}}}'),
     manager("any-unknown-field", f'http_filters: [{{name: a, typed_config: {{"@type": {_NODE}, foo: 1}}}}]'),
-    manager("any-well-known-extra", f'http_filters: [{{name: a, typed_config: {{"@type": {TYPE}/google.protobuf.Struct, a: 1}}}}]'),
+    manager(
+        "any-well-known-extra",
+        f'http_filters: [{{name: a, typed_config: {{"@type": {TYPE}/google.protobuf.Struct, a: 1}}}}]',
+    ),
     route("oneof-twice", "match: {prefix: /, path: /a}"),
     route("oneof-null-and-set", "match: {prefix: null, path: /a}"),
     route("oneof-empty-string", "match: {prefix: '', path: /a}"),
@@ -130,7 +133,9 @@ CASES = [
     bootstrap("json-number-for-string", '{"node": {"id": 1.5}}', suffix=".json"),
     bootstrap("json-is-not-yaml", "node: {id: a}", suffix=".json"),
     bootstrap("json-text-after", '{"node": {"id": "a"}} x', suffix=".json"),
-    bootstrap("json-exponent", '{"static_resources": {"clusters": [{"name": "a", "dns_lookup_family": 1e0}]}}', suffix=".json"),
+    bootstrap(
+        "json-exponent", '{"static_resources": {"clusters": [{"name": "a", "dns_lookup_family": 1e0}]}}', suffix=".json"
+    ),
     bootstrap("json-unfinished", '{"node": ', suffix=".json"),
     bootstrap("json-unknown-field", '{"nodes": {}}', suffix=".json"),
     bootstrap(

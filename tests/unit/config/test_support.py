@@ -43,6 +43,9 @@ def test_extensions() -> None:
     assert not is_extension("envoy.config.core.v3.Node")
 
 
-def test_main_writes_the_document(tmp_path: Path) -> None:
-    compatibility.main([str(tmp_path / "out.md")])
-    assert (tmp_path / "out.md").read_text() == compatibility.render()
+def test_main_writes_and_checks_the_document(tmp_path: Path) -> None:
+    target = tmp_path / "out.md"
+    assert compatibility.main(["--check", str(target)]) == 1
+    assert compatibility.main([str(target)]) == 0
+    assert target.read_text() == compatibility.render()
+    assert compatibility.main(["--check", str(target)]) == 0

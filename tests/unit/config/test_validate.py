@@ -45,7 +45,7 @@ def test_a_chain_of_messages_in_pgvs_words() -> None:
 def test_a_required_oneof() -> None:
     error = fault(cluster("health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1}]"))
     assert error.message.endswith(
-        'ClusterValidationError.HealthChecks[0]: embedded message failed validation | caused by field: '
+        "ClusterValidationError.HealthChecks[0]: embedded message failed validation | caused by field: "
         '"health_checker", reason: is required)'
     )
     assert error.path == "static_resources.clusters[1].health_checks[0]"

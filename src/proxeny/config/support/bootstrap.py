@@ -36,7 +36,5 @@ TABLE: Final[Table] = {
         done="id cluster metadata locality user_agent_name user_agent_version user_agent_build_version",
         accepted="dynamic_parameters extensions client_features listening_addresses",
     ),
-    f"{_METRICS}.StatsConfig": fields(
-        done="stats_tags use_all_default_tags stats_matcher histogram_bucket_settings"
-    ),
+    f"{_METRICS}.StatsConfig": fields(done="stats_tags use_all_default_tags stats_matcher histogram_bucket_settings"),
 }

@@ -6,9 +6,7 @@ from proxeny.config.support.table import Table, extension, fields
 
 _ROUTE: Final = "envoy.config.route.v3"
 _CORE: Final = "envoy.config.core.v3"
-_HEADERS: Final = (
-    "request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove"
-)
+_HEADERS: Final = "request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove"
 
 TABLE: Final[Table] = {
     f"{_ROUTE}.RouteConfiguration": fields(
