@@ -54,8 +54,10 @@ class ClusterInfo:
         "_http1_settings",
         "_internal_codes",
         "_limits_base",
+        "_maintenance",
         "_managers",
         "_remaining",
+        "_snapshot",
         "connect_timeout_ms",
         "http",
         "metadata",
@@ -97,6 +99,8 @@ class ClusterInfo:
             for i, t in enumerate(thresholds)
         )
         self._managers: list[ResourceManager | None] = [None, None]
+        self._snapshot: Any = None
+        self._maintenance = False
         self.timeout_budgets: Block | None = None
         self.request_response_sizes: Block | None = None
         self._http1_settings: Http1Settings | None = None
@@ -169,6 +173,7 @@ class ClusterInfo:
                 self.stats,
                 self._remaining[priority],
             )
+            self._apply_runtime_limits(priority, manager)
         return manager
 
     def _limit_table(self) -> LimitTable:
@@ -189,14 +194,37 @@ class ClusterInfo:
             self._http1_settings = Http1Settings.for_upstream(self.http)
         return self._http1_settings
 
+    # -- runtime -------------------------------------------------------------------------------------------------
     @property
     def maintenance_mode(self) -> bool:
-        """Runtime ``upstream.maintenance_mode.<name>``: answer everything with a 503."""
-        context = self._context
-        if context.runtime is None:
+        """Runtime ``upstream.maintenance_mode.<name>``: answer everything with a 503. Asked for every request."""
+        runtime = self._context.runtime
+        if runtime is None:
             return False
-        value = context.random.random() if hasattr(context.random, "random") else 0
-        return bool(context.runtime.feature_enabled(f"upstream.maintenance_mode.{self.name}", 0, 100, int(value)))
+        snapshot = runtime.snapshot
+        if snapshot is not self._snapshot:
+            self._on_runtime_changed(snapshot)
+        return self._maintenance and self._draw_maintenance()
+
+    def _on_runtime_changed(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+        self._maintenance = f"upstream.maintenance_mode.{self.name}" in snapshot.entries
+        for priority, manager in enumerate(self._managers):
+            if manager is not None:
+                self._apply_runtime_limits(priority, manager)
+
+    def _apply_runtime_limits(self, priority: int, manager: ResourceManager) -> None:
+        """``circuit_breakers.<name>.<priority>.max_*`` override the configured limits."""
+        runtime = self._context.runtime
+        if runtime is not None:
+            prefix = f"circuit_breakers.{self.name}.{PRIORITY_NAMES[priority]}."
+            manager.override_limits(lambda field, default: int(runtime.get_integer(prefix + field, default)))
+
+    def _draw_maintenance(self) -> bool:
+        random = self._context.random
+        value = random.random() if random is not None else 0
+        key = f"upstream.maintenance_mode.{self.name}"
+        return bool(self._context.runtime.feature_enabled(key, 0, 100, value))
 
     def create_connection(self, dispatcher: Dispatcher, address: Address) -> ClientConnection:
         """A connection to ``address`` with this cluster's settings and byte counters, not yet connecting."""

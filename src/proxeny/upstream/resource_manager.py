@@ -14,6 +14,8 @@ from proxeny.kernel.limits import Resource
 from proxeny.upstream.stats import CLUSTER, LIMITS, REMAINING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxeny.kernel.limits import LimitTable
     from proxeny.kernel.stats import Block
 
@@ -148,6 +150,13 @@ class ResourceManager:
         self.connections, self.pending_requests, self.requests, self.retries = resources
         if thresholds.budget_percent is not None:
             self.retries = RetryBudget(resources[3], self.requests, self.pending_requests, thresholds)
+
+    def override_limits(self, limit_of: Callable[[str, int], int]) -> None:
+        """Take limits from the runtime: ``limit_of`` gets the name of a field of Thresholds and its value."""
+        for resource, field, _, _ in _LIMITS:
+            limited = getattr(self, resource)
+            if isinstance(limited, Resource):
+                limited.max = limit_of(field, getattr(self.thresholds, field))
 
 
 def show_limits(thresholds: Thresholds, remaining: Block) -> None:
