@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from proxeny import __version__
 from proxeny.config.errors import ConfigError
 from proxeny.server import flags, log
 from proxeny.server.options import Mode, Options, OptionsError, options_from
+from proxeny.server.version import HOT_RESTART_DISABLED, version_text
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -74,10 +74,4 @@ def _information(what: str, program: str) -> str:
         return flags.help_text(program)
     if what == "version":
         return f"\n{program}  version: {version_text()}\n\n"
-    return "disabled\n"
-
-
-def version_text() -> str:
-    """Version, Python and API of this build."""
-    python = ".".join(map(str, sys.version_info[:3]))
-    return f"{__version__}/Clean/RELEASE/Python-{python}"
+    return f"{HOT_RESTART_DISABLED}\n"

@@ -42,7 +42,7 @@ def test_unknown_flag() -> None:
 
 
 def test_version_and_help() -> None:
-    assert re.search(r"version: \d+\.\d+\.\d+/Clean/RELEASE/", run("--version").stdout)
+    assert re.search(r"version: proxeny/\d+\.\d+\.\d+/Clean/RELEASE/", run("--version").stdout)
     done = run("--help")
     assert done.returncode == 0
     assert "--config-path <string>" in done.stdout

@@ -87,13 +87,6 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     ),
 )
 
-CATEGORIES: Final[dict[str, str]] = {
-    "network_filter": "envoy.filters.network",
-    "http_filter": "envoy.filters.http",
-    "access_logger": "envoy.access_loggers",
-}
-"""Envoy's name of each kind, as ``/server_info`` and the start-up log list them."""
-
 
 def install(registry: Registry = REGISTRY) -> None:
     """Put the built-in extensions and those of installed packages into the registry."""

@@ -24,6 +24,12 @@ class ConnectionHandler:
         listener = self._listeners[tag] = ActiveTcpListener(self._dispatcher, config, fds)
         return listener
 
+    def drain_listener(self, tag: int) -> None:
+        """Tell its connections to go; it accepts on."""
+        listener = self._listeners.get(tag)
+        if listener is not None:
+            listener.config.drain.start()
+
     def stop_listener(self, tag: int) -> None:
         """Accept no more from it."""
         listener = self._listeners.get(tag)

@@ -4,46 +4,72 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from envoy.config.listener.v3 import listener_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
+from proxeny.admin.filter import AdminFilter
+from proxeny.admin.handler import AdminHandler
 from proxeny.config.errors import ConfigError
-from proxeny.listener.config import ListenerConfig
+from proxeny.extensions.network_filters import http_connection_manager
+from proxeny.http.filter import StreamFilter
+from proxeny.http.filter_chain import FilterChain as HttpFilterChain
+from proxeny.listener.config import FilterChain, ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.listener.filter_chain_match import FilterChainMatcher
 from proxeny.listener.socket_factory import ListenSocketFactory
-from proxeny.registry import REGISTRY, Extension
+from proxeny.server.admin_context import ServerAdminContext
 from proxeny.server.configuration import make_context
 
 if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
     from proxeny.server.bootstrap import Bootstrapped
     from proxeny.server.server import Server
 
 log = logging.getLogger("proxeny.admin")
 
-ADMIN_FILTER: Final = "proxeny.filters.http.admin"
-_HCM: Final = "envoy.filters.network.http_connection_manager"
 
-
-def admin_listener(admin: Any) -> Any:
-    """The listener that ``bootstrap.admin`` stands for."""
+def admin_manager(admin: Any) -> Any:
+    """The connection manager's configuration."""
     manager = http_connection_manager_pb2.HttpConnectionManager(stat_prefix="admin")
     manager.normalize_path.value = True
-    manager.route_config.SetInParent()
-    manager.http_filters.add(name=ADMIN_FILTER)
     manager.access_log.extend(admin.access_log)
     if admin.access_log_path:
         from envoy.extensions.access_loggers.file.v3 import file_pb2
 
         entry = manager.access_log.add(name="envoy.access_loggers.file")
         entry.typed_config.Pack(file_pb2.FileAccessLog(path=admin.access_log_path))
+    return manager
+
+
+def admin_listener(admin: Any) -> Any:
+    """The listener that ``bootstrap.admin`` stands for; its one filter is made apart."""
     listener = listener_pb2.Listener(name="admin", address=admin.address)
     listener.socket_options.extend(admin.socket_options)
     listener.enable_reuse_port.value = False
     listener.drain_type = listener_pb2.Listener.MODIFY_ONLY
-    listener.filter_chains.add().filters.add(name=_HCM).typed_config.Pack(manager)
+    listener.filter_chains.add()
     return listener
+
+
+class AdminFilters:
+    """Makes the filter of each admin request; the pages are made when somebody first asks."""
+
+    name = "envoy.filters.http.admin"
+    filter_class: type[StreamFilter] = AdminFilter
+    is_terminal = True
+
+    def __init__(self, server: Server, parts: Bootstrapped) -> None:
+        self._server = server
+        self._parts = parts
+        self._handler: AdminHandler | None = None
+
+    def create(self) -> AdminFilter:
+        """A fresh filter."""
+        if self._handler is None:
+            self._handler = AdminHandler(ServerAdminContext(self._server, self._parts))
+        return AdminFilter(self._handler)
 
 
 class AdminInterface:
@@ -62,19 +88,24 @@ class AdminInterface:
         if not self._admin.HasField("address"):
             log.warning("No admin address given, so no admin HTTP server started.")
             return
-        REGISTRY.add(Extension("http_filter", ADMIN_FILTER, "proxeny.server.admin_filter:FACTORY"))
-        from proxeny.server.admin_filter import FACTORY
-
-        FACTORY.use(self._server, self._parts)
         configuration = self._parts.configuration
         context = make_context(
             "admin", self._server.store, configuration, self._server.dispatcher, configuration.runtime
         )
         context.access_log_manager = self._parts.access_logs
-        self.config = ListenerConfig.compile(admin_listener(self._admin), context)
+        self.config = self._compile(context)
         self.sockets = ListenSocketFactory(self.config, 1)
         self._handler = ConnectionHandler(context)
         self._write_address()
+
+    def _compile(self, context: FactoryContext) -> ListenerConfig:
+        config = ListenerConfig.compile(admin_listener(self._admin), context)
+        inner = context.for_listener("admin", config.stat_prefix, 0, config.drain)
+        manager = http_connection_manager.FACTORY.create_filter_factory(admin_manager(self._admin), inner)
+        manager.config.chain = HttpFilterChain([AdminFilters(self._server, self._parts)])
+        chain = FilterChain("admin", (manager,))
+        config.matcher = FilterChainMatcher([(listener_components_pb2.FilterChainMatch(), chain)], None)
+        return config
 
     @property
     def address(self) -> str:

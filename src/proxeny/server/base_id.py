@@ -16,6 +16,8 @@ class BaseIdTaken(ConfigError):
 
 
 def _bind(base_id: int) -> socket.socket:
+    # Envoy leaves room for ten epochs per base ID.
+    base_id *= 10
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         sock.bind(f"\0proxeny_domain_socket_{base_id}_0")
@@ -37,7 +39,7 @@ def claim(options: Options) -> socket.socket | None:
     if not options.use_dynamic_base_id:
         return _write(options, _bind(options.base_id))
     for _ in range(_TRIES):
-        options.base_id = secrets.randbelow(2**31 // 10) * 10
+        options.base_id = secrets.randbelow(2**31 // 10)
         try:
             return _write(options, _bind(options.base_id))
         except BaseIdTaken:
@@ -49,7 +51,7 @@ def _write(options: Options, sock: socket.socket) -> socket.socket:
     if options.base_id_path:
         try:
             with open(options.base_id_path, "w") as file:
-                file.write(str(options.base_id // 10))
+                file.write(str(options.base_id))
         except OSError as error:
             raise ConfigError(f"cannot write base ID to '{options.base_id_path}': {error.strerror}") from error
     return sock

@@ -24,6 +24,7 @@ from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerSta
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.server.options import Options
+from proxeny.server.version import describe
 from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 
@@ -50,7 +51,7 @@ def local_info(bootstrap: Any, options: Options) -> LocalInfo:
         node.id = options.service_node
     if options.service_zone:
         node.locality.zone = options.service_zone
-    node.user_agent_name = "envoy"
+    describe(node)
     loopback = "::1" if options.local_address_ip_version == "v6" else "127.0.0.1"
     return LocalInfo(node.cluster, node.id, node.locality.zone, node, loopback)
 

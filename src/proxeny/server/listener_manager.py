@@ -44,6 +44,9 @@ WARMING_GAUGE: Final = _slot("total_listeners_warming")
 DRAINING_GAUGE: Final = _slot("total_listeners_draining")
 WORKERS_STARTED: Final = _slot("workers_started")
 
+_INBOUND: Final = 1
+"""``config.core.v3.TrafficDirection.INBOUND``."""
+
 
 class State(Enum):
     """Where a listener is; it only moves forward."""
@@ -105,6 +108,7 @@ class ListenerManager:
         self._next_tag = 0
         self._started = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._drain_end: Timer | None = None
         self._drain_time_ms = configuration.options.drain_time_s * 1000
 
     # -- what others ask ---------------------------------------------------------------------------------------
@@ -153,11 +157,28 @@ class ListenerManager:
         self._drain(old)
         return True
 
-    def stop_all(self) -> None:
-        """Accept no more, anywhere (/drain_listeners)."""
-        for listener in self._listeners.values():
-            self._request_all(lambda request_id, tag=listener.tag: messages.StopListener(request_id, tag))  # type: ignore[misc]
-            self._stats.inc(STOPPED)
+    def drain_all(self, graceful: bool, skip_exit: bool, inbound_only: bool) -> None:
+        """/drain_listeners: ``graceful`` drains for the drain time and then stops (not with ``skip_exit``)."""
+        chosen = [
+            listener
+            for listener in self._listeners.values()
+            if not inbound_only or listener.compiled.proto.traffic_direction == _INBOUND
+        ]
+        if not graceful:
+            self._spawn(self._stop(chosen))
+            return
+        for listener in chosen:
+            self._request_all(lambda request_id, tag=listener.tag: messages.DrainListener(request_id, tag))  # type: ignore[misc]
+        if not skip_exit:
+            self._drain_end = self._dispatcher.create_timer(lambda: self._spawn(self._stop(chosen)))
+            self._drain_end.enable(self._drain_time_ms)
+
+    async def _stop(self, listeners: list[ManagedListener]) -> None:
+        for listener in listeners:
+            answers = self._request_all(lambda request_id, tag=listener.tag: messages.StopListener(request_id, tag))  # type: ignore[misc]
+            listener.close_sockets()
+            for _ in await self._gather(answers):
+                self._stats.inc(STOPPED)
 
     def _bind(self, compiled: CompiledListener, old: ManagedListener | None = None) -> ManagedListener:
         self._next_tag += 1

@@ -79,6 +79,13 @@ class AddListener(Message):
     addresses: list[str]
 
 
+class DrainListener(Message):
+    """Tell a listener's connections to go; it accepts on."""
+
+    id: int
+    tag: int
+
+
 class StopListener(Message):
     """Accept no more from a listener; its connections live on."""
 
@@ -160,6 +167,7 @@ Any = (
     | RemoveCluster
     | UpdateHosts
     | AddListener
+    | DrainListener
     | StopListener
     | RemoveListener
     | AdoptListener

@@ -102,7 +102,7 @@ def options_from(argv: Sequence[str]) -> Options:
             setattr(options, name, value)
     _check_logging(options)
     _check_modes(options, values)
-    _check_hot_restart(options, values)
+    _check_hot_restart(options)
     options.stats_tags = _stats_tags(values.get("stats-tag", []))
     options.concurrency = _concurrency(values.get("concurrency"), options.cpuset_threads)
     if values.get("hot-restart-version"):
@@ -144,13 +144,11 @@ def _check_modes(options: Options, values: dict[str, flags.Value]) -> None:
     options.drain_strategy = strategy
 
 
-def _check_hot_restart(options: Options, values: dict[str, flags.Value]) -> None:
+def _check_hot_restart(options: Options) -> None:
     if options.restart_epoch and options.use_dynamic_base_id:
         raise OptionsError(f"error: cannot use --restart-epoch={options.restart_epoch} with --use-dynamic-base-id")
     if options.restart_epoch:
         raise OptionsError("error: --restart-epoch above 0: hot restart is not supported yet")
-    # Envoy leaves room for ten epochs per base ID.
-    options.base_id = int(str(values.get("base-id", 0))) * 10
 
 
 def _stats_tags(listed: flags.Value) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import signal
 import sys
 import time
@@ -25,12 +26,14 @@ from proxeny.server.server_stats import (
 )
 from proxeny.server.supervisor import Supervisor, WorkerDied
 from proxeny.server.validation import load
+from proxeny.server.version import HOT_RESTART_DISABLED
 from proxeny.server.watchdog import Watchdog
+from proxeny.stats.config import StatsSettings
+from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
 
 log = logging.getLogger("proxeny.main")
 
-STATS_FLUSH_MS: Final = 5000
 STOP_TIMEOUT_S: Final = 5.0
 FEW_FILES: Final = 4096
 """Below this limit of open files the start warns: a proxied connection takes two."""
@@ -43,9 +46,12 @@ def serve(options: Options) -> int:
     """Serve until a signal or the admin interface stops it; the exit status."""
     if options.enable_core_dump:
         process.allow_core_dumps()
-    shown = options.base_id // 10
-    version = "disabled" if options.disable_hot_restart else "none"
-    log.info("initializing epoch %d (base id=%d, hot restart version=%s)", options.restart_epoch, shown, version)
+    log.info(
+        "initializing epoch %d (base id=%d, hot restart version=%s)",
+        options.restart_epoch,
+        options.base_id,
+        HOT_RESTART_DISABLED,
+    )
     limit = process.raise_file_limit()
     try:
         claim = base_id.claim(options)
@@ -118,6 +124,9 @@ class Server:
             self._initialize()
         except ConfigError as error:
             self._fail(error)
+        except Exception:
+            log.critical("start failed", exc_info=True)
+            self._fail(None)
         else:
             self._start_task = self.dispatcher.create_task(self._start())
         self.dispatcher.run()
@@ -131,10 +140,12 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, self._on_hup)
 
     def _initialize(self) -> None:
+        loaded = load(self.options)
+        settings = StatsSettings(loaded.bootstrap, tuple(self.options.stats_tags.items()))
+        self.stats_view = StatsView(self.store, settings)
         # Imported late: the parts of main that the workers do not share.
         from proxeny.server.bootstrap import Bootstrapped
 
-        loaded = load(self.options)
         self.stats.block.add(STATIC_UNKNOWN_FIELDS, loaded.unknown_fields)
         self.stats.block.add(WIP_PROTOS, loaded.wip_uses)
         self.parts = Bootstrapped(self, loaded)
@@ -179,11 +190,16 @@ class Server:
 
     def _flush_stats(self) -> None:
         self.refresh_stats()
-        self._flush_timer.enable(STATS_FLUSH_MS)
+        self.stats_view.flush()
+        self._flush_timer.enable(self.stats_view.settings.flush_interval_ms)
 
     def refresh_stats(self) -> None:
         """Set the gauges of ``server.`` that nobody counts."""
-        self.stats.refresh(self.supervisor.pids(), self.state)
+        self.stats.refresh(self.pids(), self.state)
+
+    def pids(self) -> list[int]:
+        """All processes of this server."""
+        return [os.getpid(), *self.supervisor.pids()]
 
     def push_server_state(self) -> None:
         """Tell the workers of drains and failed health checks."""

@@ -111,7 +111,7 @@ class ServerStats:
 
     def refresh(self, pids: Iterable[int], state: int) -> None:
         """Set the gauges that are read off the system; ``state`` is a ``ServerInfo.State``."""
-        used = memory_used([os.getpid(), *pids])
+        used = memory_used(pids)
         self._set("uptime", self.uptime_s)
         self._set("state", state)
         self._set("memory_allocated", used[0])

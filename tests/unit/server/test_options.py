@@ -68,7 +68,7 @@ def test_values() -> None:
          "--config-yaml", "--help", "--", "--bogus"]
     )  # fmt: skip
     assert options.concurrency == 1
-    assert options.base_id == 70
+    assert options.base_id == 7
     assert options.component_log_levels == {"upstream": "debug", "http": "off"}
     assert options.stats_tags == {"a": "b", "c": "d"}
     assert options.mode is Mode.INIT_ONLY

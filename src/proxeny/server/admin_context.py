@@ -1,0 +1,98 @@
+"""What the admin pages see of the server (implements ``admin.context.AdminContext``)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from proxeny.admin.context import ListenerStatus, MemoryUsage, Resource, RuntimeAdmin
+from proxeny.server.log import LOG_LEVELS
+from proxeny.server.server_stats import memory_used
+from proxeny.server.version import HOT_RESTART_DISABLED, version_text
+
+if TYPE_CHECKING:
+    from proxeny.server.bootstrap import Bootstrapped
+    from proxeny.server.server import Server
+    from proxeny.upstream.cluster_status import ClusterStatus
+
+
+class ServerAdminContext:
+    """The running server, for its admin pages."""
+
+    def __init__(self, server: Server, parts: Bootstrapped) -> None:
+        self._server = server
+        self._parts = parts
+        self._loaded_at = time.time()
+        self.stats = server.stats_view
+        self.runtime: RuntimeAdmin = parts.configuration.runtime
+        self.options: Any = server.options
+        self.node: Any = parts.configuration.local_info.node
+        self.version = version_text()
+        self.hot_restart_version = HOT_RESTART_DISABLED
+
+    def refresh_stats(self) -> None:
+        """Set the gauges that nobody counts."""
+        self._server.refresh_stats()
+
+    def state(self) -> int:
+        """``ServerInfo.State``."""
+        return self._server.state
+
+    def uptime_s(self) -> int:
+        """Whole seconds."""
+        return self._server.stats.uptime_s
+
+    def uptime_all_epochs_s(self) -> int:
+        """There is only one epoch."""
+        return self._server.stats.uptime_s
+
+    def memory(self) -> MemoryUsage:
+        """Main, zygote and workers; shared pages count once."""
+        private, resident = memory_used(self._server.pids())
+        return MemoryUsage(private, private, resident)
+
+    def listeners(self) -> Sequence[ListenerStatus]:
+        """Active and warming listeners."""
+        return [ListenerStatus(one.name, one.sockets.addresses) for one in self._parts.listeners.listeners()]
+
+    def clusters(self) -> Sequence[ClusterStatus]:
+        """All clusters with their hosts."""
+        return list(self._parts.clusters.clusters())
+
+    def bootstrap(self) -> Resource:
+        """The bootstrap that was loaded."""
+        return Resource(self._parts.loaded.bootstrap, self._loaded_at)
+
+    def static_clusters(self) -> Sequence[Resource]:
+        """Cluster messages of the bootstrap."""
+        found = self._parts.loaded.bootstrap.static_resources.clusters
+        return [Resource(cluster, self._loaded_at) for cluster in found]
+
+    def static_listeners(self) -> Sequence[Resource]:
+        """Listener messages of the bootstrap."""
+        return [Resource(one.compiled.proto, self._loaded_at) for one in self._parts.listeners.listeners()]
+
+    def log_levels(self) -> dict[str, str]:
+        """Component -> level."""
+        return LOG_LEVELS.levels()
+
+    def set_log_level(self, component: str | None, level: str) -> None:
+        """One component, or all (None), in all processes."""
+        self._server.set_log_level(component or "", level)
+
+    def shutdown(self) -> None:
+        """/quitquitquit: in the next turn, so that the answer leaves first."""
+        self._server.dispatcher.call_soon(self._server.shutdown)
+
+    def fail_health_check(self, fail: bool) -> None:
+        """/healthcheck/fail and /healthcheck/ok."""
+        self._server.fail_health_check(fail)
+
+    def reopen_logs(self) -> None:
+        """/reopen_logs."""
+        self._server.reopen_logs()
+
+    def drain_listeners(self, graceful: bool, skip_exit: bool, inbound_only: bool) -> None:
+        """/drain_listeners."""
+        self._parts.listeners.drain_all(graceful, skip_exit, inbound_only)

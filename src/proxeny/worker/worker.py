@@ -1,0 +1,244 @@
+"""The worker: the composition root of the data plane, and its answers to main's messages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from envoy.config.bootstrap.v3 import bootstrap_pb2
+from envoy.config.listener.v3 import listener_pb2
+
+from proxeny.access_log.manager import AccessLogManager
+from proxeny.config.errors import ConfigError
+from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.limits import LimitTable
+from proxeny.kernel.randomness import RandomGenerator
+from proxeny.kernel.stats import Segment
+from proxeny.listener.config import ListenerConfig
+from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.network.factory_context import FactoryContext, ServerState
+from proxeny.runtime.snapshot import RuntimeReader, Snapshot
+from proxeny.server import log as log_set_up
+from proxeny.server import messages
+from proxeny.server.channel import Channel
+from proxeny.server.configuration import local_info
+from proxeny.server.options import Options
+from proxeny.server.server_stats import PYTHON_CALLS
+from proxeny.stats.store import StatTable, WorkerStore
+from proxeny.upstream.cluster_manager import ClusterManager
+from proxeny.worker.call_counter import CallCounter
+from proxeny.worker.collector import Collector
+from proxeny.worker.heartbeat import Heartbeat, register_traceback
+
+log = logging.getLogger("proxeny.main")
+
+Fds = list[int]
+
+
+def main(options: Options, index: int, epoch: int, sock: socket.socket, shared: Fds) -> int:
+    """Run worker ``index`` until main stops it or is gone; the exit status."""
+    worker = Worker(options, index, epoch, sock, shared)
+    worker.run()
+    return 0
+
+
+class Worker:
+    """One worker process. Everything that needs main's facts is made when ``Configure`` brings them."""
+
+    context: FactoryContext
+    clusters: ClusterManager
+    handler: ConnectionHandler
+    access_logs: AccessLogManager
+
+    def __init__(self, options: Options, index: int, epoch: int, sock: socket.socket, shared: Fds) -> None:
+        self.options = options
+        self.index = index
+        self.epoch = epoch
+        self.dispatcher = Dispatcher(name=f"worker_{index}")
+        segment_fd, limits_fd = shared
+        self.segment = Segment(segment_fd)
+        self.segment.epoch = epoch
+        self.store = WorkerStore(self.segment)
+        self.limits = LimitTable(limits_fd, options.concurrency, index)
+        self.runtime = RuntimeReader()
+        self.server_state = ServerState()
+        self.heartbeat = Heartbeat(self.dispatcher, self.segment)
+        self.collector = Collector(self.dispatcher)
+        self._listener_stats: dict[int, StatTable] = {}
+        self._call_counter: CallCounter | None = None
+        self._handlers: dict[type, Callable[[Any, Fds], None]] = {
+            messages.Configure: self._configure,
+            messages.AddClusters: self._add_clusters,
+            messages.RemoveCluster: self._remove_cluster,
+            messages.UpdateHosts: self._update_hosts,
+            messages.AddListener: self._add_listener,
+            messages.DrainListener: self._drain_listener,
+            messages.StopListener: self._stop_listener,
+            messages.RemoveListener: self._remove_listener,
+            messages.AdoptListener: self._adopt_listener,
+            messages.ReleaseAdopted: self._release_adopted,
+            messages.SetServerState: self._set_server_state,
+            messages.SetRuntime: self._set_runtime,
+            messages.SetLogLevel: self._set_log_level,
+            messages.ReopenLogs: self._reopen_logs,
+            messages.Stop: self._stop,
+        }
+        self.channel = Channel(sock)
+        self.channel.attach(self.dispatcher, self._on_message, self._on_main_gone)
+        self.channel.send(messages.WorkerStarted(os.getpid()))
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        try:
+            self.dispatcher.run()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if hasattr(self, "handler"):
+            self.handler.close()
+            self.clusters.close()
+            self.access_logs.close()
+        self.channel.close()
+        self.dispatcher.close()
+
+    # -- messages ----------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: Any, fds: Fds) -> None:
+        handle = self._handlers.get(type(message))
+        if handle is None:
+            log.error("worker %d does not know the message %s", self.index, type(message).__name__)
+            return
+        request_id = getattr(message, "id", 0)
+        error = ""
+        try:
+            handle(message, fds)
+        except ConfigError as refused:
+            error = str(refused)
+        except Exception as failed:
+            log.exception("worker %d failed to carry out %s", self.index, type(message).__name__)
+            error = f"{type(failed).__name__}: {failed}"
+        if request_id:
+            self.channel.send(messages.Done(request_id, error))
+
+    def _on_main_gone(self) -> None:
+        log.critical("the main process is gone: worker %d ends", self.index)
+        self.dispatcher.stop()
+
+    def _configure(self, message: messages.Configure, fds: Fds) -> None:
+        bootstrap = bootstrap_pb2.Bootstrap.FromString(message.bootstrap)
+        self.store.install(messages.stat_table(message.stats))
+        self.access_logs = AccessLogManager(
+            self.dispatcher, self.store, flush_interval_ms=self.options.file_flush_interval_msec
+        )
+        self.context = FactoryContext(
+            role="worker",
+            stats=self.store,
+            dispatcher=self.dispatcher,
+            access_log_manager=self.access_logs,
+            runtime=self.runtime,
+            local_info=local_info(bootstrap, self.options),
+            server_state=self.server_state,
+            options=self.options,
+            bootstrap=bootstrap,
+            random=RandomGenerator(),
+            worker_index=self.index,
+            concurrency=self.options.concurrency,
+        )
+        self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
+        self.handler = ConnectionHandler(self.context)
+        self._set_runtime(messages.SetRuntime(message.runtime), fds)
+        self._set_server_state(
+            messages.SetServerState(message.live, message.draining, message.health_check_failed), fds
+        )
+        for component, level in message.log_levels.items():
+            log_set_up.LOG_LEVELS.set(component, level)
+        if (PYTHON_CALLS.name, "server.") in messages.stat_table(message.stats):
+            self._call_counter = CallCounter(self.dispatcher, self.store.block(PYTHON_CALLS, "server."))
+        self.heartbeat.start(message.heartbeat_ms)
+
+    # -- clusters ----------------------------------------------------------------------------------------------
+
+    def _add_clusters(self, message: messages.AddClusters, fds: Fds) -> None:
+        data = memoryview(_read_memfd(fds[0], sum(message.sizes)))
+        self.store.install(messages.stat_table(message.stats))
+        clusters = []
+        at = 0
+        for size in message.sizes:
+            clusters.append(bytes(data[at : at + size]))
+            at += size
+        self.clusters.add_serialized(clusters)
+
+    def _remove_cluster(self, message: messages.RemoveCluster, fds: Fds) -> None:
+        self.clusters.remove(message.name)
+        self.store.release(messages.stat_table(message.stats), (f"cluster.{message.name}.",))
+
+    def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
+        self.clusters.update_hosts(message.name, message.update)
+
+    # -- listeners ---------------------------------------------------------------------------------------------
+
+    def _add_listener(self, message: messages.AddListener, fds: Fds) -> None:
+        proto = listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size))
+        table = messages.stat_table(message.stats)
+        self.store.install(table)
+        self._listener_stats[message.tag] = table
+        try:
+            config = ListenerConfig.compile(proto, self.context)
+            self.handler.add_listener(message.tag, config, fds[1:])
+        except BaseException:
+            for fd in fds[1:]:
+                os.close(fd)
+            raise
+        self.collector.freeze()
+
+    def _drain_listener(self, message: messages.DrainListener, fds: Fds) -> None:
+        self.handler.drain_listener(message.tag)
+
+    def _stop_listener(self, message: messages.StopListener, fds: Fds) -> None:
+        self.handler.stop_listener(message.tag)
+
+    def _remove_listener(self, message: messages.RemoveListener, fds: Fds) -> None:
+        self.handler.remove_listener(message.tag)
+        self.store.release(self._listener_stats.pop(message.tag, {}))
+
+    def _adopt_listener(self, message: messages.AdoptListener, fds: Fds) -> None:
+        self.handler.adopt(message.tag, message.dead_worker, fds)
+
+    def _release_adopted(self, message: messages.ReleaseAdopted, fds: Fds) -> None:
+        self.handler.release_adopted(message.dead_worker)
+
+    # -- the process -------------------------------------------------------------------------------------------
+
+    def _set_server_state(self, message: messages.SetServerState, fds: Fds) -> None:
+        state = self.server_state
+        state.live, state.draining = message.live, message.draining
+        state.health_check_failed = message.health_check_failed
+
+    def _set_runtime(self, message: messages.SetRuntime, fds: Fds) -> None:
+        self.runtime.snapshot = Snapshot.from_json(message.entries)
+
+    def _set_log_level(self, message: messages.SetLogLevel, fds: Fds) -> None:
+        if message.component:
+            log_set_up.LOG_LEVELS.set(message.component, message.level)
+        else:
+            log_set_up.LOG_LEVELS.set_all(message.level)
+
+    def _reopen_logs(self, message: messages.ReopenLogs, fds: Fds) -> None:
+        log_set_up.reopen()
+        register_traceback()
+        self.access_logs.reopen()
+
+    def _stop(self, message: messages.Stop, fds: Fds) -> None:
+        self.dispatcher.stop()
+
+
+def _read_memfd(fd: int, size: int) -> bytes:
+    """The contents of a memfd that main filled; closes it."""
+    try:
+        return os.pread(fd, size, 0)
+    finally:
+        os.close(fd)
