@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import threading
 
@@ -189,6 +191,28 @@ def test_simulated_time_drives_timers():
 def test_run_until_gives_up(dispatcher):
     with pytest.raises(TimeoutError):
         dispatcher.run_until(lambda: False, timeout_s=0.01)
+
+
+def test_a_signal_wakes_a_blocked_loop(dispatcher):
+    seen = []
+    dispatcher.add_signal_handler(signal.SIGUSR1, lambda: seen.append(1))
+    sender = threading.Timer(0.01, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    sender.start()
+    dispatcher.run_until(lambda: seen)
+    sender.join()
+    dispatcher.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_the_date_changes_with_the_second():
+    source = SimulatedTimeSource(system_time=1_700_000_000.75)
+    dispatcher = Dispatcher(source)
+    dates = []
+    for _ in range(3):
+        dates.append(dispatcher.http_date()[-6:-4])
+        source.advance_ms(249)
+        dispatcher.run_once()
+    assert dates == [b"20", b"20", b"21"]
+    dispatcher.close()
 
 
 def test_subprocess_and_executor_work(dispatcher):
