@@ -3,7 +3,7 @@
 The criteria are looked at one after the other, each by its most specific value: destination port, destination address,
 server name, transport protocol, application protocol, direct source address, source type, source address, source port.
 A decision is final: once a destination port matched, chains without one are out. So the chains compile into a tree with
-one level per criterion, and matching is one look-up per level. Only the source type may fall back (to "any").
+one level per criterion, and matching is one look-up per level.
 """
 
 from __future__ import annotations
@@ -128,8 +128,10 @@ class FilterChainMatcher:
         node = node and node.get(info.direct_remote_address)
         if node is None:
             return None
-        kind = SOURCE_LOCAL if _is_local_connection(info) else SOURCE_EXTERNAL
-        return _by_source(node.get(kind), info) or _by_source(node.get(SOURCE_ANY), info)
+        below = None
+        if SOURCE_LOCAL in node or SOURCE_EXTERNAL in node:
+            below = node.get(SOURCE_LOCAL if _is_local_connection(info) else SOURCE_EXTERNAL)
+        return _by_source(node.get(SOURCE_ANY) if below is None else below, info)
 
 
 def _by_server_name(node: dict[str, Any], name: str) -> Any:

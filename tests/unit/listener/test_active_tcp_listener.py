@@ -1,0 +1,173 @@
+"""Accepting in a worker over real sockets: chains, books, drain, stop and removal."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.unit.listener.conftest import ECHO, listener_proto
+
+from proxeny.event.dispatcher import Dispatcher
+from proxeny.listener import stats as s
+from proxeny.listener.config import ListenerConfig
+from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.listener.socket_factory import ListenSocketFactory
+from proxeny.network.factory_context import FactoryContext
+
+
+class Worker:
+    """One listener on a worker's handler."""
+
+    def __init__(self, context: FactoryContext, **fields: Any) -> None:
+        assert context.dispatcher is not None
+        self.dispatcher: Dispatcher = context.dispatcher
+        self.config = ListenerConfig.compile(listener_proto(**fields), context)
+        self.sockets = ListenSocketFactory(self.config, 1)
+        self.handler = ConnectionHandler(context)
+        fds = [socket.dup(fd) for fd in self.sockets.fds(0)]
+        self.listener = self.handler.add_listener(1, self.config, fds)
+        self.clients: list[socket.socket] = []
+
+    def connect(self, address: int = 0) -> socket.socket:
+        to = self.sockets.addresses[address]
+        client = socket.create_connection((to.ip, to.port))
+        client.settimeout(10)
+        self.clients.append(client)
+        return client
+
+    def count(self, slot: int) -> int:
+        return self.config.stats.get(slot)
+
+    def wait(self, predicate: Any) -> None:
+        self.dispatcher.run_until(predicate)
+
+    def received(self, client: socket.socket, size: int) -> bytes:
+        client.setblocking(False)
+        data = bytearray()
+
+        def more() -> bool:
+            try:
+                data.extend(client.recv(65536))
+            except BlockingIOError:
+                pass
+            return len(data) >= size
+
+        self.wait(more)
+        return bytes(data)
+
+    def is_closed(self, client: socket.socket) -> bool:
+        client.setblocking(False)
+        try:
+            return client.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.handler.close()
+        self.dispatcher.run_once()
+        self.sockets.close()
+        for client in self.clients:
+            client.close()
+
+
+@pytest.fixture
+def make(context: FactoryContext) -> Iterator[Any]:
+    workers: list[Worker] = []
+
+    def made(**fields: Any) -> Worker:
+        workers.append(Worker(context, **fields))
+        return workers[-1]
+
+    yield made
+    for worker in workers:
+        worker.close()
+
+
+def test_a_connection_and_its_books(make: Any) -> None:
+    worker = make()
+    client = worker.connect()
+    client.sendall(b"hello")
+    assert worker.received(client, 5) == b"hello"
+    assert (worker.count(s.CX_TOTAL), worker.count(s.CX_ACTIVE)) == (1, 1)
+    assert worker.config.worker_stats.get(s.WORKER_CX_ACTIVE) == 1
+    assert worker.config.stats.count(s.ACCEPTED_PER_EVENT) == 1
+    assert worker.handler.connection_count == 1
+    client.close()
+    worker.wait(lambda: worker.count(s.CX_DESTROY) == 1)
+    assert worker.count(s.CX_ACTIVE) == 0
+    assert worker.config.worker_stats.get(s.WORKER_CX_ACTIVE) == 0
+    assert worker.config.stats.count(s.CX_LENGTH_MS) == 1
+    assert worker.handler.statistics()[0]["connections"] == 0
+
+
+def test_many_connections_in_one_event(make: Any) -> None:
+    worker = make(max_connections_to_accept_per_socket_event=3)
+    for _ in range(10):
+        worker.connect()
+    worker.wait(lambda: worker.count(s.CX_TOTAL) == 10)
+    assert worker.config.stats.count(s.ACCEPTED_PER_EVENT) >= 4
+
+
+def test_no_chain_matches(make: Any) -> None:
+    worker = make(filter_chains=[{"filter_chain_match": {"destination_port": 9}, "filters": [ECHO]}])
+    client = worker.connect()
+    worker.wait(lambda: worker.count(s.NO_FILTER_CHAIN_MATCH) == 1)
+    worker.wait(lambda: worker.is_closed(client))
+    assert worker.count(s.CX_TOTAL) == 0
+
+
+def test_a_chain_without_filters_closes(make: Any) -> None:
+    worker = make(filter_chains=[{}])
+    client = worker.connect()
+    worker.wait(lambda: worker.is_closed(client))
+    assert (worker.count(s.CX_TOTAL), worker.count(s.CX_DESTROY)) == (1, 1)
+
+
+def test_chain_names_limits_and_addresses(make: Any) -> None:
+    extra = [{"address": {"socket_address": {"address": "0.0.0.0", "port_value": 0}}}]
+    worker = make(
+        filter_chains=[{"name": "c", "filters": [ECHO]}],
+        per_connection_buffer_limit_bytes=4096,
+        additional_addresses=extra,
+    )
+    worker.connect()
+    to = worker.sockets.addresses[1]
+    worker.clients.append(socket.create_connection(("127.0.0.3", to.port)))
+    worker.wait(lambda: worker.count(s.CX_TOTAL) == 2)
+    infos = [active.connection.connection_info for active in worker.listener.connections]
+    assert {info.filter_chain_name for info in infos} == {"c"}
+    assert {info.local_address.ip for info in infos} == {"127.0.0.1", "127.0.0.3"}
+    assert {active.connection.buffer_limit for active in worker.listener.connections} == {4096}
+
+
+def test_stop_keeps_connections_and_remove_closes_them(make: Any) -> None:
+    worker = make()
+    client = worker.connect()
+    worker.wait(lambda: worker.count(s.CX_TOTAL) == 1)
+    worker.handler.stop_listener(1)
+    assert worker.config.drain.started
+    client.sendall(b"still")
+    assert worker.received(client, 5) == b"still"
+    worker.connect()
+    worker.dispatcher.run_once()
+    assert worker.count(s.CX_TOTAL) == 1
+    worker.handler.remove_listener(1)
+    worker.wait(lambda: worker.is_closed(client))
+    assert worker.count(s.CX_ACTIVE) == 0
+    worker.handler.remove_listener(1)
+
+
+def test_sockets_of_a_dead_worker_are_served_meanwhile(make: Any, context: FactoryContext) -> None:
+    worker = make()
+    other = ListenSocketFactory(ListenerConfig.compile(listener_proto(), context), 1)
+    client = socket.create_connection(("127.0.0.1", other.addresses[0].port))
+    worker.handler.adopt(1, 7, [socket.dup(fd) for fd in other.fds(0)])
+    client.sendall(b"queued")
+    assert worker.received(client, 6) == b"queued"
+    assert worker.listener.statistics()["adopted_from"] == [7]
+    worker.handler.release_adopted(7)
+    assert worker.listener.statistics()["adopted_from"] == []
+    client.close()
+    other.close()

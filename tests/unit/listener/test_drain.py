@@ -1,0 +1,80 @@
+"""The drain decision: server-wide reasons, gradual and immediate drains."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from proxeny.event.dispatcher import Dispatcher
+from proxeny.event.time_source import SimulatedTimeSource
+from proxeny.listener.drain import MODIFY_ONLY, SCALE, ListenerDrain
+from proxeny.network.factory_context import FactoryContext
+from proxeny.stats.store import MainStore
+
+
+class Fixed:
+    """A random source that says what the test wants."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def random(self) -> int:
+        return self.value
+
+
+class Setup:
+    def __init__(self, strategy: str = "gradual", drain_type: int = 0) -> None:
+        self.time = SimulatedTimeSource()
+        self.dispatcher = Dispatcher(self.time)
+        self.random = Fixed()
+        self.context = FactoryContext(
+            "worker",
+            MainStore(),
+            dispatcher=self.dispatcher,
+            options=SimpleNamespace(drain_strategy=strategy, drain_time_s=100),
+            random=self.random,
+        )
+        self.drain = ListenerDrain(self.context, drain_type)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    def made(**options: object) -> Setup:
+        setup = Setup(**options)  # type: ignore[arg-type]
+        request.addfinalizer(setup.dispatcher.close)
+        return setup
+
+    return made
+
+
+def test_nothing_drains_by_itself(make) -> None:  # type: ignore[no-untyped-def]
+    assert not make().drain.drain_close()
+
+
+@pytest.mark.parametrize("reason", ["draining", "health_check_failed"])
+def test_the_server_drains_all_but_modify_only(make, reason: str) -> None:  # type: ignore[no-untyped-def]
+    for drain_type, drains in ((0, True), (MODIFY_ONLY, False)):
+        setup = make(drain_type=drain_type)
+        setattr(setup.context.server_state, reason, True)
+        assert setup.drain.drain_close() is drains
+
+
+def test_immediate(make) -> None:  # type: ignore[no-untyped-def]
+    setup = make(strategy="immediate")
+    setup.random.value = SCALE - 1
+    setup.drain.start()
+    assert setup.drain.started and setup.drain.drain_close()
+
+
+def test_gradual_drains_become_more_likely(make) -> None:  # type: ignore[no-untyped-def]
+    setup = make()
+    setup.drain.start()
+    setup.random.value = SCALE // 2
+    assert not setup.drain.drain_close()
+    setup.time.advance_ms(60_000)
+    setup.dispatcher.run_once()
+    assert setup.drain.drain_close()
+    setup.random.value = SCALE - 1
+    assert not setup.drain.drain_close()
+    setup.time.advance_ms(60_000)
+    setup.dispatcher.run_once()
+    assert setup.drain.drain_close()
