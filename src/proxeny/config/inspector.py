@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from proxeny.config import field_path
-from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.config.errors import ConfigError
 from proxeny.config.support.table import FieldClass
 
 _VERSION_HISTORY: Final = "https://www.envoyproxy.io/docs/envoy/latest/version_history/version_history"
@@ -101,9 +101,4 @@ class Inspector:
         if findings is None or self.muted:
             return
         path = field_path.join(self.path(), field)
-        if kind is FieldClass.ACCEPTED:
-            findings.accepted.append(path)
-        elif findings.accept_unsupported:
-            findings.unsupported.append(path)
-        else:
-            raise UnsupportedFieldError(f"the field '{field}' is not supported by this build of Proxeny", path)
+        (findings.accepted if kind is FieldClass.ACCEPTED else findings.unsupported).append(path)

@@ -15,7 +15,7 @@ from validate import validate_pb2
 
 from proxeny.config import field_path, pgv
 from proxeny.config.anys import open_any
-from proxeny.config.errors import ConfigError, UnknownExtensionError
+from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
 from proxeny.config.extra_rules import EXTRA_RULES, ExtraRule
 from proxeny.config.inspector import Inspector, Step
 from proxeny.config.message_types import type_name_of
@@ -25,6 +25,10 @@ from proxeny.config.support.table import FieldClass
 
 Visitor = Callable[[Inspector, Any, Any], None]  # (inspector, value of the field, message it is in)
 
+# Their compile steps say which of the extensions below them they take (a list of policies: the first known one).
+_CHOOSING: Final = frozenset(
+    ("envoy.config.cluster.v3.LoadBalancingPolicy", "envoy.config.cluster.v3.Cluster.CustomClusterType")
+)
 _FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
 # Envoy computes with nanoseconds in 64 bits.
 _MAX_SECONDS: Final = (2**63 - 1) // 10**9 - 1
@@ -38,8 +42,17 @@ _OPAQUE: Final = frozenset(
 
 
 def inspect(message: Message, inspector: Inspector | None = None) -> None:
-    """Check `message` and everything below it; raises ConfigError with the field path."""
-    plan_of(message.DESCRIPTOR).inspect(inspector or Inspector(), message)
+    """Check `message` and everything below it; raises ConfigError with the field path.
+
+    What is not served is refused last: a fault that Envoy would name goes first.
+    """
+    inspector = inspector or Inspector()
+    plan_of(message.DESCRIPTOR).inspect(inspector, message)
+    findings = inspector.findings
+    if findings is not None and findings.unsupported and not findings.accept_unsupported:
+        path = findings.unsupported[0]
+        field = path.rpartition(".")[2]
+        raise UnsupportedFieldError(f"the field '{field}' is not supported by this build of Proxeny", path)
 
 
 class TypePlan:
@@ -85,6 +98,8 @@ class TypePlan:
             visitor = _field_visitor(field, rules)
             kind = FieldClass.DONE if support is None else support.class_of(field.name)
             visitor = _with_notes(field_notes(field, kind), kind, visitor)
+            if self._descriptor.full_name in _CHOOSING:
+                visitor = _muted(visitor)
             if visitor is not None:
                 self._visitors[field.number] = visitor
             absent.extend(_absent_checks(field, rules))
@@ -305,7 +320,7 @@ def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:
             f"Didn't find a registered implementation for '{name}' with type URL: '{type_name}'", inspector.path()
         )
     root, inspector.root = inspector.root, len(inspector.trail)
-    inspect(content, inspector)
+    plan_of(content.DESCRIPTOR).inspect(inspector, content)
     inspector.root = root
     if inspector.rewrites != rewrites:
         any_message.value = content.SerializeToString(deterministic=True)

@@ -1,5 +1,4 @@
 """Bootstrap fields: node, admin, runtime, stats, watchdog; deprecated fields."""
-# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import TYPE, bootstrap, cluster
 

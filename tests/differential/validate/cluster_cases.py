@@ -143,6 +143,11 @@ CASES = [
         stricter="Envoy skips the constraints of load balancing policies",
     ),
     _policy("unknown", f'{{name: a, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}'),
+    _policy(
+        "unknown-then-known",
+        f'{{name: a, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}',
+        f'{{name: b, typed_config: {{"@type": {_LB}.round_robin.v3.RoundRobin}}}}',
+    ),
     _policy("nameless", f'{{typed_config: {{"@type": {_LB}.round_robin.v3.RoundRobin}}}}'),
     _policy("empty", "{name: a}"),
     cluster("breakers", "circuit_breakers: {thresholds: [{max_connections: 1, priority: HIGH}]}"),

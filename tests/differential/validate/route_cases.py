@@ -17,7 +17,7 @@ CASES = [
     hosts("same-suffix", "- {name: a, domains: ['*.x']}\n- {name: b, domains: ['*.x']}"),
     hosts("inner-wildcard", "- {name: a, domains: ['a*b']}"),
     hosts("prefix-wildcard", "- {name: a, domains: ['a.*']}"),
-    hosts("same-name", "- {name: a, domains: [x]}\n- {name: a, domains: [y]}"),
+    hosts("same-name", "- {name: a, domains: [x]}\n- {name: a, domains: [z]}"),
     hosts("tls-undefined", "- {name: a, domains: [x], require_tls: 9}"),
     hosts("tls-all", "- {name: a, domains: [x], require_tls: ALL}"),
     hosts("unknown-cluster", "- {name: a, domains: [x], routes: [{match: {prefix: /}, route: {cluster: nothing}}]}"),

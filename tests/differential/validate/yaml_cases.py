@@ -1,5 +1,4 @@
 """How texts become trees and trees become messages: scalars, enums, durations, wrappers, lists, Anys, file forms."""
-# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import TYPE, bootstrap, cluster, manager, route
 

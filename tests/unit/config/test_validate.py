@@ -117,6 +117,11 @@ def test_constraints_hold_below_unsupported_fields() -> None:
     assert "MaxEjectionPercent" in fault(cluster(fields), Findings(accept_unsupported=True)).message
 
 
+def test_a_broken_constraint_is_named_before_an_unsupported_field() -> None:
+    text = "static_resources: {clusters: [{name: a, outlier_detection: {}}, {name: ''}]}"
+    assert "ClusterValidationError.Name" in fault(text, Findings()).message
+
+
 def test_accepted_fields_are_noted() -> None:
     findings = Findings()
     inspect(bootstrap("enable_dispatcher_stats: true"), Inspector(findings))
