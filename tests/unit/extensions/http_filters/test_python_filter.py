@@ -552,3 +552,25 @@ def test_setup_failure_is_refused(bench: Any) -> None:
 
     with pytest.raises(ConfigError, match="setup failed: OSError: no database"):
         bench(Broken)
+
+
+def test_a_body_hook_may_answer_or_be_skipped(bench: Any) -> None:
+    class Filter(proxeny.HttpFilter):
+        buffer_response_body = True
+
+        def on_response(self, response: proxeny.Response) -> None:
+            if "skip" in response.headers:
+                response.skip_body()
+
+        def on_response_body(self, response: proxeny.Response, body: bytes, end: bool) -> None:
+            response.respond(502, body=b"no")
+
+    b = bench(Filter)
+    skipped = b.request()
+    b.respond(skipped, False, skip="1")
+    skipped.encode_data(Buffer(b"x" * 5000), True)
+    assert skipped.out[1] == (b"x" * 5000, True) and skipped.reply is None
+    answered = b.request()
+    b.respond(answered, False)
+    answered.encode_data(Buffer(b"x"), True)
+    assert answered.reply[0] == 502 and answered.out == []

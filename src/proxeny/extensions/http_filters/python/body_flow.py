@@ -190,18 +190,22 @@ class BodyFlow:
     # Body hooks.
 
     def _call(self, body: bytes, end: bool) -> Any:
-        """The hook's outcome: bytes, None, a coroutine; ``self._filter.failed`` when it raised."""
+        """The hook's outcome: bytes, None or a coroutine; afterwards the stream may be over."""
         assert self._hook is not None
         try:
             return self._hook(self._message, body, end)
         except Exception as error:
             self._filter.fail(error)
-            return self._filter
+            return None
+
+    def skip_body(self) -> None:
+        """The body hook is not wanted for this message."""
+        self._hook = None
 
     def _run_piece(self, data: Buffer) -> FilterDataStatus:
         piece = data.take()
         outcome = self._call(piece, self.ended and not self._has_trailers)
-        if outcome is self._filter:
+        if self._filter.over:
             return DATA_TAKEN
         if iscoroutine(outcome):
             self._piece = piece
@@ -215,7 +219,7 @@ class BodyFlow:
         held = self.held()
         body = (held.take() if held is not None else b"") + data.take()
         outcome = self._call(body, True)
-        if outcome is self._filter:
+        if self._filter.over:
             return DATA_TAKEN
         if iscoroutine(outcome):
             data.append(body)

@@ -111,6 +111,10 @@ class Message:
         after ``await body()`` if the message has a body."""
         self._filter.need_flow(self).replace_body(_bytes(body))
 
+    def skip_body(self) -> None:
+        """Do not call the body hook for this message (from its header hook): the body passes untouched, unbuffered."""
+        self._filter.need_flow(self).skip_body()
+
     def respond(
         self,
         status: int,

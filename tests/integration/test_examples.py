@@ -1,0 +1,88 @@
+"""The examples do what they say, run by the real command."""
+
+import http.client
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from proxeny.testing import FakeUpstream, ReceivedRequest, RunningProxy
+from proxeny.testing.upstream import Answer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Start = Callable[..., RunningProxy]
+
+
+def start(proxy: Start, example: str, upstream: FakeUpstream, profiles: int = 0) -> int:
+    """Run an example with its ports replaced; the port of its listener."""
+    config = (EXAMPLES / example / "envoy.yaml").read_text()
+    for old, new in ((9901, 0), (10000, 0), (8080, upstream.port), (8081, profiles)):
+        config = config.replace(f" {old}}}", f" {new}}}").replace(f" {old},", f" {new},")
+    return proxy(config, env={"PYTHONPATH": str(EXAMPLES / example)}).port("web")
+
+
+def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_api_key_auth(proxy: Start, upstream: Callable[..., FakeUpstream]) -> None:
+    service = upstream()
+    port = start(proxy, "api_key_auth", service)
+    assert get(port, "/x") == (401, b'{"error": "an API key is required"}')
+    assert get(port, "/x", x_api_key="guess")[0] == 401
+    assert get(port, "/health")[0] == 200
+    assert get(port, "/x", x_api_key="alice-secret", x_consumer="root")[0] == 200
+    assert get(port, "/admin/x", x_api_key="alice-secret")[0] == 403
+    assert get(port, "/admin/x", x_api_key="bob-secret")[0] == 200
+    seen = [(request.path, request.headers.get("x-consumer")) for request in service.requests]
+    assert seen == [("/health", None), ("/x", "alice"), ("/admin/x", "bob")]
+    assert all("x-api-key" not in request.headers for request in service.requests)
+
+
+def test_async_enrichment(proxy: Start, upstream: Callable[..., FakeUpstream]) -> None:
+    release = threading.Event()
+
+    def profile(request: ReceivedRequest) -> Answer:
+        if request.path == "/profiles/slow":
+            release.wait(10)
+        if request.path == "/profiles/eve":
+            return Answer(404)
+        return Answer(200, json.dumps({"plan": "gold", "region": "eu", "secret": 1}).encode())
+
+    service, profiles = upstream(), upstream(profile)
+    port = start(proxy, "async_enrichment", service, profiles.port)
+    try:
+        for _ in range(3):
+            assert get(port, "/a", cookie="user=ann", x_user_plan="forged")[0] == 200
+        assert get(port, "/b", cookie="user=eve")[0] == 200
+        assert get(port, "/c")[0] == 200
+        assert get(port, "/d", cookie="user=slow")[0] == 200
+    finally:
+        release.set()
+    plans = [(request.path, request.headers.get("x-user-plan")) for request in service.requests]
+    assert plans == [("/a", "gold")] * 3 + [("/b", None), ("/c", None), ("/d", None)]
+    assert [request.path for request in profiles.requests].count("/profiles/ann") == 1
+
+
+def test_json_redaction(proxy: Start, upstream: Callable[..., FakeUpstream]) -> None:
+    documents = {
+        "/user": Answer(
+            200, b'{"name":"\xc3\xa9","ssn":1,"list":[{"password":"x"}]}', {"content-type": "application/json"}
+        ),
+        "/cards/1": Answer(200, b'{"number":1,"ssn":2}', {"content-type": "application/json; charset=utf-8"}),
+        "/broken": Answer(200, b'{"ssn":', {"content-type": "application/json"}),
+        "/zipped": Answer(200, b"..", {"content-type": "application/json", "content-encoding": "gzip"}),
+        "/text": Answer(200, b"ssn" * 700_000, {"content-type": "text/plain"}),
+    }
+    port = start(proxy, "json_redaction", upstream(lambda request: documents[request.path]))
+    assert get(port, "/user") == (200, '{"name":"é","ssn":"***","list":[{"password":"***"}]}'.encode())
+    assert get(port, "/cards/1") == (200, b'{"number":"***","ssn":2}')
+    assert get(port, "/broken") == (502, b"the answer cannot be redacted")
+    assert get(port, "/zipped")[0] == 502
+    assert get(port, "/text") == (200, b"ssn" * 700_000)
