@@ -103,6 +103,10 @@ def test_init_only(tmp_path: Path) -> None:
     done = run("-c", "c.yaml", "--mode", "init_only", "--disable-hot-restart", "--concurrency", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "all clusters initialized" in done.stderr
+    (tmp_path / "c.yaml").write_text(ECHO.replace(ADMIN, ""))
+    done = run("-c", "c.yaml", "--mode", "init_only", "--disable-hot-restart", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "No admin address given, so no admin HTTP server started." in done.stderr
 
 
 def test_start_up_lines_and_admin_address(proxy: Start) -> None:
