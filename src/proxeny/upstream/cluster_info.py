@@ -93,7 +93,7 @@ class ClusterInfo:
         prefix = self.stat_prefix
         store = context.stats
         self.stats: Block = store.block(CLUSTER, prefix)
-        self._limits_base: int = store.block(LIMITS, prefix).base
+        self._limits_base: int = store.block(LIMITS, f"cluster.{name}.").base
         self._remaining: tuple[Block | None, ...] = tuple(
             store.block(REMAINING, f"{prefix}circuit_breakers.{PRIORITY_NAMES[i]}.") if t.track_remaining else None
             for i, t in enumerate(thresholds)
@@ -124,7 +124,7 @@ class ClusterInfo:
 
     def host_stats(self, index: int) -> Block:
         """The per-host block ``index``."""
-        return self._context.stats.block(HOST, host_stat_prefix(self.observability_name, index))
+        return self._context.stats.block(HOST, host_stat_prefix(self.name, index))
 
     @property
     def dynamic(self) -> DynamicStats:

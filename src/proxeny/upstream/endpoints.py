@@ -73,9 +73,12 @@ class DnsTarget(msgspec.Struct):
     template: HostEntry
 
 
-def host_stat_prefix(observability_name: str, index: int) -> str:
-    """Where the per-host block ``index`` of a cluster is found in the stat store."""
-    return f"cluster.{observability_name}.host.{index}."
+def host_stat_prefix(cluster_name: str, index: int) -> str:
+    """Where the per-host block ``index`` of a cluster is found in the stat store.
+
+    By the cluster's name: clusters that share an ``alt_stat_name`` share their statistics, but not their hosts'.
+    """
+    return f"cluster.{cluster_name}.host.{index}."
 
 
 def is_ip(text: str) -> bool:

@@ -248,7 +248,7 @@ class MainClusterManager:
 
     def _allot(self, cluster: MainCluster, hosts: list[HostEntry]) -> dict[str, int]:
         """Blocks for hosts that have none yet: prefix -> base."""
-        name = cluster.config.info.observability_name
+        name = cluster.config.info.name
         fresh: dict[str, int] = {}
         for entry in hosts:
             prefix = host_stat_prefix(name, entry.stat_index)
@@ -322,11 +322,11 @@ class MainClusterManager:
                 CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
                 for t in info.thresholds
             ),
-            hosts=[self._host_status(info.observability_name, entry) for entry in cluster.hosts],
+            hosts=[self._host_status(info.name, entry) for entry in cluster.hosts],
         )
 
-    def _host_status(self, observability_name: str, entry: HostEntry) -> HostStatus:
-        block = self._store.entries[HOST.name, host_stat_prefix(observability_name, entry.stat_index)]
+    def _host_status(self, cluster_name: str, entry: HostEntry) -> HostStatus:
+        block = self._store.entries[HOST.name, host_stat_prefix(cluster_name, entry.stat_index)]
         values, _ = sum_slots(self._store.blocks_of(block), HOST.size)
         return HostStatus(
             address=entry.address,

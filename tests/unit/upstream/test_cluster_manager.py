@@ -160,3 +160,18 @@ def test_two_thousand_clusters_are_cheap(
     tracemalloc.stop()
     assert size < 2000 * 3000
     assert manager.statistics() == {"clusters": 2000, "inflated": 0}
+
+
+def test_clusters_that_share_statistics_do_not_share_hosts_or_limits(
+    main: MainClusterManager, context: FactoryContext, static_cluster: MakeCluster
+) -> None:
+    main.add_static([static_cluster(name, port, alt_stat_name="same") for name, port in (("a", 1), ("b", 2))])
+    manager = worker(main, context)
+    first, second = manager.get("a"), manager.get("b")
+    assert first is not None
+    assert second is not None
+    first.priority_set.hosts()[0].stats.inc(HOST.slot("rq_total"))
+    first.info.resource_manager(0).requests.inc()
+    assert second.info.resource_manager(0).requests.count == 0
+    assert [status.hosts[0].counters["rq_total"] for status in main.clusters()] == [1, 0]
+    assert first.info.stats.base == second.info.stats.base
