@@ -41,6 +41,8 @@ _MAX_DIGITS: Final = 40  # what is longer fits no integer type (and is slow to c
 # First characters that an integer can have; anything else is not tried as one.
 _INT_START: Final = frozenset("0123456789+-")
 _INTEGER: Final = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z", re.ASCII)
+# Lines of blanks and tabs alone: empty lines to yaml-cpp, a fault to libyaml.
+_BLANK_LINE: Final = re.compile(r"^ *\t[ \t]*$", re.MULTILINE)
 # The non-specific tag `! 5` makes a string; libyaml does not report it, so documents that use it are looked at closer.
 _NON_SPECIFIC_TAG: Final = re.compile(r"(?:^|[\s,\[{])!\s", re.MULTILINE)
 
@@ -184,6 +186,16 @@ def _size(tree: Tree) -> int:
 
 def load_yaml(text: str, file: str | None = None) -> Tree:
     """The first document of `text`; raises ConfigError naming the line."""
+    try:
+        return _load(text, file)
+    except ConfigError:
+        cleared = _BLANK_LINE.sub("", text)
+        if cleared == text:
+            raise
+        return _load(cleared, file)
+
+
+def _load(text: str, file: str | None) -> Tree:
     try:
         get_event = _yaml.CParser(text).get_event
         event = get_event()

@@ -74,6 +74,13 @@ def test_the_first_document_counts() -> None:
     assert load_yaml("a: 1\n---\nb: 2\n") == {"a": 1}
 
 
+def test_a_line_of_blanks_and_tabs_is_an_empty_line() -> None:
+    assert load_yaml("a: 1\n  \t\nb: 2\n") == {"a": 1, "b": 2}
+    with pytest.raises(ConfigError) as caught:
+        load_yaml("a: 1\n\t\nb: c: 2\n")
+    assert caught.value.line == 3
+
+
 def test_an_anchor_may_be_defined_twice() -> None:
     assert load_yaml("[&x 1, *x, &x 2, *x]") == [1, 1, 2, 2]
 
