@@ -33,9 +33,12 @@ cdef class Stream(Watcher):
     cdef readonly int read_disable_count
     cdef readonly bint connecting, half_closed_remote, write_shutdown
     cdef readonly bint write_blocked    # the socket took no more; EPOLLOUT is awaited
+    cdef readonly bint write_ended      # our end of stream was written; nothing may follow
+    cdef public bint filters_writes     # write() goes through write_filtered()
+    cdef public object direct_reader    # called with the read buffer and False, in place of on_readable(False)
     cdef public bint detect_early_close_now, notify_drained, notify_sent
     cdef readonly uint64_t bytes_received, bytes_sent
-    cdef bint read_ready, redeliver, hang_up, shutdown_pending, wants_out
+    cdef bint is_closed, read_ready, redeliver, hang_up, shutdown_pending, wants_out
     cdef size_t read_size
     cdef Block stats
     cdef Py_ssize_t rx_total, rx_buffered, tx_total, tx_buffered, rx_seen, tx_seen
@@ -45,6 +48,7 @@ cdef class Stream(Watcher):
     cdef Py_ssize_t do_write(self) except? -2000000
     cdef int do_shutdown(self) except -1
 
+    cdef int c_write(self, object data, bint end_stream) except -1
     cdef int read_some(self) except -1
     cdef int c_flush(self) except -1
     cdef int wait_writable(self) except -1

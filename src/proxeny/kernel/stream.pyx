@@ -166,6 +166,8 @@ cdef class Stream(Watcher):
             self.fd = -1
             close(fd)
         pump = self.source_pump
+        self.is_closed = True
+        self.direct_reader = None
         self.source_pump = None
         if pump is not None:
             pump.stream_closed(self)
@@ -316,7 +318,11 @@ cdef class Stream(Watcher):
             self.note_read(total)
         if eof:
             self.half_closed_remote = True
-        if total or eof or redeliver:
+        if self.direct_reader is not None and not self.half_closed_remote:
+            # The common case without a Python frame in between.
+            if self.read_buffer.length:
+                self.direct_reader(self.read_buffer, False)
+        elif total or eof or redeliver:
             self.on_readable(eof)
         if n < 0 and n != BLOCKED and self.poller is not None:
             self.on_transport_error(<int> -n)
@@ -352,6 +358,44 @@ cdef class Stream(Watcher):
             self.poller.c_mark_ready(self)
 
     # Writing
+
+    cdef int c_write(self, object data, bint end_stream) except -1:
+        cdef Buffer source
+        if self.write_ended or self.is_closed:
+            return 0
+        if type(data) is bytes:
+            self.write_buffer.c_append_object(<bytes> data)
+        elif isinstance(data, Buffer):
+            source = <Buffer> data
+            self.write_buffer.c_move(source, <size_t> source.length)
+        else:
+            self.write_buffer.append(data)
+        if self.poller is not None:
+            self.poller.c_mark_dirty(self)
+        if end_stream:
+            self.write_ended = True
+            self.shutdown_write()
+            if self.half_closed_remote:
+                self.notify_drained = True
+        return 0
+
+    def write(self, data, bint end_stream=False):
+        """Send bytes (a Buffer is emptied), and our end of stream if wished, when the current handler has returned.
+
+        Nothing happens after the end of the stream or the close. Goes through the write filters, if there are any.
+        """
+        if self.filters_writes:
+            self.write_filtered(data, end_stream)
+        else:
+            self.c_write(data, end_stream)
+
+    def write_unfiltered(self, data, bint end_stream=False):
+        """As write(), behind the write filters."""
+        self.c_write(data, end_stream)
+
+    def write_filtered(self, data, bint end_stream):
+        """What write() does while `filters_writes` is set."""
+        raise NotImplementedError
 
     cdef Py_ssize_t do_write(self) except? -2000000:
         """Write once from the (not empty) write buffer: bytes, BLOCKED, or -errno."""

@@ -61,11 +61,8 @@ class Connection(Stream):
         "_detect_early_close",
         "_end_stream_raised",
         "_half_close_enabled",
-        "_only_filter",
         "_start_ns",
         "_stream_info",
-        "_write_end_stream",
-        "_write_filters",
         "connection_info",
         "dispatcher",
         "filter_manager",
@@ -89,13 +86,10 @@ class Connection(Stream):
         self.notify_drained = False
         self._callbacks: list[ConnectionCallbacks] = []
         self._bytes_sent_callbacks: list[Callable[[int], object]] = []
-        self._only_filter: NetworkFilter | None = None
-        self._write_filters = self.filter_manager.write_filters
         self._stream_info: StreamInfo | None = None
         self._start_ns = dispatcher.monotonic_ns()
         self._half_close_enabled = False
         self._detect_early_close = True
-        self._write_end_stream = False
         self._end_stream_raised = False
         self._close_waits_for_peer = False
         self._delayed_close_ms = 0
@@ -133,7 +127,7 @@ class Connection(Stream):
     @property
     def write_half_closed(self) -> bool:
         """Whether we have sent, or will send behind what is buffered, our end of stream."""
-        return self._write_end_stream
+        return self.write_ended
 
     # Set-up
 
@@ -153,15 +147,22 @@ class Connection(Stream):
 
     def add_filter(self, network_filter: NetworkFilter) -> None:
         """Add a read and/or write filter behind the others."""
-        self.filter_manager.add(network_filter)
-        self._only_filter = self.filter_manager.only_read_filter
+        manager = self.filter_manager
+        manager.add(network_filter)
+        self.filters_writes = bool(manager.write_filters)
+        self._choose_reader()
 
     def initialize_read_filters(self) -> bool:
         """Announce the connection to its filters; False when it has none."""
         if not self.filter_manager.initialize_read_filters():
             return False
-        self._only_filter = self.filter_manager.only_read_filter
+        self._choose_reader()
         return True
+
+    def _choose_reader(self) -> None:
+        """A single read filter is called by the kernel itself."""
+        only = self.filter_manager.only_read_filter if self.state is OPEN else None
+        self.direct_reader = None if only is None else only.on_data
 
     def enable_half_close(self, enabled: bool) -> None:
         """With half-close, the peer's end of stream reaches the filters as ``end_stream`` and writing goes on."""
@@ -210,37 +211,20 @@ class Connection(Stream):
 
     # Writing
 
-    def write(self, data: bytes | Buffer, end_stream: bool = False) -> None:
-        """Send bytes (a Buffer is emptied), through the write filters, and our end of stream if wished."""
-        if self._write_end_stream or self.state is CLOSED:
+    def write_filtered(self, data: bytes | Buffer, end_stream: bool) -> None:
+        """``write`` is the kernel's; it comes here when there are write filters."""
+        if self.write_ended or self.state is CLOSED:
             return
-        if self._write_filters:
-            buffer = data if isinstance(data, Buffer) else Buffer(data)
-            if self.filter_manager.on_write(buffer, end_stream) is STOP_ITERATION:
-                return
-            data = buffer
-        self._write_unfiltered(data, end_stream)
-
-    def _write_unfiltered(self, data: bytes | Buffer, end_stream: bool) -> None:
-        if isinstance(data, Buffer):
-            self.write_buffer.move_all(data)
-        else:
-            self.write_buffer.append(data)
-        poller = self.poller
-        if poller is not None:
-            poller.mark_dirty(self)
-        if end_stream:
-            self._write_end_stream = True
-            self.shutdown_write()
-            if self.half_closed_remote:
-                self.notify_drained = True
+        buffer = data if isinstance(data, Buffer) else Buffer(data)
+        if self.filter_manager.on_write(buffer, end_stream) is not STOP_ITERATION:
+            self.write_unfiltered(buffer, end_stream)
 
     def inject_write_data(self, network_filter: NetworkFilter, data: Buffer, end_stream: bool = False) -> None:
         """Write bytes of a write filter's own, through the write filters behind it."""
-        if self.state is CLOSED or self._write_end_stream:
+        if self.state is CLOSED or self.write_ended:
             return
         if self.filter_manager.on_write(data, end_stream, network_filter) is not STOP_ITERATION:
-            self._write_unfiltered(data, end_stream)
+            self.write_unfiltered(data, end_stream)
 
     def on_writable_drained(self) -> None:
         """All is sent: a flushing close is done, or the second half of the connection."""
@@ -249,7 +233,7 @@ class Connection(Stream):
                 self._close_socket(LOCAL_CLOSE)
             elif self._delayed_close_timer is not None:
                 self._delayed_close_timer.enable(self._delayed_close_ms)
-        elif self._write_end_stream and self.half_closed_remote:
+        elif self.write_ended and self.half_closed_remote:
             self._close_socket(LOCAL_CLOSE)
 
     def on_bytes_sent(self, n: int) -> None:
@@ -262,20 +246,19 @@ class Connection(Stream):
     # Reading
 
     def on_readable(self, eof: bool) -> None:
-        """Bytes or the end of the stream arrived: the filters first, then the end of the connection if it is that."""
+        """Bytes or the end of the stream arrived: the filters first, then the end of the connection if it is that.
+
+        Plain bytes for a single filter do not come here: the kernel calls ``direct_reader``.
+        """
         end_stream = self.half_closed_remote and self._half_close_enabled
         if self.state is OPEN and (self.read_buffer.length or (end_stream and not self._end_stream_raised)):
             if end_stream:
                 self._end_stream_raised = True
-            only = self._only_filter
-            if only is not None:
-                only.on_data(self.read_buffer, end_stream)
-            else:
-                self.filter_manager.on_read(end_stream)
+            self.filter_manager.on_read(end_stream)
         if eof and self.fd >= 0:
             if not self._half_close_enabled:
                 self._close_socket(REMOTE_CLOSE)
-            elif self._write_end_stream:
+            elif self.write_ended:
                 # Both halves are closed, or will be when the rest is sent.
                 if self.unsent:
                     self.notify_drained = True
@@ -335,8 +318,12 @@ class Connection(Stream):
         else:
             self._start_delayed_close(True)
 
-    def _flush_for_close(self) -> None:
+    def _stop_reading(self) -> None:
         self.state = CLOSING
+        self.direct_reader = None
+
+    def _flush_for_close(self) -> None:
+        self._stop_reading()
         self.notify_drained = False
         self.flush()
 
@@ -345,7 +332,7 @@ class Connection(Stream):
         self._close_waits_for_peer = waits_for_peer
         if self.state is CLOSING:
             return
-        self.state = CLOSING
+        self._stop_reading()
         self.notify_drained = True
         self.read_disable(True)
         if self._delayed_close_ms:
@@ -385,7 +372,6 @@ class Connection(Stream):
         """Break the cycles between the connection, its filters and its owners."""
         self._callbacks = []
         self._bytes_sent_callbacks = []
-        self._only_filter = None
         self.filter_manager.clear()
         self.on_delayed_close_timeout = None
 
