@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-import re2
 from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
@@ -16,6 +15,7 @@ from proxeny.admin.field_mask import MaskError, parse_mask, trim
 from proxeny.admin.proto_json import any_to_json
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
+from proxeny.admin.stats_params import compile_filter
 from proxeny.config.message_types import message_class, type_name_of
 from proxeny.upstream.cluster_status import PIPE, ClusterStatus
 
@@ -62,15 +62,10 @@ class ConfigDumpHandler:
 def _name_match(text: str) -> NameMatch:
     if not text:
         return lambda name: True
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 1 << 20
     try:
-        regex = re2.compile(text, options)
-    except re2.error as error:
-        words = error.args[0]
-        words = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-        raise ValueError(f"Error while parsing name_regex from {text}: {words}") from error
+        regex = compile_filter(text)
+    except ValueError as error:
+        raise ValueError(f"Error while parsing name_regex from {text}: {error}") from error
     return lambda name: regex.fullmatch(name) is not None
 
 

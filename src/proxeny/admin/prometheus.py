@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 from proxeny.admin.numbers import precise
@@ -45,8 +46,14 @@ def _chosen(metrics: Iterable[Metric], params: StatsParams) -> list[Metric]:
     return [metric for metric in metrics if params.accepts(metric.name, metric.used)]
 
 
-def _labels(tags: Iterable[tuple[str, str]]) -> str:
+@lru_cache(4096)
+def _labels(tags: tuple[tuple[str, str], ...]) -> str:
     return ",".join([f'{sanitize(name)}="{escape(value)}"' for name, value in tags])
+
+
+@lru_cache(64)
+def _bounds(buckets: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple([f'le="{precise(bound)}"}} ' for bound in buckets])
 
 
 def _grouped(
@@ -85,9 +92,10 @@ def _with(labels: str, name: str, value: str) -> str:
 
 def _histogram(name: str, labels: str, metric: HistogramValue, lines: list[str]) -> None:
     statistics = metric.cumulative()
-    for bound, count in zip(metric.buckets, statistics.counts_below(metric.buckets), strict=True):
-        lines.append(f"{name}_bucket{{{_with(labels, 'le', precise(bound))}}} {count}\n")
-    lines.append(f"{name}_bucket{{{_with(labels, 'le', '+Inf')}}} {statistics.count}\n")
+    start = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+    counts = statistics.counts_below(metric.buckets)
+    lines += [f"{start}{bound}{count}\n" for bound, count in zip(_bounds(metric.buckets), counts, strict=True)]
+    lines.append(f'{start}le="+Inf"}} {statistics.count}\n')
     lines.append(f"{name}_sum{{{labels}}} {precise(statistics.sum())}\n{name}_count{{{labels}}} {statistics.count}\n")
 
 

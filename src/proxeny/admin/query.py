@@ -45,10 +45,12 @@ def normalize(path: str) -> str:
     for part in parts:
         if part == "..":
             del segments[-1:]
-        elif part not in ("", "."):
+        elif part != ".":
             segments.append(part)
-    if not segments:
+    if parts and parts[-1] in (".", ".."):
+        segments.append("")
+    if not any(segments):
         # Envoy's merge leaves "//" as it is, and no handler has that path.
-        return "/" if path in ("", "/", "/.", "/..") else "//"
-    slash = "/" if parts[-1] in ("", ".", "..") else ""
-    return "/" + "/".join(segments) + slash
+        return "/" if len(segments) <= 1 else "//"
+    slash = "" if segments[-1] else "/"
+    return "/" + "/".join([segment for segment in segments if segment]) + slash

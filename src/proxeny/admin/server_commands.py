@@ -86,9 +86,11 @@ class ServerCommands:
         if name == "level":
             changes = [(None, value)] if value else []
         elif name == "paths":
-            changes = [_pair(part) for part in value.split(",")]
+            changes = [_pair(part) for part in value.split(",") if part]
+            if not all(component and level for component, level in changes):
+                return "empty logger name or empty logger level"
         elif name == "group":
-            changes = [_pair(value)]
+            return "group parameter requires fine-grain logging to be enabled"
         else:
             changes = [(name, value)]
         return self._apply(changes)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import re2
 
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond
+
+# Of a pattern made of words, dots and anchors only, every word must be in a name that matches: looking for the
+# longest one first spares most names the regex (a filter over 200,000 names takes 0.1 s instead of 0.8).
+_SIMPLE = re.compile(r"(?:[A-Za-z0-9_.^$]|\\\.)*").fullmatch
+_WORD = re.compile(r"[A-Za-z0-9_]+").findall
 
 FORMATS = ("html", "active-html", "json", "prometheus", "text")
 TYPES = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
@@ -17,7 +23,17 @@ BUCKET_MODES = ("cumulative", "disjoint", "detailed", "summary", "prometheusnati
 class StatsParams:
     """What to show, and how."""
 
-    __slots__ = ("_invert", "_regex", "buckets", "filter_text", "format", "text_readouts", "type", "used_only")
+    __slots__ = (
+        "_invert",
+        "_needle",
+        "_regex",
+        "buckets",
+        "filter_text",
+        "format",
+        "text_readouts",
+        "type",
+        "used_only",
+    )
 
     def __init__(self) -> None:
         self.format = "text"
@@ -25,8 +41,8 @@ class StatsParams:
         self.buckets = ""
         self.used_only = False
         self.text_readouts = False
-        self.filter_text = ""
         self._regex: Any = None
+        self._needle = ""
         self._invert = False
 
     def parse(self, query: Query, prometheus: bool) -> AdminResponse | None:
@@ -44,17 +60,22 @@ class StatsParams:
         self.format = "prometheus" if prometheus else parameters.get("format", "text")
         if self.format not in FORMATS:
             return respond(f"usage: /stats?format=({'|'.join(FORMATS)})\n\n", 400)
+        if self.format == "prometheus" and self.buckets in ("disjoint", "detailed", "prometheusnative"):
+            return respond("unsupported prometheus histogram bucket mode", 400)
+        if self.format != "prometheus" and self.buckets == "prometheusnative":
+            return respond("Invalid histogram_buckets type for non prometheus stats type", 400)
         self.type = parameters.get("type", "All")
         return None if self.type in TYPES else respond("invalid &type= param", 400)
 
     def _parse_filter(self, text: str) -> AdminResponse | None:
-        self.filter_text = text
         if not text:
             return None
         try:
             self._regex = compile_filter(text)
         except ValueError as error:
             return respond(f"Invalid re2 regex: {error}", 400)
+        if _SIMPLE(text):
+            self._needle = max(_WORD(text.replace("\\.", ".")), key=len, default="")
         return None
 
     def shows(self, kind: str) -> bool:
@@ -67,7 +88,8 @@ class StatsParams:
             return False
         if self._regex is None:
             return True
-        return (self._regex.search(name) is not None) != self._invert
+        found = self._needle in name and self._regex.search(name) is not None
+        return found != self._invert
 
 
 def compile_filter(text: str) -> Any:
@@ -77,6 +99,8 @@ def compile_filter(text: str) -> Any:
     options.log_errors = False
     try:
         return re2.compile(text, options)
+    except UnicodeEncodeError as error:
+        raise ValueError("invalid UTF-8") from error
     except re2.error as error:
         message = error.args[0] if error.args else ""
         raise ValueError(message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)) from error

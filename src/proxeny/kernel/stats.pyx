@@ -277,7 +277,7 @@ cdef class Segment:
             if entry.size < sizeof(LogEntry) or at + entry.size > end:
                 break
             if entry.state == E_LIVE and entry.name_length <= entry.size - sizeof(LogEntry):
-                name = (self.mem + at + sizeof(LogEntry))[:entry.name_length].decode("utf-8", "surrogateescape")
+                name = (self.mem + at + sizeof(LogEntry))[:entry.name_length].decode("utf-8", "backslashreplace")
                 if entry.kind == 2:
                     value = self.sample_count(entry.slot)
                 else:
@@ -472,7 +472,7 @@ cdef class DynamicLog:
         found = self.entries.get((kind, name))
         if found is not None:
             return &(<LogEntry*>(self.segment.mem + <uint64_t>found)).slot
-        text = name.encode("utf-8", "surrogateescape")[:65535]
+        text = name.encode("utf-8", "backslashreplace")[:65535]
         size = (sizeof(LogEntry) + <uint64_t>len(text) + 7) & ~<uint64_t>7
         free = self.free_entries.get(size)
         if free:

@@ -65,6 +65,8 @@ class HistogramStatistics:
 
     def counts_below(self, bounds: Sequence[float]) -> list[int]:
         """For each upper bound, how many samples lie in bins that begin at or below it."""
+        if not self.count:
+            return [0] * len(bounds)
         lows = [lower_bound(key) / self.scale for key in self._keys]
         positions = [bisect_right(lows, bound) for bound in bounds]
         return [self._totals[position - 1] if position else 0 for position in positions]

@@ -92,6 +92,8 @@ class MainStore:
         self._retired_log = DynamicLog(self.retired)
         self._slots = SlotAllocator()
         self._recordings: list[StatTable] = []
+        # Reading a page of a segment allots it: the retired one is left alone until a worker dies.
+        self._retired_used = False
 
     # -- what factories use ------------------------------------------------------------------------------------
     def block(self, schema: Schema, prefix: str, tags: Tags = ()) -> Block:
@@ -141,7 +143,8 @@ class MainStore:
     def _free(self, key: tuple[str, str], entry: BlockEntry) -> None:
         size = entry.schema.size
         self.segment.block(entry.base, size).clear(entry.schema.histograms_from)
-        self.retired.block(entry.base, size).clear(entry.schema.histograms_from)
+        if self._retired_used:
+            self.retired.block(entry.base, size).clear(entry.schema.histograms_from)
         for segment in self.workers.values():
             segment.block(entry.base, size).wipe()
         del self.entries[key]
@@ -159,6 +162,7 @@ class MainStore:
     def retire_worker(self, index: int) -> None:
         """Keeps a dead worker's counters and samples in the retired segment; its gauges go to zero."""
         dead = self.workers.pop(index)
+        self._retired_used = True
         for entry in self.entries.values():
             schema = entry.schema
             kept = self.retired.block(entry.base, schema.size)
@@ -167,8 +171,9 @@ class MainStore:
         dead.close()
 
     def segments(self) -> list[Segment]:
-        """Every segment that counts: main's, the retired one, the workers'."""
-        return [self.segment, self.retired, *self.workers.values()]
+        """Every segment that counts: main's, the workers', and the retired one once it holds anything."""
+        retired = [self.retired] if self._retired_used else []
+        return [self.segment, *self.workers.values(), *retired]
 
     def blocks_of(self, entry: BlockEntry) -> list[Block]:
         """The entry's slots in every segment."""
@@ -180,10 +185,10 @@ class MainStore:
 
         Only its worker may write a worker's segment, so the sums are taken off in the retired one.
         """
+        self._retired_used = True
         for entry in self.entries.values():
-            blocks = self.blocks_of(entry)
-            values, _ = sum_slots(blocks, entry.schema.gauges_from)
-            retired = blocks[1]
+            values, _ = sum_slots(self.blocks_of(entry), entry.schema.gauges_from)
+            retired = self.retired.block(entry.base, entry.schema.size)
             for slot, value in enumerate(values):
                 if value:
                     retired.sub(slot, value)

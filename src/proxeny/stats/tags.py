@@ -6,13 +6,29 @@ first). Every extractor sees the whole name; what all of them remove leaves the 
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import re2
 
 from proxeny.config.errors import ConfigError
 
+Produced = tuple[str, tuple[tuple[str, str], ...]]
+Kept = TypeVar("Kept")
+
 _VALUE = r"[^\.]+"
+_ANYTHING = "anything"
+# A last token that no extractor of Envoy's looks into: response codes end in _rq_200 or _rq_2xx.
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII).fullmatch
+_CODE = re.compile(r"_rq_\d").search
+
+
+@lru_cache(4096)
+def _ordinary(token: str) -> bool:
+    return _WORD(token) is not None and _CODE(token) is None
+
+
 _MACROS = {
     "<ADDRESS>": r"(?:(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+)",
     "<CIPHER>": r"[\w-]+",
@@ -158,7 +174,10 @@ class TagProducer:
         self.fixed: list[tuple[str, str]] = list(cli_tags)
         self._by_token: dict[str, list[TagExtractor]] = {}
         self._any: list[TagExtractor] = []
-        self._cache: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
+        self._cache: dict[str, Produced] = {}
+        self._prefixes: dict[str, Produced | None] = {}
+        # Only Envoy's own extractors are known to look at a name's last token in the ways of _ordinary().
+        self._custom = False
         seen = {name for name, _ in cli_tags}
         use_defaults = (
             config is None or not config.HasField("use_all_default_tags") or config.use_all_default_tags.value
@@ -182,6 +201,7 @@ class TagProducer:
             self.fixed.append((name, specifier.fixed_value))
             return
         if specifier.regex:
+            self._custom = True
             self._add(TagExtractor(name, specifier.regex))
             return
         known = [extractor for extractor in defaults if extractor.name == name]
@@ -196,18 +216,30 @@ class TagProducer:
         else:
             self._any.append(extractor)
 
-    def produce(self, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def produce(self, name: str) -> Produced:
         """The tag-extracted name and the tags of a statistic."""
-        found = self._cache.get(name)
-        if found is None:
-            found = self._produce(name)
-            # Names come and go with xDS updates and dynamic statistics.
-            if len(self._cache) >= 200_000:
-                self._cache.clear()
-            self._cache[name] = found
-        return found
+        prefix, dot, last = name.rpartition(".")
+        if dot and not self._custom and _ordinary(last):
+            try:
+                found = self._prefixes[prefix]
+            except KeyError:
+                found = self._of_prefix(prefix)
+            if found is not None:
+                return found[0] + last, found[1]
+        cached = self._cache.get(name)
+        if cached is None:
+            cached = _keep(self._cache, name, self._produce(name)[0])
+        return cached
 
-    def _produce(self, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def _of_prefix(self, prefix: str) -> Produced | None:
+        # What `prefix.anything` gives, unless the last token itself is a tag (ssl.ciphers.<cipher>).
+        found, end = self._produce(f"{prefix}.{_ANYTHING}")
+        if end > len(prefix) + 1 or not found[0].endswith(_ANYTHING):
+            return _keep(self._prefixes, prefix, None)
+        return _keep(self._prefixes, prefix, (found[0].removesuffix(_ANYTHING), found[1]))
+
+    def _produce(self, name: str) -> tuple[Produced, int]:
+        # And where the last part that goes ends.
         tags = []
         taken: set[str] = set()
         cuts = []
@@ -221,7 +253,15 @@ class TagProducer:
                 tags.append((extractor.name, value))
                 cuts.append((start, end))
         tags.extend(self.fixed)
-        return _without(name, cuts), tuple(tags)
+        return (_without(name, cuts), tuple(tags)), max([end for _, end in cuts], default=0)
+
+
+def _keep(cache: dict[str, Kept], name: str, value: Kept) -> Kept:
+    # Names come and go with xDS updates and dynamic statistics.
+    if len(cache) >= 100_000:
+        cache.clear()
+    cache[name] = value
+    return value
 
 
 def _without(name: str, cuts: list[tuple[int, int]]) -> str:

@@ -61,7 +61,7 @@ def test_log_levels(post, server):
     assert post("/logging?level=debug")[1] == "active loggers:\n  admin: debug\n  main: debug\n\n"
     assert post("/logging?admin=error")[1] == "active loggers:\n  admin: error\n  main: debug\n\n"
     assert post("/logging?paths=admin:off,main:trace")[1] == "active loggers:\n  admin: off\n  main: trace\n\n"
-    assert post("/logging?group=main:info")[0] == 200
+    assert post("/logging?paths=main:info,")[0] == 200
     assert server.levels == {"admin": "off", "main": "info"}
 
 
@@ -73,6 +73,8 @@ def test_log_levels(post, server):
         ("paths=admin:debug,x:info", "unknown logger name"),
         ("paths=admin:foo", "unknown logger level"),
         ("a=b&c=d", "invalid number of parameters"),
+        ("paths=:debug", "empty logger name or empty logger level"),
+        ("group=main:debug", "group parameter requires fine-grain logging to be enabled"),
     ],
 )
 def test_bad_levels_change_nothing(post, server, query, words):

@@ -153,3 +153,25 @@ def test_recent_lookups(get, post):
 )  # fmt: skip
 def test_numbers_are_as_short_as_envoys(value, text):
     assert shortest(value) == text
+
+
+@pytest.mark.parametrize(
+    "filter_text", ["total", "^http.h", r"h\.rq_t", "rq_total$", "h.*total", "(?i)TOTAL", "total|x"]
+)
+def test_filters_of_all_kinds_find_the_same_name(get, block, filter_text):
+    assert "http.h.rq_total: 5\n" in get(f"/stats?type=Counters&filter={filter_text}")[1]
+
+
+def test_bytes_that_are_not_utf8(server, get, block):
+    assert get("/stats?filter=%ff") == (400, "Invalid re2 regex: invalid UTF-8")
+    server.store.dynamic("http.").inc("\udcff_total")
+    assert get("/stats?type=Counters&filter=total")[0] == 200
+    assert get("/stats/prometheus?filter=total")[0] == 200
+
+
+def test_bucket_modes_that_a_format_does_not_have(get):
+    assert get("/stats/prometheus?histogram_buckets=detailed") == (400, "unsupported prometheus histogram bucket mode")
+    assert get("/stats?histogram_buckets=prometheusnative") == (
+        400,
+        "Invalid histogram_buckets type for non prometheus stats type",
+    )

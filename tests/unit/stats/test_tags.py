@@ -92,3 +92,11 @@ def test_single_default_tags_can_be_chosen():
 def test_bad_tags_are_refused(tags, words):
     with pytest.raises(ConfigError, match=words):
         producer({"stats_tags": tags})
+
+
+def test_a_last_token_that_is_a_tag_is_not_taken_for_a_name():
+    for cipher in ("AES128", "ECDHE-RSA", "anything"):
+        name, tags = DEFAULT.produce(f"listener.127.0.0.1_0.ssl.ciphers.{cipher}")
+        assert (name, tags[0]) == ("listener.ssl.ciphers", ("envoy.ssl_cipher", cipher))
+    assert DEFAULT.produce("listener.0.0.0.0_1.ssl.versions.TLSv1.2")[0] == "listener.ssl.versions"
+    assert DEFAULT.produce("plain") == ("plain", ())
