@@ -143,7 +143,12 @@ class CodecClient(NetworkFilter):
         if callbacks is None:
             return
         if error is None and stream.local_complete and not self.remote_closed and self.codec.keep_alive:
-            callbacks.on_response_complete()
+            # A server that answers without reading must not pile up one request behind the other.
+            if not self.connection.write_buffer.high_watermark_triggered:
+                callbacks.on_response_complete()
+                return
+            callbacks.on_last_response(False)
+            self.close()
             return
         if not stream.local_complete:
             self.closed_with_active_request = True

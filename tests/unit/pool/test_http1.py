@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxeny.http.codec import StreamResetReason
+from proxeny.kernel.buffer import Buffer
 from proxeny.pool.failure import CancelPolicy, PoolFailureReason
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -345,3 +346,17 @@ def test_chunked_with_trailers_in_pieces(world: Any) -> None:
     world.until(lambda: request.done)
     assert (request.body, request.trailers) == (b"abc", [(b"x", b"y")])
     assert world.pool_state() == IDLE
+
+
+def test_an_upstream_that_answers_without_reading_is_not_used_again(world: Any, new_request: Any) -> None:
+    world.make_cluster(per_connection_buffer_limit_bytes=65536)
+    world.upstream.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    request = world.ask(new_request(head_only=False))
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    world.dispatcher.remove_reader(world.upstream.connections[0])
+    request.encoder.encode_data(Buffer(bytes(16 * 1024 * 1024)), True)
+    world.upstream.send(0, OK)
+    world.until(lambda: request.done)
+    assert request.complete
+    world.until(lambda: world.pool_state() == EMPTY)
+    assert world.stats("upstream_cx_destroy_with_active_rq", "upstream_rq_active") == (0, 0)
