@@ -4,42 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from proxeny.kernel.limits import LimitTable, Resource
+from proxeny.kernel.limits import LimitTable
 from proxeny.stats.store import MainStore
 from proxeny.upstream.resource_manager import ResourceManager, Thresholds, show_limits
 from proxeny.upstream.stats import CLUSTER, REMAINING
-
-
-def test_limits_hold_across_workers() -> None:
-    main = LimitTable.create(2)
-    workers = [LimitTable(main.fd, 2, column) for column in (0, 1)]
-    store = MainStore()
-    block = store.block(CLUSTER, "cluster.c.")
-    first, second = (Resource(table, 7, 3, block, -1) for table in workers)
-    first.inc()
-    second.inc()
-    assert first.can_create()
-    second.inc()
-    assert not first.can_create()
-    assert not second.can_create()
-    assert (first.count, first.own, second.own) == (3, 1, 2)
-    # The second worker dies.
-    main.clear_column(1)
-    assert first.count == 1
-    assert first.can_create()
-    main.clear_rows(7, 1)
-    assert first.count == 0
-
-
-def test_rows_do_not_touch_each_other() -> None:
-    table = LimitTable.create(3, 1)
-    resources = [Resource(table, row, 1, None, -1) for row in range(600)]
-    resources[511].inc()
-    assert [row for row, resource in enumerate(resources) if resource.count] == [511]
-    table.clear_column(0)
-    assert resources[511].count == 1
-    table.clear_column(1)
-    assert resources[511].count == 0
 
 
 def manager(thresholds: Thresholds, store: MainStore, priority: int = 0) -> ResourceManager:
