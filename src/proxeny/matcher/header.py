@@ -1,7 +1,8 @@
 """``envoy.config.route.v3.HeaderMatcher`` (Envoy: ``Http::HeaderUtility::HeaderData``).
 
-Repeated headers are matched as one value joined by commas. A missing header matches nothing, inverted or not, unless
-``treat_missing_header_as_empty`` makes an empty value of it (asked of Envoy 1.40).
+Of a repeated header any one value may match; inverted, none may. They are not joined, whatever older documentation
+says. A missing header matches nothing, inverted or not, unless ``treat_missing_header_as_empty`` makes an empty value
+of it (all asked of Envoy 1.40).
 """
 
 from __future__ import annotations
@@ -57,11 +58,14 @@ class ExactHeaderMatcher:
 
     def matches(self, headers: HeaderMap) -> bool:
         """True on a match."""
-        return headers.get_joined(self.name) == self.expected
+        value = headers.get(self.name)
+        if value is None or value == self.expected:
+            return value is not None
+        return self.expected in headers.get_all(self.name)
 
 
 class ValueMatcher:
-    """A string matcher over the joined value."""
+    """A string matcher over every value."""
 
     __slots__ = ("invert", "missing", "name", "value_matches")
 
@@ -73,12 +77,17 @@ class ValueMatcher:
 
     def matches(self, headers: HeaderMap) -> bool:
         """True on a match."""
-        value = headers.get_joined(self.name)
+        value = headers.get(self.name)
         if value is None:
             value = self.missing
             if value is None:
                 return False
-        return self.value_matches(value) != self.invert
+        if self.value_matches(value):
+            return not self.invert
+        others = headers.get_all(self.name)
+        if len(others) > 1 and any(self.value_matches(other) for other in others):
+            return not self.invert
+        return self.invert
 
 
 class RangeMatcher:

@@ -87,6 +87,7 @@ class RouterFilter(RouterReplies):
         self.grpc_request = False
         self.is_retry = False
         self.dropped = False
+        self.has_cluster = False
         self.has_stream_timers = False
 
     # The request.
@@ -108,7 +109,8 @@ class RouterFilter(RouterReplies):
         cluster = config.get_cluster(name)
         if cluster is None:
             return self._no_cluster()
-        self.cluster = cluster.info
+        self.cluster = info.upstream_cluster = cluster.info
+        self.has_cluster = True
         if config.strict_check_headers:
             invalid = self._invalid_header()
             if invalid is not None:
@@ -119,6 +121,7 @@ class RouterFilter(RouterReplies):
         if host is None:
             return self._no_healthy_upstream()
         info.attempt_count = 1
+        info.upstream_host = host
         self._prepare_headers(headers, entry)
         self.upstream = upstream = UpstreamRequest(self, host, end_stream)
         pool = cluster.http_pool(host, entry.policy.priority, info.protocol)
@@ -332,6 +335,7 @@ class RouterFilter(RouterReplies):
         if entry.virtual_host.include_attempt_count_in_response:
             headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
         self.charge_code(code, upstream, headers.get(CANARY) == TRUE)
+        self.stream_info.response_code = code
         if code < 500:
             if self.grpc_request:
                 self._count_grpc(upstream, headers, end_stream)
@@ -471,12 +475,13 @@ class RouterFilter(RouterReplies):
         cluster = self.config.get_cluster(self.cluster_name)
         host = None
         if cluster is not None:
-            self.cluster = cluster.info
+            self.cluster = self.stream_info.upstream_cluster = cluster.info
             host = cluster.choose_host(self)
         if host is None:
             self._no_healthy_upstream()
             self._cleanup()
             return
+        self.stream_info.upstream_host = host
         if self.entry.virtual_host.include_request_attempt_count:
             headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
         elapsed = (self.config.monotonic_ns() - self.complete_ns) // 1_000_000 if self.complete_ns else 0

@@ -65,6 +65,7 @@ class RouterReplies(StreamFilter):
         "dropped",
         "entry",
         "grpc_request",
+        "has_cluster",
         "has_stream_timers",
         "is_retry",
         "per_try_idle_timeout_ms",
@@ -101,6 +102,7 @@ class RouterReplies(StreamFilter):
     grpc_request: bool
     is_retry: bool
     dropped: bool
+    has_cluster: bool
 
     # Replies before there is an upstream.
 
@@ -179,7 +181,10 @@ class RouterReplies(StreamFilter):
 
     def _modify_reply(self, response: HeaderMap) -> None:
         """What every local reply of a forwarding route carries."""
-        if self.entry.virtual_host.include_attempt_count_in_response:
+        entry = self.entry
+        if entry.response_mutations:
+            entry.finalize_response_headers(response, self.stream_info, self.request_headers)
+        if entry.virtual_host.include_attempt_count_in_response and self.has_cluster:
             response.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
         if self.dropped and self.config.insert_envoy_headers:
             response.set(b"x-envoy-overloaded", TRUE)

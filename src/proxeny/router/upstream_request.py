@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import StreamCallbacks, StreamResetReason
 from proxeny.kernel.buffer import Buffer
+from proxeny.pool.failure import PoolFailureReason
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES
 from proxeny.upstream.stats import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from proxeny.http.codec import RequestEncoder
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
-    from proxeny.pool.failure import Cancellable, PoolFailureReason
+    from proxeny.pool.failure import Cancellable
     from proxeny.router.filter import RouterFilter
     from proxeny.upstream.host import Host
 
@@ -60,6 +61,8 @@ class UpstreamRequest(StreamCallbacks):
         "watches_downstream",
         "wrote_headers",
     )
+
+    host: Any
 
     def __init__(self, router: RouterFilter, host: Host, end_stream: bool) -> None:
         """``end_stream``: the request's headers are all there is of it."""
@@ -94,7 +97,6 @@ class UpstreamRequest(StreamCallbacks):
         connection = codec_client.connection
         addresses = connection.connection_info
         info.upstream_host = host
-        info.upstream_cluster = router.cluster
         info.upstream_connection_id = connection.id
         info.upstream_local_address = addresses.local_address
         info.upstream_remote_address = addresses.remote_address
@@ -129,11 +131,10 @@ class UpstreamRequest(StreamCallbacks):
     def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host) -> None:
         """No stream: as if it had been reset at once."""
         self.pending = None
-        self.host = host
         info = self.router.stream_info
-        info.upstream_host = host
-        info.upstream_cluster = self.router.cluster
         info.upstream_transport_failure_reason = details
+        # An open circuit breaker is the cluster's affair: no host was tried.
+        self.host = info.upstream_host = None if reason is PoolFailureReason.OVERFLOW else host
         self.router.on_upstream_reset(self, POOL_FAILURES[reason], details)
 
     # The request.
