@@ -33,11 +33,15 @@ TABLE: Final[Table] = {
             max_response_headers_kb"""
     ),
     f"{_CORE}.Http1ProtocolOptions": fields(
-        done="""accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url
+        done="""accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url header_key_format
+            allow_chunked_length send_fully_qualified_url allow_custom_methods
             override_stream_error_on_invalid_http_message""",
         accepted="use_balsa_parser",
     ),
     f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite"),
+    "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
+        accepted="forward_reason_phrase formatter_type_on_envoy_headers"
+    ),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
             suppress_grpc_request_failure_code_stats""",

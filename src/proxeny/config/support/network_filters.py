@@ -11,7 +11,8 @@ TABLE: Final[Table] = {
     f"{_NETWORK}.direct_response.v3.Config": extension(done="response"),
     f"{_NETWORK}.tcp_proxy.v3.TcpProxy": extension(
         done="""stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts
-            max_downstream_connection_duration access_log_options flush_access_log_on_connected
+            max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage backoff_options
+            upstream_connect_mode max_early_data_bytes access_log_options flush_access_log_on_connected
             access_log_flush_interval"""
     ),
     f"{_NETWORK}.tcp_proxy.v3.TcpProxy.WeightedCluster": fields(done="clusters"),
