@@ -25,6 +25,13 @@ _PLAIN = b"text/plain"
 _HEALTH = {"HEALTHY": 1, "UNHEALTHY": 2, "DRAINING": 3, "DEGRADED": 5}
 
 
+def _refuse(words: str, status: int) -> AdminResponse:
+    # Envoy's handler adds a header here that its filter then adds again.
+    response = respond(words, status, _PLAIN)
+    response.headers.insert(0, (b"x-content-type-options", b"nosniff"))
+    return response
+
+
 class ConfigDumpHandler:
     """The /config_dump page."""
 
@@ -74,7 +81,7 @@ def _all(dumps: Sequence[Any], mask: str) -> AdminResponse:
     if mask:
         kept = [dump for dump in dumps if _try_trim(dump, mask)]
         if not kept:
-            return respond(f"FieldMask {mask} could not be successfully applied to any configs.", 400, _PLAIN)
+            return _refuse(f"FieldMask {mask} could not be successfully applied to any configs.", 400)
     return respond_json({"configs": [any_to_json(dump) for dump in kept]})
 
 
@@ -99,9 +106,9 @@ def _resource(dumps: Sequence[Any], resource: str, mask: str) -> AdminResponse:
         for message in found:
             if mask and not _try_trim(message, mask):
                 paths = "".join(f'paths: "{path}"\n' for path in mask.split(","))
-                return respond(f"FieldMask {paths} could not be successfully used.", 400, _PLAIN)
+                return _refuse(f"FieldMask {paths} could not be successfully used.", 400)
         return respond_json({"configs": [any_to_json(message) for message in found]} if found else {})
-    return respond(f"{resource} not found in config dump", 404, _PLAIN)
+    return _refuse(f"{resource} not found in config dump", 404)
 
 
 def _bootstrap(resource: Resource, node: Any) -> Any:

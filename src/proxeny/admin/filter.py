@@ -52,11 +52,11 @@ class AdminFilter(StreamFilter):
         response = self._handler.run(self._method, self._path, self._body.take())
         headers = HeaderMap([(b":status", b"%d" % response.status), *response.headers])
         callbacks = self.decoder_callbacks
-        callbacks.encode_headers(headers, not response.body, "via_upstream")
-        if response.body:
-            body = Buffer()
-            body.append(response.body)
-            callbacks.encode_data(body, True)
+        # Always with a body, if an empty one, as Envoy answers: such a response is chunked.
+        callbacks.encode_headers(headers, False, "via_upstream")
+        body = Buffer()
+        body.append(response.body)
+        callbacks.encode_data(body, True)
 
 
 class AdminFilterFactory:

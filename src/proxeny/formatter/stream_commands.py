@@ -379,7 +379,10 @@ def stream_commands() -> Table:
         "UPSTREAM_PROTOCOL": _simple("si.upstream_protocol", Kind.STR),
         "RESPONSE_CODE": _simple("si.response_code", Kind.INT),
         "RESPONSE_CODE_DETAILS": (Syntax.PARAMS_OPTIONAL, _details),
-        "CONNECTION_TERMINATION_DETAILS": _simple("si.connection.termination_details", Kind.STR),
+        # Those of the connection: a request has none of its own in Envoy.
+        "CONNECTION_TERMINATION_DETAILS": _simple(
+            "(si.connection.termination_details if si.protocol is None else None)", Kind.STR
+        ),
         "RESPONSE_FLAGS": _call(_flags, Kind.BYTES, present=True),
         "RESPONSE_FLAGS_LONG": _simple("si.flags_long()", Kind.STR),
         "CUSTOM_FLAGS": (_ONLY, lambda command, names: Expression("b''", Kind.BYTES, present=True)),
@@ -394,7 +397,8 @@ def stream_commands() -> Table:
         "DOWNSTREAM_TRANSPORT_FAILURE_REASON": _transport_failure("si.connection.transport_failure_reason"),
         "DOWNSTREAM_DETECTED_CLOSE_TYPE": (_ONLY, lambda command, names: Expression("b'Normal'", Kind.BYTES)),
         "CONNECTION_ID": _simple("si.connection.connection_id", Kind.INT),
-        "STREAM_ID": _simple("(si.stream_id or None)", Kind.BYTES),
+        # Envoy's stream id of an HTTP request is its x-request-id.
+        "STREAM_ID": _simple("(si.stream_id or rq.get(b'x-request-id'))", Kind.BYTES),
         "UNIQUE_ID": _call(_unique_id, Kind.BYTES, present=True),
         "REQUESTED_SERVER_NAME": (Syntax.PARAMS_OPTIONAL, _server_name),
         "ROUTE_NAME": _simple("si.route_name", Kind.STR),

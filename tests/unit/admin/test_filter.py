@@ -65,7 +65,7 @@ def test_trailers_end_a_request(admin_filter):
     assert admin_filter.decoder_callbacks.body == b"OK\n"
 
 
-def test_an_empty_page_ends_with_its_headers(admin_filter):
+def test_an_empty_page_has_an_empty_body(admin_filter):
     admin_filter.decode_headers(request(b"GET", b"/stats?filter=nothing"), True)
     assert (admin_filter.decoder_callbacks.status, admin_filter.decoder_callbacks.ended) == (b"200", True)
 

@@ -144,6 +144,20 @@ def test_dynamic_metadata_and_filter_state(info):
     assert line("%FILTER_STATE(k)%|%FILTER_STATE(k:PLAIN)%|%FILTER_STATE(d:FIELD:f)%", info) == b'"value"|value|x'
 
 
+def test_a_requests_stream_id_is_its_request_id(info):
+    request = HeaderMap([(b"x-request-id", b"r-1")])
+    assert line("%STREAM_ID%", info, request=request) == b"r-1"
+    info.stream_id = b"s-1"
+    assert line("%STREAM_ID%", info, request=request) == b"s-1"
+
+
+def test_termination_details_belong_to_connections(info):
+    info.connection.termination_details = "idle timeout"
+    assert line("%CONNECTION_TERMINATION_DETAILS%", info) == b"-"
+    info.protocol = None
+    assert line("%CONNECTION_TERMINATION_DETAILS%", info) == b"idle timeout"
+
+
 def test_what_is_absent_can_be_left_out(info):
     assert line("%REQ(nope)%|%PROTOCOL%", info, omit=True) == b"|HTTP/1.1"
 
