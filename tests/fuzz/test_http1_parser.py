@@ -93,7 +93,8 @@ def feed(parser: MessageParser, pieces: Iterable[bytes]) -> Outcome:
             break
     outcome.left = data.peek() + b"".join(rest)
     if isinstance(outcome.end, tuple):
-        outcome.left = b""
+        # How much of a refused message went through depends on how its bytes came.
+        outcome.left = outcome.body = b""
     return outcome
 
 

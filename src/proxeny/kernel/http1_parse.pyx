@@ -348,7 +348,7 @@ cdef class MessageParser:
         return self.read_until_end(data)
 
     cdef int read_chunks(self, Buffer data) except -1:
-        """All chunks that are there as one event; the end of the message with them when no trailers are on the way."""
+        """All chunks that are there as one event; the end of the message with them unless trailers may follow."""
         cdef uint64_t n
         while data.length and self.state != S_TRAILERS:
             if self.state == S_CHUNK_DATA:
@@ -361,14 +361,14 @@ cdef class MessageParser:
                 if self.remaining == 0:
                     self.state = S_CHUNK_END
             elif self.read_chunk_line(data) == E_ERROR:
-                break
+                # As in Envoy, nothing that came together with broken framing goes any further.
+                self.body.c_drain(self.body.length)
+                return E_ERROR
         if self.state == S_TRAILERS:
             if self.body.length == 0:
                 return self.read_trailers(data)
             self.take_empty_trailers(data)
-        if self.body.length:
-            return E_DATA
-        return E_ERROR if self.state == S_FAILED else E_NEED_MORE
+        return E_DATA if self.body.length else E_NEED_MORE
 
     cdef int take_empty_trailers(self, Buffer data) except -1:
         """Ends the message when CR LF is next; anything else is left to read_trailers()."""

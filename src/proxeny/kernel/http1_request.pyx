@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
 from proxeny.kernel.http1_head cimport (
+    BAD_CHARACTERS,
     BAD_SYNTAX,
     BAD_URL,
     VALID,
@@ -13,6 +14,7 @@ from proxeny.kernel.http1_head cimport (
     Verdict,
     check_target,
     equals_ignore_case,
+    has_control,
     has_token,
     host_is_valid,
     is_blank,
@@ -71,7 +73,7 @@ cdef class RequestParser(MessageParser):
             i += 1
         self.method_length = i
         if not (method_is_known(p, i) or self.allow_custom_methods and is_token(p, i)):
-            return self.fail_verdict(BAD_SYNTAX, "invalid method")
+            return self.fail_verdict(BAD_CHARACTERS if has_control(p, i) else BAD_SYNTAX, "invalid method")
         self.connect = i == 7 and memcmp(p, b"CONNECT", 7) == 0
         self.head_request = i == 4 and memcmp(p, b"HEAD", 4) == 0
         while i < stop and is_blank(p[i]):
