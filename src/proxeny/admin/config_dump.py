@@ -11,7 +11,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 
 from proxeny.admin.clusters import eds_health
 from proxeny.admin.context import AdminContext, Resource
-from proxeny.admin.field_mask import MaskError, parse_mask, trim
+from proxeny.admin.field_mask import MaskError, field_of, parse_mask, trim
 from proxeny.admin.proto_json import any_to_json
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
@@ -95,13 +95,11 @@ def _try_trim(dump: Any, mask: str) -> bool:
 
 def _resource(dumps: Sequence[Any], resource: str, mask: str) -> AdminResponse:
     for dump in dumps:
-        field = dump.DESCRIPTOR.fields_by_name.get(resource)
+        field = field_of(dump.DESCRIPTOR, resource)
         if field is None:
             continue
         if not field.is_repeated:
-            return respond(
-                f"{resource} is not a repeated field. Use ?mask={resource} to get only this field", 400, _PLAIN
-            )
+            return _refuse(f"{resource} is not a repeated field. Use ?mask={resource} to get only this field", 400)
         found = list(getattr(dump, resource))
         for message in found:
             if mask and not _try_trim(message, mask):

@@ -13,6 +13,11 @@ class MaskError(ValueError):
     """A path that the message does not have, or that leads through a repeated field."""
 
 
+def field_of(descriptor: Any, name: str) -> Any:
+    """The field of this name, or None; names come from URLs, and protobuf fails on some that no field can have."""
+    return descriptor.fields_by_name.get(name) if name.isascii() else None
+
+
 def parse_mask(text: str) -> Tree:
     """The paths of ``a.b,c`` as a tree; an empty subtree keeps the whole field."""
     tree: Tree = {}
@@ -31,7 +36,7 @@ def trim(message: Any, tree: Tree) -> None:
 
 def _check(descriptor: Any, tree: Tree) -> None:
     for name, inner in tree.items():
-        field = descriptor.fields_by_name.get(name)
+        field = field_of(descriptor, name)
         if field is None:
             raise MaskError(name)
         if inner and (field.is_repeated or field.message_type is None):

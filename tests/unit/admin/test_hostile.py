@@ -24,7 +24,9 @@ QUERIES = st.lists(st.tuples(st.one_of(NAMES, st.text(max_size=4)), VALUES), max
 METHODS = st.sampled_from([b"GET", b"POST", b"HEAD", b"PUT", b"\xff"])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(method=METHODS, path=PATHS, query=QUERIES, body=st.binary(max_size=40))
 def test_every_request_gets_an_answer(server, method, path, query, body):
     text = path + "?" + "&".join(f"{name}={value}" for name, value in query)
@@ -33,7 +35,9 @@ def test_every_request_gets_an_answer(server, method, path, query, body):
     assert isinstance(response.body, bytes)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(path=st.binary(max_size=60))
 def test_every_path_gets_an_answer(server, path):
     assert AdminHandler(server).run(b"GET", path).status in (200, 400, 404, 405)
