@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from proxeny.kernel.stats import COUNTER, GAUGE, HISTOGRAM, sum_bins, sum_slots
@@ -49,12 +48,9 @@ class StatsView:
         self.settings = settings or StatsSettings()
         self._histograms: dict[int, ParentHistogram] = {}
         self._dynamic_histograms: dict[str, ParentHistogram] = {}
-        self.on_flush: list[Callable[[], None]] = []
 
     def flush(self) -> None:
         """Merges the histograms of all processes; call it every `settings.flush_interval_ms`."""
-        for callback in self.on_flush:
-            callback()
         self._flush_blocks()
         self._flush_dynamic()
 

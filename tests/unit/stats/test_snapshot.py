@@ -5,9 +5,7 @@ from envoy.config.bootstrap.v3 import bootstrap_pb2
 from google.protobuf.json_format import ParseDict
 
 from proxeny.kernel.stats import Segment
-from proxeny.kernel.timer import TimerWheel
 from proxeny.stats.config import StatsSettings
-from proxeny.stats.flush import StatsFlusher
 from proxeny.stats.schema import Schema
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore, WorkerStore
@@ -18,14 +16,6 @@ VIEWED = Schema(
 )  # fmt: skip
 HIDDEN = Schema("test_hidden", ("secret",), hidden=True)
 RQ_TOTAL, RQ_ACTIVE, OPEN, RQ_TIME = (VIEWED.slot(name) for name in ("rq_total", "rq_active", "open", "rq_time"))
-
-
-class FakeDispatcher:
-    def __init__(self):
-        self.wheel = TimerWheel(0, simulated=True)
-
-    def create_timer(self, callback):
-        return self.wheel.create(callback)
 
 
 @pytest.fixture
@@ -133,16 +123,6 @@ def test_histogram_buckets_of_the_configuration():
     assert chosen.buckets("b.rq_time")[0] == 0.5
 
 
-def test_flushes_come_at_the_interval(world):
-    store, _, _ = world
-    dispatcher = FakeDispatcher()
-    view = StatsView(store, settings({"stats_flush_interval": "2s"}))
-    flushes = []
-    view.on_flush.append(lambda: flushes.append(1))
-    flusher = StatsFlusher(dispatcher, view)
-    for now in range(0, 6001, 500):
-        dispatcher.wheel.advance(now)
-    assert len(flushes) == 3
-    flusher.stop()
-    dispatcher.wheel.advance(20_000)
-    assert len(flushes) == 3
+def test_the_flush_interval_of_the_configuration():
+    assert settings({"stats_flush_interval": "2s"}).flush_interval_ms == 2000
+    assert settings({}).flush_interval_ms == 5000
