@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from proxeny.kernel.epoll import EPOLLIN, Watcher
@@ -15,11 +16,14 @@ from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.timer import Timer
     from proxeny.listener.config import FilterChain, ListenerConfig
     from proxeny.network.address import Address
 
 log = logging.getLogger("proxeny.conn_handler")
 
+ACCEPT_RETRY_MS = 100
+"""How long a socket rests after accept failed for want of resources."""
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 OPEN = ConnectionState.OPEN
 
@@ -47,19 +51,43 @@ class ListenSocket(Watcher):
         self.listener = listener
         self.address = address
         """The bound address; None where connections have different local addresses (a wildcard)."""
+        self._retry: Timer | None = None
         listener.dispatcher.poller.add(self, fd, EPOLLIN)
 
     def on_event(self, mask: int) -> None:
         """Connections wait."""
         listener = self.listener
-        accepted = accept_many(self.fd, listener.config.most_accepts)
+        try:
+            accepted = accept_many(self.fd, listener.config.most_accepts)
+        except OSError as error:
+            self._pause(error)
+            return
         if accepted:
             listener.config.stats.record(s.ACCEPTED_PER_EVENT, len(accepted))
         for fd, sockaddr in accepted:
             listener.on_accept(fd, sockaddr, self.address)
 
+    def on_handler_error(self, error: Exception) -> None:
+        """Whatever went wrong with one connection, the next one is accepted."""
+
+    def _pause(self, error: OSError) -> None:
+        """No descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): spinning would not help, the queue can wait."""
+        dispatcher = self.listener.dispatcher
+        if self._retry is None:
+            self._retry = dispatcher.create_timer(self._resume)
+            log.warning("%r cannot accept: %s", self.listener, os.strerror(error.errno or 0))
+        dispatcher.poller.modify(self, 0)
+        self._retry.enable(ACCEPT_RETRY_MS)
+
+    def _resume(self) -> None:
+        if self.fd >= 0:
+            self.listener.dispatcher.poller.modify(self, EPOLLIN)
+
     def close(self) -> None:
         """Stop accepting here."""
+        if self._retry is not None:
+            self._retry.close()
+            self._retry = None
         fd = self.fd
         if fd >= 0:
             poller = self.listener.dispatcher.poller
@@ -96,14 +124,22 @@ class ActiveTcpListener:
         config = self.config
         remote = from_sockaddr(sockaddr) if len(sockaddr) > 2 else UNNAMED
         local = address if address is not None else from_sockaddr(local_sockaddr(fd))
-        info = ConnectionInfo(local, remote, 0)
-        chain: FilterChain | None = config.matcher.find(info)
+        chain: FilterChain | None = config.matcher.only
         if chain is None:
-            config.stats.inc(s.NO_FILTER_CHAIN_MATCH)
-            self._log_refused(info)
-            close_descriptor(fd)
-            return
-        self._start(ServerConnection(self.dispatcher, fd, local, remote), chain)
+            info = ConnectionInfo(local, remote, 0)
+            chain = config.matcher.find(info)
+            if chain is None:
+                config.stats.inc(s.NO_FILTER_CHAIN_MATCH)
+                self._log_refused(info)
+                close_descriptor(fd)
+                return
+        connection = ServerConnection(self.dispatcher, fd, local, remote)
+        try:
+            self._start(connection, chain)
+        except Exception:
+            # A filter (perhaps a user's) failed: that is the end of this connection and of no other.
+            log.exception("%r could not be started", connection)
+            connection.close(NO_FLUSH, "internal_error")
 
     def _start(self, connection: ServerConnection, chain: FilterChain) -> None:
         config = self.config

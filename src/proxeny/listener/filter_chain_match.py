@@ -97,24 +97,25 @@ def _criteria(match: Any) -> list[list[Any]]:
 class FilterChainMatcher:
     """All chains of a listener; ``default`` is taken when none matches."""
 
-    __slots__ = ("_default", "_only", "_tree")
+    __slots__ = ("_default", "_tree", "only")
 
     def __init__(self, chains: Iterable[tuple[Any, Any]], default: Any = None) -> None:
         """``chains``: pairs of FilterChainMatch message and chain object (with ``name``). Raises ConfigError."""
         pairs = list(chains)
         self._default = default
-        self._only: Any = None
+        self.only: Any = None
+        """The one chain that takes every connection, where there is such a one."""
         tree: dict[Any, Any] = {}
         for match, chain in pairs:
             _insert(tree, _criteria(match), chain)
         if len(pairs) == 1 and not pairs[0][0].ListFields():
-            self._only = pairs[0][1]
+            self.only = pairs[0][1]
         self._tree = _freeze(tree, 0)
 
     def find(self, info: ConnectionInfo) -> Any:
         """The chain for a connection, or None."""
-        if self._only is not None:
-            return self._only
+        if self.only is not None:
+            return self.only
         found = self._find(info)
         return self._default if found is None else found
 

@@ -1,5 +1,6 @@
 """Accepting in a worker over real sockets: chains, books, drain, stop and removal."""
 
+import errno
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from tests.unit.listener.conftest import ECHO, listener_proto
 
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.listener import active_tcp_listener
 from proxeny.listener import stats as s
 from proxeny.listener.config import ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
@@ -157,6 +159,51 @@ def test_stop_keeps_connections_and_remove_closes_them(make: Any) -> None:
     worker.wait(lambda: worker.is_closed(client))
     assert worker.count(s.CX_ACTIVE) == 0
     worker.handler.remove_listener(1)
+
+
+def test_a_filter_that_fails_costs_one_connection(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    worker = make()
+
+    class Broken:
+        name = "broken"
+        left = 1
+
+        def create(self) -> Any:
+            if self.left:
+                self.left -= 1
+                raise RuntimeError("boom")
+            return original.create()
+
+    chain = worker.config.matcher.find(None)
+    original = chain.factories[0]
+    chain.factories = (Broken(),)
+    first = worker.connect()
+    worker.wait(lambda: worker.is_closed(first))
+    assert "boom" in caplog.text
+    second = worker.connect()
+    second.sendall(b"hello")
+    assert worker.received(second, 5) == b"hello"
+    assert (worker.count(s.CX_TOTAL), worker.count(s.CX_DESTROY)) == (2, 1)
+
+
+def test_accepting_rests_while_there_are_no_descriptors(
+    make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = make()
+    attempts = []
+    accept = active_tcp_listener.accept_many
+
+    def failing(fd: int, most: int) -> Any:
+        attempts.append(fd)
+        raise OSError(errno.EMFILE, "accept4")
+
+    monkeypatch.setattr(active_tcp_listener, "accept_many", failing)
+    client = worker.connect()
+    worker.wait(lambda: len(attempts) == 2)
+    assert caplog.text.count("cannot accept") == 1
+    monkeypatch.setattr(active_tcp_listener, "accept_many", accept)
+    client.sendall(b"hello")
+    assert worker.received(client, 5) == b"hello"
 
 
 def test_sockets_of_a_dead_worker_are_served_meanwhile(make: Any, context: FactoryContext) -> None:
