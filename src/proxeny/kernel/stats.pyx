@@ -48,7 +48,7 @@ cdef enum:
     F_DROPPED = 7
     F_SINK = 8
     F_HISTOGRAMS = 9                   # the list of histogram heads ever allotted, newest first
-    # head of a histogram, in slots: total count, zeros, offset of its slot (0: free), next head, chunk offset per decade
+    # head of a histogram, in slots: count, zeros, offset of its slot (0: free), next head, chunk offset per decade
     H_COUNT = 0
     H_ZEROS = 1
     H_SLOT = 2
@@ -407,6 +407,7 @@ cdef class Block:
     def absorb(self, Block dead, Py_ssize_t gauges_from, Py_ssize_t histograms_from):
         """Takes over the counters and samples of a dead writer's block; its gauges (and the slots) go to zero."""
         cdef Py_ssize_t slot
+        cdef uint64_t used
         if dead.size != self.size:
             raise ValueError("blocks of different sizes")
         for slot in range(self.size):
@@ -414,7 +415,8 @@ cdef class Block:
                 for key, count in dead.segment.bins_at(dead.p + slot, {}).items():
                     self.segment.add_bins(self.p + slot, key % 100, key // 100, count)
             elif slot < gauges_from:
-                self.p[slot] = (self.p[slot] + (dead.p[slot] & VALUE_MASK)) | ((self.p[slot] | dead.p[slot]) & STAT_USED)
+                used = (self.p[slot] | dead.p[slot]) & STAT_USED
+                self.p[slot] = (self.p[slot] + (dead.p[slot] & VALUE_MASK)) | used
             else:
                 self.p[slot] |= dead.p[slot] & STAT_USED
         memset(dead.p, 0, <size_t>dead.size * 8)
