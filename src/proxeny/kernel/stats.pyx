@@ -608,7 +608,7 @@ cdef class CodeStats:
         self.completed = block.p + slot
 
     def charge(self, int code):
-        """Codes outside 100..599 have no group in Envoy either."""
+        """Codes outside 100..599 have no group and are counted as <stem>unknown, as in Envoy."""
         cdef uint64_t* slot
         cdef int group = code // 100
         if self.completed == NULL:
@@ -623,5 +623,5 @@ cdef class CodeStats:
             if slot == NULL:
                 slot = self.codes[code] = self.dynamic.counter(f"{self.stem}{code}")
         else:
-            slot = self.dynamic.counter(f"{self.stem}{code}")
+            slot = self.dynamic.counter(self.stem + "unknown")
         slot[0] = (slot[0] + 1) | STAT_USED

@@ -218,7 +218,7 @@ class ConnPoolBase(Generic[ClientT]):
             return None
         if not self.resources.pending_requests.can_create():
             self.stats.inc(UPSTREAM_RQ_PENDING_OVERFLOW)
-            callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
+            callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", None)
             return None
         pending = PendingStream(self, self._pending, callbacks, context)
         self._pending[pending] = None

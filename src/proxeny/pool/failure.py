@@ -47,8 +47,8 @@ class HttpPoolCallbacks(Protocol):
     def on_pool_ready(self, request_encoder: RequestEncoder, host: Host, codec_client: CodecClient) -> None:
         """Here it is: send the request."""
 
-    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host) -> None:
-        """There is none; ``details`` is the transport's failure reason."""
+    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
+        """There is none; ``details`` is the transport's failure reason, ``host`` is None when the queue was full."""
 
 
 class TcpPoolCallbacks(Protocol):
@@ -57,5 +57,5 @@ class TcpPoolCallbacks(Protocol):
     def on_pool_ready(self, connection: ClientConnection, host: Host) -> None:
         """Here it is, connected; it belongs to the caller, who adds its filters and callbacks now."""
 
-    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host) -> None:
+    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
         """There is none."""

@@ -313,8 +313,9 @@ class RouterFilter(RouterReplies):
     # The response.
 
     def on_upstream_1xx(self, upstream: UpstreamRequest, headers: HeaderMap) -> None:
-        """Passed on; after that nothing can be retried."""
-        self.charge_code(STATUS_NUMBERS.get(headers.get(STATUS) or b"", 100), upstream)
+        """Passed on; the first one is counted, and after it nothing can be retried."""
+        if not self.response_started:
+            self.charge_code(STATUS_NUMBERS.get(headers.get(STATUS) or b"", 100), upstream)
         self.response_started = True
         if self.retry_state is not None:
             self.retry_state.close()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import StreamCallbacks, StreamResetReason
 from proxeny.kernel.buffer import Buffer
-from proxeny.pool.failure import PoolFailureReason
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES
 from proxeny.upstream.stats import (
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from proxeny.http.codec import RequestEncoder
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
-    from proxeny.pool.failure import Cancellable
+    from proxeny.pool.failure import Cancellable, PoolFailureReason
     from proxeny.router.filter import RouterFilter
     from proxeny.upstream.host import Host
 
@@ -128,13 +127,12 @@ class UpstreamRequest(StreamCallbacks):
             encoder.stream.reset_stream(LOCAL_RESET)
         self.router.on_upstream_reset(self, PROTOCOL_ERROR, details)
 
-    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host) -> None:
+    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
         """No stream: as if it had been reset at once."""
         self.pending = None
         info = self.router.stream_info
         info.upstream_transport_failure_reason = details
-        # An open circuit breaker is the cluster's affair: no host was tried.
-        self.host = info.upstream_host = None if reason is PoolFailureReason.OVERFLOW else host
+        self.host = info.upstream_host = host
         self.router.on_upstream_reset(self, POOL_FAILURES[reason], details)
 
     # The request.

@@ -170,7 +170,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         self.connection.stream_info.set_flag(flag)
         self.connection.close(NO_FLUSH)
 
-    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host) -> None:
+    def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
         """No connection to this host: try again as often as configured."""
         self._pending = None
         info = self.connection.stream_info
