@@ -64,7 +64,8 @@ class ClientStream:
         self._codec = codec
         self._chunked = 0
         self._disabled = 0
-        self.decoder = decoder
+        self.decoder: ResponseDecoder | None = decoder
+        """None once the exchange is over."""
         self.callbacks: StreamCallbacks | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -222,6 +223,8 @@ class Http1ClientConnection:
                 return None
             data.clear()
             return CodecError(502, "http1.codec_error", UNSOLICITED)
+        decoder = stream.decoder
+        assert decoder is not None
         while True:
             event = parser.advance(data)
             if event == NEED_MORE:
@@ -233,21 +236,21 @@ class Http1ClientConnection:
                 if parser.http10:
                     self.protocol = "HTTP/1.0"
                 self._note_progress(stream, data)
-                stream.decoder.decode_headers(parser.headers, parser.end_stream)
+                decoder.decode_headers(parser.headers, parser.end_stream)
             elif event == DATA:
                 stream.remote_complete = parser.end_stream
                 self._note_progress(stream, data)
-                stream.decoder.decode_data(parser.body, parser.end_stream)
+                decoder.decode_data(parser.body, parser.end_stream)
             elif event == COMPLETE:
                 stream.remote_complete = True
                 self._note_progress(stream, data)
-                stream.decoder.decode_data(parser.body, True)
+                decoder.decode_data(parser.body, True)
             elif event == TRAILERS:
                 stream.remote_complete = True
                 self._note_progress(stream, data)
-                stream.decoder.decode_trailers(parser.trailers)
+                decoder.decode_trailers(parser.trailers)
             elif event == HEADERS_1XX:
-                stream.decoder.decode_1xx_headers(parser.headers)
+                decoder.decode_1xx_headers(parser.headers)
             else:
                 return CodecError(502, parser.error, f"http/1.1 protocol error: {parser.error_message}")
             if stream.remote_complete:
@@ -279,6 +282,8 @@ class Http1ClientConnection:
         stream.bytes_received = self._parser.message_bytes
         if stream.remote_complete:
             self._stream = None
+            # Encoder and decoder refer to each other: without this every request would wait for the collector.
+            stream.decoder = None
             self._extraneous = data.length > 0
             stream.undo_read_disables()
 
@@ -287,6 +292,7 @@ class Http1ClientConnection:
         if stream is not self._stream:
             return
         self._stream = None
+        stream.decoder = None
         stream.undo_read_disables()
         callbacks = stream.callbacks
         if callbacks is not None:

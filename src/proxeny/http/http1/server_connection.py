@@ -27,6 +27,24 @@ HTTP_10 = "HTTP/1.0"
 HTTP_11 = "HTTP/1.1"
 
 
+class GoneDecoder:
+    """Stands in for the decoder of a stream that is over."""
+
+    __slots__ = ()
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """Nobody listens."""
+
+    def decode_data(self, data: Buffer, end_stream: bool) -> None:
+        """Nobody listens."""
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        """Nobody listens."""
+
+
+GONE = GoneDecoder()
+
+
 class ServerStream:
     """One request and its response; the response encoder and the stream in one object."""
 
@@ -45,10 +63,9 @@ class ServerStream:
         "upgrade",
     )
 
-    decoder: RequestDecoder
-
     def __init__(self, codec: Http1ServerConnection) -> None:
         self._codec = codec
+        self.decoder: RequestDecoder = GONE
         self._chunked = 0
         self._disabled = 0
         self.callbacks: StreamCallbacks | None = None
@@ -208,14 +225,14 @@ class Http1ServerConnection:
         parser = self._parser
         while True:
             event = parser.advance(data)
-            if event == NEED_MORE:
-                if stream is None and parser.started and parser.in_message:
-                    stream = self._begin_stream()
-                break
             if event == HEADERS:
                 if stream is None:
                     stream = self._begin_stream()
                 self._decode_headers(stream, parser)
+            elif event == NEED_MORE:
+                if stream is None and parser.started and parser.in_message:
+                    stream = self._begin_stream()
+                break
             elif event == DATA:
                 assert stream is not None
                 stream.remote_complete = parser.end_stream
@@ -315,6 +332,8 @@ class Http1ServerConnection:
         """Request and response are complete; the next request may be read."""
         if stream is self._stream:
             self._stream = None
+            # Encoder and decoder refer to each other: without this every request would wait for the collector.
+            stream.decoder = GONE
             stream.undo_read_disables()
             self._resume()
 
@@ -324,6 +343,7 @@ class Http1ServerConnection:
             return
         self._stream = None
         self._reset = True
+        stream.decoder = GONE
         stream.undo_read_disables()
         self._resume()
         callbacks = stream.callbacks

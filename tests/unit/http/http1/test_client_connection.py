@@ -1,5 +1,6 @@
 """The client codec as a transcript: calls on encoders, bytes out; bytes in, calls on decoders."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -202,3 +203,13 @@ def test_reset_watermarks_and_read_disables() -> None:
     stream.reset_stream(StreamResetReason.LOCAL_RESET)
     assert client.connection.disabled == 0
     assert client.take_log() == [("above",), ("below",), ("reset", StreamResetReason.LOCAL_RESET)]
+
+
+def test_a_finished_exchange_leaves_nothing_to_the_collector() -> None:
+    client = Client()
+    gc.collect()
+    for _ in range(10):
+        stream = client.request()
+        client.receive(OK + b"content-length: 0\r\n\r\n")
+        stream.callbacks = None
+    assert gc.collect() == 0

@@ -1,5 +1,6 @@
 """The server codec as a transcript: bytes in, calls on decoders; calls on encoders, bytes out."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -323,3 +324,24 @@ def test_underscores_are_counted() -> None:
     manager = Manager(headers_with_underscores_action=1)
     assert manager.receive(raw).details == "http1.unexpected_underscore"
     assert manager.stats.rejected == 1
+
+
+def test_a_finished_exchange_leaves_nothing_to_the_collector() -> None:
+    manager = Manager(answers=True)
+    gc.collect()
+    for number in range(10):
+        manager.receive(GET % number)
+        manager.encoders.pop().callbacks = None
+    assert gc.collect() == 0
+
+
+def test_what_comes_for_a_stream_that_is_over_is_ignored() -> None:
+    manager = Manager()
+    manager.receive(GET % 1)
+    stream = manager.encoders[0]
+    manager.respond()
+    manager.take_log()
+    stream.decoder.decode_headers(HeaderMap(), False)
+    stream.decoder.decode_data(Buffer(b"x"), False)
+    stream.decoder.decode_trailers(HeaderMap())
+    assert manager.take_log() == []
