@@ -60,7 +60,7 @@ class ListenSocketFactory:
         except SocketOptionError as error:
             opened.close()
             raise ConfigError(
-                f"{self._config.name}: Setting socket options failed: {os.strerror(error.errno)}"
+                f"{self._config.name}: Setting socket options failed: {os.strerror(error.errno or 0)}"
             ) from None
         except BaseException:
             opened.close()
