@@ -28,6 +28,8 @@ from proxeny.router.retry_state import RETRY_GRPC_ON, RETRY_ON, RetryState, Retr
 from proxeny.router.route_condition import is_grpc_request
 from proxeny.router.stats import RQ_TOTAL
 from proxeny.router.upstream_request import UpstreamRequest
+from proxeny.router.virtual_cluster import TIMEOUT as VIRTUAL_TIMEOUT
+from proxeny.router.virtual_cluster import find_virtual_cluster
 from proxeny.upstream.stats import (
     HOST_RQ_ERROR,
     HOST_RQ_SUCCESS,
@@ -88,6 +90,7 @@ class RouterFilter(RouterReplies):
         self.is_retry = False
         self.dropped = False
         self.has_cluster = False
+        self.virtual_cluster = None
         self.has_stream_timers = False
 
     # The request.
@@ -111,6 +114,8 @@ class RouterFilter(RouterReplies):
             return self._no_cluster()
         self.cluster = info.upstream_cluster = cluster.info
         self.has_cluster = True
+        if entry.virtual_host.virtual_clusters:
+            self.virtual_cluster = find_virtual_cluster(entry.virtual_host.virtual_clusters, headers)
         if config.strict_check_headers:
             invalid = self._invalid_header()
             if invalid is not None:
@@ -160,7 +165,7 @@ class RouterFilter(RouterReplies):
             entry.finalize_request_headers(headers, self.stream_info, config.insert_envoy_headers)
         if retry_policy.retry_on or RETRY_ON in headers or RETRY_GRPC_ON in headers:
             self.retry_state = RetryState.create(
-                retry_policy, headers, self.cluster, policy.priority, config, self._do_retry
+                retry_policy, headers, self.cluster, policy.priority, config, self._do_retry, self.virtual_cluster
             )
 
     def _set_per_try(self, milliseconds: int) -> None:
@@ -399,6 +404,8 @@ class RouterFilter(RouterReplies):
         upstream = self.upstream
         if upstream is not None:
             self.cluster.stats.inc(UPSTREAM_RQ_TIMEOUT)
+            if self.virtual_cluster is not None:
+                self.virtual_cluster.stats.inc(VIRTUAL_TIMEOUT)
             upstream.count_timeout()
             if upstream.awaiting_headers:
                 self._charge_abort(self.timeout_code, upstream)
@@ -431,6 +438,7 @@ class RouterFilter(RouterReplies):
     def _retry_after_headers(self, upstream: UpstreamRequest, code: int, headers: HeaderMap, end_stream: bool) -> bool:
         state = self.retry_state
         assert state is not None
+        state.on_host_attempted(upstream.host)
         if self._accepted(state.should_retry_headers(code, headers), False):
             upstream.host.stats.inc(HOST_RQ_ERROR)
             self.cluster.dynamic.codes("retry.upstream_rq_").charge(code)
@@ -448,6 +456,7 @@ class RouterFilter(RouterReplies):
         state = self.retry_state
         if state is None or self.response_started:
             return False
+        state.on_host_attempted(upstream.host)
         if not self._accepted(state.should_retry_reset(reason, upstream.wrote_headers), timed_out):
             return False
         upstream.host.stats.inc(HOST_RQ_ERROR)
@@ -477,7 +486,8 @@ class RouterFilter(RouterReplies):
         host = None
         if cluster is not None:
             self.cluster = self.stream_info.upstream_cluster = cluster.info
-            host = cluster.choose_host(self)
+            state = self.retry_state
+            host = cluster.choose_host(self) if state is None else state.choose_host(cluster, self)
         if host is None:
             self._no_healthy_upstream()
             self._cleanup()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxeny.router.retry_state import RetryState
     from proxeny.router.route import RouteEntry
     from proxeny.router.upstream_request import UpstreamRequest
+    from proxeny.router.virtual_cluster import VirtualCluster
     from proxeny.upstream.cluster_info import ClusterInfo
 
 STOP_ITERATION: Final = FilterHeadersStatus.STOP_ITERATION
@@ -81,6 +82,7 @@ class RouterReplies(StreamFilter):
         "timeout_ms",
         "timer",
         "upstream",
+        "virtual_cluster",
     )
 
     config: RouterConfig
@@ -102,6 +104,7 @@ class RouterReplies(StreamFilter):
     grpc_request: bool
     is_retry: bool
     dropped: bool
+    virtual_cluster: VirtualCluster | None
     has_cluster: bool
 
     # Replies before there is an upstream.
@@ -231,6 +234,8 @@ class RouterReplies(StreamFilter):
         if not (self.grpc_request and config.suppress_grpc_failure_stats):
             internal = self.request_headers.get(INTERNAL) == TRUE
             self.cluster.charge_response_code(code, internal, canary or (host is not None and host.canary))
+            if self.virtual_cluster is not None:
+                self.virtual_cluster.charge_code(code)
             if self.alt_stat_name or config.zone:
                 self._charge_rare(code, host)
         if host is not None and 500 <= code < 600:
@@ -253,6 +258,8 @@ class RouterReplies(StreamFilter):
             dynamic.record("internal.upstream_rq_time", milliseconds)
         else:
             dynamic.record("external.upstream_rq_time", milliseconds)
+        if self.virtual_cluster is not None:
+            self.virtual_cluster.charge_time(milliseconds)
         budgets = self.cluster.timeout_budgets
         if budgets is not None:
             self._record_budget(budgets, milliseconds)

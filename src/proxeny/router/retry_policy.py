@@ -50,6 +50,16 @@ DEFAULT_BASE_INTERVAL_MS: Final = 25
 """``retry_back_off.base_interval`` when unset (runtime key upstream.base_retry_backoff_ms)."""
 
 
+_PREVIOUS_HOSTS: Final = (
+    "envoy.retry_host_predicates.previous_hosts",
+    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+)
+_OMIT_CANARY_HOSTS: Final = (
+    "envoy.retry_host_predicates.omit_canary_hosts",
+    "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
+)
+
+
 def parse_retry_on(text: bytes, words: dict[bytes, int]) -> int:
     """The mask of a comma-separated list; unknown words are ignored, as Envoy does."""
     mask = 0
@@ -62,7 +72,10 @@ class RetryPolicy:
     """What to retry, how often and how soon. Times in milliseconds, 0 = none."""
 
     __slots__ = (
+        "avoids_canaries",
+        "avoids_previous_hosts",
         "base_interval_ms",
+        "host_selection_attempts",
         "max_interval_ms",
         "num_retries",
         "per_try_idle_timeout_ms",
@@ -81,6 +94,10 @@ class RetryPolicy:
         self.per_try_idle_timeout_ms = 0
         self.base_interval_ms: int | None = None
         self.max_interval_ms: int | None = None
+        self.avoids_previous_hosts = False
+        self.avoids_canaries = False
+        self.host_selection_attempts = 1
+        """How often a load balancer is asked again for a host that the predicates take."""
         self.retriable_status_codes: tuple[int, ...] = ()
         self.retriable_headers: tuple[HeaderMatcher, ...] = ()
         self.retriable_request_headers: tuple[HeaderMatcher, ...] = ()
@@ -98,9 +115,25 @@ class RetryPolicy:
         policy.retriable_status_codes = tuple(config.retriable_status_codes)
         policy.retriable_headers = compile_header_matchers(config.retriable_headers)
         policy.retriable_request_headers = compile_header_matchers(config.retriable_request_headers)
+        for predicate in config.retry_host_predicate:
+            policy._add_host_predicate(predicate)
+        if config.host_selection_retry_max_attempts:
+            policy.host_selection_attempts = config.host_selection_retry_max_attempts
         if config.HasField("retry_back_off"):
             policy._compile_back_off(config.retry_back_off)
         return policy
+
+    def _add_host_predicate(self, predicate: Any) -> None:
+        type_name = predicate.typed_config.type_url.rpartition("/")[2]
+        known = type_name or predicate.name
+        if known in _PREVIOUS_HOSTS:
+            self.avoids_previous_hosts = True
+        elif known in _OMIT_CANARY_HOSTS:
+            self.avoids_canaries = True
+        else:
+            raise ConfigError(
+                f"Didn't find a registered implementation for '{predicate.name}' with type URL: '{type_name}'"
+            )
 
     def _compile_back_off(self, config: Any) -> None:
         base = max(1, milliseconds(config.base_interval))

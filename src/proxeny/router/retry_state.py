@@ -9,6 +9,7 @@ from proxeny.http.codec import StreamResetReason
 from proxeny.matcher.header import HeaderMatcher, PresentMatcher, match_all
 from proxeny.matcher.integer import parse_uint64
 from proxeny.router import retry_policy as on
+from proxeny.router import virtual_cluster as virtual
 from proxeny.upstream.stats import (
     UPSTREAM_RQ_RETRY,
     UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.timer import Timer
     from proxeny.router.config import RouterConfig
     from proxeny.router.retry_policy import RetryPolicy
+    from proxeny.router.virtual_cluster import VirtualCluster
     from proxeny.upstream.cluster_info import ClusterInfo
 
 RETRY_ON: Final = b"x-envoy-retry-on"
@@ -64,17 +66,20 @@ class RetryState:
     """The retries of one request: how many are left, and the timer of the one that is due."""
 
     __slots__ = (
+        "_attempted",
         "_callback",
         "_cluster",
         "_config",
         "_headers",
         "_interval_ms",
         "_max_interval_ms",
+        "_policy",
         "_remaining",
         "_resource",
         "_retry_on",
         "_status_codes",
         "_timer",
+        "_virtual",
     )
 
     def __init__(
@@ -85,12 +90,16 @@ class RetryState:
         priority: int,
         config: RouterConfig,
         callback: Callable[[], None],
+        virtual_cluster: VirtualCluster | None = None,
     ) -> None:
         self._config = config
+        self._policy = policy
+        self._attempted: set[Any] = set()
         self._cluster = cluster
         self._resource: Any = cluster.resource_manager(priority).retries
         self._callback = callback
         """Performs the retry when the back-off is over."""
+        self._virtual = None if virtual_cluster is None else virtual_cluster.stats
         self._timer: Timer | None = None
         self._retry_on = policy.retry_on
         self._remaining = policy.num_retries
@@ -137,10 +146,13 @@ class RetryState:
         priority: int,
         config: RouterConfig,
         callback: Callable[[], None],
+        virtual_cluster: VirtualCluster | None = None,
     ) -> RetryState | None:
         """None when nothing asks for retries; the request headers that ask are removed."""
         asked = RETRY_ON in headers or RETRY_GRPC_ON in headers
-        state = cls(policy, headers, cluster, priority, config, callback) if asked or policy.retry_on else None
+        state = None
+        if asked or policy.retry_on:
+            state = cls(policy, headers, cluster, priority, config, callback, virtual_cluster)
         headers.remove_many((RETRY_ON, RETRY_GRPC_ON, MAX_RETRIES, RETRIABLE_STATUS_CODES, RETRIABLE_HEADER_NAMES))
         return state if state is not None and state._retry_on else None
 
@@ -158,6 +170,21 @@ class RetryState:
         self._resource.dec()
         return True
 
+    def on_host_attempted(self, host: Any) -> None:
+        """The request went (or could not go) to ``host``."""
+        if self._policy.avoids_previous_hosts:
+            self._attempted.add(host)
+
+    def choose_host(self, cluster: Any, context: Any) -> Any:
+        """A host for the next try: as the predicates want it, or after enough attempts whatever there is."""
+        policy = self._policy
+        host = cluster.choose_host(context)
+        for _ in range(policy.host_selection_attempts):
+            if host is None or not (host in self._attempted or (policy.avoids_canaries and host.canary)):
+                break
+            host = cluster.choose_host(context)
+        return host
+
     def should_retry_headers(self, code: int, headers: HeaderMap) -> RetryStatus:
         """Decide on a response."""
         return self._should_retry(self._would_retry_headers(code, headers))
@@ -167,30 +194,35 @@ class RetryState:
         return self._should_retry(self._would_retry_reset(reason, request_started))
 
     def _should_retry(self, would_retry: bool) -> RetryStatus:
-        stats = self._cluster.stats
         if self._release() and not would_retry:
-            stats.inc(UPSTREAM_RQ_RETRY_SUCCESS)
+            self._count(UPSTREAM_RQ_RETRY_SUCCESS, virtual.RETRY_SUCCESS)
         if not would_retry:
             return RetryStatus.NO
         if self._remaining == 0:
-            stats.inc(UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED)
+            self._count(UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED, virtual.RETRY_LIMIT_EXCEEDED)
             return RetryStatus.NO_RETRY_LIMIT_EXCEEDED
         self._remaining -= 1
         if not self._resource.can_create():
-            stats.inc(UPSTREAM_RQ_RETRY_OVERFLOW)
+            self._count(UPSTREAM_RQ_RETRY_OVERFLOW, virtual.RETRY_OVERFLOW)
             return RetryStatus.NO_OVERFLOW
         config = self._config
         random = config.random_value()
         if config.runtime is not None and not config.runtime.feature_enabled("upstream.use_retry", 100, 100, random):
             return RetryStatus.NO
         self._resource.inc()
-        stats.inc2(UPSTREAM_RQ_RETRY, UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL)
+        self._count(UPSTREAM_RQ_RETRY, virtual.RETRY)
+        self._cluster.stats.inc(UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL)
         # Fully jittered exponential back-off: anything below the interval, which doubles up to its limit.
         interval = self._interval_ms
         self._interval_ms = min(2 * interval, self._max_interval_ms)
         self._timer = config.create_timer(self._callback)
         self._timer.enable(random % interval)
         return RetryStatus.YES
+
+    def _count(self, slot: int, virtual_slot: int) -> None:
+        self._cluster.stats.inc(slot)
+        if self._virtual is not None:
+            self._virtual.inc(virtual_slot)
 
     def _would_retry_headers(self, code: int, headers: HeaderMap) -> bool:
         mask = self._retry_on

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxeny.router.direct_response import DirectResponseEntry
     from proxeny.router.per_filter_config import PerFilterConfigs
     from proxeny.router.route_condition import RouteCondition
+    from proxeny.router.virtual_cluster import VirtualCluster
     from proxeny.router.weighted_cluster import WeightedClusters
 
 DEFAULT_TIMEOUT_MS: Final = 15_000
@@ -72,6 +73,7 @@ class VirtualHost:
         "request_mutation",
         "response_mutation",
         "retry_policy",
+        "virtual_clusters",
     )
 
     def __init__(self, name: str, config: RouteConfigInfo) -> None:
@@ -82,6 +84,7 @@ class VirtualHost:
         self.include_is_timeout_retry_header = False
         self.request_buffer_limit: int | None = None
         self.retry_policy: RetryPolicy = NO_RETRIES
+        self.virtual_clusters: tuple[VirtualCluster, ...] = ()
         self.per_filter: PerFilterConfigs | None = None
         self.metadata: dict[str, Any] = {}
         self.request_mutation: HeaderMutation | None = None

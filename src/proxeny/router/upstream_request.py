@@ -14,6 +14,7 @@ from proxeny.http.codec import StreamCallbacks, StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES
+from proxeny.router.virtual_cluster import TOTAL as VIRTUAL_TOTAL
 from proxeny.upstream.stats import (
     HOST_RQ_TIMEOUT,
     UPSTREAM_FLOW_CONTROL_BACKED_UP_TOTAL,
@@ -105,6 +106,8 @@ class UpstreamRequest(StreamCallbacks):
             router.on_upstream_ready(self)
         self.wrote_headers = True
         headers = router.request_headers
+        if router.virtual_cluster is not None:
+            router.virtual_cluster.stats.inc(VIRTUAL_TOTAL)
         policy = router.entry.policy
         if policy.auto_host_rewrite and host.hostname:
             hostname = host.hostname.encode("utf-8")

@@ -7,6 +7,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from google.protobuf import text_format
 
+from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.time_source import SimulatedTimeSource
 from proxeny.http.codec import StreamResetReason
@@ -19,6 +20,7 @@ from proxeny.pool.failure import PoolFailureReason
 from proxeny.router.config import RouterConfig, RouterFilterFactory
 from proxeny.router.route_table import RouteTable
 from proxeny.router.stats import ROUTER
+from proxeny.router.virtual_cluster import VIRTUAL_CLUSTER
 from proxeny.stats.store import MainStore
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.http_protocol_options import DEFAULT
@@ -489,6 +491,27 @@ def test_large_body_gives_retries_up(bench: Any) -> None:
     assert b.stat("cluster.c.retry_or_shadow_abandoned") == 1
 
 
+def test_retries_avoid_previous_hosts(bench: Any) -> None:
+    predicate = 'retry_host_predicate { name: "envoy.retry_host_predicates.previous_hosts" }'
+    b = bench(RETRY.replace("num_retries", f"{predicate} host_selection_retry_max_attempts: 3 num_retries")).request()
+    first, asked = b.upstream.host, []
+    others = iter([first, first, "second"])
+
+    def choose_host(context: Any) -> Any:
+        asked.append(next(others))
+        return None if asked[-1] == "second" else asked[-1]
+
+    b.upstream.choose_host = choose_host
+    b.reset(StreamResetReason.CONNECTION_TERMINATION)
+    b.advance(30)
+    assert asked == [first, first, "second"]
+
+
+def test_unknown_host_predicates_are_refused(bench: Any) -> None:
+    with pytest.raises(ConfigError, match="Didn't find a registered implementation for 'x'"):
+        bench(RETRY.replace("num_retries", 'retry_host_predicate { name: "x" } num_retries'))
+
+
 def test_no_retry_unless_configured(bench: Any) -> None:
     b = bench().request()
     b.reset(StreamResetReason.CONNECTION_TERMINATION)
@@ -591,3 +614,16 @@ def test_grpc_success_is_counted_from_trailers(bench: Any) -> None:
     b.respond(200, False)
     b.attempt.decode_trailers(HeaderMap([(b"grpc-status", b"13")]))
     assert (b.upstream.stats.get(HOST_RQ_ERROR), b.upstream.stats.get(HOST_RQ_SUCCESS)) == (1, 0)
+
+
+def test_virtual_clusters(bench: Any) -> None:
+    host = 'virtual_clusters { name: "put" headers { name: ":method" string_match { exact: "PUT" } } }'
+    b = bench(RETRY, host=host).request()
+    b.respond(503)
+    b.advance(30)
+    b.respond(200)
+    other = b.store.block(VIRTUAL_CLUSTER, "vhost.v.vcluster.other.")
+    assert [other.get(VIRTUAL_CLUSTER.slot(f"upstream_rq_{name}")) for name in ("total", "retry")] == [2, 1]
+    assert b.store.dynamic("vhost.v.vcluster.other.").get("upstream_rq_200") == 1
+    with pytest.raises(ConfigError, match="virtual clusters must define 'headers'"):
+        bench(host='virtual_clusters { name: "put" }')

@@ -17,8 +17,7 @@ TABLE: Final[Table] = {
     f"{_ROUTE}.VirtualHost": fields(
         done=f"""name domains routes require_tls {_HEADERS} typed_per_filter_config include_request_attempt_count
             include_attempt_count_in_response include_is_timeout_retry_header retry_policy metadata
-            per_request_buffer_limit_bytes request_body_buffer_limit""",
-        accepted="virtual_clusters",
+            per_request_buffer_limit_bytes request_body_buffer_limit virtual_clusters""",
     ),
     f"{_ROUTE}.Route": fields(
         done=f"""name match route redirect direct_response non_forwarding_action metadata decorator
@@ -42,8 +41,11 @@ TABLE: Final[Table] = {
     ),
     f"{_ROUTE}.RetryPolicy": fields(
         done="""retry_on num_retries per_try_timeout per_try_idle_timeout retriable_status_codes retry_back_off
-            retriable_headers retriable_request_headers"""
+            retriable_headers retriable_request_headers retry_host_predicate host_selection_retry_max_attempts"""
     ),
+    f"{_ROUTE}.RetryPolicy.RetryHostPredicate": fields(done="name typed_config"),
+    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": extension(),
+    "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate": extension(),
     f"{_ROUTE}.RedirectAction": fields(
         done="""https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite
             response_code strip_query"""

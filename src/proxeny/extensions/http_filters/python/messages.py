@@ -90,17 +90,14 @@ class Headers(MutableMapping[str, str]):
 class Message:
     """What requests and responses have in common."""
 
-    __slots__ = ("_filter", "_headers", "flow")
+    __slots__ = ("_filter", "_headers", "flow", "headers")
 
     def __init__(self, filter_: PythonStreamFilter, headers: HeaderMap) -> None:
         self._filter = filter_
         self._headers = headers
-        self.flow: BodyFlow | None = None
-
-    @property
-    def headers(self) -> Headers:
+        self.headers = Headers(headers)
         """The header fields; changes take effect."""
-        return Headers(self._headers)
+        self.flow: BodyFlow | None = None
 
     async def body(self) -> bytes:
         """The whole body: waits for it, within the buffer limit (else the answer is a 413, or a 500 for a response)."""
@@ -196,7 +193,11 @@ class Response(Message):
     __slots__ = ("request",)
 
     def __init__(self, filter_: PythonStreamFilter, headers: HeaderMap, request: Request) -> None:
-        super().__init__(filter_, headers)
+        # Message.__init__ written out: this runs for every response.
+        self._filter = filter_
+        self._headers = headers
+        self.headers = Headers(headers)
+        self.flow = None
         self.request = request
 
     @property

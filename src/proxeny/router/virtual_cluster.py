@@ -1,0 +1,79 @@
+"""``VirtualCluster``: statistics of a share of a virtual host's requests, told apart by their headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.config.errors import ConfigError
+from proxeny.matcher.header import HeaderMatcher, compile_header_matchers, match_all
+from proxeny.stats.schema import Schema
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.factory_context import FactoryContext
+
+VIRTUAL_CLUSTER: Final = Schema(
+    "virtual_cluster",
+    counters=(
+        "upstream_rq_retry",
+        "upstream_rq_retry_limit_exceeded",
+        "upstream_rq_retry_overflow",
+        "upstream_rq_retry_success",
+        "upstream_rq_timeout",
+        "upstream_rq_total",
+    ),
+)
+"""Prefix ``vhost.<virtual host>.vcluster.<name>.``; response codes and times join them at run time."""
+
+RETRY: Final = VIRTUAL_CLUSTER.slot("upstream_rq_retry")
+RETRY_LIMIT_EXCEEDED: Final = VIRTUAL_CLUSTER.slot("upstream_rq_retry_limit_exceeded")
+RETRY_OVERFLOW: Final = VIRTUAL_CLUSTER.slot("upstream_rq_retry_overflow")
+RETRY_SUCCESS: Final = VIRTUAL_CLUSTER.slot("upstream_rq_retry_success")
+TIMEOUT: Final = VIRTUAL_CLUSTER.slot("upstream_rq_timeout")
+TOTAL: Final = VIRTUAL_CLUSTER.slot("upstream_rq_total")
+
+_CATCH_ALL: Final = "other"
+
+
+class VirtualCluster:
+    """One virtual cluster; ``headers`` () for the one that takes what no other does."""
+
+    __slots__ = ("_codes", "_dynamic", "headers", "name", "stats")
+
+    def __init__(self, host: str, name: str, headers: tuple[HeaderMatcher, ...], context: FactoryContext) -> None:
+        self.name = name
+        self.headers = headers
+        prefix = f"vhost.{host}.vcluster.{name}."
+        self.stats = context.stats.block(VIRTUAL_CLUSTER, prefix)
+        self._dynamic = context.stats.dynamic(prefix)
+        self._codes = self._dynamic.codes()
+
+    def charge_code(self, code: int) -> None:
+        """Count a response."""
+        self._codes.charge(code)
+
+    def charge_time(self, milliseconds: int) -> None:
+        """Record how long the upstream took."""
+        self._dynamic.record("upstream_rq_time", milliseconds)
+
+
+def compile_virtual_clusters(host: str, configs: Sequence[Any], context: FactoryContext) -> tuple[VirtualCluster, ...]:
+    """Those of a virtual host in their order, the catch-all last; () when there are none."""
+    if not configs:
+        return ()
+    clusters = []
+    for config in configs:
+        if not config.headers:
+            raise ConfigError("virtual clusters must define 'headers'")
+        clusters.append(VirtualCluster(host, config.name, compile_header_matchers(config.headers), context))
+    clusters.append(VirtualCluster(host, _CATCH_ALL, (), context))
+    return tuple(clusters)
+
+
+def find_virtual_cluster(clusters: tuple[VirtualCluster, ...], headers: HeaderMap) -> VirtualCluster | None:
+    """The first that matches."""
+    for cluster in clusters:
+        if match_all(headers, cluster.headers):
+            return cluster
+    return None
