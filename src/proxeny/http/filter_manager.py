@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 class ActiveFilter:
-    """One filter's view of its stream: implements the decoder and the encoder callbacks of ``http.filter``."""
+    """One filter's view of its stream: implements the decoder and the encoder callbacks of ``http.filter``.
 
-    __slots__ = ("connection", "dispatcher", "filter", "index", "manager", "stream_info")
+    It does not know its filter, which holds it: they would be a cycle, one per filter and request.
+    """
 
-    def __init__(self, manager: FilterManager, index: int, filter_: StreamFilter) -> None:
+    __slots__ = ("connection", "dispatcher", "index", "manager", "stream_info")
+
+    def __init__(self, manager: FilterManager, index: int) -> None:
         self.manager = manager
         self.index = index
-        self.filter = filter_
         self.stream_info = manager.stream_info
         self.connection = manager.connection
         self.dispatcher = manager.dispatcher
@@ -212,7 +214,7 @@ class FilterManager:
         filters = []
         for index, create in enumerate(chain.create):
             filter_ = create()
-            active = ActiveFilter(self, index, filter_)
+            active = ActiveFilter(self, index)
             filter_.decoder_callbacks = active
             filter_.encoder_callbacks = active
             filters.append(filter_)

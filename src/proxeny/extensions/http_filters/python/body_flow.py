@@ -408,7 +408,8 @@ class BodyFlow:
             self._after_piece(data.take())
 
     def cancel(self) -> None:
-        """The stream is gone."""
+        """The stream is gone; the message knows us no more, so that no cycle stays behind."""
+        self._message.flow = None
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
