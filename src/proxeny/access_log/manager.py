@@ -56,10 +56,14 @@ def open_log(path: str) -> int:
 class AccessLogFile:
     """One log file of this process: a buffer of lines and the descriptor they go to."""
 
-    __slots__ = ("_fd", "_is_file", "_lines", "_poll", "_retry", "_size", "_stats", "_timer", "interval_ms", "path")
+    __slots__ = ("_fd", "_is_file", "_lines", "_min_flush_size", "_poll", "_retry", "_size", "_stats", "_timer",
+                 "interval_ms", "path")  # fmt: skip
 
-    def __init__(self, path: str, dispatcher: Dispatcher, stats: Block, interval_ms: int) -> None:
+    def __init__(
+        self, path: str, dispatcher: Dispatcher, stats: Block, interval_ms: int, min_flush_size: int = MIN_FLUSH_SIZE
+    ) -> None:
         self.path = path
+        self._min_flush_size = min_flush_size
         self.interval_ms = interval_ms
         self._stats = stats
         self._lines: list[bytes] = []
@@ -91,7 +95,7 @@ class AccessLogFile:
         stats.add(WRITE_TOTAL_BUFFERED, len(line))
         if not self._timer.enabled:
             self._timer.enable(self.interval_ms)
-        if size > MIN_FLUSH_SIZE and not self._retry.enabled:
+        if size > self._min_flush_size and not self._retry.enabled:
             self.flush()
 
     def _on_timer(self) -> None:
@@ -159,9 +163,16 @@ class AccessLogFile:
 class AccessLogManager:
     """All log files of this process, one per path."""
 
-    __slots__ = ("_dispatcher", "_files", "_interval_ms", "_store")
+    __slots__ = ("_dispatcher", "_files", "_interval_ms", "_min_flush_size", "_store")
 
-    def __init__(self, dispatcher: Dispatcher, store: Store, flush_interval_ms: int = FLUSH_INTERVAL_MS) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        store: Store,
+        flush_interval_ms: int = FLUSH_INTERVAL_MS,
+        min_flush_size: int = MIN_FLUSH_SIZE,
+    ) -> None:
+        self._min_flush_size = min_flush_size
         self._dispatcher = dispatcher
         self._store = store
         self._interval_ms = flush_interval_ms
@@ -172,7 +183,9 @@ class AccessLogManager:
         file = self._files.get(path)
         if file is None:
             stats = self._store.block(FILESYSTEM, PREFIX)
-            file = self._files[path] = AccessLogFile(path, self._dispatcher, stats, self._interval_ms)
+            file = self._files[path] = AccessLogFile(
+                path, self._dispatcher, stats, self._interval_ms, self._min_flush_size
+            )
         return file
 
     def reopen(self) -> None:

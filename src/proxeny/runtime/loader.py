@@ -94,7 +94,8 @@ def _walk(directory: str, prefix: str, depth: int, entries: Entries) -> None:
 class RuntimeLoader(RuntimeReader):
     """Main's runtime; ``on_change`` hears of every new snapshot."""
 
-    __slots__ = ("_admin", "_layers", "_service_cluster", "_stats", "layer_names", "layer_values", "on_change")
+    __slots__ = ("_admin", "_layers", "_overridden", "_service_cluster", "_stats", "layer_names", "layer_values",
+                 "on_change")  # fmt: skip
 
     def __init__(self, layered: Any, store: Store, service_cluster: str = "") -> None:
         super().__init__()
@@ -129,6 +130,7 @@ class RuntimeLoader(RuntimeReader):
         names: list[str] = []
         values: list[Entries] = []
         failed = False
+        self._overridden = False
         for layer in self._layers:
             kind = layer.WhichOneof("layer_specifier")
             if kind == "static_layer":
@@ -154,10 +156,8 @@ class RuntimeLoader(RuntimeReader):
         if layer.append_service_cluster:
             directory = os.path.join(directory, self._service_cluster)
         if not os.path.isdir(directory):
-            self._stats.inc(OVERRIDE_DIR_NOT_EXISTS)
             return None
-        if layer.append_service_cluster:
-            self._stats.inc(OVERRIDE_DIR_EXISTS)
+        self._overridden |= layer.append_service_cluster
         return disk_entries(directory)
 
     def _publish(self, names: list[str], values: list[Entries], failed: bool) -> None:
@@ -167,6 +167,7 @@ class RuntimeLoader(RuntimeReader):
             merged.update(entries)
         merged = {key: entry for key, entry in merged.items() if entry.raw}
         self.snapshot = Snapshot(merged)
+        self._stats.inc(OVERRIDE_DIR_EXISTS if self._overridden else OVERRIDE_DIR_NOT_EXISTS)
         self._stats.inc(LOAD_ERROR if failed else LOAD_SUCCESS)
         self._stats.set(NUM_KEYS, len(merged))
         self._stats.set(NUM_LAYERS, len(names))

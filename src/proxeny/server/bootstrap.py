@@ -8,14 +8,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.manager import AccessLogManager
+from proxeny.access_log.stats import FILESYSTEM, PREFIX
 from proxeny.config.loader import LoadedBootstrap
+from proxeny.router.stats import ROUTER
 from proxeny.runtime.snapshot import Snapshot
 from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
 from proxeny.server.configuration import Configuration
 from proxeny.server.listener_manager import ListenerManager
-from proxeny.server.server_stats import PYTHON_CALLS
+from proxeny.server.server_stats import OVERLOAD, PYTHON_CALLS
 from proxeny.server.supervisor import Worker
 
 if TYPE_CHECKING:
@@ -34,8 +36,11 @@ class Bootstrapped:
         self.loaded = loaded
         self.configuration = Configuration(loaded, options, server.store, server.dispatcher)
         self.access_logs = AccessLogManager(
-            server.dispatcher, server.store, flush_interval_ms=options.file_flush_interval_msec
+            server.dispatcher, server.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
+        server.store.block(FILESYSTEM, PREFIX)
+        server.store.block(OVERLOAD, "")
+        server.store.block(ROUTER, "http.async-client.")
         self.configuration.runtime.on_change = self._push_runtime
         self.admin = AdminInterface(server, self)
         self.admin.bind()
@@ -66,6 +71,8 @@ class Bootstrapped:
         initialized = asyncio.Event()
         self.clusters.initialize(initialized.set)
         await initialized.wait()
+        # Envoy loads the runtime again once what it could depend on is there.
+        self.configuration.runtime.load()
         logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
         log.info("all clusters initialized. initializing init manager")
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")

@@ -31,6 +31,7 @@ from proxeny.server.watchdog import Watchdog
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
+from proxeny.worker.collector import Collector
 
 log = logging.getLogger("proxeny.main")
 
@@ -168,6 +169,8 @@ class Server:
             log.critical("start failed", exc_info=True)
             self._fail(None)
             return
+        self.collector = Collector(self.dispatcher)
+        self.collector.freeze()
         self.stats.block.record(INITIALIZATION_TIME_MS, int((time.monotonic() - self.began) * 1000))
         self.watchdog.start()
         if self.options.mode is Mode.INIT_ONLY:

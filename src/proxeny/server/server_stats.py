@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -76,11 +75,17 @@ WATCHDOG: Final = Schema("watchdog", counters=("watchdog_mega_miss", "watchdog_m
 WATCHDOG_MISS: Final = WATCHDOG.slot("watchdog_miss")
 WATCHDOG_MEGA_MISS: Final = WATCHDOG.slot("watchdog_mega_miss")
 
+OVERLOAD: Final = Schema(
+    "overload",
+    counters=("envoy.overload_actions.reset_high_memory_stream.count",),
+    histograms=("overload.refresh_interval_delay",),
+)
+"""The overload manager's: nothing overloads yet."""
+
 PYTHON_CALLS: Final = Schema("python_calls", gauges=("python_calls",))
 """Only allotted under PROXENY_COUNT_CALLS."""
 
 NO_CERTIFICATE: Final = (1 << 32) - 1
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerStats:
@@ -135,14 +140,16 @@ def version_number() -> int:
 
 
 def memory_used(pids: Iterable[int]) -> tuple[int, int]:
-    """(private, resident) bytes of processes; those that are gone count nothing. Shared pages count once."""
-    private = shared = 0
+    """(anonymous, all) resident bytes of processes that share pages: each page counts once (PSS)."""
+    anonymous = total = 0
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/statm", "rb") as file:
-                _, resident_pages, shared_pages, *_ = file.read().split()
+            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+                for line in file:
+                    if line.startswith(b"Pss:"):
+                        total += int(line.split()[1]) * 1024
+                    elif line.startswith(b"Pss_Anon:"):
+                        anonymous += int(line.split()[1]) * 1024
         except OSError:
             continue
-        private += (int(resident_pages) - int(shared_pages)) * _PAGE
-        shared = max(shared, int(shared_pages) * _PAGE)
-    return private, private + shared
+    return anonymous, total

@@ -131,8 +131,9 @@ class Worker:
     def _configure(self, message: messages.Configure, fds: Fds) -> None:
         bootstrap = bootstrap_pb2.Bootstrap.FromString(message.bootstrap)
         self.store.install(messages.stat_table(message.stats))
+        options = self.options
         self.access_logs = AccessLogManager(
-            self.dispatcher, self.store, flush_interval_ms=self.options.file_flush_interval_msec
+            self.dispatcher, self.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
         self.context = FactoryContext(
             role="worker",
