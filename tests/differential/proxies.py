@@ -138,10 +138,12 @@ class Proxy:
         if not re.search(r":\d+$", address):
             return False
         host, _, port = address.rpartition(":")
-        self._admin = http.client.HTTPConnection(host, int(port), timeout=START_SECONDS)
+        if self._admin is None:
+            self._admin = http.client.HTTPConnection(host, int(port), timeout=START_SECONDS)
         try:
             return self.admin("/ready") == "LIVE\n"
         except OSError:
+            self._admin.close()
             return False
 
     def _listener_addresses(self) -> dict[str, Address]:
@@ -165,7 +167,7 @@ class Proxy:
         try:
             self._admin.request(method, path)
             return self._admin.getresponse().read().decode()
-        except (http.client.HTTPException, ConnectionError):
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
             self._admin.close()
             self._admin.request(method, path)
             return self._admin.getresponse().read().decode()
