@@ -106,12 +106,42 @@ def test_workers_killed_again_and_again_come_back(proxy: Start) -> None:
     assert running.stop() == 0
 
 
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_restarts_leak_no_descriptors(proxy: Start) -> None:
+    running = proxy(ECHO, concurrency=2)
+    [zygote] = [int(pid) for pid in children(running) if comm(pid) == "proxeny:zygote"]
+    counts = []
+    for round_number in range(1, 4):
+        survivor, victim = running.worker_pids()
+        os.kill(victim, signal.SIGKILL)
+        running.wait_for_stat("server.worker_restarts", round_number)
+        wait_until(lambda: len(running.worker_pids()) == 2, "workers are missing")
+        port = running.port("echo")
+        for _ in range(20):
+            with connect(port) as connection:
+                assert echoes(connection, b"x")
+        wait_until(lambda pid=survivor: descriptors(pid) == descriptors(running.worker_pids()[1]), "unequal workers")  # type: ignore[misc]
+        counts.append((descriptors(running.process.pid), descriptors(zygote), descriptors(survivor)))
+    assert len(set(counts)) == 1
+
+
+def children(running: RunningProxy) -> list[str]:
+    pid = running.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def comm(pid: str) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def test_the_zygote_is_replaced(proxy: Start) -> None:
     running = proxy(ECHO)
     port = running.port("echo")
     [worker] = running.worker_pids()
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-    [zygote] = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "proxeny:zygote\n"]
+    [zygote] = [int(pid) for pid in children(running) if comm(pid) == "proxeny:zygote"]
     with connect(port) as connection:
         os.kill(zygote, signal.SIGKILL)
         wait_until(lambda: "starting another" in running.log(), "the zygote's death was not noticed")

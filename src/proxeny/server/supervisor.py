@@ -283,10 +283,12 @@ class Supervisor:
             answers = await asyncio.gather(*self._feed(worker))
         except WorkerDied:
             return  # its own end started another replacement
-        for done in answers:
-            if done.error:
-                log.error("worker %d cannot serve all: %s", index, done.error)
         self._ready(worker)
+        errors = [done.error for done in answers if done.error]
+        if errors:
+            # Whoever accepts for it meanwhile goes on.
+            log.error("worker %d cannot serve all: %s", index, errors[0])
+            return
         replaced = self._helpers.pop(index, None)
         if replaced is not None and self.workers.get(replaced.index) is replaced:
             replaced.request(lambda request_id: messages.ReleaseAdopted(request_id, index))
