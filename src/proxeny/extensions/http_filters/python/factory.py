@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -99,12 +98,10 @@ class PythonFilterFactory:
             self.has_on_response = overrides(user_class, "on_response")
             self.has_on_request_body = overrides(user_class, "on_request_body")
             self.has_on_response_body = overrides(user_class, "on_response_body")
-            self.filter_class: type[StreamFilter] = build(user_class)
+            self.filter_class: type[StreamFilter] = build(user_class, self)
         else:
             self.filter_class = self.user_class = type(imported.__name__, (imported,), {**members, "__slots__": ()})
-        is_plain = self.filter_class is self.user_class
-        make: Any = self.filter_class
-        self.create: Callable[[], StreamFilter] = make if is_plain else partial(make, self)
+        self.create: Callable[[], StreamFilter] = self.filter_class
         if context.is_worker:
             self._setup(worker)
 

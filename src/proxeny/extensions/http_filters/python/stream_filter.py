@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.extensions.http_filters.python.body_flow import BodyFlow, BodyTooLarge, RequestFlow, ResponseFlow
 from proxeny.extensions.http_filters.python.http_filter import HttpFilter
-from proxeny.extensions.http_filters.python.messages import Headers, Message, Request, Response
+from proxeny.extensions.http_filters.python.messages import (
+    Headers,
+    Message,
+    Request,
+    Response,
+    new_request,
+    new_response,
+)
 from proxeny.extensions.http_filters.python.stats import LOCAL_REPLIES, ON_REQUEST_US, ON_RESPONSE_US
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 
@@ -30,14 +37,12 @@ TRAILERS_CONTINUE: Final = FilterTrailersStatus.CONTINUE
 class PythonStreamFilter(StreamFilter):
     """What all user filters' streams share. ``over``: nothing more is to be done for this stream."""
 
-    __slots__ = ("factory", "over", "request", "response", "user")
-
-    def __init__(self, factory: PythonFilterFactory) -> None:
-        self.factory = factory
-        self.over = False
-        self.user: Any = None
-        self.request: Request | None = None
-        self.response: Response | None = None
+    # Class attributes in place of slots and a constructor: an instance is made for every request.
+    factory: PythonFilterFactory
+    over: bool = False
+    user: Any = None
+    request: Request | None = None
+    response: Response | None = None
 
     # Hooks of the filter contract; a built subclass takes those that its user class needs.
 
@@ -48,7 +53,7 @@ class PythonStreamFilter(StreamFilter):
             return CONTINUE
         started = monotonic_ns()
         self.user = user = factory.user_class()
-        self.request = request = Request(self, headers)
+        self.request = request = new_request(self, headers)
         try:
             user.on_request(request)
         except Exception as error:
@@ -67,7 +72,7 @@ class PythonStreamFilter(StreamFilter):
         if factory.extension.has_route_configs and self._disabled():
             return CONTINUE
         self.user = user = factory.user_class()
-        self.request = request = Request(self, headers)
+        self.request = request = new_request(self, headers)
         flow = self.need_flow(request)
         flow.ended = end_stream
         return self._run_header_hook(user.on_request if factory.has_on_request else None, request, flow, ON_REQUEST_US)
@@ -107,12 +112,17 @@ class PythonStreamFilter(StreamFilter):
     def response_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
         """encode_headers for a class with a synchronous ``on_response`` and no response body hook."""
         factory = self.factory
-        response = self._new_response(headers)
-        if response is None:
-            return CONTINUE
+        user, request = self.user, self.request
+        if user is None or request is None or self.over:
+            made = self._new_response(headers)
+            if made is None:
+                return CONTINUE
+            user, response = self.user, made
+        else:
+            self.response = response = new_response(self, headers, request)
         started = monotonic_ns()
         try:
-            self.user.on_response(response)
+            user.on_response(response)
         except Exception as error:
             return self.fail(error)
         elapsed = (monotonic_ns() - started) // 1000
@@ -146,9 +156,9 @@ class PythonStreamFilter(StreamFilter):
             if request_headers is None:
                 return None
             self.user = self.factory.user_class()
-            self.request = Request(self, request_headers)
+            self.request = new_request(self, request_headers)
         assert self.request is not None
-        self.response = response = Response(self, headers, self.request)
+        self.response = response = new_response(self, headers, self.request)
         return response
 
     def response_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:
@@ -255,10 +265,10 @@ def overrides(user_class: type[HttpFilter], hook: str) -> bool:
     return getattr(user_class, hook) is not getattr(HttpFilter, hook)
 
 
-def build(user_class: type[HttpFilter]) -> type[PythonStreamFilter]:
+def build(user_class: type[HttpFilter], factory: PythonFilterFactory) -> type[PythonStreamFilter]:
     """The stream filter class for a user class."""
     base = PythonStreamFilter
-    members: dict[str, Any] = {"__slots__": ()}
+    members: dict[str, Any] = {"factory": factory}
     if overrides(user_class, "on_request_body") or iscoroutinefunction(user_class.on_request):
         members["decode_headers"] = base.request_headers_with_flow
         members["decode_data"] = base.request_data
