@@ -25,6 +25,7 @@ from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.server.options import Options
 from proxeny.server.version import describe
+from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 
@@ -67,6 +68,7 @@ class Configuration:
         self.store = store
         self.options = options
         self.server_state = ServerState()
+        self.stats_settings = StatsSettings(self.bootstrap, tuple(options.stats_tags.items()))
         self.local_info = local_info(self.bootstrap, options)
         self.runtime = RuntimeLoader(self.bootstrap.layered_runtime, store, self.local_info.cluster_name)
         self.runtime.count_deprecated(loaded.deprecated_uses)

@@ -28,7 +28,6 @@ from proxeny.server.supervisor import Supervisor, WorkerDied
 from proxeny.server.validation import load
 from proxeny.server.version import HOT_RESTART_DISABLED
 from proxeny.server.watchdog import Watchdog
-from proxeny.stats.config import StatsSettings
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
 from proxeny.worker.collector import Collector
@@ -142,14 +141,13 @@ class Server:
 
     def _initialize(self) -> None:
         loaded = load(self.options)
-        settings = StatsSettings(loaded.bootstrap, tuple(self.options.stats_tags.items()))
-        self.stats_view = StatsView(self.store, settings)
         # Imported late: the parts of main that the workers do not share.
         from proxeny.server.bootstrap import Bootstrapped
 
         self.stats.block.add(STATIC_UNKNOWN_FIELDS, loaded.unknown_fields)
         self.stats.block.add(WIP_PROTOS, loaded.wip_uses)
         self.parts = Bootstrapped(self, loaded)
+        self.stats_view = StatsView(self.store, self.parts.configuration.stats_settings)
         self.supervisor.feeder = self.parts
         self.watchdog = self.supervisor.watchdog = Watchdog(
             self.dispatcher, self.store, loaded.bootstrap, self.options.concurrency
