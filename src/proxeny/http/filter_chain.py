@@ -23,8 +23,8 @@ class FilterChain:
     hooks. Only filters that override a hook are in its tuple.
     """
 
-    __slots__ = ("_variants", "create", "disabled", "factories", "has_encoders", "last", "names", "single",
-                 *DECODE_HOOKS, *ENCODE_HOOKS, *NOTICES)  # fmt: skip
+    __slots__ = ("_variants", "create", "direct_decode", "direct_encode", "disabled", "factories", "has_encoders",
+                 "last", "names", "single", *DECODE_HOOKS, *ENCODE_HOOKS, *NOTICES)  # fmt: skip
 
     decode_headers: tuple[int, ...]
     decode_data: tuple[int, ...]
@@ -52,7 +52,14 @@ class FilterChain:
         for hook in ENCODE_HOOKS:
             setattr(self, hook, self._overriders(hook, self.factories[::-1]))
         self.has_encoders = any(getattr(self, hook) for hook in ENCODE_HOOKS)
-        self.single = len(self.factories) == 1 and not self.has_encoders
+        self.single = self.decode_headers == (self.last,)
+        """Nobody but the terminal filter sees the request's headers."""
+        terminal_only = ((), (self.last,))
+        self.direct_decode = self.decode_data in terminal_only and self.decode_trailers in terminal_only
+        self.direct_decode = self.direct_decode and self.last >= 0 and not self.decode_complete
+        """Nobody but the terminal filter sees more than headers: no iteration as long as all say CONTINUE."""
+        self.direct_encode = not (self.encode_data or self.encode_trailers or self.encode_complete)
+        """The same for the response."""
 
     def for_route(self, route: Any) -> FilterChain:
         """The chain without the filters that the route (or the configuration) switches off; cached per combination."""

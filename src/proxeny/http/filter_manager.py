@@ -1,14 +1,15 @@
 """The filters of one request: runs the compiled chain, and is what each filter's callbacks talk to.
 
-The common case costs nothing extra: with a router alone in the chain the request goes straight to it and the response
-straight to the codec; the general iteration (``filter_path``) exists only for requests whose chain needs it.
+The common cases cost nothing extra: with a router alone in the chain the request goes straight to it and the response
+straight to the codec; filters that look at headers only are called one after the other. The general iteration
+(``filter_path``) exists only for requests whose chain needs it, and takes over where a filter stops.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.http.filter_path import DecodePath, EncodePath
+from proxeny.http.filter_path import CONTINUE, DecodePath, EncodePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +196,7 @@ class FilterManager:
     stream_info: StreamInfo
     filters: list[StreamFilter]
     terminal: StreamFilter | None
-    """The only filter of a chain that has no other; requests go straight to it."""
+    """The last filter, if nobody before it sees more than headers: bodies go straight to it."""
     decode_path: DecodePath | None
     encode_path: EncodePath | None
     request_headers: HeaderMap | None
@@ -219,12 +220,12 @@ class FilterManager:
             filter_.encoder_callbacks = active
             filters.append(filter_)
         self.filters = filters
-        if chain.single:
-            self.terminal = filters[0]
+        if chain.direct_decode:
+            self.terminal = filters[-1]
         else:
             self.decode_path = DecodePath(self, filters)
-            if chain.has_encoders:
-                self.encode_path = EncodePath(self, filters[::-1])
+        if not chain.direct_encode:
+            self.encode_path = EncodePath(self, filters[::-1])
 
     def need_decode_path(self) -> DecodePath:
         """The general decode iteration, made now if it was not."""
@@ -249,12 +250,26 @@ class FilterManager:
     def filter_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Run the decode path on the request's headers."""
         path = self.decode_path
-        if path is None:
+        if path is not None:
+            path.complete = end_stream
+            path.run_headers(0, headers, end_stream)
+        elif self.chain.single:
             assert self.terminal is not None
             self.terminal.decode_headers(headers, end_stream)
         else:
-            path.complete = end_stream
-            path.run_headers(0, headers, end_stream)
+            self._decode_headers_directly(headers, end_stream)
+
+    def _decode_headers_directly(self, headers: HeaderMap, end_stream: bool) -> None:
+        filters = self.filters
+        last = self.chain.last
+        for position in self.chain.decode_headers:
+            status = filters[position].decode_headers(headers, end_stream)
+            # Done, or answered, or reset by the filter.
+            if position == last or self.response_headers is not None or self.filters is not filters:
+                return
+            if status is not CONTINUE or self.decode_path is not None:
+                self.need_decode_path().take_over(position, status, headers, end_stream)
+                return
 
     def filter_data(self, data: Buffer, end_stream: bool) -> None:
         """Run the decode path on body bytes."""
@@ -289,11 +304,26 @@ class FilterManager:
         self.response_headers = headers
         self.stream_info.response_code_details = details
         path = self.encode_path
-        if path is None:
-            self.encode_headers_out(headers, end_stream)
-        else:
+        if path is not None:
             path.complete = end_stream
             path.run_headers(0, headers, end_stream)
+        elif self.chain.encode_headers:
+            self._encode_headers_directly(headers, end_stream)
+        else:
+            self.encode_headers_out(headers, end_stream)
+
+    def _encode_headers_directly(self, headers: HeaderMap, end_stream: bool) -> None:
+        filters = self.filters
+        last = self.chain.last
+        for position in self.chain.encode_headers:
+            status = filters[last - position].encode_headers(headers, end_stream)
+            # Replaced by another answer, or reset by the filter.
+            if self.response_headers is not headers or self.filters is not filters:
+                return
+            if status is not CONTINUE or self.encode_path is not None:
+                self.need_encode_path().take_over(position, status, headers, end_stream)
+                return
+        self.encode_headers_out(headers, end_stream)
 
     def encode_data(self, data: Buffer, end_stream: bool) -> None:
         """Run response body bytes through the encode path."""

@@ -164,6 +164,22 @@ class FilterPath:
         self.end_headers(headers, end_stream and continue_at < 0)
         self._continue_data(continue_at)
 
+    def take_over(self, position: int, status: FilterHeadersStatus, headers: HeaderMap, end_stream: bool) -> None:
+        """Go on behind a filter that was called without this path and answered ``status``."""
+        self.headers = headers
+        self.complete = end_stream
+        for seen in range(position + 1):
+            self.ended[seen] = end_stream
+        if status is DONT_END_STREAM:
+            self.complete = end_stream = False
+        elif status is not CONTINUE:
+            self._stop_at_headers(position, status)
+            return
+        added = end_stream and self.buffered is not None
+        self.run_headers(position + 1, headers, end_stream and not added)
+        if added:
+            self._continue_data(position)
+
     def _stop_at_headers(self, position: int, status: FilterHeadersStatus) -> None:
         self.stopped = True
         self.headers_passed[position] = False

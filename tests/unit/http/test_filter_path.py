@@ -251,3 +251,55 @@ def test_inject_passes_the_headers_first() -> None:
     first.decoder_callbacks.inject_decoded_data(buffer(b"x"), False)
     first.decoder_callbacks.inject_decoded_data(buffer(b"y"), True)
     assert last.seen == [("headers", False), ("data", b"x", False), ("data", b"y", True)]
+
+
+def test_filters_of_headers_only_are_called_directly() -> None:
+    class Looks(StreamFilter):
+        def __init__(self, status: Any = H.CONTINUE) -> None:
+            self.status = status
+
+        def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+            return self.status  # type: ignore[no-any-return]
+
+        def encode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+            return self.status  # type: ignore[no-any-return]
+
+    last = terminal()
+    stream = Stream(Looks(), Looks(), last)
+    stream.filter_headers(HeaderMap(), False)
+    stream.filter_data(buffer(b"ab"), True)
+    stream.encode_headers(HeaderMap(), False, "")
+    stream.encode_data(buffer(b"c"), True)
+    assert last.seen == [("headers", False), ("data", b"ab", True)]
+    assert stream.out == [("headers", False), ("data", b"c", True)]
+    assert stream.decode_path is None and stream.encode_path is None
+
+    stops, last = Looks(H.STOP_ALL_ITERATION_AND_BUFFER), terminal()
+    stream = Stream(Looks(), stops, last)
+    stream.filter_headers(HeaderMap(), False)
+    stream.filter_data(buffer(b"ab"), True)
+    assert last.seen == []
+    stops.decoder_callbacks.continue_decoding()
+    assert last.seen == [("headers", False), ("data", b"ab", True)]
+    stream.encode_headers(HeaderMap(), True, "")
+    assert stream.out == []
+    stops.encoder_callbacks.continue_encoding()
+    assert stream.out == [("headers", True)]
+
+
+def test_a_directly_called_filter_may_add_a_body() -> None:
+    class Adds(StreamFilter):
+        def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+            self.decoder_callbacks.add_decoded_data(buffer(b"new"), False)
+            return H.CONTINUE
+
+        def encode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+            self.encoder_callbacks.add_encoded_data(buffer(b"too"), False)
+            return H.CONTINUE
+
+    last = terminal()
+    stream = Stream(Adds(), last)
+    stream.filter_headers(HeaderMap(), True)
+    assert last.seen == [("headers", False), ("data", b"new", True)]
+    stream.encode_headers(HeaderMap(), True, "")
+    assert stream.out == [("headers", False), ("data", b"too", True)]
