@@ -192,14 +192,15 @@ class TagProducer:
 
     def _add_specifier(self, specifier: Any, seen: set[str], defaults: list[TagExtractor]) -> None:
         name = specifier.tag_name
+        if specifier.WhichOneof("tag_value") == "fixed_value":
+            # Envoy takes these as they are: nameless ones and repetitions too.
+            self.fixed.append((name, specifier.fixed_value))
+            return
         if not name:
             raise ConfigError("tag_name cannot be empty")
         if name in seen:
             raise ConfigError(f"Tag name '{name}' specified twice.")
         seen.add(name)
-        if specifier.WhichOneof("tag_value") == "fixed_value":
-            self.fixed.append((name, specifier.fixed_value))
-            return
         if specifier.regex:
             self._custom = True
             self._add(TagExtractor(name, specifier.regex))
