@@ -30,6 +30,9 @@ STABLE_S: Final = 10.0
 """A worker that lived this long starts its count of deaths anew."""
 FIRST_BACKOFF_S: Final = 0.1
 LAST_BACKOFF_S: Final = 10.0
+FORK_TIMEOUT_S: Final = 10.0
+"""A zygote that does not bring a worker up in this time is stuck, and replaced."""
+MOST_STRANGERS: Final = 64
 
 
 class WorkerDied(ConnectionError):
@@ -126,6 +129,7 @@ class Supervisor:
         self._helpers: dict[int, Worker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._epoch = 0
+        self._strangers: dict[int, str] = {}
         self._feeding = False
         self._stopping = False
         self._all_gone: asyncio.Event | None = None
@@ -148,7 +152,13 @@ class Supervisor:
             self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
         )
         self._zygote.fork_worker(index, self._epoch, theirs, [segment.fd, self.limits.fd])
+        self._dispatcher.call_later(FORK_TIMEOUT_S, self._check_started, worker, self._zygote)
         return worker
+
+    def _check_started(self, worker: Worker, asked: zygote.Zygote) -> None:
+        if worker.pid == 0 and self.workers.get(worker.index) is worker and asked is self._zygote:
+            log.error("the zygote (pid %d) does not start worker %d: killing it", asked.pid, worker.index)
+            os.kill(asked.pid, signal.SIGKILL)
 
     async def feed_all(self) -> list[messages.Done]:
         """Feed every worker; their answers in order, WorkerDied if one ended meanwhile."""
@@ -233,18 +243,22 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            for worker in list(self.workers.values()):
-                if worker.pid == pid:
-                    self._on_death(worker, _how(status))
+            worker = next((worker for worker in self.workers.values() if worker.pid == pid), None)
+            if worker is not None:
+                self._on_death(worker, _how(status))
+            elif len(self._strangers) < MOST_STRANGERS:
+                # Perhaps a worker whose first message has not been read yet.
+                self._strangers[pid] = _how(status)
 
     def _on_eof(self, worker: Worker) -> None:
         if self.workers.get(worker.index) is not worker:
             return
-        if worker.pid:
+        how = self._strangers.pop(worker.pid, "")
+        if worker.pid and not how:
             # Its end of the channel is closed, so it serves no more; SIGCHLD tells when it is gone for sure.
             self._kill(worker)
         else:
-            self._on_death(worker, "could not be started")
+            self._on_death(worker, how or "could not be started")
 
     def _on_death(self, worker: Worker, how: str) -> None:
         del self.workers[worker.index]
