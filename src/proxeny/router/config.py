@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,7 +80,7 @@ def _no_timer(callback: Callable[[], object]) -> Timer:
 class RouterFilterFactory:
     """Makes one request's router filter."""
 
-    __slots__ = ("config", "name")
+    __slots__ = ("config", "create", "name")
 
     filter_class = RouterFilter
     is_terminal = True
@@ -87,7 +88,5 @@ class RouterFilterFactory:
     def __init__(self, config: RouterConfig) -> None:
         self.name = "envoy.filters.http.router"
         self.config = config
-
-    def create(self) -> RouterFilter:
-        """A fresh filter."""
-        return RouterFilter(self.config)
+        self.create: Callable[[], RouterFilter] = partial(RouterFilter, config)
+        """Makes a fresh filter."""

@@ -48,6 +48,8 @@ TRAILERS_STOP: Final = FilterTrailersStatus.STOP_ITERATION
 LOCAL_RESET: Final = StreamResetReason.LOCAL_RESET
 
 STATUS: Final = b":status"
+CONTENT_TYPE: Final = b"content-type"
+GRPC: Final = b"application/grpc"
 EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 UPSTREAM_TIMEOUT: Final = b"x-envoy-upstream-rq-timeout-ms"
 PER_TRY_TIMEOUT: Final = b"x-envoy-upstream-rq-per-try-timeout-ms"
@@ -142,7 +144,9 @@ class RouterFilter(RouterReplies):
         retry_policy = policy.retry_policy
         host = entry.virtual_host
         self.timeout_ms = policy.global_timeout_ms
-        self.grpc_request = grpc = is_grpc_request(headers)
+        content_type = headers.get(CONTENT_TYPE)
+        grpc = content_type is not None and content_type.startswith(GRPC) and is_grpc_request(headers)
+        self.grpc_request = grpc
         expected = policy.expected_timeout
         if retry_policy.per_try_timeout_ms or retry_policy.per_try_idle_timeout_ms:
             self._set_per_try(retry_policy.per_try_timeout_ms)
@@ -375,7 +379,9 @@ class RouterFilter(RouterReplies):
         if upstream.grpc_success_deferred:
             upstream.host.stats.inc(HOST_RQ_ERROR)
         if self.request_complete:
-            upstream.finish()
+            upstream.encoder = None
+            if upstream.watches_downstream or upstream.body_above_limit or self.has_stream_timers:
+                upstream.close()
             elapsed = (self.stream_info.last_upstream_rx_ns - self.complete_ns) // 1_000_000
             self.charge_time(elapsed, upstream)
         else:
@@ -444,7 +450,8 @@ class RouterFilter(RouterReplies):
             self.cluster.dynamic.codes("retry.upstream_rq_").charge(code)
             self.upstream = None
             if end_stream and upstream.encode_complete:
-                upstream.finish()
+                upstream.encoder = None
+                upstream.close()
             else:
                 upstream.reset_stream()
             return True

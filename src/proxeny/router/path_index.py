@@ -14,7 +14,7 @@ Paths come without query and fragment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import merge
 from typing import Final
 
@@ -202,7 +202,11 @@ class RegexIndex:
 class PathIndex:
     """All path conditions of one virtual host; ``add_*`` in ascending order of route numbers, then ``freeze``."""
 
-    __slots__ = ("_exact", "_exact_ci", "_final", "_only_prefix", "_prefix", "_prefix_ci", "_regex", "_size")
+    __slots__ = ("_exact", "_exact_ci", "_final", "_prefix", "_prefix_ci", "_regex", "_size", "candidates")
+
+    candidates: Callable[[bytes], Sequence[int]]
+    """Numbers of the routes whose path condition matches, ascending; nothing behind the first without further
+    conditions can win. There after ``freeze``."""
 
     def __init__(self, final: Sequence[bool]) -> None:
         """``final[i]``: route i has no condition beyond the path condition that is added here."""
@@ -213,7 +217,6 @@ class PathIndex:
         self._prefix: PrefixIndex | None = None
         self._prefix_ci: PrefixIndex | None = None
         self._regex: RegexIndex | None = None
-        self._only_prefix = False
 
     def add_prefix(self, prefix: bytes, index: int, case_sensitive: bool) -> None:
         """Route ``index`` matches paths that begin with ``prefix``."""
@@ -244,12 +247,11 @@ class PathIndex:
             if index is not None:
                 index.freeze()
         others = (self._exact, self._exact_ci, self._prefix_ci, self._regex)
-        self._only_prefix = self._prefix is not None and not any(others)
+        # Most virtual hosts have prefixes only: their index is asked without a call in between.
+        alone = self._prefix is not None and not any(others)
+        self.candidates = self._prefix.candidates if alone and self._prefix is not None else self._all_candidates
 
-    def candidates(self, path: bytes) -> Sequence[int]:
-        """Numbers of the routes whose path condition matches, ascending; nothing behind the last one can win."""
-        if self._only_prefix:
-            return self._prefix.candidates(path)  # type: ignore[union-attr]
+    def _all_candidates(self, path: bytes) -> Sequence[int]:
         found: Sequence[int] = self._exact.candidates(path) if self._exact is not None else NONE
         if self._prefix is not None:
             found = _join(found, self._prefix.candidates(path))

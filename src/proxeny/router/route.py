@@ -166,6 +166,7 @@ class RouteEntry:
         "cluster",
         "cluster_header",
         "host_literal",
+        "idle_timeout_ms",
         "matched",
         "plain",
         "policy",
@@ -195,6 +196,8 @@ class RouteEntry:
         self.request_mutations = request_mutations
         self.response_mutations = response_mutations
         self.host_literal = host_literal
+        self.idle_timeout_ms = policy.idle_timeout_ms
+        """The stream idle timeout of this route, None = the connection manager's."""
         self.plain = not (request_mutations or host_literal or policy.path_rewrite or policy.host_rewrite)
 
     def cluster_name(self, headers: HeaderMap) -> str:
@@ -228,11 +231,6 @@ class RouteEntry:
     def timeout_ms(self) -> int:
         """The route timeout, 0 = none."""
         return self.policy.timeout_ms
-
-    @property
-    def idle_timeout_ms(self) -> int | None:
-        """The stream idle timeout of this route, None = the connection manager's."""
-        return self.policy.idle_timeout_ms
 
     @property
     def max_stream_duration_ms(self) -> int | None:
@@ -270,7 +268,7 @@ NO_EXTRA: Final = RouteExtra({}, "", True)
 class Route:
     """A matched route: its entry says what to do, the rest is what filters and logs may ask."""
 
-    __slots__ = ("condition", "entry", "extra", "name", "per_filter", "virtual_host", "weighted")
+    __slots__ = ("condition", "entry", "extra", "name", "per_filter", "switches_filters", "virtual_host", "weighted")
 
     def __init__(
         self,
@@ -289,6 +287,9 @@ class Route:
         self.extra = extra
         self.condition = condition
         self.weighted = weighted
+        levels = (per_filter, virtual_host.per_filter, virtual_host.config.per_filter)
+        self.switches_filters = any([level is not None and bool(level.disabled) for level in levels])
+        """Whether ``filter_disabled`` has something to say on any filter."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -313,12 +314,6 @@ class Route:
         """The configs of all levels, from the least to the most specific."""
         levels = (self.virtual_host.config.per_filter, self.virtual_host.per_filter, self.per_filter)
         return [level.configs[name] for level in levels if level is not None and name in level.configs]
-
-    @property
-    def switches_filters(self) -> bool:
-        """Whether any level has per-filter configuration, so that ``filter_disabled`` may have something to say."""
-        host = self.virtual_host
-        return not (self.per_filter is None and host.per_filter is None and host.config.per_filter is None)
 
     def filter_disabled(self, name: str) -> bool | None:
         """Whether the filter ``name`` is switched off (True) or on (False) here; None = not said."""

@@ -310,12 +310,6 @@ class UpstreamRequest(StreamCallbacks):
             self.body_above_limit = False
             callbacks.on_decoder_filter_below_write_buffer_low_watermark()
 
-    def finish(self) -> None:
-        """The response is complete: the stream is none of ours any more."""
-        self.encoder = None
-        if self.watches_downstream or self.body_above_limit or self.router.has_stream_timers:
-            self.close()
-
     def reset_stream(self) -> None:
         """Give this attempt up."""
         self.close()

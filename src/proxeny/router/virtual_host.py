@@ -27,7 +27,7 @@ TLS_ALL: Final = 2
 class VirtualHostRoutes:
     """The routes of one virtual host, indexed by path."""
 
-    __slots__ = ("_connect", "_ignore_parameters", "_index", "_require_tls", "_routes", "_ssl_redirect", "name")
+    __slots__ = ("_candidates", "_connect", "_ignore_parameters", "_require_tls", "_routes", "_ssl_redirect", "name")
 
     def __init__(self, virtual_host: VirtualHost, routes: Sequence[Route], specs: Sequence[Any], tls: int) -> None:
         """``specs``: the ``RouteMatch`` messages of ``routes``."""
@@ -38,26 +38,13 @@ class VirtualHostRoutes:
         self._ssl_redirect: Route | None = None
         if tls != TLS_NONE:
             self._ssl_redirect = Route("", virtual_host, SslRedirectEntry(virtual_host, 301))
-        self._index = PathIndex([route.condition is None for route in routes])
+        index = PathIndex([route.condition is None for route in routes])
         connect: list[int] = []
         for number, spec in enumerate(specs):
-            self._add(spec, number, connect)
+            _add(index, spec, number, connect)
         self._connect = tuple(connect)
-        self._index.freeze()
-
-    def _add(self, match: Any, number: int, connect: list[int]) -> None:
-        kind = match.WhichOneof("path_specifier")
-        case_sensitive = match.case_sensitive.value if match.HasField("case_sensitive") else True
-        if kind == "prefix":
-            self._index.add_prefix(match.prefix.encode("utf-8"), number, case_sensitive)
-        elif kind == "path":
-            self._index.add_exact(match.path.encode("utf-8"), number, case_sensitive)
-        elif kind == "path_separated_prefix":
-            self._index.add_prefix(match.path_separated_prefix.encode("utf-8"), number, case_sensitive)
-        elif kind == "safe_regex":
-            self._index.add_regex(CompiledRegex(match.safe_regex.regex), number)
-        else:
-            connect.append(number)
+        index.freeze()
+        self._candidates = index.candidates
 
     def route(self, headers: HeaderMap, random_value: int) -> Route | None:
         """The first route that matches, as Envoy's scan would find it."""
@@ -73,7 +60,7 @@ class VirtualHostRoutes:
                 path = path.partition(b"#")[0]
             if self._ignore_parameters:
                 path = path.partition(b";")[0]
-            candidates = self._index.candidates(path)
+            candidates = self._candidates(path)
             if self._connect:
                 candidates = sorted((*candidates, *self._connect))
         for number in candidates:
@@ -94,6 +81,22 @@ class VirtualHostRoutes:
     def routes(self) -> tuple[Route, ...]:
         """All routes in their order."""
         return self._routes
+
+
+def _add(index: PathIndex, match: Any, number: int, connect: list[int]) -> None:
+    """Enter one route's path specifier into the index, or into the CONNECT routes."""
+    kind = match.WhichOneof("path_specifier")
+    case_sensitive = match.case_sensitive.value if match.HasField("case_sensitive") else True
+    if kind == "prefix":
+        index.add_prefix(match.prefix.encode("utf-8"), number, case_sensitive)
+    elif kind == "path":
+        index.add_exact(match.path.encode("utf-8"), number, case_sensitive)
+    elif kind == "path_separated_prefix":
+        index.add_prefix(match.path_separated_prefix.encode("utf-8"), number, case_sensitive)
+    elif kind == "safe_regex":
+        index.add_regex(CompiledRegex(match.safe_regex.regex), number)
+    else:
+        connect.append(number)
 
 
 def compile_virtual_host(
