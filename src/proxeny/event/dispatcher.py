@@ -16,7 +16,6 @@ import selectors
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from wsgiref.handlers import format_date_time
 
 from proxeny.event.time_source import RealTimeSource, TimeSource
 from proxeny.kernel.epoll import EPOLLIN, Poller, Watcher
@@ -118,8 +117,6 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.pipe_pool = PipePool()
         self._deferred: list[Callable[[], object]] = []
         self._until: Callable[[], object] | None = None
-        self._date_until_ms = -1
-        self._date = b""
         self._kernel_selector = KernelSelector(self.poller)
         self._kernel_selector.turn_begins = self._turn_begins
         self._kernel_selector.turn_ends = self._turn_ends
@@ -217,13 +214,8 @@ class Dispatcher(asyncio.SelectorEventLoop):
         return self.monotonic_ns() / 1e9
 
     def http_date(self) -> bytes:
-        """The Date header's value (RFC 9110 section 5.6.7); made once per second."""
-        now_ms = self.wheel.now_ms
-        if now_ms >= self._date_until_ms:
-            now = self.system_time()
-            self._date = format_date_time(int(now)).encode()
-            self._date_until_ms = now_ms + 1000 - int(now * 1000) % 1000
-        return self._date
+        """The Date header's value."""
+        return self.time_source.http_date()
 
     def statistics(self) -> dict[str, int]:
         """Counts for admin pages."""

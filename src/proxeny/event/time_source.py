@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from wsgiref.handlers import format_date_time
 
 
-class TimeSource(Protocol):
-    """The two clocks of a dispatcher."""
+class TimeSource:
+    """The two clocks of a dispatcher; this one is the machine's own."""
 
-    simulated: bool
+    __slots__ = ("_date", "_date_second")
+
+    simulated = False
+
+    def __init__(self) -> None:
+        self._date = b""
+        self._date_second = -1
 
     def monotonic_ns(self) -> int:
         """Nanoseconds that never go back."""
+        return time.monotonic_ns()
 
     def system_time(self) -> float:
         """Seconds since the epoch."""
+        return time.time()
+
+    def http_date(self) -> bytes:
+        """The Date header's value (RFC 9110 section 5.6.7); made once per second."""
+        second = int(self.system_time())
+        if second != self._date_second:
+            self._date_second = second
+            self._date = format_date_time(second).encode()
+        return self._date
 
 
-class RealTimeSource:
+class RealTimeSource(TimeSource):
     """The machine's clocks."""
 
     __slots__ = ()
 
-    simulated = False
 
-    monotonic_ns = staticmethod(time.monotonic_ns)
-    system_time = staticmethod(time.time)
-
-
-class SimulatedTimeSource:
+class SimulatedTimeSource(TimeSource):
     """Clocks that stand still until a test advances them; a dispatcher fires what is due in its next turn."""
 
     __slots__ = ("_monotonic_ns", "_system_time")
@@ -37,6 +48,7 @@ class SimulatedTimeSource:
     simulated = True
 
     def __init__(self, system_time: float = 1_700_000_000.0, monotonic_ms: int = 1_000_000) -> None:
+        super().__init__()
         self._system_time = system_time
         self._monotonic_ns = monotonic_ms * 1_000_000
 

@@ -76,9 +76,10 @@ class ActiveStream(FilterManager):
         config = manager.config
         connection = manager.connection
         dispatcher = manager.dispatcher
+        clock = config.clock
         self.manager = manager
         self.config = config
-        self.encoder = encoder
+        self.encoder: Any = encoder
         self.connection = connection
         self.dispatcher = dispatcher
         self.chain = NO_FILTERS
@@ -103,7 +104,7 @@ class ActiveStream(FilterManager):
         self.resolved_route: Any = None
         self.decoder_limit = self.encoder_limit = manager.buffer_limit
         self.stream_id: int = config.random.random()
-        self.stream_info = StreamInfo(manager.connection_info, dispatcher.system_time(), dispatcher.monotonic_ns())
+        self.stream_info = StreamInfo(manager.connection_info, clock.system_time(), clock.monotonic_ns())
         self.stream_info.protocol = manager.protocol
         self.idle_timer: Timer | None = None
         self.request_timer: Timer | None = None
@@ -148,7 +149,7 @@ class ActiveStream(FilterManager):
         self.is_head = headers.get(METHOD) == b"HEAD"
         if end_stream:
             self.remote_complete = True
-            info.last_downstream_rx_ns = self.dispatcher.monotonic_ns()
+            info.last_downstream_rx_ns = self.config.clock.monotonic_ns()
         if headers.get(EXPECT) is not None:
             self._answer_expect(headers)
         if not self._check_request(headers, protocol):
@@ -193,7 +194,7 @@ class ActiveStream(FilterManager):
 
     def _end_request(self) -> None:
         self.remote_complete = True
-        self.stream_info.last_downstream_rx_ns = self.dispatcher.monotonic_ns()
+        self.stream_info.last_downstream_rx_ns = self.config.clock.monotonic_ns()
         if self.request_timer is not None:
             self.request_timer.disable()
 
@@ -312,7 +313,7 @@ class ActiveStream(FilterManager):
         self.idle_timeout_ms = timeout_ms
         if not timeout_ms:
             if self.idle_timer is not None:
-                self.idle_timer.disable()
+                self.idle_timer.close()
                 self.idle_timer = None
         elif self.idle_timer is None:
             self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
@@ -347,6 +348,8 @@ class ActiveStream(FilterManager):
 
     def encode_1xx_out(self, headers: HeaderMap) -> None:
         """An informational response leaves."""
+        if self.destroyed:
+            return
         if self.idle_timer is not None:
             self.idle_timer.enable(self.idle_timeout_ms)
         self.config.sanitizer.sanitize_response(headers, None, False)
@@ -356,12 +359,14 @@ class ActiveStream(FilterManager):
 
     def encode_headers_out(self, headers: HeaderMap, end_stream: bool) -> None:
         """The response head leaves."""
+        if self.destroyed:
+            return
         config = self.config
         if self.idle_timer is not None:
             self.idle_timer.enable(self.idle_timeout_ms)
         if self.request_timer is not None:
             self.request_timer.disable()
-        headers.set_if_absent(DATE, self.dispatcher.http_date())
+        headers.set_if_absent(DATE, config.clock.http_date())
         if config.server_overwrite:
             headers.set(SERVER, config.server_name)
         elif not config.server_pass_through:
@@ -374,7 +379,7 @@ class ActiveStream(FilterManager):
         info = self.stream_info
         info.response_code = code
         info.response_header_bytes = headers.byte_size()
-        info.first_downstream_tx_ns = self.dispatcher.monotonic_ns()
+        info.first_downstream_tx_ns = self.config.clock.monotonic_ns()
         self.encoder_started = True
         self.encoder.encode_headers(headers, end_stream)
         if end_stream:
@@ -382,6 +387,8 @@ class ActiveStream(FilterManager):
 
     def encode_data_out(self, data: Buffer, end_stream: bool) -> None:
         """Response body leaves."""
+        if self.destroyed:
+            return
         if self.idle_timer is not None:
             self.idle_timer.enable(self.idle_timeout_ms)
         self.stream_info.bytes_sent += len(data)
@@ -391,6 +398,8 @@ class ActiveStream(FilterManager):
 
     def encode_trailers_out(self, trailers: HeaderMap) -> None:
         """Response trailers leave."""
+        if self.destroyed:
+            return
         self.encoder.encode_trailers(trailers)
         self._end_response()
 
@@ -428,7 +437,7 @@ class ActiveStream(FilterManager):
     def _end_response(self) -> None:
         self.local_complete = True
         self.codec_complete = True
-        self.stream_info.last_downstream_tx_ns = self.dispatcher.monotonic_ns()
+        self.stream_info.last_downstream_tx_ns = self.config.clock.monotonic_ns()
         self.manager.end_stream(self)
 
     # Local replies.
@@ -551,8 +560,9 @@ class ActiveStream(FilterManager):
 
     def request_data_too_large(self) -> None:
         """Stop reading from the client."""
-        self.config.stats.inc(s.FLOW_PAUSED)
-        self.encoder.stream.read_disable(True)
+        if not self.destroyed:
+            self.config.stats.inc(s.FLOW_PAUSED)
+            self.encoder.stream.read_disable(True)
 
     def request_data_drained(self) -> None:
         """Read from the client again."""
@@ -583,15 +593,10 @@ class ActiveStream(FilterManager):
     def finish(self) -> None:
         """Stop timers, write access logs, let the filters go. Called once, by the connection manager."""
         self.destroyed = True
-        if self.idle_timer is not None:
-            self.idle_timer.disable()
-        if self.manager.has_rare_timers:
-            for timer in (self.header_timer, self.request_timer, self.max_duration_timer):
-                if timer is not None:
-                    timer.disable()
+        self._close_timers()
         config = self.config
         info = self.stream_info
-        info.end_ns = now = self.dispatcher.monotonic_ns()
+        info.end_ns = now = self.config.clock.monotonic_ns()
         if not info.flags and not info.response_code:
             info.flags = FLAG_DC
         if self.manager.remote_closed and not self.codec_complete_before_close():
@@ -605,10 +610,22 @@ class ActiveStream(FilterManager):
             config.stats.dec(s.CX_UPGRADES_ACTIVE)
         config.stats.dec(s.RQ_ACTIVE)
         config.stats.record(s.RQ_TIME, (now - info.start_ns) // 1_000_000)
+        # What refers back to us is let go here, so that a request never waits for the garbage collector.
         self.encoder.stream.callbacks = None
+        self.encoder = None
         self.watermark_callbacks = None
         self.decode_path = self.encode_path = self.terminal = None
         self.filters = []
+
+    def _close_timers(self) -> None:
+        if self.idle_timer is not None:
+            self.idle_timer.close()
+            self.idle_timer = None
+        if self.manager.has_rare_timers:
+            for timer in (self.header_timer, self.request_timer, self.max_duration_timer):
+                if timer is not None:
+                    timer.close()
+            self.header_timer = self.request_timer = self.max_duration_timer = None
 
     def codec_complete_before_close(self) -> bool:
         """Whether the response had left in full."""

@@ -14,7 +14,6 @@ from proxeny.http.active_stream import FLAG_DPE, ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection
 from proxeny.network.filter import (
-    ConnectionCallbacks,
     ConnectionCloseType,
     ConnectionEvent,
     ConnectionState,
@@ -53,7 +52,7 @@ class NeverDrain:
 NEVER_DRAIN = NeverDrain()
 
 
-class ConnectionManager(NetworkFilter, ConnectionCallbacks):
+class ConnectionManager(NetworkFilter):
     """One downstream connection's codec and streams."""
 
     __slots__ = (
@@ -180,7 +179,12 @@ class ConnectionManager(NetworkFilter, ConnectionCallbacks):
         stats.dec(s.CX_ACTIVE)
         stats.dec(s.CX_HTTP1_ACTIVE)
         stats.inc(s.CX_DESTROY)
+        self.dispatcher.defer(self._let_go)
         stats.record(s.CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
+
+    def _let_go(self) -> None:
+        """The connection is closed: break the cycle with the codec."""
+        del self.codec
 
     def on_delayed_close_timeout(self) -> None:
         """The peer did not close within the delayed-close timeout."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.event.time_source import RealTimeSource
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import HeaderSanitizer
 from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
@@ -54,6 +55,7 @@ class ConnectionManagerConfig:
         "accept_http_10",
         "access_logs",
         "chain",
+        "clock",
         "codec_settings",
         "codec_stats",
         "connection_idle_timeout_ms",
@@ -90,6 +92,7 @@ class ConnectionManagerConfig:
     def __init__(self, config: Any, context: FactoryContext, route_table: Any, chain: FilterChain) -> None:
         self.context = context
         self.dispatcher = context.dispatcher
+        self.clock = RealTimeSource() if context.dispatcher is None else context.dispatcher.time_source
         self.local_info = context.local_info
         self.random = context.random
         self.route_table = route_table

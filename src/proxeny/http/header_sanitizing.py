@@ -111,7 +111,6 @@ class HeaderSanitizer:
         "local_address",
         "node_id",
         "preserve_external_request_id",
-        "proto_matches_upstream",
         "random",
         "scheme_overwrite",
         "simple",

@@ -53,3 +53,7 @@ cdef class Buffer:
     cdef void drop(self, size_t n) noexcept
     cdef Slice* push(self, Slab* slab, char* data, size_t n) except NULL
     cdef void take_slices(self, Buffer source) noexcept
+
+    cpdef move_all(self, Buffer source)
+    cpdef clear(self)
+

@@ -350,8 +350,10 @@ cdef class Buffer:
             self.grew()
         return 0
 
-    def move_all(self, Buffer source not None):
+    cpdef move_all(self, Buffer source):
         """Move everything of `source` to the end of this buffer."""
+        if source is None:
+            raise TypeError("source must not be None")
         self.c_move(source, <size_t> source.length)
 
     def move(self, Buffer source not None, Py_ssize_t n):
@@ -466,7 +468,7 @@ cdef class Buffer:
         if n > 0:
             self.c_drain(<size_t> n)
 
-    def clear(self):
+    cpdef clear(self):
         """Forget everything."""
         self.c_drain(<size_t> self.length)
 

@@ -37,3 +37,5 @@ cdef class Poller:
     cdef int c_wait(self, int timeout_ms) except -1
     cdef int run_ready(self) except -1
     cdef void end_batch(self) noexcept
+
+    cpdef mark_dirty(self, Watcher watcher)

@@ -193,8 +193,10 @@ cdef class Poller:
             self.dirty.append(watcher)
         return 0
 
-    def mark_dirty(self, Watcher watcher not None):
+    cpdef mark_dirty(self, Watcher watcher):
         """Flush it when the current handler has returned."""
+        if watcher is None:
+            raise TypeError("watcher must not be None")
         self.c_mark_dirty(watcher)
 
     def flush_dirty(self):

@@ -35,3 +35,13 @@ cdef class HeaderMap:
     cdef void c_remove_at(self, Py_ssize_t at) noexcept
     cdef Py_ssize_t c_remove(self, const char* name, size_t name_len) noexcept
     cdef void c_clear(self) noexcept
+
+    cpdef get(self, bytes name)
+    cpdef get_joined(self, bytes name)
+    cpdef set(self, bytes name, bytes value)
+    cpdef add(self, bytes name, bytes value)
+    cpdef set_if_absent(self, bytes name, bytes value)
+    cpdef remove(self, bytes name)
+    cpdef remove_many(self, tuple names)
+    cpdef byte_size(self)
+

@@ -259,8 +259,10 @@ cdef class HeaderMap:
 
     # -- the Python side -------------------------------------------------------------------------------------------
 
-    def get(self, bytes name not None):
+    cpdef get(self, bytes name):
         """The first value of that name, or None."""
+        if name is None:
+            raise TypeError("name must not be None")
         cdef Py_ssize_t at = self.c_find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
         if at < 0:
             return None
@@ -275,8 +277,10 @@ cdef class HeaderMap:
             at = self.c_find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), at + 1)
         return found
 
-    def get_joined(self, bytes name not None):
+    cpdef get_joined(self, bytes name):
         """All values of that name joined by a comma (RFC 9110 5.2), or None."""
+        if name is None:
+            raise TypeError("name must not be None")
         cdef Py_ssize_t at = self.c_find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
         if at < 0:
             return None
@@ -287,18 +291,24 @@ cdef class HeaderMap:
     def __contains__(self, bytes name not None):
         return self.c_find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0) >= 0
 
-    def set(self, bytes name not None, bytes value not None):
+    cpdef set(self, bytes name, bytes value):
         """Replaces all entries of that name by one, in place of the first."""
+        if name is None or value is None:
+            raise TypeError("name and value must not be None")
         value = checked_value(name, value)
         self.c_set(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
 
-    def add(self, bytes name not None, bytes value not None):
+    cpdef add(self, bytes name, bytes value):
         """Appends an entry."""
+        if name is None or value is None:
+            raise TypeError("name and value must not be None")
         value = checked_value(name, value)
         self.c_add(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
 
-    def set_if_absent(self, bytes name not None, bytes value not None):
+    cpdef set_if_absent(self, bytes name, bytes value):
         """Appends an entry unless one of that name is there; says whether it did."""
+        if name is None or value is None:
+            raise TypeError("name and value must not be None")
         if self.c_find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0) >= 0:
             return False
         self.add(name, value)
@@ -319,12 +329,16 @@ cdef class HeaderMap:
         self.c_append(at, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), PyBytes_AS_STRING(delimiter),
                       delimiter_len)
 
-    def remove(self, bytes name not None):
+    cpdef remove(self, bytes name):
         """Removes all entries of that name; returns how many there were."""
+        if name is None:
+            raise TypeError("name must not be None")
         return self.c_remove(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
 
-    def remove_many(self, tuple names not None):
+    cpdef remove_many(self, tuple names):
         """Removes all entries of all those names; returns how many there were."""
+        if names is None:
+            raise TypeError("names must not be None")
         cdef Py_ssize_t removed = 0
         cdef bytes name
         for name in names:
@@ -365,7 +379,7 @@ cdef class HeaderMap:
         e = &self.entries[index]
         return PyBytes_FromStringAndSize(self.arena + (e.original if e.original else e.name), e.name_len)
 
-    def byte_size(self):
+    cpdef byte_size(self):
         """The sum of the lengths of all names and values."""
         return self.bytes_total
 

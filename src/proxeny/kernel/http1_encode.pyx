@@ -149,13 +149,15 @@ cdef bint asks_upgrade(HeaderMap headers) noexcept:
     return headers.c_find(b"upgrade", 7, 0) >= 0 and headers.c_find(b"connection", 10, 0) >= 0
 
 
-def encode_request_head(HeaderMap headers not None, Buffer out not None, bint end_stream, bint upgrade=False,
-                        int key_format=0, bint absolute_form=False):
+cpdef int encode_request_head(HeaderMap headers, Buffer out, bint end_stream, bint upgrade=False, int key_format=0,
+                              bint absolute_form=False) except? -1000:
     """Writes a request head; CHUNKED or 0 says how data is to follow; a negative MISSING_* wrote nothing.
 
     `upgrade`: the request asks for a protocol change, its data is sent as it is. `absolute_form`: the target is the
     full URL (a proxy is upstream).
     """
+    if headers is None or out is None:
+        raise TypeError("headers and out must not be None")
     cdef Py_ssize_t method_at = headers.c_find(b":method", 7, 0)
     cdef Py_ssize_t path_at = headers.c_find(b":path", 5, 0)
     cdef Py_ssize_t host_at = headers.c_find(b":authority", 10, 0)
@@ -216,12 +218,14 @@ cdef bint method_has_no_body(const char* p, size_t n) noexcept:
             or n == 7 and memcmp(p, b"CONNECT", 7) == 0)
 
 
-def encode_response_head(HeaderMap headers not None, Buffer out not None, bint end_stream, bint http10=False,
-                         bint to_head=False, bint to_connect=False, int key_format=0):
+cpdef int encode_response_head(HeaderMap headers, Buffer out, bint end_stream, bint http10=False, bint to_head=False,
+                               bint to_connect=False, int key_format=0) except? -1000:
     """Writes a response head; returns `status * 2`, plus CHUNKED if data is to follow in chunks; negative: no :status.
 
     `to_head`, `to_connect`: what the request was. `http10`: the client speaks HTTP/1.0, which has no chunks.
     """
+    if headers is None or out is None:
+        raise TypeError("headers and out must not be None")
     cdef Py_ssize_t at = headers.c_find(b":status", 7, 0)
     cdef HeaderEntry* e
     cdef bytes reason
@@ -262,8 +266,10 @@ def encode_response_head(HeaderMap headers not None, Buffer out not None, bint e
     return status * 2 + chunked
 
 
-def encode_chunk(Buffer source not None, Buffer out not None):
+cpdef encode_chunk(Buffer source, Buffer out):
     """Moves all of `source` into `out` as one chunk; nothing when it is empty."""
+    if source is None or out is None:
+        raise TypeError("source and out must not be None")
     cdef char[20] line
     cdef int at = 20
     cdef uint64_t n = <uint64_t> source.length
@@ -281,8 +287,10 @@ def encode_chunk(Buffer source not None, Buffer out not None):
     out.c_append(b"\r\n", 2)
 
 
-def encode_last_chunk(Buffer out not None, HeaderMap trailers=None):
+cpdef encode_last_chunk(Buffer out, HeaderMap trailers=None):
     """Ends a chunked body, with trailers if there are any."""
+    if out is None:
+        raise TypeError("out must not be None")
     cdef Writer w
     cdef char* start
     cdef bint allocated

@@ -79,3 +79,5 @@ cdef class MessageParser:
     cdef int end_head(self) except -1
     cdef int read_tunnel(self, Buffer data) except -1
     cdef void consumed(self, size_t n) noexcept
+
+    cpdef int advance(self, Buffer data) except? -1000

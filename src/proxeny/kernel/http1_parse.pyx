@@ -68,9 +68,11 @@ cdef class MessageParser:
         self.begin_message()
         self.state = S_START
 
-    def advance(self, Buffer data not None):
+    cpdef int advance(self, Buffer data) except? -1000:
         """Consumes from `data` up to the next event and returns it."""
         cdef State state = self.state
+        if data is None:
+            raise TypeError("data must not be None")
         if self.body.length:
             self.body.c_drain(self.body.length)
         if state == S_START or state == S_HEAD:

@@ -9,3 +9,5 @@ cdef class ResponseParser(MessageParser):
 
     cdef int end_response_head(self) except -1
     cdef int check_bodiless(self) except -1
+
+    cpdef expect(self, bint head, bint connect, bint upgrade)

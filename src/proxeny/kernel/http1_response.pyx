@@ -27,7 +27,7 @@ cdef enum:
 cdef class ResponseParser(MessageParser):
     """Parses responses. expect() tells which request the next one answers."""
 
-    def expect(self, bint head, bint connect, bint upgrade):
+    cpdef expect(self, bint head, bint connect, bint upgrade):
         """The request that was sent: HEAD, CONNECT, or one that asked for an upgrade."""
         self.to_head = head
         self.to_connect = connect

@@ -52,6 +52,14 @@ cdef class Block:
     cdef inline int c_record(self, Py_ssize_t slot, int64_t value) except -1:
         return self.segment.record_at(self.p + slot, value)
 
+    cpdef inc(self, Py_ssize_t slot)
+    cpdef inc2(self, Py_ssize_t a, Py_ssize_t b)
+    cpdef inc3(self, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c)
+    cpdef dec(self, Py_ssize_t slot)
+    cpdef dec2(self, Py_ssize_t a, Py_ssize_t b)
+    cpdef record(self, Py_ssize_t slot, int64_t value)
+
+
 
 @cython.final
 cdef class DynamicLog:
@@ -71,6 +79,9 @@ cdef class DynamicStats:
     cdef dict counters               # name -> address of its slot
     cdef uint64_t* counter(self, str name) except NULL
 
+    cpdef record(self, str name, int64_t value)
+
+
 
 @cython.final
 cdef class CodeStats:
@@ -80,3 +91,6 @@ cdef class CodeStats:
     cdef uint64_t* completed
     cdef uint64_t* groups[6]
     cdef uint64_t* codes[600]
+
+    cpdef charge(self, int code)
+

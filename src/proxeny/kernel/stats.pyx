@@ -318,30 +318,30 @@ cdef class Segment:
 cdef class Block:
     """A schema's slots in one segment; slots are the schema's constants, values fit 63 bits."""
 
-    def inc(self, Py_ssize_t slot):
+    cpdef inc(self, Py_ssize_t slot):
         if <size_t>slot >= self.size:
             raise IndexError(slot)
         self.p[slot] = (self.p[slot] + 1) | STAT_USED
 
-    def inc2(self, Py_ssize_t a, Py_ssize_t b):
+    cpdef inc2(self, Py_ssize_t a, Py_ssize_t b):
         if <size_t>a >= self.size or <size_t>b >= self.size:
             raise IndexError((a, b))
         self.p[a] = (self.p[a] + 1) | STAT_USED
         self.p[b] = (self.p[b] + 1) | STAT_USED
 
-    def inc3(self, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c):
+    cpdef inc3(self, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c):
         if <size_t>a >= self.size or <size_t>b >= self.size or <size_t>c >= self.size:
             raise IndexError((a, b, c))
         self.p[a] = (self.p[a] + 1) | STAT_USED
         self.p[b] = (self.p[b] + 1) | STAT_USED
         self.p[c] = (self.p[c] + 1) | STAT_USED
 
-    def dec(self, Py_ssize_t slot):
+    cpdef dec(self, Py_ssize_t slot):
         if <size_t>slot >= self.size:
             raise IndexError(slot)
         self.p[slot] = (self.p[slot] - 1) | STAT_USED
 
-    def dec2(self, Py_ssize_t a, Py_ssize_t b):
+    cpdef dec2(self, Py_ssize_t a, Py_ssize_t b):
         if <size_t>a >= self.size or <size_t>b >= self.size:
             raise IndexError((a, b))
         self.p[a] = (self.p[a] - 1) | STAT_USED
@@ -373,7 +373,7 @@ cdef class Block:
             raise IndexError(slot)
         return (self.p[slot] & STAT_USED) != 0
 
-    def record(self, Py_ssize_t slot, int64_t value):
+    cpdef record(self, Py_ssize_t slot, int64_t value):
         """Adds a sample to the histogram of this slot; negative values count as 0."""
         if <size_t>slot >= self.size:
             raise IndexError(slot)
@@ -572,7 +572,7 @@ cdef class DynamicStats:
         cdef uint64_t* slot = self.log.slot_of(1, self.prefix + name)
         slot[0] = (slot[0] + <uint64_t>n) | STAT_USED
 
-    def record(self, str name, int64_t value):
+    cpdef record(self, str name, int64_t value):
         cdef uint64_t* slot = self.log.slot_of(2, self.prefix + name)
         if slot != &(<uint64_t*>self.log.segment.mem)[F_SINK]:
             self.log.segment.record_at(slot, value)
@@ -607,7 +607,7 @@ cdef class CodeStats:
         self.completed_block = block
         self.completed = block.p + slot
 
-    def charge(self, int code):
+    cpdef charge(self, int code):
         """Codes outside 100..599 have no group and are counted as <stem>unknown, as in Envoy."""
         cdef uint64_t* slot
         cdef int group = code // 100

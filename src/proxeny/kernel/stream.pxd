@@ -55,3 +55,5 @@ cdef class Stream(Watcher):
     cdef int finish_connect(self) except -1
     cdef void note_read(self, Py_ssize_t n) noexcept
     cdef void note_written(self, Py_ssize_t n) noexcept
+
+    cpdef write(self, data, bint end_stream=*)

@@ -379,7 +379,7 @@ cdef class Stream(Watcher):
                 self.notify_drained = True
         return 0
 
-    def write(self, data, bint end_stream=False):
+    cpdef write(self, data, bint end_stream=False):
         """Send bytes (a Buffer is emptied), and our end of stream if wished, when the current handler has returned.
 
         Nothing happens after the end of the stream or the close. Goes through the write filters, if there are any.

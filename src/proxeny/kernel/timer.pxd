@@ -17,6 +17,11 @@ cdef class Timer:
     cdef int c_enable(self, int64_t ms) except -1
     cdef void c_disable(self) noexcept
 
+    cpdef enable(self, int64_t ms)
+    cpdef disable(self)
+    cpdef close(self)
+
+
 
 cdef class TimerWheel:
     cdef readonly int64_t now_ms
@@ -34,3 +39,6 @@ cdef class TimerWheel:
     cdef int64_t c_next_deadline(self) noexcept
     cdef int c_advance(self) except -1
     cdef int fire(self, Timer timer) except -1
+
+    cpdef create(self, callback)
+

@@ -55,17 +55,17 @@ cdef class Timer:
         if self.level >= 0:
             self.wheel.unlink(self)
 
-    def enable(self, int64_t ms):
+    cpdef enable(self, int64_t ms):
         """Fire in `ms` milliseconds from the current turn's time; replaces an earlier deadline. 0 = next turn."""
         if self.callback is None:
             raise RuntimeError("the timer was closed")
         self.c_enable(ms)
 
-    def disable(self):
+    cpdef disable(self):
         """Do not fire."""
         self.c_disable()
 
-    def close(self):
+    cpdef close(self):
         """Disable for good and let the callback go, which breaks a cycle between the timer and its owner."""
         self.c_disable()
         self.callback = None
@@ -95,7 +95,7 @@ cdef class TimerWheel:
         clock_gettime(CLOCK_MONOTONIC, &spec)
         self.now_ms = <int64_t> spec.tv_sec * 1000 + spec.tv_nsec // 1000000
 
-    def create(self, callback):
+    cpdef create(self, callback):
         """A disabled timer."""
         cdef Timer timer = Timer.__new__(Timer)
         timer.wheel = self

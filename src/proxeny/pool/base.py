@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from proxeny.network.filter import ConnectionCallbacks, ConnectionEvent
 from proxeny.pool.cluster_stats import (
@@ -82,7 +82,7 @@ class PendingStream:
 
     __slots__ = ("callbacks", "context", "pool", "queue")
 
-    def __init__(self, pool: ConnPoolBase[Any], queue: PendingQueue, callbacks: Any, context: Any) -> None:
+    def __init__(self, pool: ConnPoolBase, queue: PendingQueue, callbacks: Any, context: Any) -> None:
         self.pool = pool
         self.queue = queue
         self.callbacks = callbacks
@@ -114,7 +114,7 @@ class ActiveClient(ConnectionCallbacks):
         "timed_out",
     )
 
-    def __init__(self, pool: ConnPoolBase[Any], connection: ClientConnection, max_streams: int) -> None:
+    def __init__(self, pool: ConnPoolBase, connection: ClientConnection, max_streams: int) -> None:
         self.pool = pool
         self.connection = connection
         self.state = CONNECTING
@@ -166,10 +166,7 @@ class ActiveClient(ConnectionCallbacks):
         return f"<{type(self).__name__} {self.state.name} {self.connection!r}>"
 
 
-ClientT = TypeVar("ClientT", bound=ActiveClient)
-
-
-class ConnPoolBase(Generic[ClientT]):
+class ConnPoolBase:
     """The connections to one host at one priority; every client takes one request at a time."""
 
     __slots__ = (
@@ -196,19 +193,19 @@ class ConnPoolBase(Generic[ClientT]):
         self.stats = host.cluster.stats
         self.resources = host.cluster.resource_manager(priority)
         # The most recently used idle client is taken first, as in Envoy, so that surplus ones grow old.
-        self._ready: dict[ClientT, None] = {}
-        self._busy: dict[ClientT, None] = {}
-        self._connecting: dict[ClientT, None] = {}
+        self._ready: dict[Any, None] = {}
+        self._busy: dict[Any, None] = {}
+        self._connecting: dict[Any, None] = {}
         self._pending: PendingQueue = OrderedDict()
         self._attach_scheduled = False
         self._draining_pool = False
         self._drained_callbacks: list[Callable[[], object]] = []
 
     # -- what subclasses provide ---------------------------------------------------------------------------------
-    def _instantiate_client(self) -> ClientT:
+    def _instantiate_client(self) -> Any:
         raise NotImplementedError
 
-    def _on_pool_ready(self, client: ClientT, callbacks: Any, context: Any) -> None:
+    def _on_pool_ready(self, client: Any, callbacks: Any, context: Any) -> None:
         raise NotImplementedError
 
     # -- asking for a stream -------------------------------------------------------------------------------------
@@ -229,7 +226,7 @@ class ConnPoolBase(Generic[ClientT]):
         # A connection never fails inside connect(), so nobody was called back: the caller gets its handle first.
         return pending
 
-    def _attach(self, client: ClientT, callbacks: Any, context: Any) -> None:
+    def _attach(self, client: Any, callbacks: Any, context: Any) -> None:
         resources = self.resources.requests
         if not resources.can_create():
             self.stats.inc(UPSTREAM_RQ_ACTIVE_OVERFLOW)
@@ -247,12 +244,12 @@ class ConnPoolBase(Generic[ClientT]):
         resources.inc()
         self._on_pool_ready(client, callbacks, context)
 
-    def _last_stream(self, client: ClientT) -> None:
+    def _last_stream(self, client: Any) -> None:
         """``max_requests_per_connection``: nothing after this request."""
         self.stats.inc(UPSTREAM_CX_MAX_REQUESTS)
         self._move(client, DRAINING)
 
-    def end_stream(self, client: ClientT) -> None:
+    def end_stream(self, client: Any) -> None:
         """Count the end of a client's request, whatever its end."""
         if client.stream_active:
             client.stream_active = False
@@ -260,7 +257,7 @@ class ConnPoolBase(Generic[ClientT]):
             self.stats.dec(UPSTREAM_RQ_ACTIVE)
             self.resources.requests.dec()
 
-    def on_stream_closed(self, client: ClientT) -> None:
+    def on_stream_closed(self, client: Any) -> None:
         """A request is over: the client is ready again, or closes when it was draining."""
         self.end_stream(client)
         state = client.state
@@ -321,7 +318,7 @@ class ConnPoolBase(Generic[ClientT]):
             self._connecting[client] = None
         return may
 
-    def _move(self, client: ClientT, state: ClientState) -> None:
+    def _move(self, client: Any, state: ClientState) -> None:
         old = self._owner(client.state)
         new = self._owner(state)
         client.state = state
@@ -331,21 +328,21 @@ class ConnPoolBase(Generic[ClientT]):
             if new is not None:
                 new[client] = None
 
-    def _owner(self, state: ClientState) -> dict[ClientT, None] | None:
+    def _owner(self, state: ClientState) -> dict[Any, None] | None:
         if state is READY:
             return self._ready
         if state is CONNECTING:
             return self._connecting
         return None if state is CLOSED else self._busy
 
-    def on_connection_event(self, client: ClientT, event: ConnectionEvent) -> None:
+    def on_connection_event(self, client: Any, event: ConnectionEvent) -> None:
         """A client's connection connected or closed."""
         if event is CONNECTED:
             self._on_connected(client)
         elif client.state is not CLOSED:
             self._on_closed(client, event)
 
-    def _on_connected(self, client: ClientT) -> None:
+    def _on_connected(self, client: Any) -> None:
         if client.connect_timer is not None:
             client.connect_timer.close()
             client.connect_timer = None
@@ -361,7 +358,7 @@ class ConnPoolBase(Generic[ClientT]):
         self._on_upstream_ready()
         self._check_drained()
 
-    def _on_closed(self, client: ClientT, event: ConnectionEvent) -> None:
+    def _on_closed(self, client: Any, event: ConnectionEvent) -> None:
         was = client.state
         self._count_destroy(client, event)
         self._move(client, CLOSED)
@@ -380,7 +377,7 @@ class ConnPoolBase(Generic[ClientT]):
             self._try_create_connections()
         self._check_drained()
 
-    def _count_destroy(self, client: ClientT, event: ConnectionEvent) -> None:
+    def _count_destroy(self, client: Any, event: ConnectionEvent) -> None:
         remote = event is REMOTE_CLOSE
         self.stats.inc2(UPSTREAM_CX_DESTROY, UPSTREAM_CX_DESTROY_REMOTE if remote else UPSTREAM_CX_DESTROY_LOCAL)
         if client.closing_with_incomplete_stream():
@@ -400,7 +397,7 @@ class ConnPoolBase(Generic[ClientT]):
             pending.callbacks.on_pool_failure(reason, details, self.host)
 
     # -- draining ------------------------------------------------------------------------------------------------
-    def drain_client(self, client: ClientT) -> None:
+    def drain_client(self, client: Any) -> None:
         """No new request on this connection: close it now if it is idle, else after its request."""
         if client.stream_active:
             self._move(client, DRAINING)

@@ -144,7 +144,7 @@ class ActiveHttp1Client(ActiveClient):
         self.pool.end_stream(self)
 
 
-class HttpConnPool(ConnPoolBase[ActiveHttp1Client]):
+class HttpConnPool(ConnPoolBase):
     """The HTTP/1 connections to one host at one priority."""
 
     __slots__ = ()

@@ -48,7 +48,7 @@ class ActiveTcpClient(ActiveClient):
         self.connection.close(NO_FLUSH)
 
 
-class TcpConnPool(ConnPoolBase[ActiveTcpClient]):
+class TcpConnPool(ConnPoolBase):
     """The TCP connections to one host at one priority."""
 
     __slots__ = ()

@@ -11,9 +11,12 @@ from proxeny.http.filter_chain import FilterChain
 from proxeny.http.filter_manager import FilterManager
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.headers import HeaderMap
+from proxeny.network.address import ip_address
+from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 
 H = FilterHeadersStatus
 D = FilterDataStatus
+ADDRESS = ip_address("127.0.0.1", 80)
 
 
 class Factory:
@@ -67,7 +70,7 @@ class EncodeRecorder(StreamFilter):
 class Stream(FilterManager):
     def __init__(self, *filters: StreamFilter) -> None:
         self.connection = self.dispatcher = None
-        self.stream_info = type("Info", (), {"response_code_details": ""})()
+        self.stream_info = StreamInfo(ConnectionInfo(ADDRESS, ADDRESS, 0), 0.0, 0)
         self.terminal = self.decode_path = self.encode_path = None
         self.request_headers = self.response_headers = self.request_trailers = self.response_trailers = None
         self.remote_complete = self.local_complete = False

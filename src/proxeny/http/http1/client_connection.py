@@ -93,7 +93,7 @@ class ClientStream:
         result = encode_request_head(headers, out, end_stream, upgrade, codec.key_format, codec.absolute_form)
         if result < 0:
             return CodecError(503, "", MISSING[result])
-        codec.expect(method == b"HEAD", self.connect, upgrade)
+        codec._parser.expect(method == b"HEAD", self.connect, upgrade)
         self._chunked = result & CHUNKED
         self._write(out)
         if end_stream:
@@ -166,7 +166,6 @@ class Http1ClientConnection:
         "absolute_form",
         "connection",
         "enable_trailers",
-        "expect",
         "key_format",
         "out",
         "protocol",
@@ -190,7 +189,6 @@ class Http1ClientConnection:
         self._extraneous = False
         self._parser = parser = ResponseParser()
         settings.apply(parser)
-        self.expect = parser.expect
 
     def __repr__(self) -> str:
         return f"<Http1ClientConnection {self.protocol} stream={self._stream!r}>"

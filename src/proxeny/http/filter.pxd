@@ -1,0 +1,5 @@
+"""Types of http.filter."""
+
+
+cdef class StreamFilter:
+    cdef public object decoder_callbacks, encoder_callbacks

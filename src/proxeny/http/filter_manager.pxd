@@ -1,0 +1,35 @@
+"""Types of http.filter_manager."""
+
+from proxeny.http.filter_chain cimport FilterChain
+from proxeny.network.stream_info cimport StreamInfo
+
+
+cdef class ActiveFilter:
+    cdef public FilterManager manager
+    cdef public object connection, dispatcher
+    cdef public StreamInfo stream_info
+    cdef public Py_ssize_t index
+
+    cpdef encode_headers(self, headers, bint end_stream, details)
+    cpdef encode_data(self, data, bint end_stream)
+
+
+cdef class FilterManager:
+    cdef public FilterChain chain
+    cdef public object connection, dispatcher, terminal, decode_path, encode_path
+    cdef public StreamInfo stream_info
+    cdef public list filters
+    cdef public object request_headers, request_trailers, response_headers, response_trailers
+    cdef public bint remote_complete, local_complete
+    cdef public Py_ssize_t decoder_limit, encoder_limit
+    cdef public list watermark_callbacks
+
+    cpdef create_filters(self, FilterChain chain)
+    cpdef filter_headers(self, headers, bint end_stream)
+    cpdef filter_data(self, data, bint end_stream)
+    cpdef encode_headers(self, headers, bint end_stream, details)
+    cpdef encode_data(self, data, bint end_stream)
+    cpdef destroy_filters(self)
+    cpdef get_route(self)
+    cpdef encode_headers_out(self, headers, bint end_stream)
+    cpdef encode_data_out(self, data, bint end_stream)

@@ -1,0 +1,26 @@
+"""Types of pool.base."""
+
+from proxeny.kernel.stats cimport Block
+from proxeny.kernel.timer cimport TimerWheel
+from proxeny.network.filter cimport ConnectionCallbacks
+from proxeny.upstream.cluster_info cimport ClusterInfo
+
+
+cdef class ActiveClient(ConnectionCallbacks):
+    cdef public object connect_timer, connected_at_ms, connection, duration_timer, state
+    cdef public ConnPoolBase pool
+    cdef public long long created_at_ms, remaining_streams, streams
+    cdef public bint stream_active, timed_out
+
+
+cdef class ConnPoolBase:
+    cdef public bint _attach_scheduled, _draining_pool
+    cdef public dict _busy, _connecting, _ready
+    cdef public list _drained_callbacks
+    cdef public object _pending, dispatcher, host, resources
+    cdef public TimerWheel wheel
+    cdef public ClusterInfo cluster
+    cdef public Block stats
+
+    cpdef end_stream(self, ActiveClient client)
+    cpdef on_stream_closed(self, ActiveClient client)

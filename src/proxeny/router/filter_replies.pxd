@@ -1,0 +1,23 @@
+"""Types of router.filter_replies."""
+
+from proxeny.http.filter cimport StreamFilter
+from proxeny.kernel.headers cimport HeaderMap
+from proxeny.kernel.timer cimport Timer
+from proxeny.network.stream_info cimport StreamInfo
+from proxeny.router.config cimport RouterConfig
+from proxeny.upstream.cluster_info cimport ClusterInfo
+
+
+cdef class RouterReplies(StreamFilter):
+    cdef public RouterConfig config
+    cdef public HeaderMap request_headers
+    cdef public StreamInfo stream_info
+    cdef public object virtual_cluster, alt_stat_name, cluster_name, entry, request_body, request_trailers, retry_state, upstream
+    cdef public ClusterInfo cluster
+    cdef public Timer timer
+    cdef public long long attempt_count, complete_ns, per_try_idle_timeout_ms, per_try_timeout_ms
+    cdef public long long timeout_code, timeout_ms
+    cdef public bint dropped, grpc_request, has_cluster, has_stream_timers, is_retry, request_complete, response_started
+
+    cpdef charge_code(self, long long code, upstream, bint canary=*)
+    cpdef charge_time(self, long long milliseconds, upstream)

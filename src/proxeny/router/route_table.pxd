@@ -1,0 +1,14 @@
+"""Types of router.route_table."""
+
+from proxeny.kernel.headers cimport HeaderMap
+from proxeny.router.virtual_host cimport VirtualHostRoutes
+
+
+cdef class RouteTable:
+    cdef public object info, name
+    cdef VirtualHostRoutes _default
+    cdef dict _exact
+    cdef tuple _prefixes, _suffixes
+    cdef bint _only_default, _ignore_port
+
+    cpdef route(self, HeaderMap headers, stream_info, random_value)

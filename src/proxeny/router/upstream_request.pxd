@@ -1,0 +1,15 @@
+"""Types of router.upstream_request."""
+
+from proxeny.http.codec cimport StreamCallbacks
+from proxeny.kernel.timer cimport Timer
+from proxeny.router.filter cimport RouterFilter
+
+
+cdef class UpstreamRequest(StreamCallbacks):
+    cdef public RouterFilter router
+    cdef public object body, encoder, host, pending, trailers
+    cdef public Timer duration_timer, idle_timer, timer
+    cdef public bint awaiting_headers, body_above_limit, encode_complete, end_stream, grpc_success_deferred
+    cdef public bint reading_paused, watches_downstream, wrote_headers
+
+    cpdef finish(self)

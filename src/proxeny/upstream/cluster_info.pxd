@@ -1,0 +1,19 @@
+"""Types of upstream.cluster_info."""
+
+from proxeny.kernel.stats cimport Block, CodeStats, DynamicStats
+
+
+cdef class ClusterInfo:
+    cdef CodeStats _canary_codes, _codes, _external_codes, _internal_codes
+    cdef DynamicStats _dynamic
+    cdef public object _snapshot
+    cdef public bint _maintenance
+    cdef object _context, _http1_settings, _limits_base
+    cdef list _managers
+    cdef tuple _remaining
+    cdef public object http, metadata, name, observability_name, source_address
+    cdef public long long connect_timeout_ms, per_connection_buffer_limit
+    cdef public Block request_response_sizes, stats, timeout_budgets
+    cdef public tuple socket_options, thresholds
+
+    cpdef charge_response_code(self, int code, bint internal, bint canary=*)
