@@ -89,6 +89,13 @@ def test_two_listeners_on_one_address_are_refused(tmp_path: Path) -> None:
     ) in done.stderr
 
 
+def test_of_two_listeners_of_one_name_the_first_counts(proxy: Start) -> None:
+    second = ECHO.split("  listeners:\n")[1].replace("127.0.0.1", "127.0.0.2")
+    running = proxy(ECHO + second)
+    assert running.admin("/listeners").startswith("echo::127.0.0.1:")
+    assert running.stat("listener_manager.listener_added") == 1
+
+
 def test_an_address_that_cannot_be_bound(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(ECHO.replace("address: 127.0.0.1, port_value: 0}}\n    filter",
                                                   "address: 192.0.2.1, port_value: 18998}}\n    filter"))  # fmt: skip

@@ -107,11 +107,14 @@ class Configuration:
         return CompiledListener(proto, config, table, data, hashlib.blake2b(data, digest_size=16).digest())
 
     def listeners(self) -> list[CompiledListener]:
-        """All static listeners, in order, no two on one address."""
+        """All static listeners, in order, no two on one address; of two with one name the first counts, as in Envoy."""
         protos = self.bootstrap.static_resources.listeners
         log.info("loading %d listener(s)", len(protos))
         by_name: dict[str, CompiledListener] = {}
         for index, proto in enumerate(protos):
+            if proto.name in by_name:
+                log.debug("duplicate/locked listener '%s'. no add/update", proto.name)
+                continue
             try:
                 compiled = self.listener(proto)
             except ConfigError as error:
