@@ -42,7 +42,6 @@ SLASH = 0x2F
 
 FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
 FLAG_SI = FLAG_BITS[ResponseFlag.STREAM_IDLE_TIMEOUT]
-FLAG_DT = FLAG_BITS[ResponseFlag.DURATION_TIMEOUT]
 FLAG_DPE = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
 
 NO_FILTERS = FilterChain(())
@@ -165,6 +164,8 @@ class ActiveStream(FilterManager):
             entry = route.entry
             if entry.idle_timeout_ms is not None:
                 self._set_idle_timeout(entry.idle_timeout_ms)
+            if entry.limits_duration:
+                self._set_max_duration(entry.policy.stream_duration_ms(headers, self.config.max_stream_duration_ms))
         self.filter_headers(headers, end_stream)
         if self.idle_timer is not None and not self.destroyed:
             self.idle_timer.enable(self.idle_timeout_ms)
@@ -317,6 +318,18 @@ class ActiveStream(FilterManager):
                 self.idle_timer = None
         elif self.idle_timer is None:
             self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
+
+    def _set_max_duration(self, duration_ms: int) -> None:
+        """A route's limit replaces the connection manager's; it counts from the beginning of the stream."""
+        if not duration_ms:
+            if self.max_duration_timer is not None:
+                self.max_duration_timer.close()
+                self.max_duration_timer = None
+            return
+        if self.max_duration_timer is None:
+            self.max_duration_timer = self.dispatcher.create_timer(self.on_max_duration)
+        used = (self.config.clock.monotonic_ns() - self.stream_info.start_ns) // 1_000_000
+        self.max_duration_timer.enable(max(0, duration_ms - used))
 
     # Route.
 
@@ -512,7 +525,6 @@ class ActiveStream(FilterManager):
         """``max_stream_duration`` is over."""
         self.config.stats.inc(s.RQ_MAX_DURATION_REACHED)
         code = 504 if self.remote_complete else 408
-        self.stream_info.flags |= FLAG_DT
         self.send_local_reply(code, b"downstream duration timeout", None, None, "max_duration_timeout")
 
     # Resets and watermarks.
@@ -621,7 +633,7 @@ class ActiveStream(FilterManager):
         if self.idle_timer is not None:
             self.idle_timer.close()
             self.idle_timer = None
-        if self.manager.has_rare_timers:
+        if self.manager.has_rare_timers or self.max_duration_timer is not None:
             for timer in (self.header_timer, self.request_timer, self.max_duration_timer):
                 if timer is not None:
                     timer.close()

@@ -28,6 +28,7 @@ class DirectResponseEntry:
 
     is_direct: Final = True
     idle_timeout_ms: Final = None
+    limits_duration: Final = False
     timeout_ms: Final = 0
     max_stream_duration_ms: Final = None
 

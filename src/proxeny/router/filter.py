@@ -24,6 +24,7 @@ from proxeny.router.filter_replies import (
     TRUE,
     RouterReplies,
 )
+from proxeny.router.grpc_timeout import parse_grpc_timeout
 from proxeny.router.retry_state import RETRY_GRPC_ON, RETRY_ON, RetryState, RetryStatus
 from proxeny.router.route_condition import is_grpc_request
 from proxeny.router.stats import RQ_TOTAL
@@ -543,17 +544,3 @@ def is_grpc_success(headers: HeaderMap) -> bool:
 
 
 _GRPC_SUCCESS: Final = frozenset((b"0", b"1", b"3", b"5", b"6", b"7", b"8", b"9", b"10", b"11", b"16"))
-
-_GRPC_UNITS: Final = {b"H": 3_600_000, b"M": 60_000, b"S": 1000, b"m": 1, b"u": 0.001, b"n": 0.000001}
-
-
-def parse_grpc_timeout(value: bytes | None) -> int:
-    """Milliseconds of a ``grpc-timeout`` (rounded up); 0 when there is none or it is malformed."""
-    if not value or not 2 <= len(value) <= 9:
-        return 0
-    unit = _GRPC_UNITS.get(value[-1:])
-    number = parse_uint64(value[:-1])
-    if unit is None or number is None:
-        return 0
-    milliseconds = number * unit
-    return int(milliseconds) + (milliseconds > int(milliseconds))

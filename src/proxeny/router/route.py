@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from proxeny.router.grpc_timeout import parse_grpc_timeout
 from proxeny.router.header_mutation import HeaderMutation
 from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
 from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
@@ -146,6 +147,20 @@ class RoutePolicy:
         """``x-envoy-expected-rq-timeout-ms`` of a request that overrides nothing; b"" = none."""
         self.freeze()
 
+    def stream_duration_ms(self, headers: HeaderMap, default_ms: int) -> int:
+        """How long a stream may live, 0 = for ever; ``default_ms`` is the connection manager's limit.
+
+        A ``grpc-timeout`` counts where ``grpc_timeout_header_max`` is given (0 there: uncapped).
+        """
+        cap = self.grpc_timeout_header_max_ms
+        grpc_timeout = headers.get(b"grpc-timeout") if cap is not None else None
+        if grpc_timeout is None or cap is None:
+            return default_ms if self.max_stream_duration_ms is None else self.max_stream_duration_ms
+        timeout = parse_grpc_timeout(grpc_timeout)
+        if 0 < cap < timeout:
+            timeout = cap
+        return max(0, timeout - (self.grpc_timeout_header_offset_ms or 0))
+
     def freeze(self) -> None:
         """Derive what requests need from the fields; call after the last change."""
         per_try = self.retry_policy.per_try_timeout_ms
@@ -167,6 +182,7 @@ class RouteEntry:
         "cluster_header",
         "host_literal",
         "idle_timeout_ms",
+        "limits_duration",
         "matched",
         "plain",
         "policy",
@@ -196,6 +212,8 @@ class RouteEntry:
         self.request_mutations = request_mutations
         self.response_mutations = response_mutations
         self.host_literal = host_literal
+        self.limits_duration = policy.using_new_timeouts
+        """Whether ``policy.stream_duration_ms`` replaces the connection manager's ``max_stream_duration``."""
         self.idle_timeout_ms = policy.idle_timeout_ms
         """The stream idle timeout of this route, None = the connection manager's."""
         self.plain = not (request_mutations or host_literal or policy.path_rewrite or policy.host_rewrite)

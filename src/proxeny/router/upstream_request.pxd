@@ -11,5 +11,3 @@ cdef class UpstreamRequest(StreamCallbacks):
     cdef public Timer duration_timer, idle_timer, timer
     cdef public bint awaiting_headers, body_above_limit, encode_complete, end_stream, grpc_success_deferred
     cdef public bint reading_paused, watches_downstream, wrote_headers
-
-    cpdef finish(self)

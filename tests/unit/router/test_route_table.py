@@ -358,3 +358,27 @@ def test_policies_are_shared_and_lookup_is_flat() -> None:
         return min(rounds)
 
     assert cost(last) < 10 * cost(first)
+
+
+@pytest.mark.parametrize(
+    ("limits", "header", "expected"),
+    [
+        ("max_stream_duration { seconds: 1 }", None, 1000),
+        ("max_stream_duration { seconds: 0 }", None, 0),
+        ("", None, 77),
+        ("grpc_timeout_header_max { seconds: 2 }", b"3S", 2000),
+        ("grpc_timeout_header_max { seconds: 0 } grpc_timeout_header_offset { seconds: 1 }", b"3S", 2000),
+        ("grpc_timeout_header_max { seconds: 2 } grpc_timeout_header_offset { seconds: 1 }", b"1m", 0),
+        ("grpc_timeout_header_max { seconds: 2 }", None, 77),
+    ],
+)
+def test_stream_duration(limits: str, header: bytes | None, expected: int) -> None:
+    routes = one_host(
+        f'routes {{ match {{ prefix: "/" }} route {{ cluster: "c" max_stream_duration {{ {limits} }} }} }}'
+    )
+    headers = request()
+    if header is not None:
+        headers.set(b"grpc-timeout", header)
+    route = entry(routes.route(headers, None, 0))
+    assert route.limits_duration
+    assert route.policy.stream_duration_ms(headers, 77) == expected
