@@ -55,7 +55,8 @@ class PooledHttp1Codec(Http1ClientConnection):
     def on_stream_reset(self, stream: ClientStream, reason: StreamResetReason) -> None:
         """HTTP/1 has no reset but closing the connection."""
         active = stream is self._stream
-        super().on_stream_reset(stream, reason)
+        # By name: compiled, a method that overrides a C method has no super().
+        Http1ClientConnection.on_stream_reset(self, stream, reason)
         if active and self.client is not None:
             self.client.on_stream_reset()
 
