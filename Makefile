@@ -42,7 +42,7 @@ check: build
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
-	@$(BIN)/cython-lint src/proxeny/kernel
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint src/proxeny/kernel
 	@$(BIN)/python -m proxeny.config.compatibility --check
 
 docs: build

@@ -210,7 +210,9 @@ def test_names_are_resolved_before_listeners_start(proxy: Start, upstream: Start
 
 def test_unix_socket_listener(proxy: Start, tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
-    config = ADMIN + f"""
+    config = (
+        ADMIN
+        + f"""
 static_resources:
   listeners:
   - name: web
@@ -222,6 +224,7 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config
           response: {{inline_string: hello}}
 """
+    )
     running = proxy(config, concurrency=2)
     for _ in range(10):
         with socket.socket(socket.AF_UNIX) as client:

@@ -61,8 +61,9 @@ class ConnectionCallbacks:
         """The write buffer fell below its low watermark: produce again."""
 
 
-class NetworkFilter:
-    """A read and/or write filter on one connection; one instance per connection."""
+class NetworkFilter(ConnectionCallbacks):
+    """A read and/or write filter on one connection; one instance per connection. It may hear of its connection's events
+    too, when it adds itself to the connection's callbacks."""
 
     __slots__ = ("connection",)
 

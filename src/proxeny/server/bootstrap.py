@@ -109,9 +109,7 @@ class Bootstrapped:
             file.writelines(serialized)
         sizes = [len(data) for data in serialized]
         rows = messages.stat_rows(table)
-        return worker.request(
-            lambda request_id: messages.AddClusters(request_id, sizes, rows), [memfd], close_fds=True
-        )
+        return worker.request(lambda request_id: messages.AddClusters(request_id, sizes, rows), [memfd], close_fds=True)
 
     def listening_fds(self, worker_index: int) -> list[tuple[int, list[int]]]:
         """What a helper accepts from while worker ``worker_index`` is replaced."""

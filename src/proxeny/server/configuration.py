@@ -20,6 +20,7 @@ from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.listener.config import ListenerConfig
 from proxeny.network import address
+from proxeny.network.local_address import local_address
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
@@ -53,8 +54,8 @@ def local_info(bootstrap: Any, options: Options) -> LocalInfo:
     if options.service_zone:
         node.locality.zone = options.service_zone
     describe(node)
-    loopback = "::1" if options.local_address_ip_version == "v6" else "127.0.0.1"
-    return LocalInfo(node.cluster, node.id, node.locality.zone, node, loopback)
+    own = local_address(6 if options.local_address_ip_version == "v6" else 4)
+    return LocalInfo(node.cluster, node.id, node.locality.zone, node, own)
 
 
 class Configuration:

@@ -268,4 +268,3 @@ class Server:
         await self.supervisor.stop(STOP_TIMEOUT_S)
         log.info("main dispatch loop exited")
         self.dispatcher.stop()
-

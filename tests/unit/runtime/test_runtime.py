@@ -22,7 +22,12 @@ def test_static_layer() -> None:
         {
             "name": "s",
             "static_layer": {
-                "a": 1, "b": {"c": "true", "d": 1.5}, "f": {"numerator": 5}, "g": "7", "neg": "-4", "t": True
+                "a": 1,
+                "b": {"c": "true", "d": 1.5},
+                "f": {"numerator": 5},
+                "g": "7",
+                "neg": "-4",
+                "t": True,
             },
         }
     )
