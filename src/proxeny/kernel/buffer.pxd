@@ -56,4 +56,3 @@ cdef class Buffer:
 
     cpdef move_all(self, Buffer source)
     cpdef clear(self)
-

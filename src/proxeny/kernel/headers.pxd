@@ -44,4 +44,3 @@ cdef class HeaderMap:
     cpdef remove(self, bytes name)
     cpdef remove_many(self, tuple names)
     cpdef byte_size(self)
-

@@ -60,7 +60,6 @@ cdef class Block:
     cpdef record(self, Py_ssize_t slot, int64_t value)
 
 
-
 @cython.final
 cdef class DynamicLog:
     cdef readonly Segment segment
@@ -82,7 +81,6 @@ cdef class DynamicStats:
     cpdef record(self, str name, int64_t value)
 
 
-
 @cython.final
 cdef class CodeStats:
     cdef DynamicStats dynamic
@@ -93,4 +91,3 @@ cdef class CodeStats:
     cdef uint64_t* codes[600]
 
     cpdef charge(self, int code)
-

@@ -22,7 +22,6 @@ cdef class Timer:
     cpdef close(self)
 
 
-
 cdef class TimerWheel:
     cdef readonly int64_t now_ms
     cdef readonly bint simulated
@@ -41,4 +40,3 @@ cdef class TimerWheel:
     cdef int fire(self, Timer timer) except -1
 
     cpdef create(self, callback)
-
