@@ -1,6 +1,5 @@
 """Types of http.active_stream."""
 
-from proxeny.http.connection_manager cimport ConnectionManager
 from proxeny.http.connection_manager_config cimport ConnectionManagerConfig
 from proxeny.http.filter_manager cimport FilterManager
 from proxeny.kernel.headers cimport HeaderMap
@@ -8,7 +7,8 @@ from proxeny.kernel.timer cimport Timer
 
 
 cdef class ActiveStream(FilterManager):
-    cdef public ConnectionManager manager
+    # Not its type: the connection manager's module imports ours.
+    cdef public object manager
     cdef public ConnectionManagerConfig config
     cdef public object encoder, resolved_route
     cdef public Timer idle_timer, request_timer, header_timer, max_duration_timer

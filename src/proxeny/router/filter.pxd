@@ -1,11 +1,14 @@
 """Types of router.filter."""
 
+cimport cython
 from proxeny.kernel.headers cimport HeaderMap
 from proxeny.router.filter_replies cimport RouterReplies
+from proxeny.router.route cimport RouteEntry
 
 
 cdef class RouterFilter(RouterReplies):
-    cdef _prepare_headers(self, HeaderMap headers, entry)
+    cdef _prepare_headers(self, HeaderMap headers, RouteEntry entry)
     cdef _on_request_complete(self)
+    @cython.locals(entry=RouteEntry)
     cpdef on_upstream_headers(self, upstream, HeaderMap headers, bint end_stream, long long now_ns)
     cpdef on_upstream_complete(self, upstream)

@@ -1,0 +1,41 @@
+"""Types of router.route."""
+
+
+cdef class RouteConfigInfo:
+    cdef public bint ignore_path_parameters, most_specific_wins
+    cdef public tuple internal_only_headers
+    cdef public object max_direct_response_body_size, name, per_filter, request_mutation, response_mutation
+    cdef public dict metadata
+
+
+cdef class VirtualHost:
+    cdef public RouteConfigInfo config
+    cdef public bint include_attempt_count_in_response, include_is_timeout_retry_header
+    cdef public bint include_request_attempt_count
+    cdef public dict metadata
+    cdef public object name, per_filter, request_buffer_limit, request_mutation, response_mutation, retry_policy
+    cdef public tuple virtual_clusters
+
+
+cdef class RoutePolicy:
+    cdef public bint append_x_forwarded_host, auto_host_rewrite, using_new_timeouts
+    cdef public long long global_timeout_ms, timeout_ms
+    cdef public bytes expected_timeout
+    cdef public object cluster_not_found_response_code, grpc_timeout_header_max_ms, grpc_timeout_header_offset_ms
+    cdef public object grpc_timeout_offset_ms, host_rewrite, idle_timeout_ms, max_grpc_timeout_ms
+    cdef public object max_stream_duration_ms, metadata_match, path_rewrite, priority, request_buffer_limit
+    cdef public object retry_policy, upgrades
+
+
+cdef class RouteEntry:
+    cdef public object cluster, cluster_header, host_literal, idle_timeout_ms, matched
+    cdef public bint limits_duration, plain
+    cdef public RoutePolicy policy
+    cdef public tuple request_mutations, response_mutations
+    cdef public VirtualHost virtual_host
+
+
+cdef class Route:
+    cdef public object condition, entry, extra, name, per_filter, weighted
+    cdef public bint switches_filters
+    cdef public VirtualHost virtual_host

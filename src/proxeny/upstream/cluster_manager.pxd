@@ -1,0 +1,9 @@
+"""Types of upstream.cluster_manager."""
+
+
+cdef class ClusterManager:
+    cdef dict _active, _hosts, _serialized, _stat_bases
+    cdef object _context, _inflated
+    cdef public object limits
+
+    cpdef get(self, name)

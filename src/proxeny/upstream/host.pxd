@@ -1,0 +1,11 @@
+"""Types of upstream.host."""
+
+from proxeny.kernel.stats cimport Block
+
+
+cdef class Host:
+    cdef object _address, _metadata
+    cdef public object cluster, entry, health_flags, hostname, locality, priority, weight
+    cdef public bint canary
+    cdef public dict http_pools, tcp_pools
+    cdef public Block stats

@@ -1,0 +1,12 @@
+"""Types of upstream.thread_local_cluster."""
+
+from proxeny.upstream.cluster_info cimport ClusterInfo
+
+
+cdef class ThreadLocalCluster:
+    cdef object _dispatcher, _lb
+    cdef bint _logical
+    cdef public object choose_host, priority_set
+    cdef public ClusterInfo info
+
+    cpdef http_pool(self, host, priority, downstream_protocol=*)
