@@ -15,6 +15,7 @@ from proxeny.http.filter_chain import FilterChain
 from proxeny.http.filter_manager import FilterManager
 from proxeny.http.header_sanitizing import CONNECTION, UPGRADE, has_token, is_upgrade
 from proxeny.http.local_reply import is_grpc_content_type, prepare
+from proxeny.http.path_normalization import NormalizePathAction
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
 
@@ -39,6 +40,7 @@ CONTENT_TYPE = b"content-type"
 CLOSE = b"close"
 KEEP_ALIVE = b"keep-alive"
 SLASH = 0x2F
+FRAGMENT = b"#"
 
 FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
 FLAG_SI = FLAG_BITS[ResponseFlag.STREAM_IDLE_TIMEOUT]
@@ -140,7 +142,7 @@ class ActiveStream(FilterManager):
         """The request head is complete."""
         self.request_headers = headers
         info = self.stream_info
-        info.protocol = protocol = self.manager.codec.protocol
+        info.protocol = protocol = self.manager.codec.protocol  # type: ignore[union-attr]
         info.request_header_bytes = headers.byte_size()
         if self.header_timer is not None:
             self.header_timer.disable()
@@ -246,7 +248,7 @@ class ActiveStream(FilterManager):
             return False
         if path[0] != SLASH:
             return self._check_odd_path(headers, path)
-        if config.path_normalizer and not self._normalize_path(headers, path):
+        if (config.path_normalizer or FRAGMENT in path) and not self._normalize_path(headers, path):
             return False
         if config.strip_matching_port or config.strip_any_port or config.strip_trailing_dot:
             self._normalize_host(headers)
@@ -259,20 +261,21 @@ class ActiveStream(FilterManager):
 
     def _normalize_path(self, headers: HeaderMap, path: bytes) -> bool:
         config = self.config
-        normalized, redirect = config.path_normalizer.apply(path)
-        if normalized is None:
-            config.stats.inc(s.RQ_FAILED_PATH_NORMALIZATION)
-            self.send_local_reply(400, b"", None, None, "path_normalization_failed")
-            return False
+        normalized, action = config.path_normalizer.apply(path)
         if normalized != path:
             headers.set(PATH, normalized)
-            if redirect:
+        if action is not NormalizePathAction.CONTINUE:
+            grpc = is_grpc_content_type(headers.get(CONTENT_TYPE))
+            if action is NormalizePathAction.REJECT or grpc:
+                config.stats.inc(s.RQ_FAILED_PATH_NORMALIZATION)
+                self.send_local_reply(400, b"", None, None, "path_normalization_failed")
+            else:
                 config.stats.inc(s.RQ_REDIRECTED_WITH_NORMALIZED_PATH)
                 target = normalized
                 self.send_local_reply(
                     307, b"", lambda answer: answer.set(b"location", target), None, "path_normalization_failed"
                 )
-                return False
+            return False
         return True
 
     def _normalize_host(self, headers: HeaderMap) -> None:
@@ -358,6 +361,11 @@ class ActiveStream(FilterManager):
         self.stream_info.route_name = "" if route is None else route.name
 
     # The response leaves.
+
+    def encode_1xx(self, headers: HeaderMap) -> None:
+        """An informational response goes to the client under ``proxy_100_continue`` only, whatever its number."""
+        if self.config.proxy_100_continue:
+            super().encode_1xx(headers)
 
     def encode_1xx_out(self, headers: HeaderMap) -> None:
         """An informational response leaves."""
@@ -472,7 +480,8 @@ class ActiveStream(FilterManager):
         if code == 400 and not self.config.stream_error_on_invalid:
             self.saw_connection_close = True
         if self.encoder_started:
-            self.manager.end_stream(self)
+            # Too late to say anything else: the client sees the response break off.
+            self.reset_stream()
             return
         direct = self.response_headers is not None
         if not self.filters and not direct:
@@ -608,11 +617,14 @@ class ActiveStream(FilterManager):
         self._close_timers()
         config = self.config
         info = self.stream_info
+        if info.upstream_cluster is None and self.resolved_route is not None:
+            info.upstream_cluster = self._cluster_of_route()
         info.end_ns = now = self.config.clock.monotonic_ns()
-        if not info.flags and not info.response_code:
-            info.flags = FLAG_DC
-        if self.manager.remote_closed and not self.codec_complete_before_close():
+        if self.manager.remote_closed:
+            info.flags |= FLAG_DC
             info.response_code_details = "downstream_remote_disconnect"
+        elif not info.flags and not info.response_code:
+            info.flags = FLAG_DC
         for position in self.chain.on_stream_complete:
             self.filters[position].on_stream_complete()
         for log in config.access_logs:
@@ -629,6 +641,22 @@ class ActiveStream(FilterManager):
         self.decode_path = self.encode_path = self.terminal = None
         self.filters = []
 
+    @property
+    def ends_at_close(self) -> bool:
+        """Whether only the end of the connection tells the client where the response ends (HTTP/1.0)."""
+        headers = self.response_headers
+        return self.stream_info.protocol == "HTTP/1.0" and (headers is None or headers.get(CONTENT_LENGTH) is None)
+
+    def _cluster_of_route(self) -> Any:
+        """The cluster of a request that never came as far as the router; logs show it all the same."""
+        entry = self.resolved_route.entry
+        clusters = self.config.context.cluster_manager
+        if entry.is_direct or clusters is None:
+            return None
+        assert self.request_headers is not None
+        cluster = clusters.get(entry.cluster or entry.cluster_name(self.request_headers))
+        return None if cluster is None else cluster.info
+
     def _close_timers(self) -> None:
         if self.idle_timer is not None:
             self.idle_timer.close()
@@ -638,7 +666,3 @@ class ActiveStream(FilterManager):
                 if timer is not None:
                     timer.close()
             self.header_timer = self.request_timer = self.max_duration_timer = None
-
-    def codec_complete_before_close(self) -> bool:
-        """Whether the response had left in full."""
-        return self.local_complete

@@ -18,4 +18,4 @@ cdef class ConnectionManager(NetworkFilter):
     cpdef new_stream(self, response_encoder)
     cpdef end_stream(self, stream)
     cpdef destroy_stream(self, stream)
-    cpdef check_for_deferred_close(self)
+    cpdef check_for_deferred_close(self, bint skip_delay_close)

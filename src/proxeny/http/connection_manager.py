@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from proxeny.http import stats as s
-from proxeny.http.active_stream import FLAG_DPE, ActiveStream
+from proxeny.http.active_stream import ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection
 from proxeny.network.filter import (
@@ -20,6 +20,7 @@ from proxeny.network.filter import (
     FilterStatus,
     NetworkFilter,
 )
+from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 
 if TYPE_CHECKING:
     from proxeny.http.codec import CodecError, ResponseEncoder, ServerCodec
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from proxeny.network.connection import Connection
 
 STOP_ITERATION = FilterStatus.STOP_ITERATION
+OPEN = ConnectionState.OPEN
+FLUSH_WRITE = ConnectionCloseType.FLUSH_WRITE
+FLUSH_WRITE_AND_DELAY = ConnectionCloseType.FLUSH_WRITE_AND_DELAY
+FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
+FLAG_DPE = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
 
 
 class DrainState(IntEnum):
@@ -75,7 +81,8 @@ class ConnectionManager(NetworkFilter):
         "streams",
     )
 
-    codec: ServerCodec
+    codec: ServerCodec | None
+    """Made when the first bytes come."""
 
     def __init__(self, config: ConnectionManagerConfig) -> None:
         self.config = config
@@ -85,6 +92,7 @@ class ConnectionManager(NetworkFilter):
         self.duration_timer: Timer | None = None
         self.streams: list[ActiveStream] = []
         self.remote_closed = False
+        self.codec = None
         self.requests = 0
         self.protocol = "HTTP/1.1"
         self.has_rare_timers = bool(
@@ -111,14 +119,12 @@ class ConnectionManager(NetworkFilter):
         self.buffer_limit = connection.buffer_limit
         self.start_ns = self.dispatcher.monotonic_ns()
         config.stats.inc2(s.CX_TOTAL, s.CX_ACTIVE)
-        config.stats.inc2(s.CX_HTTP1_TOTAL, s.CX_HTTP1_ACTIVE)
         connection.add_connection_callbacks(self)
         connection.set_stats(
             config.stats, s.CX_RX_BYTES_TOTAL, s.CX_RX_BYTES_BUFFERED, s.CX_TX_BYTES_TOTAL, s.CX_TX_BYTES_BUFFERED
         )
         connection.set_delayed_close_timeout_ms(config.delayed_close_timeout_ms)
         connection.on_delayed_close_timeout = self.on_delayed_close_timeout
-        self.codec = Http1ServerConnection(connection, self, config.codec_settings, config.codec_stats)
         if config.connection_idle_timeout_ms:
             self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
             self.idle_timer.enable(config.connection_idle_timeout_ms)
@@ -129,6 +135,8 @@ class ConnectionManager(NetworkFilter):
     def on_data(self, data: Buffer, end_stream: bool) -> FilterStatus:
         """Bytes from the client: request after request, one at a time on HTTP/1."""
         codec = self.codec
+        if codec is None:
+            codec = self._create_codec()
         connection = self.connection
         while True:
             before = len(data)
@@ -136,17 +144,23 @@ class ConnectionManager(NetworkFilter):
             if error is not None:
                 self._on_codec_error(error)
                 return STOP_ITERATION
-            self.check_for_deferred_close()
+            self.check_for_deferred_close(False)
             after = len(data)
-            if not after or after == before or self.streams or connection.state is not ConnectionState.OPEN:
+            if not after or after == before or self.streams or connection.state is not OPEN:
                 return STOP_ITERATION
+
+    def _create_codec(self) -> ServerCodec:
+        config = self.config
+        config.stats.inc2(s.CX_HTTP1_TOTAL, s.CX_HTTP1_ACTIVE)
+        self.codec = codec = Http1ServerConnection(self.connection, self, config.codec_settings, config.codec_stats)
+        return codec
 
     def _on_codec_error(self, error: CodecError) -> None:
         self.config.stats.inc(s.CX_PROTOCOL_ERROR)
         self.connection_info.termination_details = f"codec_error:{error.message}" if error.message else ""
         if self.streams:
             self.streams[-1].on_codec_error(error)
-        self.do_connection_close(ConnectionCloseType.FLUSH_WRITE_AND_DELAY, FLAG_DPE)
+        self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE)
 
     # The codec's callbacks.
 
@@ -175,16 +189,17 @@ class ConnectionManager(NetworkFilter):
             stats.inc(s.CX_DESTROY_REMOTE)
         else:
             stats.inc(s.CX_DESTROY_LOCAL)
-        self.do_connection_close(None, 0)
+        self.do_connection_close(None, FLAG_DC)
         stats.dec(s.CX_ACTIVE)
-        stats.dec(s.CX_HTTP1_ACTIVE)
+        if self.codec is not None:
+            stats.dec(s.CX_HTTP1_ACTIVE)
         stats.inc(s.CX_DESTROY)
         self.dispatcher.defer(self._let_go)
         stats.record(s.CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
 
     def _let_go(self) -> None:
         """The connection is closed: break the cycle with the codec."""
-        del self.codec
+        self.codec = None
 
     def on_delayed_close_timeout(self) -> None:
         """The peer did not close within the delayed-close timeout."""
@@ -192,11 +207,13 @@ class ConnectionManager(NetworkFilter):
 
     def on_above_write_buffer_high_watermark(self) -> None:
         """The client does not read: tell the streams."""
-        self.codec.on_underlying_connection_above_write_buffer_high_watermark()
+        if self.codec is not None:
+            self.codec.on_underlying_connection_above_write_buffer_high_watermark()
 
     def on_below_write_buffer_low_watermark(self) -> None:
         """The client reads again."""
-        self.codec.on_underlying_connection_below_write_buffer_low_watermark()
+        if self.codec is not None:
+            self.codec.on_underlying_connection_below_write_buffer_low_watermark()
 
     # Ends of streams.
 
@@ -204,12 +221,16 @@ class ConnectionManager(NetworkFilter):
         """A stream is over for us: complete, or given up (then HTTP/1 must close)."""
         if stream.destroyed:
             return
-        if not (stream.remote_complete and stream.codec_complete):
+        if stream.remote_complete and stream.codec_complete:
+            self.destroy_stream(stream)
+        else:
+            stream.local_complete = stream.codec_complete = True
             self.drain_state = DrainState.CLOSING
-        self.destroy_stream(stream)
-        self.check_for_deferred_close()
+            stream.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
+        # What the client is still sending could reset the connection under the answer; a complete request cannot.
+        self.check_for_deferred_close(stream.saw_connection_close and (stream.remote_complete or stream.ends_at_close))
         connection = self.connection
-        if not self.streams and connection.state is ConnectionState.OPEN and len(connection.read_buffer):
+        if not self.streams and connection.state is OPEN and len(connection.read_buffer):
             connection.redeliver_read_buffer()
 
     def destroy_stream(self, stream: ActiveStream) -> None:
@@ -233,20 +254,21 @@ class ConnectionManager(NetworkFilter):
     def start_drain_sequence(self) -> None:
         """Tell the client to go; close after ``drain_timeout``."""
         self.drain_state = DrainState.DRAINING
-        self.codec.shutdown_notice()
+        if self.codec is not None:
+            self.codec.shutdown_notice()
         self.drain_timer = self.dispatcher.create_timer(self.on_drain_timeout)
         self.drain_timer.enable(self.config.drain_timeout_ms)
 
     def on_drain_timeout(self) -> None:
         """The client had its time."""
         self.drain_state = DrainState.CLOSING
-        self.check_for_deferred_close()
+        self.check_for_deferred_close(False)
 
     def on_idle_timeout(self) -> None:
         """No request for ``idle_timeout``."""
         self.config.stats.inc(s.CX_IDLE_TIMEOUT)
         if not self.requests:
-            self.do_connection_close(ConnectionCloseType.FLUSH_WRITE, 0)
+            self.do_connection_close(FLUSH_WRITE, 0)
         elif self.drain_state is DrainState.NOT_DRAINING:
             self.start_drain_sequence()
 
@@ -254,14 +276,14 @@ class ConnectionManager(NetworkFilter):
         """The connection reached ``max_connection_duration``."""
         self.config.stats.inc(s.CX_MAX_DURATION_REACHED)
         if not self.requests:
-            self.do_connection_close(ConnectionCloseType.FLUSH_WRITE, 0)
+            self.do_connection_close(FLUSH_WRITE, 0)
         elif self.drain_state is DrainState.NOT_DRAINING:
             self.start_drain_sequence()
 
-    def check_for_deferred_close(self) -> None:
-        """Close if that is due and no stream is left."""
-        if self.drain_state is DrainState.CLOSING and not self.streams:
-            self.do_connection_close(ConnectionCloseType.FLUSH_WRITE_AND_DELAY, 0)
+    def check_for_deferred_close(self, skip_delay_close: bool) -> None:
+        """Close if that is due and no stream is left; ``skip_delay_close``: without waiting for the client's FIN."""
+        if self.drain_state is DrainState.CLOSING and not self.streams and self.connection.state is OPEN:
+            self.do_connection_close(FLUSH_WRITE if skip_delay_close else FLUSH_WRITE_AND_DELAY, 0)
 
     def do_connection_close(self, close_type: ConnectionCloseType | None, flag: int) -> None:
         """End the streams (``flag`` goes into their logs) and, given a type, the connection."""

@@ -18,6 +18,17 @@ class EscapedSlashes(IntEnum):
     UNESCAPE_AND_FORWARD = 4
 
 
+class NormalizePathAction(IntEnum):
+    """What becomes of a request whose path was looked at (Envoy: the same name)."""
+
+    CONTINUE = 0
+    REJECT = 1
+    REDIRECT = 2
+
+
+CONTINUE, REJECT, REDIRECT = NormalizePathAction
+
+
 def canonicalize(path: bytes) -> bytes | None:
     """RFC 3986 normalisation of ``path`` (with query): dot segments, backslashes, escapes of unreserved bytes.
 
@@ -103,19 +114,26 @@ class PathNormalizer:
     def __bool__(self) -> bool:
         return self.normalize or self.merge or self.escaped_slashes > EscapedSlashes.KEEP_UNCHANGED
 
-    def apply(self, path: bytes) -> tuple[bytes | None, bool]:
-        """The path to route on (None: reject with 400) and whether the client should be redirected to it (307)."""
-        redirect = False
-        result: bytes | None = path
+    def apply(self, path: bytes) -> tuple[bytes, NormalizePathAction]:
+        """The path as far as it was normalised (this is what logs show), and whether to route on it, to reject the
+        request (400) or to redirect the client to it (307). A fragment is never accepted, whatever is configured.
+        """
+        if b"#" in path:
+            return path, REJECT
+        action = CONTINUE
         if self.escaped_slashes > EscapedSlashes.KEEP_UNCHANGED:
             unescaped = unescape_slashes(path)
             if unescaped != path:
+                path = unescaped
                 if self.escaped_slashes == EscapedSlashes.REJECT_REQUEST:
-                    return None, False
-                redirect = self.escaped_slashes == EscapedSlashes.UNESCAPE_AND_REDIRECT
-                result = unescaped
-        if self.normalize and result is not None:
-            result = canonicalize(result)
-        if self.merge and result is not None:
-            result = merge_slashes(result)
-        return result, redirect
+                    return path, REJECT
+                if self.escaped_slashes == EscapedSlashes.UNESCAPE_AND_REDIRECT:
+                    action = REDIRECT
+        if self.normalize:
+            canonical = canonicalize(path)
+            if canonical is None:
+                return path, REJECT
+            path = canonical
+        if self.merge:
+            path = merge_slashes(path)
+        return path, action

@@ -20,8 +20,8 @@ from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.listener.config import ListenerConfig
 from proxeny.network import address
-from proxeny.network.local_address import local_address
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
+from proxeny.network.local_address import local_address
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.server.options import Options

@@ -14,7 +14,7 @@ NAME: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 DEFAULT_IDLE_TIMEOUT_MS: Final = 3_600_000
 """Envoy: common_http_protocol_options.idle_timeout, 1 h."""
 DEFAULT_MAX_HEADERS_COUNT: Final = 100
-DEFAULT_MAX_HEADERS_KB: Final = 60
+DEFAULT_MAX_HEADERS_KB: Final = 80
 
 
 @dataclass(slots=True, frozen=True)

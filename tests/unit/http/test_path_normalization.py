@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer, canonicalize, merge_slashes
+from proxeny.http.path_normalization import EscapedSlashes, NormalizePathAction, PathNormalizer, canonicalize, merge_slashes
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_merge_slashes_spares_the_query() -> None:
 @pytest.mark.parametrize(
     ("action", "expected"),
     [
-        (EscapedSlashes.KEEP_UNCHANGED, (b"/a%2Fb", False)),
-        (EscapedSlashes.REJECT_REQUEST, (None, False)),
-        (EscapedSlashes.UNESCAPE_AND_REDIRECT, (b"/a/b", True)),
-        (EscapedSlashes.UNESCAPE_AND_FORWARD, (b"/a/b", False)),
+        (EscapedSlashes.KEEP_UNCHANGED, (b"/a%2Fb", NormalizePathAction.CONTINUE)),
+        (EscapedSlashes.REJECT_REQUEST, (b"/a/b", NormalizePathAction.REJECT)),
+        (EscapedSlashes.UNESCAPE_AND_REDIRECT, (b"/a/b", NormalizePathAction.REDIRECT)),
+        (EscapedSlashes.UNESCAPE_AND_FORWARD, (b"/a/b", NormalizePathAction.CONTINUE)),
     ],
 )
-def test_escaped_slashes(action: EscapedSlashes, expected: tuple[bytes | None, bool]) -> None:
+def test_escaped_slashes(action: EscapedSlashes, expected: tuple[bytes, NormalizePathAction]) -> None:
     assert PathNormalizer(False, False, action).apply(b"/a%2Fb") == expected
