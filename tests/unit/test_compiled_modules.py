@@ -6,6 +6,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,10 @@ def test_module_is_compiled(path: Path) -> None:
     """A failed build must be loud: there is no slow twin."""
     module = importlib.import_module(module_of(path))
     assert module.__file__ is not None and module.__file__.endswith(".so")
+
+
+@pytest.mark.parametrize("path", MAPS, ids=lambda path: module_of(path))
+def test_module_can_be_imported_first(path: Path) -> None:
+    """A map's types are imported before its module's body runs: a cycle would fail for whoever comes first."""
+    command = [sys.executable, "-c", f"import {module_of(path)}"]
+    assert subprocess.run(command, check=False, timeout=60, capture_output=True).stderr == b""

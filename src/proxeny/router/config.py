@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.router.filter import RouterFilter
 from proxeny.router.stats import ROUTER
 
 if TYPE_CHECKING:
@@ -75,18 +73,3 @@ def _no_cluster(name: str) -> None:
 
 def _no_timer(callback: Callable[[], object]) -> Timer:
     raise AssertionError("no requests without a dispatcher")
-
-
-class RouterFilterFactory:
-    """Makes one request's router filter."""
-
-    __slots__ = ("config", "create", "name")
-
-    filter_class = RouterFilter
-    is_terminal = True
-
-    def __init__(self, config: RouterConfig) -> None:
-        self.name = "envoy.filters.http.router"
-        self.config = config
-        self.create: Callable[[], RouterFilter] = partial(RouterFilter, config)
-        """Makes a fresh filter."""

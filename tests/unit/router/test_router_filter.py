@@ -17,7 +17,8 @@ from proxeny.network.address import ip_address
 from proxeny.network.factory_context import FactoryContext
 from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 from proxeny.pool.failure import PoolFailureReason
-from proxeny.router.config import RouterConfig, RouterFilterFactory
+from proxeny.router.config import RouterConfig
+from proxeny.router.filter_factory import RouterFilterFactory
 from proxeny.router.route_table import RouteTable
 from proxeny.router.stats import ROUTER
 from proxeny.router.virtual_cluster import VIRTUAL_CLUSTER

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxeny.router.config import RouterConfig, RouterFilterFactory
+from proxeny.router.config import RouterConfig
+from proxeny.router.filter_factory import RouterFilterFactory
 
 
 class RouterExtension:
