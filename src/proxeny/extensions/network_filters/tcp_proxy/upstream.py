@@ -44,7 +44,7 @@ CONTINUE = FilterStatus.CONTINUE
 class TcpUpstream(NetworkFilter, ConnectionCallbacks):
     """An upstream connection, as long as somebody cares for it."""
 
-    __slots__ = ("_config", "_draining", "_idle_timer", "connection", "host", "proxy")
+    __slots__ = ("_config", "_draining", "_idle_timer", "host", "proxy")
 
     connection: ClientConnection
 
