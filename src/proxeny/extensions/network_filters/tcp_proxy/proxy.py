@@ -69,7 +69,6 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         "_retry_timer",
         "_upstream_connection",
         "config",
-        "connection",
         "headers",
         "metadata",
         "upstream",
