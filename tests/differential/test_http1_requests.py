@@ -260,6 +260,8 @@ UPGRADES = [
         listener="websocket",
         status=200,
         forwarded=1,
+        # Envoy replaces the upstream's answer by an empty one; here it is passed on, then both connections close.
+        stricter="the bytes behind the refused upgrade are never forwarded, as in Envoy; the answer's body is kept",
     ),
     Case(
         "connect_without_route",

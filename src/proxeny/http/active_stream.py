@@ -146,7 +146,8 @@ class ActiveStream(FilterManager):
         info.request_header_bytes = headers.byte_size()
         if self.header_timer is not None:
             self.header_timer.disable()
-        self.saw_connection_close = self._wants_close(headers, protocol)
+        if self._wants_close(headers, protocol):
+            self.saw_connection_close = True
         self.is_head = headers.get(METHOD) == b"HEAD"
         if end_stream:
             self.remote_complete = True
@@ -392,8 +393,9 @@ class ActiveStream(FilterManager):
             headers.set(SERVER, config.server_name)
         elif not config.server_pass_through:
             headers.set_if_absent(SERVER, config.server_name)
-        granted = self.upgrade and (headers.get(STATUS) == b"101" or headers.get(STATUS) == b"200")
-        config.sanitizer.sanitize_response(headers, self.request_headers, granted and is_upgrade(headers))
+        upgraded = self.upgrade and is_upgrade(headers)
+        granted = upgraded or (self.upgrade and self._is_connect_response(headers))
+        config.sanitizer.sanitize_response(headers, self.request_headers, upgraded)
         self._decide_close(headers, granted)
         code = STATUS_NUMBERS.get(headers.get(STATUS) or b"", 0)
         self._charge(code)
@@ -423,6 +425,10 @@ class ActiveStream(FilterManager):
             return
         self.encoder.encode_trailers(trailers)
         self._end_response()
+
+    def _is_connect_response(self, headers: HeaderMap) -> bool:
+        request = self.request_headers
+        return request is not None and request.get(METHOD) == b"CONNECT" and headers.get(STATUS) == b"200"
 
     def _decide_close(self, headers: HeaderMap, granted: bool) -> None:
         """Whether the connection ends with this response, and say so in it."""
@@ -478,7 +484,8 @@ class ActiveStream(FilterManager):
         info.response_code_details = details
         self.abort_iteration()
         if code == 400 and not self.config.stream_error_on_invalid:
-            self.saw_connection_close = True
+            # Not a close that the client asked for: it is given time to read the answer (delayed_close_timeout).
+            self.manager.close_after_response()
         if self.encoder_started:
             # Too late to say anything else: the client sees the response break off.
             self.reset_stream()

@@ -153,13 +153,9 @@ class CodecClient(NetworkFilter):
             return
         if not stream.local_complete:
             self.closed_with_active_request = True
-            callbacks.on_last_response(False)
         elif error is not None:
             callbacks.on_protocol_error()
-            callbacks.on_last_response(False)
-        else:
-            # A body that ended at FIN of a HTTP/1.1 server announced nothing.
-            callbacks.on_last_response(not (self.remote_closed and self.codec.protocol == "HTTP/1.1"))
+        callbacks.on_last_response(self.codec.close_announced)
         self.close()
 
     def on_event(self, event: ConnectionEvent) -> None:

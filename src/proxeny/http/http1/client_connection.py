@@ -201,6 +201,11 @@ class Http1ClientConnection:
         return self._parser.keep_alive and not self._extraneous
 
     @property
+    def close_announced(self) -> bool:
+        """Whether the head of the latest response said that the connection ends with it."""
+        return self._parser.close_announced
+
+    @property
     def response_started(self) -> bool:
         """Whether a byte of the current response has come."""
         return self._parser.in_message
