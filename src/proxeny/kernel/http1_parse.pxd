@@ -36,7 +36,7 @@ cdef class MessageParser:
     cdef readonly HeaderMap headers
     cdef readonly HeaderMap trailers
     cdef readonly Buffer body
-    cdef readonly bint end_stream, keep_alive, http10, chunked, upgrade, started
+    cdef readonly bint end_stream, keep_alive, close_announced, http10, chunked, upgrade, started
     cdef readonly uint64_t content_length, message_bytes, header_bytes
     cdef readonly str error, error_message
     cdef readonly int error_status

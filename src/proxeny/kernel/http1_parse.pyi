@@ -16,6 +16,7 @@ class MessageParser:
     body: Buffer
     end_stream: bool
     keep_alive: bool
+    close_announced: bool
     http10: bool
     chunked: bool
     upgrade: bool

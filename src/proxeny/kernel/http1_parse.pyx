@@ -117,6 +117,7 @@ cdef class MessageParser:
         self.trailers = None
         self.end_stream = self.chunked = self.upgrade = self.http10 = self.has_length = self.tunnel_open = False
         self.keep_alive = True
+        self.close_announced = False
         self.started = False
         self.content_length = self.remaining = self.message_bytes = self.header_bytes = 0
         self.scan = self.line_start = self.first_line_end = 0

@@ -96,6 +96,7 @@ cdef class ResponseParser(MessageParser):
         # A coding is not HTTP/1.0's: nothing may follow such a message (RFC 9112 6.1).
         if close or self.http10 and (not keep or self.chunked):
             self.keep_alive = False
+            self.close_announced = True
         if 100 <= self.status < 200 or self.status == 204:
             if self.check_bodiless() == E_ERROR:
                 return E_ERROR

@@ -336,6 +336,9 @@ class RouterFilter(RouterReplies):
         """The response head: retry, or count it and pass it on."""
         status = headers.get(STATUS) or b""
         code = STATUS_NUMBERS.get(status) or parse_uint64(status) or 0
+        if not self.request_complete and code < 400 and code != 101 and self.asked_for_websocket():
+            self.end_failed_handshake(upstream, code, headers)
+            return
         if self.retry_state is not None and self._retry_after_headers(upstream, code, headers, end_stream):
             return
         config = self.config

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.filter import FilterHeadersStatus, StreamFilter
+from proxeny.http.header_sanitizing import is_upgrade
 from proxeny.matcher.integer import parse_uint64
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 from proxeny.router.reset_reason import RESET_FLAGS, RESET_WORDS
@@ -45,6 +46,7 @@ INTERNAL: Final = b"x-envoy-internal"
 CANARY: Final = b"x-envoy-upstream-canary"
 TRUE: Final = b"true"
 
+_NOT_OF_A_HANDSHAKE: Final = frozenset((b":status", b"content-length", b"content-type", b"transfer-encoding"))
 _INTEGER_HEADERS: Final = (
     b"x-envoy-upstream-rq-timeout-ms",
     b"x-envoy-upstream-rq-per-try-timeout-ms",
@@ -208,6 +210,25 @@ class RouterReplies(StreamFilter):
         self.stream_info.flags |= flag
         self._cleanup()
         self.decoder_callbacks.send_local_reply(code, body, self._modify_reply, None, details)
+
+    def asked_for_websocket(self) -> bool:
+        """Whether the request is a websocket handshake."""
+        headers = self.request_headers
+        return (headers.get(b"upgrade") or b"").lower() == b"websocket" and is_upgrade(headers)
+
+    def end_failed_handshake(self, upstream: UpstreamRequest, code: int, headers: HeaderMap) -> None:
+        """The upstream answered a websocket handshake with neither 101 nor an error: only its head is passed on, for
+        what the client sends behind the handshake must not be taken for a body or for another request."""
+
+        def copy_headers(response: HeaderMap) -> None:
+            for name, value in headers.items():
+                if name not in _NOT_OF_A_HANDSHAKE:
+                    response.add(name, value)
+
+        self.upstream = None
+        upstream.reset_stream()
+        self._cleanup()
+        self.decoder_callbacks.send_local_reply(code, b"", copy_headers, None, "websocket_handshake_unsuccessful")
 
     def _abort_after_timeout(self, details: str) -> None:
         body = b"upstream request timeout" if self.timeout_code == 504 else b""

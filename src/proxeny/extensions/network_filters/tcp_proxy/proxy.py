@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 CONNECTED = ConnectionEvent.CONNECTED
 OPEN = ConnectionState.OPEN
 FLUSH_WRITE = ConnectionCloseType.FLUSH_WRITE
+ABORT_RESET = ConnectionCloseType.ABORT_RESET
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 CONTINUE = FilterStatus.CONTINUE
 STOP_ITERATION = FilterStatus.STOP_ITERATION
@@ -323,12 +324,15 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     # Ends
 
     def on_upstream_closed(self, event: ConnectionEvent) -> None:
-        """The upstream is gone: the client gets what came, then the end."""
-        self.upstream = None
+        """The upstream is gone: the client gets what came, then the end; a reset is passed on as one."""
+        upstream, self.upstream = self.upstream, None
+        was_reset = upstream is not None and upstream.connection.remote_reset
+        if was_reset:
+            self.connection.stream_info.set_flag(ResponseFlag.UPSTREAM_REMOTE_RESET)
         if self._idle_timer is not None:
             self._idle_timer.disable()
         if self.connection.state is OPEN:
-            self.connection.close(FLUSH_WRITE)
+            self.connection.close(ABORT_RESET if was_reset else FLUSH_WRITE)
 
     def on_event(self, event: ConnectionEvent) -> None:
         """The client's connection closed."""
@@ -338,7 +342,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         self._stop_timers()
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.on_downstream_closed(event)
+            upstream.on_downstream_closed(event, self.connection.remote_reset)
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.cancel(CancelPolicy.CLOSE_EXCESS)

@@ -37,6 +37,7 @@ CONNECTED = ConnectionEvent.CONNECTED
 REMOTE_CLOSE = ConnectionEvent.REMOTE_CLOSE
 CLOSED = ConnectionState.CLOSED
 FLUSH_WRITE = ConnectionCloseType.FLUSH_WRITE
+ABORT_RESET = ConnectionCloseType.ABORT_RESET
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 CONTINUE = FilterStatus.CONTINUE
 
@@ -105,10 +106,13 @@ class TcpUpstream(NetworkFilter, ConnectionCallbacks):
             self._draining = False
             self._stop_draining()
 
-    def on_downstream_closed(self, event: ConnectionEvent) -> None:
-        """The client is gone: what it sent still goes out if it was the client that left."""
+    def on_downstream_closed(self, event: ConnectionEvent, was_reset: bool) -> None:
+        """The client is gone: what it sent still goes out if it was the client that left; a reset is passed on."""
         self.proxy = None
         connection = self.connection
+        if was_reset:
+            connection.close(ABORT_RESET)
+            return
         connection.close(FLUSH_WRITE if event is REMOTE_CLOSE else NO_FLUSH)
         if connection.state is not CLOSED:
             self._draining = True
