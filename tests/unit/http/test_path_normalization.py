@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from proxeny.http.path_normalization import EscapedSlashes, NormalizePathAction, PathNormalizer, canonicalize, merge_slashes
+from proxeny.http.path_normalization import (
+    EscapedSlashes,
+    NormalizePathAction,
+    PathNormalizer,
+    canonicalize,
+    merge_slashes,
+)
 
 
 @pytest.mark.parametrize(
