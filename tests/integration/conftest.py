@@ -1,3 +1,5 @@
 """The fixtures of every process test: ``proxy(config)`` runs the real command, ``upstream()`` answers it."""
 
-pytest_plugins = ["proxeny.testing.fixtures"]
+from proxeny.testing.fixtures import proxy, upstream
+
+__all__ = ["proxy", "upstream"]
