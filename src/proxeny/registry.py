@@ -57,6 +57,11 @@ class Registry:
             factory = self._loaded[extension.target] = getattr(import_module(module), attribute)
         return factory
 
+    def canonical_name(self, kind: str, name: str, config_type: str = "") -> str:
+        """Envoy's name of the extension that ``factory`` finds; ``name`` itself where there is none."""
+        extension = self._by_type.get((kind, config_type)) if config_type else self._by_name.get((kind, name))
+        return name if extension is None else extension.name
+
     def names(self, kind: str) -> list[str]:
         """Canonical names of one kind, sorted."""
         return sorted({e.name for (k, _), e in self._by_name.items() if k == kind})

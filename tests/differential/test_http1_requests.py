@@ -1,7 +1,7 @@
 """Well-formed HTTP/1 requests: framing, keep-alive, limits, upgrades, forwarded headers."""
 
 import pytest
-from tests.differential.harness import Case, Do, Pairs, Release, Reply, Send, UpstreamSaw, case_id, request
+from tests.differential.harness import Case, Do, Expect, Pairs, Release, Reply, Send, UpstreamSaw, case_id, request
 from tests.differential.upstream import BODY, NEVER, Hold
 from tests.differential.wire import End
 
@@ -239,7 +239,7 @@ UPGRADES = [
     ),
     Case(
         "websocket",
-        (UPGRADE, Reply(), b"ping", Do("fin"), Do("end")),
+        (UPGRADE, Reply(), Expect(b"pong"), b"ping", Do("fin"), Do("end")),
         listener="websocket",
         status=101,
         forwarded=1,

@@ -164,22 +164,19 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
         if item.name in names:
             raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
         names.add(item.name)
-        if not item.HasField("typed_config"):
-            extension = REGISTRY.factory("http_filter", item.name)
-            message = None
-        else:
-            config_type = item.typed_config.type_url.rpartition("/")[2]
-            extension = REGISTRY.factory("http_filter", item.name, config_type)
-            message = unpack_any(item.typed_config)
+        config_type = item.typed_config.type_url.rpartition("/")[2] if item.HasField("typed_config") else ""
+        extension = REGISTRY.factory("http_filter", item.name, config_type)
+        canonical = REGISTRY.canonical_name("http_filter", item.name, config_type)
+        message = unpack_any(item.typed_config) if item.HasField("typed_config") else None
         last = position == len(filters) - 1
         if extension.is_terminal and not last:
             raise ConfigError(
-                f"Error: terminal filter named {item.name} of type {item.name} must be the last filter in a http "
+                f"Error: terminal filter named {item.name} of type {canonical} must be the last filter in a http "
                 "filter chain."
             )
         if last and not extension.is_terminal:
             raise ConfigError(
-                f"Error: non-terminal filter named {item.name} of type {item.name} is the last filter in a http "
+                f"Error: non-terminal filter named {item.name} of type {canonical} is the last filter in a http "
                 "filter chain."
             )
         terminal_last = extension.is_terminal

@@ -206,13 +206,13 @@ def compile_filter_chain(chain: Any, context: FactoryContext) -> FilterChain:
             raise ConfigError(f"Didn't find a registered implementation for '{item.name}' with type URL: ''")
         extension = REGISTRY.factory("network_filter", item.name, config_type)
         message = unpack_any(item.typed_config)
-        _check_terminal(item.name, extension, position == last)
+        canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
+        _check_terminal(item.name, canonical, extension, position == last)
         factories.append(extension.create_filter_factory(message, context))
     return FilterChain(chain.name, tuple(factories))
 
 
-def _check_terminal(name: str, extension: Any, last: bool) -> None:
-    canonical = getattr(extension, "name", name)
+def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> None:
     if extension.is_terminal and not last:
         raise ConfigError(
             f"Error: terminal filter named {name} of type {canonical} must be the last filter in a network filter "

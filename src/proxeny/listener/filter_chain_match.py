@@ -9,8 +9,11 @@ one level per criterion, and matching is one look-up per level.
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from google.protobuf import json_format
 
 from proxeny.config.errors import ConfigError
 
@@ -107,7 +110,7 @@ class FilterChainMatcher:
         """The one chain that takes every connection, where there is such a one."""
         tree: dict[Any, Any] = {}
         for match, chain in pairs:
-            _insert(tree, _criteria(match), chain)
+            _insert(tree, _criteria(match), chain, match)
         if len(pairs) == 1 and not pairs[0][0].ListFields():
             self.only = pairs[0][1]
         self._tree = _freeze(tree, 0)
@@ -170,17 +173,23 @@ def _is_local_connection(info: ConnectionInfo) -> bool:
     return remote.is_pipe or remote.is_loopback or remote.ip == local.ip
 
 
-def _insert(tree: dict[Any, Any], criteria: list[list[Any]], chain: Any) -> None:
+def _insert(tree: dict[Any, Any], criteria: list[list[Any]], chain: Any, match: Any) -> None:
     first, rest = criteria[0], criteria[1:]
     for value in first:
         if rest:
-            _insert(tree.setdefault(value, {}), rest, chain)
+            _insert(tree.setdefault(value, {}), rest, chain, match)
         elif value in tree:
             raise ConfigError(
-                f"filter chain '{chain.name}' has the same matching rules defined as '{tree[value].name}'"
+                f"filter chain '{chain.name}' has the same matching rules defined as '{tree[value].name}'. "
+                f"duplicate matcher is: {_as_json(match)}"
             )
         else:
             tree[value] = chain
+
+
+def _as_json(match: Any) -> str:
+    fields = json_format.MessageToDict(match, preserving_proto_field_name=True)
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _freeze(tree: dict[Any, Any], level: int) -> Any:

@@ -424,6 +424,10 @@ class ServerConnection(Connection):
         self._raise_event(CONNECTED)
 
 
+def _immediate_error(number: int, address: Address) -> str:
+    return f"immediate connect error: {os.strerror(number)}|remote address:{address.as_string()}"
+
+
 class ClientConnection(Connection):
     """A connection to ``address``; the socket is made by ``connect``."""
 
@@ -462,7 +466,7 @@ class ClientConnection(Connection):
             if error_number == 0:
                 self.open(self.dispatcher.poller, fd, connecting=True)
                 return
-            event, reason = REMOTE_CLOSE, f"immediate connect error: {os.strerror(error_number)}"
+            event, reason = REMOTE_CLOSE, _immediate_error(error_number, address)
         close_descriptor(fd)
         self._fail_later(reason, event)
 

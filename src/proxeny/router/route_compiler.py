@@ -139,6 +139,9 @@ class RouteCompiler:
         self, config: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
     ) -> WeightedClusters:
         clusters = config.route.weighted_clusters
+        for one in clusters.clusters:
+            if not one.HasField("weight"):
+                raise ConfigError(f"Field 'weight' is missing in: {str(one).strip()}")
         routes = [self._weighted_route(config, one, policy, matched, request, response) for one in clusters.clusters]
         return WeightedClusters(
             routes,

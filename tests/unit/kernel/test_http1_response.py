@@ -186,17 +186,19 @@ def test_the_answer_to_connect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "keep"),
+    ("raw", "keep", "announced"),
     [
-        (response(LENGTH_0), True),
-        (response(LENGTH_0, b"Connection: close"), False),
-        (response(LENGTH_0, line=b"HTTP/1.0 200 OK"), False),
-        (response(LENGTH_0, b"connection: keep-alive", line=b"HTTP/1.0 200 OK"), True),
-        (response(CHUNKED, b"connection: keep-alive", line=b"HTTP/1.0 200 OK", body=b"0\r\n\r\n"), False),
-        (response(), False),
+        (response(LENGTH_0), True, False),
+        (response(LENGTH_0, b"Connection: close"), False, True),
+        (response(LENGTH_0, line=b"HTTP/1.0 200 OK"), False, True),
+        (response(LENGTH_0, b"connection: keep-alive", line=b"HTTP/1.0 200 OK"), True, False),
+        (response(CHUNKED, b"connection: keep-alive", line=b"HTTP/1.0 200 OK", body=b"0\r\n\r\n"), False, True),
+        (response(), False, False),
+        (response(b"connection: close"), False, True),
     ],
 )
-def test_keep_alive(raw: bytes, keep: bool) -> None:
+def test_keep_alive(raw: bytes, keep: bool, announced: bool) -> None:
     parser = ResponseParser()
     events(parser, Buffer(raw))
     assert parser.keep_alive is keep
+    assert parser.close_announced is announced

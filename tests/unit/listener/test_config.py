@@ -124,8 +124,8 @@ def test_the_admin_listener_has_names_of_its_own(store: MainStore) -> None:
             "Didn't find a registered implementation for 'nope' with type URL: ''",
         ),
         (
-            {"filter_chains": [{"filters": [ECHO, ECHO]}]},
-            "terminal filter named envoy.filters.network.echo of type envoy.filters.network.echo must be the last",
+            {"filter_chains": [{"filters": [{**ECHO, "name": "mine"}, ECHO]}]},
+            "terminal filter named mine of type envoy.filters.network.echo must be the last",
         ),
         (
             {"listener_filters": [{"name": "envoy.filters.listener.nope"}]},

@@ -170,7 +170,8 @@ def test_unix_sockets_match_only_what_asks_for_no_address() -> None:
     [
         (
             {"a": {"destination_port": 80}, "b": {"destination_port": 80}},
-            "filter chain 'b' has the same matching rules defined as 'a'",
+            "filter chain 'b' has the same matching rules defined as 'a'. duplicate matcher is: "
+            '{"destination_port":80}',
         ),
         (
             {"a": {"server_names": ["x.y", "z"]}, "b": {"server_names": ["z"]}},

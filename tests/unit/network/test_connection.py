@@ -505,7 +505,8 @@ def test_connect_fails_at_once_but_reports_later(dispatcher, tmp_path):
     assert not callbacks.events
     dispatcher.run_until(lambda: callbacks.events)
     assert callbacks.events == [REMOTE_CLOSE]
-    assert client.transport_failure_reason == "immediate connect error: No such file or directory"
+    reason = f"immediate connect error: No such file or directory|remote address:{tmp_path / 'missing'}"
+    assert client.transport_failure_reason == reason
 
 
 def test_a_bad_source_address_is_a_local_failure(dispatcher):

@@ -281,6 +281,10 @@ def test_append_actions(adds: str, before: list[bytes], after: list[bytes]) -> N
             "Sum of weights in the weighted_cluster must be greater than 0.",
         ),
         (
+            'match { prefix: "/" } route { weighted_clusters { clusters { name: "c" } } }',
+            "Field 'weight' is missing in: name: \"c\"",
+        ),
+        (
             'match { prefix: "/" } route { weighted_clusters { clusters { weight { value: 1 } } } }',
             "At least one of name or cluster_header need to be specified",
         ),

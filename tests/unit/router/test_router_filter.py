@@ -596,6 +596,27 @@ def test_early_response_resets_the_request(bench: Any) -> None:
     assert b"x-envoy-upstream-service-time" not in b.down.answer[0][0]
 
 
+@pytest.mark.parametrize(
+    ("status", "details"),
+    [
+        (101, "via_upstream"),
+        (404, "via_upstream"),
+        (500, "via_upstream"),
+        (200, "websocket_handshake_unsuccessful"),
+        (302, "websocket_handshake_unsuccessful"),
+    ],
+)
+def test_answers_to_a_websocket_handshake(bench: Any, status: int, details: str) -> None:
+    b = bench().request(end_stream=False, connection="Upgrade", upgrade="WebSocket")
+    b.respond(status, False, location="/x", content_length="5")
+    if details == "via_upstream":
+        assert b.down.answer[0][2] == details and b.down.reply is None
+        return
+    assert b.down.reply == (status, b"", {b"location": b"/x"}, details)
+    assert b.encoder.stream.resets == [StreamResetReason.LOCAL_RESET]
+    assert b.stat("cluster.c.upstream_rq_completed") == 0
+
+
 def test_informational_responses_end_retries(bench: Any) -> None:
     b = bench(RETRY).request(end_stream=False)
     b.attempt.decode_1xx_headers(HeaderMap([(b":status", b"100")]))
