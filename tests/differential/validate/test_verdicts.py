@@ -59,7 +59,7 @@ class Corpus:
         command = [binary, *flags, "-c", self.path(case)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        except subprocess.TimeoutExpired:  # seen once on a loaded machine: ask again
+        except (subprocess.TimeoutExpired, OSError):  # seen on a loaded machine (a hang, EFAULT from exec): ask again
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         return "" if done.returncode == 0 else done.stderr or done.stdout or f"exit code {done.returncode}"
 
