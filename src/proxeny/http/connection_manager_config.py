@@ -159,7 +159,6 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
     """Compile ``http_filters`` in Envoy's words: names unique, the terminal filter last and only there."""
     factories: list[HttpFilterFactory] = []
     names: set[str] = set()
-    terminal_last = False
     for position, item in enumerate(filters):
         if item.name in names:
             raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
@@ -179,12 +178,9 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
                 f"Error: non-terminal filter named {item.name} of type {canonical} is the last filter in a http "
                 "filter chain."
             )
-        terminal_last = extension.is_terminal
         factory = extension.create_filter_factory(message, stat_prefix, context)
         factory.name = item.name
         factories.append(factory)
-    if filters and not terminal_last:
-        raise ConfigError("the last filter of an http filter chain must be terminal")
     return FilterChain(factories, [item.disabled for item in filters])
 
 
