@@ -4,6 +4,7 @@
 cdef class ConnectionInfo:
     cdef public object local_address, remote_address, direct_local_address, direct_remote_address
     cdef public object filter_chain_name, requested_server_name, requested_application_protocols
+    cdef public object ja3_hash, ja4_hash
     cdef public object termination_details, transport_failure_reason, transport_protocol
     cdef public bint local_address_restored
     cdef public long long connection_id

@@ -62,6 +62,8 @@ class ConnectionInfo:
         "direct_local_address",
         "direct_remote_address",
         "filter_chain_name",
+        "ja3_hash",
+        "ja4_hash",
         "local_address",
         "local_address_restored",
         "remote_address",
@@ -84,6 +86,10 @@ class ConnectionInfo:
         self.transport_protocol = "raw_buffer"
         """What the listener filters found; ``raw_buffer`` when they found nothing."""
         self.requested_application_protocols: tuple[str, ...] = ()
+        self.ja3_hash = ""
+        """MD5 of the ClientHello's JA3 string, hex; empty when it was not asked for (``tls_inspector``)."""
+        self.ja4_hash = ""
+        """The ClientHello's JA4 fingerprint; empty likewise."""
         self.termination_details = ""
         self.transport_failure_reason = ""
 

@@ -18,7 +18,7 @@ from proxeny.config.loader import LoadedBootstrap
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
-from proxeny.listener.config import ListenerConfig
+from proxeny.listener.kinds import compile_listener
 from proxeny.network import address
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
@@ -104,7 +104,7 @@ class Configuration:
             proto.name = str(uuid.uuid4())
         data = proto.SerializeToString(deterministic=True)
         with self.store.recording() as table:
-            config = ListenerConfig.compile(proto, self.context)
+            config = compile_listener(proto, self.context)
         return CompiledListener(proto, config, table, data, hashlib.blake2b(data, digest_size=16).digest())
 
     def listeners(self) -> list[CompiledListener]:

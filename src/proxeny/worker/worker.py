@@ -17,8 +17,8 @@ from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.kernel.stats import Segment
-from proxeny.listener.config import ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.listener.kinds import compile_listener
 from proxeny.network.factory_context import FactoryContext, ServerState
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot
 from proxeny.server import log as log_set_up
@@ -188,7 +188,7 @@ class Worker:
         self.store.install(table)
         self._listener_stats[message.tag] = table
         try:
-            config = ListenerConfig.compile(proto, self.context)
+            config = compile_listener(proto, self.context)
             self.handler.add_listener(message.tag, config, fds[1:])
         except BaseException:
             for fd in fds[1:]:
