@@ -62,6 +62,7 @@ class ListenerConfig:
     __slots__ = (
         "access_logs",
         "backlog",
+        "bind_to_port",
         "buffer_limit",
         "drain",
         "listen_addresses",
@@ -83,6 +84,7 @@ class ListenerConfig:
     def __init__(self, listener: Any) -> None:
         self.name: str = listener.name
         self.listen_addresses = _listen_addresses(listener)
+        self.bind_to_port = _binds_to_port(listener)
         self.buffer_limit = _value(listener, "per_connection_buffer_limit_bytes", BUFFER_LIMIT)
         self.backlog = _value(listener, "tcp_backlog_size", BACKLOG)
         self.most_accepts = _value(listener, "max_connections_to_accept_per_socket_event", MOST_ACCEPTS)
@@ -149,6 +151,11 @@ def _check(listener: Any) -> None:
     socket_address = listener.address.socket_address
     if listener.address.HasField("socket_address") and socket_address.protocol == socket_address.UDP:
         raise ConfigError(f"listener '{listener.name}': UDP listeners are not supported yet")
+
+
+def _binds_to_port(listener: Any) -> bool:
+    """False: the listener has no socket of its own and only gets connections that others hand off."""
+    return bool(_value(listener, "bind_to_port", True) and _value(listener.deprecated_v1, "bind_to_port", True))
 
 
 def _value(message: Any, field: str, default: Any) -> Any:

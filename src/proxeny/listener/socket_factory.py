@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 
 class ListenSocketFactory:
-    """The listening sockets of one listener, for ``concurrency`` workers. Raises ConfigError when one cannot be."""
+    """The listening sockets of one listener, for ``concurrency`` workers. Raises ConfigError when one cannot be.
+
+    A listener that does not bind has its addresses and no sockets.
+    """
 
     def __init__(self, config: ListenerConfig, concurrency: int) -> None:
         self._config = config
         self._sockets: list[list[socket.socket]] = []
         """By address, then by worker (one entry when the workers share it)."""
         self.addresses: list[Address] = []
+        if not config.bind_to_port:
+            self.addresses = config.addresses
+            return
         try:
             for listen in config.listen_addresses:
                 self._open_all(listen, concurrency if config.reuse_port else 1)
@@ -86,7 +92,7 @@ class ListenSocketFactory:
             os.chmod(bound.path, bound.mode)
 
     def fds(self, worker_index: int) -> list[int]:
-        """The listening descriptors of one worker, one per address."""
+        """The listening descriptors of one worker, one per address that is bound."""
         return [made[worker_index if len(made) > 1 else 0].fileno() for made in self._sockets]
 
     def close(self) -> None:

@@ -134,15 +134,20 @@ class Configuration:
 
 
 def check_duplicate_address(added: CompiledListener, others: dict[str, CompiledListener]) -> None:
-    """ConfigError when another listener (of another name) binds one of the same addresses."""
-    own = {bound.as_string() for bound in added.config.addresses if bound.is_pipe or bound.port}
+    """ConfigError when another listener (of another name) has one of the same addresses, bound or not.
+
+    Any number may bind port 0; whether they do is asked of the listener that was there first, as in Envoy.
+    """
+    own = {bound.as_string(): bool(bound.is_pipe or bound.port) for bound in added.config.addresses}
     for name, other in others.items():
         if name == added.proto.name:
             continue
         for bound in other.config.addresses:
-            if bound.as_string() in own and not (bound.port == 0 and not bound.is_pipe):
+            counts = own.get(bound.as_string())
+            if counts is not None and (counts or not other.config.bind_to_port):
+                joined = ",".join(own)
                 raise ConfigError(
-                    f"error adding listener: '{added.proto.name}' has duplicate address '{bound.as_string()}' as "
+                    f"error adding listener: '{added.proto.name}' has duplicate address '{joined}' as "
                     "existing listener, to check if the listener has duplicated addresses with other listeners or "
                     "'enable_reuse_port' is set to 'false' for the listener"
                 )

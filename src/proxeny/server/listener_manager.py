@@ -297,4 +297,4 @@ def _socket_facts(config: Any) -> tuple[Any, ...]:
         (listen.address, listen.ipv4_compat, [(o.level, o.name, o.value, o.state) for o in listen.options])
         for listen in config.listen_addresses
     ]
-    return options, config.reuse_port, config.backlog
+    return options, config.bind_to_port, config.reuse_port, config.backlog

@@ -61,6 +61,25 @@ CASES = [
         more=_second(_SAME),
     ),
     listener(
+        "same-address-first-unbound",
+        "",
+        address="{socket_address: {address: 127.0.0.1, port_value: 19}}",
+        more=_second(_SAME + "\n  bind_to_port: false"),
+    ),
+    listener(
+        "same-port-zero-unbound",
+        "bind_to_port: false",
+        more=_second("address: {socket_address: {address: 127.0.0.1, port_value: 0}}"),
+    ),
+    listener(
+        "same-port-zero-second-unbound",
+        "",
+        more=_second("address: {socket_address: {address: 127.0.0.1, port_value: 0}}\n  bind_to_port: false"),
+    ),
+    listener("bind-deprecated", "deprecated_v1: {bind_to_port: false}"),
+    listener("bind-both", "bind_to_port: true\ndeprecated_v1: {bind_to_port: false}"),
+    listener("unbound-option-bound", "bind_to_port: false\nsocket_options: [{level: 1, name: 9, int_value: 1}]"),
+    listener(
         "additional-address", "additional_addresses: [{address: {socket_address: {address: '::1', port_value: 0}}}]"
     ),
     listener("additional-address-empty", "additional_addresses: [{}]"),

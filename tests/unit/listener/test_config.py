@@ -145,3 +145,9 @@ def test_refusals(context: FactoryContext, fields: dict[str, Any], words: str) -
     with pytest.raises(ConfigError) as refused:
         compiled(context, **fields)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("fields", [{"bind_to_port": False}, {"deprecated_v1": {"bind_to_port": False}}])
+def test_not_bound(context: FactoryContext, fields: dict[str, Any]) -> None:
+    assert compiled(context).bind_to_port
+    assert not compiled(context, **fields).bind_to_port

@@ -96,3 +96,10 @@ def test_v6_only_unless_compatible(context: FactoryContext) -> None:
         with Made(context, 1, address=address) as sockets:
             v6_only = option(sockets.fds(0)[0], socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             assert bool(v6_only) is not compatible
+
+
+def test_a_listener_that_does_not_bind_has_no_sockets(context: FactoryContext) -> None:
+    extra = [{"address": {"socket_address": {"address": "127.0.0.2", "port_value": 0}}}]
+    with Made(context, 2, bind_to_port=False, additional_addresses=extra) as sockets:
+        assert sockets.fds(0) == sockets.fds(1) == []
+        assert [address.as_string() for address in sockets.addresses] == ["127.0.0.1:0", "127.0.0.2:0"]

@@ -16,10 +16,12 @@ TABLE: Final[Table] = {
     f"{_LISTENER}.Listener": fields(
         done="""name address additional_addresses stat_prefix filter_chains default_filter_chain
             per_connection_buffer_limit_bytes metadata drain_type socket_options traffic_direction reuse_port
-            enable_reuse_port access_log tcp_backlog_size max_connections_to_accept_per_socket_event""",
+            enable_reuse_port access_log bind_to_port deprecated_v1 tcp_backlog_size
+            max_connections_to_accept_per_socket_event""",
         accepted="""ignore_global_conn_limit bypass_overload_manager listener_filters_timeout
             continue_on_listener_filters_timeout""",
     ),
+    f"{_LISTENER}.Listener.DeprecatedV1": fields(done="bind_to_port"),
     f"{_LISTENER}.AdditionalAddress": fields(done="address socket_options"),
     f"{_LISTENER}.Filter": fields(done="name typed_config"),
     f"{_LISTENER}.FilterChain": fields(
