@@ -19,11 +19,19 @@ from proxeny.registry import REGISTRY, Extension, Registry
 
 ENTRY_POINT_GROUP: Final = "proxeny.extensions"
 
+_LISTENER: Final = "envoy.extensions.filters.listener"
 _NETWORK: Final = "envoy.extensions.filters.network"
 _HTTP: Final = "envoy.extensions.filters.http"
 _LOG: Final = "envoy.extensions.access_loggers"
 
 BUILT_IN: Final[tuple[Extension, ...]] = (
+    Extension(
+        "listener_filter",
+        "envoy.filters.listener.original_dst",
+        "proxeny.extensions.listener_filters.original_dst:FACTORY",
+        (f"{_LISTENER}.original_dst.v3.OriginalDst",),
+        ("envoy.listener.original_dst",),
+    ),
     Extension(
         "network_filter",
         "envoy.filters.network.http_connection_manager",

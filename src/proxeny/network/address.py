@@ -13,10 +13,12 @@ from proxeny.config.errors import ConfigError
 V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
 UNIX_PATH_ROOM = 108
 """sizeof(sockaddr_un.sun_path), unix(7)."""
+SOCKADDR_ROOM = 128
+"""sizeof(sockaddr_storage)."""
 
 
 class Address:
-    """An IP address with port, or a unix socket; immutable, compared by family and text."""
+    """An IP address with port, a unix socket or an internal listener; immutable, compared by family and text."""
 
     __slots__ = ("_ip", "_port", "_text", "family", "mode", "sockaddr")
 
@@ -35,15 +37,20 @@ class Address:
         return self.family == socket.AF_UNIX
 
     @property
+    def is_internal(self) -> bool:
+        """Whether it names an internal listener (``InternalAddress``)."""
+        return False
+
+    @property
     def ip(self) -> str:
-        """The IP address without port or brackets; empty for a unix socket. A v4-mapped v6 address reads as v4."""
+        """The IP address without port or brackets; empty if it is none. A v4-mapped v6 address reads as v4."""
         if self._ip is None:
             self._read()
         return self._ip or ""
 
     @property
     def port(self) -> int:
-        """The port; 0 for a unix socket."""
+        """The port; 0 without IP address."""
         if self._port < 0:
             self._read()
         return self._port
@@ -81,26 +88,30 @@ class Address:
                 self._text = f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
         return self._text
 
+    def serialize_as_string(self) -> str:
+        """As a filter state object (Envoy: ``AddressObject``) prints; its fields are ``ip`` and ``port``."""
+        return self.as_string()
+
     def with_port(self, port: int) -> Address:
         """The same IP address with another port."""
         return Address(self.family, self.sockaddr[:2] + port.to_bytes(2, "big") + self.sockaddr[4:])
 
     @property
     def ip_version(self) -> int:
-        """4, 6, or 0 for a unix socket."""
-        if self.is_pipe:
+        """4, 6, or 0 without IP address."""
+        if not self.ip:
             return 0
         return 6 if ":" in self.ip else 4
 
     @property
     def is_any(self) -> bool:
         """Whether it is the wildcard address."""
-        return not self.is_pipe and self.ip in ("0.0.0.0", "::")
+        return self.ip in ("0.0.0.0", "::")
 
     @property
     def is_loopback(self) -> bool:
         """Whether it is a loopback IP address."""
-        return not self.is_pipe and ipaddress.ip_address(self.ip.partition("%")[0]).is_loopback
+        return bool(self.ip) and ipaddress.ip_address(self.ip.partition("%")[0]).is_loopback
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Address):
@@ -112,6 +123,23 @@ class Address:
 
     def __repr__(self) -> str:
         return f"<Address {self.as_string()}>"
+
+
+class InternalAddress(Address):
+    """The address of an internal listener of this proxy: the name of its listener, and an id that tells hosts apart."""
+
+    __slots__ = ("endpoint_id", "listener_name")
+
+    def __init__(self, listener_name: str, endpoint_id: str = "") -> None:
+        super().__init__(socket.AF_UNSPEC, b"\x00\x00")
+        self.listener_name = listener_name
+        self.endpoint_id = endpoint_id
+        self._text = f"envoy://{listener_name}/{endpoint_id}"
+
+    @property
+    def is_internal(self) -> bool:
+        """Always."""
+        return True
 
 
 def from_sockaddr(sockaddr: bytes) -> Address:
@@ -137,6 +165,19 @@ def ip_address(ip: str, port: int = 0) -> Address:
     return Address(socket.AF_INET6, head + struct.pack("=I", number))
 
 
+def parse_ip_port(text: str) -> Address | None:
+    """``IP:PORT`` or ``[IPv6]:PORT``, else None (Envoy: ``Utility::parseInternetAddressAndPortNoThrow``)."""
+    host, colon, digits = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not (digits.isascii() and digits.isdigit()) or len(digits) > 5 or int(digits) > 65535:
+        return None
+    try:
+        found = ip_address(host[1:-1] if bracketed else host, int(digits))
+    except ConfigError:
+        return None
+    return found if (found.family == socket.AF_INET6) == bracketed else None
+
+
 def pipe_address(path: str, mode: int = 0) -> Address:
     """The address of a unix socket; a leading ``@`` means the abstract name space. Raises ConfigError."""
     name = os.fsencode(path)
@@ -159,4 +200,7 @@ def from_proto(message: Any) -> Address:
         return pipe_address(message.pipe.path, message.pipe.mode)
     if kind == "socket_address":
         return ip_address(message.socket_address.address, message.socket_address.port_value)
+    if kind == "envoy_internal_address":
+        internal = message.envoy_internal_address
+        return InternalAddress(internal.server_listener_name, internal.endpoint_id)
     raise ConfigError(f"Unsupported address type: {kind or 'none'}")

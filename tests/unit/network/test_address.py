@@ -6,7 +6,7 @@ import pytest
 
 from proxeny.config.errors import ConfigError
 from proxeny.kernel.sockets import local_sockaddr
-from proxeny.network.address import from_sockaddr, ip_address, pipe_address
+from proxeny.network.address import InternalAddress, from_sockaddr, ip_address, parse_ip_port, pipe_address
 
 
 def test_v4():
@@ -58,3 +58,27 @@ def test_pipe_limits():
         pipe_address("/" + "a" * 108)
     with pytest.raises(ConfigError, match="Abstract"):
         pipe_address("@x", 0o600)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:443", "0.0.0.0:0", "1.2.3.4:65535", "[fe80::1%3]:1"])
+def test_parse_ip_port(text):
+    assert parse_ip_port(text).as_string() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "127.0.0.1", "127.0.0.1:", ":80", "::1:80", "[127.0.0.1]:80", "[::1]", "[::1]:", "1.2.3.4:65536", "a:80",
+     "1.2.3.4:-1", "1.2.3.4:+1", "1.2.3.4:1_0", "1.2.3.4:٣", "1.2.3.4:99999999999999999999", "01.2.3.4:5"],
+)  # fmt: skip
+def test_parse_ip_port_refuses(text):
+    assert parse_ip_port(text) is None
+
+
+def test_internal_address():
+    address = InternalAddress("inner", "a")
+    assert address.as_string() == "envoy://inner/a"
+    assert address.is_internal and not address.is_pipe and not address.is_any and not address.is_loopback
+    assert (address.ip, address.port, address.ip_version, address.path) == ("", 0, 0, "")
+    assert address == InternalAddress("inner", "a") != InternalAddress("inner", "b")
+    assert InternalAddress("inner").as_string() == "envoy://inner/"
+    assert not ip_address("127.0.0.1", 1).is_internal

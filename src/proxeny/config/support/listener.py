@@ -32,5 +32,6 @@ TABLE: Final[Table] = {
             direct_source_prefix_ranges server_names transport_protocol application_protocols"""
     ),
     f"{_CORE}.TransportSocket": fields(done="name typed_config"),
+    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": extension(),
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": extension(),
 }
