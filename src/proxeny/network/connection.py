@@ -71,6 +71,7 @@ class Connection(Stream):
         "remote_reset",
         "state",
         "transport_failure_reason",
+        "upstream_options",
     )
 
     def __init__(self, dispatcher: Dispatcher, local_address: Address, remote_address: Address) -> None:
@@ -80,6 +81,8 @@ class Connection(Stream):
         self.connection_info = ConnectionInfo(local_address, remote_address, self.id)
         self.filter_manager = FilterManager(self)
         self.transport_failure_reason = ""
+        self.upstream_options: tuple[SocketOption, ...] = ()
+        """Options for the sockets of upstream connections that are opened on behalf of this one."""
         self.remote_reset = False
         """Whether the peer ended the connection with a RST."""
         self.on_delayed_close_timeout: Callable[[], object] | None = None
