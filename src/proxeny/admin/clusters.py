@@ -71,7 +71,10 @@ class ListingHandler:
 def address_json(address: Any) -> dict[str, Any]:
     """``config.core.v3.Address`` of a socket or pipe address."""
     if getattr(address, "ip", None):
-        return {"socket_address": {"address": address.ip, "port_value": address.port}}
+        found = {"address": address.ip, "port_value": address.port}
+        if getattr(address, "network_namespace", ""):
+            found["network_namespace_filepath"] = address.network_namespace
+        return {"socket_address": found}
     return {"pipe": {"path": address.as_string()}}
 
 

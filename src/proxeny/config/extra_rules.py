@@ -49,17 +49,6 @@ def _is_range(message: Any) -> str | None:
     return f"invalid ip/mask combo '{prefix}/{length}' (format is <ip>/<# mask bits>)"
 
 
-def _listens_on_compatible_addresses(message: Any) -> str | None:
-    for holder in (message, *message.additional_addresses):
-        address = holder.address.socket_address
-        if address.ipv4_compat and address.address != "::" and not address.address.lower().startswith("::ffff:"):
-            return (
-                "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: "
-                f"{address.address}:{address.port_value}"
-            )
-    return None
-
-
 def _last_filter_is_enabled(message: Any) -> str | None:
     last = message.http_filters[-1] if message.http_filters else None
     if last is None or not last.disabled:
@@ -93,7 +82,6 @@ EXTRA_RULES: Final[dict[str, ExtraRule]] = {
         _exclusive("watchdog", "watchdogs", "Only one of watchdog or watchdogs should be set!"),
     ),
     "envoy.config.core.v3.CidrRange": _is_range,
-    "envoy.config.listener.v3.Listener": _listens_on_compatible_addresses,
     "envoy.config.listener.v3.Filter": _has_configuration,
     "envoy.config.accesslog.v3.AccessLog": _has_configuration,
     "envoy.config.core.v3.TransportSocket": _has_configuration,

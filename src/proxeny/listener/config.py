@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.config import compile_access_logs
@@ -10,9 +9,8 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
 from proxeny.listener.drain import ListenerDrain
 from proxeny.listener.filter_chain_match import FilterChainMatcher
+from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
-from proxeny.network import address as addresses
-from proxeny.network.socket_options import SocketOption, compile_options
 from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -25,22 +23,11 @@ if TYPE_CHECKING:
 
 BUFFER_LIMIT = 1024 * 1024
 """``per_connection_buffer_limit_bytes`` when unset."""
-BACKLOG = 4096
-"""``tcp_backlog_size`` when unset; the kernel caps it at net.core.somaxconn."""
+BACKLOG = 2**31 - 1
+"""``tcp_backlog_size`` when unset: the kernel makes net.core.somaxconn of it, and of all that is larger."""
 MOST_ACCEPTS = 1024
 """Connections taken in one event where ``max_connections_to_accept_per_socket_event`` is unset."""
 RAW_BUFFER_TYPE = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-
-
-class ListenAddress:
-    """One address of a listener and the options of its socket."""
-
-    __slots__ = ("address", "ipv4_compat", "options")
-
-    def __init__(self, address: Address, options: tuple[SocketOption, ...], ipv4_compat: bool) -> None:
-        self.address = address
-        self.options = options
-        self.ipv4_compat = ipv4_compat
 
 
 class FilterChain:
@@ -83,14 +70,12 @@ class ListenerConfig:
 
     def __init__(self, listener: Any) -> None:
         self.name: str = listener.name
-        self.listen_addresses = _listen_addresses(listener)
-        self.bind_to_port = _binds_to_port(listener)
+        self.listen_addresses = compile_addresses(listener)
+        self.bind_to_port = binds_to_port(listener)
         self.buffer_limit = _value(listener, "per_connection_buffer_limit_bytes", BUFFER_LIMIT)
-        self.backlog = _value(listener, "tcp_backlog_size", BACKLOG)
+        self.backlog = min(_value(listener, "tcp_backlog_size", BACKLOG), BACKLOG)
         self.most_accepts = _value(listener, "max_connections_to_accept_per_socket_event", MOST_ACCEPTS)
-        self.reuse_port = _value(listener, "enable_reuse_port", True) and not any(
-            listen.address.is_pipe for listen in self.listen_addresses
-        )
+        self.reuse_port = reuses_port(listener)
         text = listener.stat_prefix or self.listen_addresses[0].address.as_string()
         self.stat_prefix = f"listener.{text.replace(':', '_')}."
 
@@ -104,6 +89,7 @@ class ListenerConfig:
         """From the message; ConfigError in Envoy's words."""
         _check(listener)
         config = cls(listener)
+        reuses_port(listener, warn=context.role == "main")
         if context.role == "admin":
             config.stat_prefix = "listener.admin."
         config.drain = ListenerDrain(context, listener.drain_type)
@@ -153,39 +139,9 @@ def _check(listener: Any) -> None:
         raise ConfigError(f"listener '{listener.name}': UDP listeners are not supported yet")
 
 
-def _binds_to_port(listener: Any) -> bool:
-    """False: the listener has no socket of its own and only gets connections that others hand off."""
-    return bool(_value(listener, "bind_to_port", True) and _value(listener.deprecated_v1, "bind_to_port", True))
-
-
 def _value(message: Any, field: str, default: Any) -> Any:
     """A wrapper field's value, or the default where it is not set."""
     return getattr(message, field).value if message.HasField(field) else default
-
-
-def _listen_addresses(listener: Any) -> list[ListenAddress]:
-    options = compile_options(listener.socket_options)
-    found = [_listen_address(listener.address, options)]
-    for extra in listener.additional_addresses:
-        own = compile_options(extra.socket_options.socket_options) if extra.HasField("socket_options") else options
-        found.append(_listen_address(extra.address, own))
-    return found
-
-
-def _listen_address(message: Any, options: tuple[SocketOption, ...]) -> ListenAddress:
-    socket_address = message.socket_address
-    if message.HasField("socket_address") and socket_address.WhichOneof("port_specifier") == "named_port":
-        raise ConfigError("IP resolver can't handle port specifier type 4")
-    address = addresses.from_proto(message)
-    if socket_address.ipv4_compat and not (address.ip == "::" or _is_v4_mapped(address)):
-        raise ConfigError(
-            "Only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat: " + address.as_string()
-        )
-    return ListenAddress(address, options, socket_address.ipv4_compat)
-
-
-def _is_v4_mapped(address: Address) -> bool:
-    return address.family == socket.AF_INET6 and address.ip_version == 4
 
 
 def _allot_stats(config: ListenerConfig, context: FactoryContext) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from proxeny.config.errors import ConfigError
 
 V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
+IP_RESOLVER = "envoy.ip"
+"""The one ``resolver_name`` that there is: it takes literals."""
 UNIX_PATH_ROOM = 108
 """sizeof(sockaddr_un.sun_path), unix(7)."""
 SOCKADDR_ROOM = 128
@@ -40,6 +42,11 @@ class Address:
     def is_internal(self) -> bool:
         """Whether it names an internal listener (``InternalAddress``)."""
         return False
+
+    @property
+    def network_namespace(self) -> str:
+        """The file of the network namespace that it is an address of; empty for the process's own."""
+        return ""
 
     @property
     def ip(self) -> str:
@@ -116,7 +123,11 @@ class Address:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Address):
             return NotImplemented
-        return self.family == other.family and self.as_string() == other.as_string()
+        return (
+            self.family == other.family
+            and self.as_string() == other.as_string()
+            and self.network_namespace == other.network_namespace
+        )
 
     def __hash__(self) -> int:
         return hash(self.as_string())
@@ -140,6 +151,23 @@ class InternalAddress(Address):
     def is_internal(self) -> bool:
         """Always."""
         return True
+
+
+class NamespacedAddress(Address):
+    """An IP address in another network namespace (``network_namespace_filepath``); its text does not tell."""
+
+    __slots__ = ("_network_namespace",)
+
+    def __init__(self, address: Address, network_namespace: str) -> None:
+        super().__init__(address.family, address.sockaddr)
+        self._network_namespace = network_namespace
+
+    @property
+    def network_namespace(self) -> str:
+        return self._network_namespace
+
+    def with_port(self, port: int) -> Address:
+        return NamespacedAddress(super().with_port(port), self._network_namespace)
 
 
 def from_sockaddr(sockaddr: bytes) -> Address:
@@ -199,8 +227,14 @@ def from_proto(message: Any) -> Address:
     if kind == "pipe":
         return pipe_address(message.pipe.path, message.pipe.mode)
     if kind == "socket_address":
-        return ip_address(message.socket_address.address, message.socket_address.port_value)
-    if kind == "envoy_internal_address":
-        internal = message.envoy_internal_address
-        return InternalAddress(internal.server_listener_name, internal.endpoint_id)
+        return _from_socket_address(message.socket_address)
     raise ConfigError(f"Unsupported address type: {kind or 'none'}")
+
+
+def _from_socket_address(message: Any) -> Address:
+    if message.resolver_name not in ("", IP_RESOLVER):
+        raise ConfigError(f"Unknown address resolver: {message.resolver_name}")
+    address = ip_address(message.address, message.port_value)
+    if message.network_namespace_filepath:
+        return NamespacedAddress(address, message.network_namespace_filepath)
+    return address

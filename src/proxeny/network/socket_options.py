@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import logging
 import os
 import socket
 from collections.abc import Iterable
@@ -10,10 +13,17 @@ from typing import Any
 
 from proxeny.kernel.sockets import set_option
 
+log = logging.getLogger("proxeny.connection")
+
 IP_TRANSPARENT = 19
 IP_FREEBIND = 15
 IPV6_TRANSPARENT = 75
 IPV6_FREEBIND = 78
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+PMTUDISC_DO = 2
+IP_PKTINFO = 8
+SO_RXQ_OVFL = 40
 
 
 class SocketState(IntEnum):
@@ -29,45 +39,101 @@ class SocketOptionError(OSError):
 
 
 class SocketOption:
-    """One setsockopt call and the state at which it happens."""
+    """One setsockopt call and the state at which it happens; ``label`` is how log lines name it."""
 
-    __slots__ = ("level", "name", "state", "value")
+    __slots__ = ("label", "level", "name", "state", "value")
 
-    def __init__(self, level: int, name: int, value: int | bytes, state: SocketState = SocketState.PREBIND) -> None:
+    def __init__(
+        self, level: int, name: int, value: int | bytes, state: SocketState = SocketState.PREBIND, label: str = ""
+    ) -> None:
         self.level = level
         self.name = name
         self.value = value
         self.state = state
+        self.label = label or f"{level}/{name}"
 
     def apply(self, fd: int) -> int:
         """Set it; 0 or an errno."""
         return set_option(fd, self.level, self.name, self.value)
 
     def __repr__(self) -> str:
-        return f"<SocketOption {self.level}/{self.name}={self.value!r} {self.state.name}>"
+        return f"<SocketOption {self.label}={self.value!r} {self.state.name}>"
 
 
-def compile_options(messages: Iterable[Any]) -> tuple[SocketOption, ...]:
-    """The options of ``socket_options`` (``envoy.config.core.v3.SocketOption``)."""
+def compile_options(messages: Iterable[Any], socket_type: int = socket.SOCK_STREAM) -> tuple[SocketOption, ...]:
+    """The options of ``socket_options`` (``envoy.config.core.v3.SocketOption``) that are for this type of socket.
+
+    The API's numbers have 64 bits, the system call's 32: as in Envoy the upper half is dropped.
+    """
     out = []
     for message in messages:
-        value = message.int_value if message.WhichOneof("value") == "int_value" else message.buf_value
-        out.append(SocketOption(message.level, message.name, value, SocketState(message.state)))
+        if not _is_for(message.type, socket_type):
+            continue
+        value = _c_int(message.int_value) if message.WhichOneof("value") == "int_value" else message.buf_value
+        level, name, state = _c_int(message.level), _c_int(message.name), SocketState(message.state)
+        out.append(SocketOption(level, name, value, state, f"{message.level}/{message.name}"))
     return tuple(out)
+
+
+def _is_for(chosen: Any, socket_type: int) -> bool:
+    if chosen.HasField("stream"):
+        if chosen.HasField("datagram"):
+            log.warning("Both Stream and Datagram socket types are set, setting the socket type to Stream.")
+        return socket_type == socket.SOCK_STREAM
+    return not chosen.HasField("datagram") or socket_type == socket.SOCK_DGRAM
+
+
+def _c_int(number: int) -> int:
+    return ctypes.c_int(number & 0xFFFFFFFF).value
+
+
+class NonIpOption(SocketOption):
+    """An option of IP sockets asked for on a unix socket: refused at every state, as Envoy does."""
+
+    __slots__ = ()
+
+    def apply(self, fd: int) -> int:
+        return errno.EOPNOTSUPP
+
+
+def _by_family(family: int, v4: int, v6: int, name: str, *states: SocketState) -> tuple[SocketOption, ...]:
+    if family == socket.AF_UNIX:
+        return (NonIpOption(socket.IPPROTO_IP, v4, 1, SocketState.BOUND, f"IPPROTO_IP/IP_{name}"),)
+    if family == socket.AF_INET6:
+        level, number, label = socket.IPPROTO_IPV6, v6, f"IPPROTO_IPV6/IPV6_{name}"
+    else:
+        level, number, label = socket.IPPROTO_IP, v4, f"IPPROTO_IP/IP_{name}"
+    return tuple(SocketOption(level, number, 1, state, label) for state in states)
 
 
 def transparent_options(family: int) -> tuple[SocketOption, ...]:
     """``transparent``: accept and send with foreign addresses."""
-    v6 = family == socket.AF_INET6
-    pair = (socket.IPPROTO_IPV6, IPV6_TRANSPARENT) if v6 else (socket.IPPROTO_IP, IP_TRANSPARENT)
-    return (SocketOption(*pair, 1), SocketOption(*pair, 1, SocketState.BOUND))
+    states = (SocketState.PREBIND, SocketState.BOUND)
+    return _by_family(family, IP_TRANSPARENT, IPV6_TRANSPARENT, "TRANSPARENT", *states)
 
 
 def freebind_options(family: int) -> tuple[SocketOption, ...]:
     """``freebind``: bind to an address that is not configured (yet)."""
-    if family == socket.AF_INET6:
-        return (SocketOption(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1),)
-    return (SocketOption(socket.IPPROTO_IP, IP_FREEBIND, 1),)
+    return _by_family(family, IP_FREEBIND, IPV6_FREEBIND, "FREEBIND", SocketState.PREBIND)
+
+
+def fast_open_options(queue_length: int) -> tuple[SocketOption, ...]:
+    """``tcp_fast_open_queue_length``: data in the SYN is accepted."""
+    label = "IPPROTO_TCP/TCP_FASTOPEN"
+    option = SocketOption(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, _c_int(queue_length), SocketState.LISTENING, label)
+    return (option,)
+
+
+def datagram_options(family: int, *, v4_too: bool) -> tuple[SocketOption, ...]:
+    """What every UDP listener sets: destination addresses and lost datagrams are told, nothing is fragmented."""
+    v6 = family == socket.AF_INET6
+    mtu = [SocketOption(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO, SocketState.BOUND)] if not v6 or v4_too else []
+    if v6:
+        mtu.append(SocketOption(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DO, SocketState.BOUND))
+        told = SocketOption(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1, SocketState.BOUND)
+    else:
+        told = SocketOption(socket.IPPROTO_IP, IP_PKTINFO, 1, SocketState.BOUND)
+    return (told, SocketOption(socket.SOL_SOCKET, SO_RXQ_OVFL, 1, SocketState.BOUND), *mtu)
 
 
 def keepalive_options(message: Any) -> tuple[SocketOption, ...]:
@@ -89,4 +155,6 @@ def apply_options(fd: int, options: Iterable[SocketOption], state: SocketState) 
         if option.state is state:
             error = option.apply(fd)
             if error:
-                raise SocketOptionError(error, f"Setting socket option failed: {os.strerror(error)}: {option!r}")
+                reason = os.strerror(error)
+                log.warning("Setting %s option on socket failed: %s", option.label, reason)
+                raise SocketOptionError(error, f"Setting socket option failed: {reason}: {option!r}")

@@ -76,6 +76,7 @@ class Bootstrapped:
         logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
         log.info("all clusters initialized. initializing init manager")
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
+        self.listeners.listen()
         answers = await self._supervisor.feed_all()
         self.listeners.workers_started([answer for answer in answers if answer.id > 1])
 

@@ -143,7 +143,10 @@ class ListenerManager:
         self._listeners[proto.name] = fresh
         self._gauges()
         if self._started:
-            self._spawn(self._replace(fresh, old))
+            if self._listen(fresh):
+                self._spawn(self._replace(fresh, old))
+            elif old is not None:
+                self._drain(old)
         elif old is not None:
             old.close()
         return True
@@ -186,7 +189,7 @@ class ListenerManager:
             if old is not None and _same_sockets(old.compiled.config, compiled.config):
                 sockets, old.owns_sockets = old.sockets, False
             else:
-                sockets = ListenSocketFactory(compiled.config, self._configuration.options.concurrency)
+                sockets = ListenSocketFactory(compiled.config, self._configuration.options.concurrency, listen=False)
         except ConfigError as error:
             self._stats.inc(CREATE_FAILURE)
             log.error("listener '%s' failed to bind or apply socket options: %s", compiled.proto.name, error.message)
@@ -195,6 +198,21 @@ class ListenerManager:
         with os.fdopen(memfd, "wb", closefd=False) as file:
             file.write(compiled.data)
         return ManagedListener(compiled, self._next_tag, sockets, memfd)
+
+    def listen(self) -> None:
+        """The workers are about to start: listen on all sockets; who cannot is dropped, the others go on."""
+        for listener in list(self._listeners.values()):
+            self._listen(listener)
+
+    def _listen(self, listener: ManagedListener) -> bool:
+        try:
+            listener.sockets.listen()
+        except ConfigError as error:
+            log.error("final pre-worker listener init for listener '%s' failed: %s", listener.name, error.message)
+            self._stats.inc(CREATE_FAILURE)
+            self.remove(listener.name)
+            return False
+        return True
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -293,8 +311,4 @@ def _same_sockets(old: Any, new: Any) -> bool:
 
 
 def _socket_facts(config: Any) -> tuple[Any, ...]:
-    options = [
-        (listen.address, listen.ipv4_compat, [(o.level, o.name, o.value, o.state) for o in listen.options])
-        for listen in config.listen_addresses
-    ]
-    return options, config.bind_to_port, config.reuse_port, config.backlog
+    return [listen.facts() for listen in config.listen_addresses], config.bind_to_port, config.backlog

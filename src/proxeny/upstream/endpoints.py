@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.network.address import IP_RESOLVER
 
 PIPE: Final = -1
 """``HostEntry.port`` of a unix domain socket, whose path is ``HostEntry.address``."""
@@ -155,8 +156,10 @@ def static_address(address: Any) -> tuple[str, int]:
 
 def socket_address_pair(socket_address: Any) -> tuple[str, int]:
     """(ip, port) of a SocketAddress that must hold an IP address."""
-    if socket_address.resolver_name:
+    if socket_address.resolver_name not in ("", IP_RESOLVER):
         raise ConfigError(f"Unknown address resolver: {socket_address.resolver_name}")
+    if socket_address.network_namespace_filepath:
+        raise UnsupportedFieldError("network_namespace_filepath is supported on listeners' addresses only")
     which = socket_address.WhichOneof("port_specifier")
     if which == "named_port":
         raise ConfigError("IP resolver can't handle port specifier type 4")
@@ -168,6 +171,8 @@ def socket_address_pair(socket_address: Any) -> tuple[str, int]:
 def _address_of(endpoint: Any) -> Any:
     if not endpoint.endpoint.HasField("address"):
         raise ConfigError("Address must be set")
+    if endpoint.endpoint.address.socket_address.network_namespace_filepath:
+        raise ConfigError("Invalid host configuration: hosts cannot specify network namespaces with their address")
     return endpoint.endpoint.address
 
 

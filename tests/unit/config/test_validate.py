@@ -196,11 +196,6 @@ def test_typed_structs(package: str, value: str, check: Callable[[ConfigError], 
             "invalid ip/mask combo '10.0.0.0/33'",
         ),
         (
-            "static_resources: {listeners: [{address: {socket_address: "
-            "{address: 127.0.0.1, port_value: 5, ipv4_compat: true}}}]}",
-            "can set ipv4_compat: 127.0.0.1:5",
-        ),
-        (
             "stats_config: {stats_matcher: {inclusion_list: {patterns: [{safe_regex: "
             "{google_re2: {max_program_size: 1}, regex: aaaaaaaa}}]}}}",
             "> max program size of 1",

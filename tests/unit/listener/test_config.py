@@ -63,23 +63,6 @@ def test_stat_prefixes(context: FactoryContext, address: dict[str, Any], prefix:
     assert compiled(context, address=address).stat_prefix == prefix
 
 
-def test_additional_addresses_have_their_own_options(context: FactoryContext) -> None:
-    option = {"level": 1, "name": 15, "int_value": 1}
-    config = compiled(
-        context,
-        socket_options=[option],
-        additional_addresses=[
-            {"address": at("127.0.0.1", 81)},
-            {"address": at("127.0.0.1", 82), "socket_options": {"socket_options": [option, option]}},
-        ],
-    )
-    assert [len(listen.options) for listen in config.listen_addresses] == [1, 1, 2]
-
-
-def test_unix_sockets_are_shared(context: FactoryContext) -> None:
-    assert not compiled(context, address={"pipe": {"path": "@x"}}).reuse_port
-
-
 def test_chains(context: FactoryContext) -> None:
     config = compiled(
         context,

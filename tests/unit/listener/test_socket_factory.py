@@ -67,9 +67,113 @@ def test_options_are_set(context: FactoryContext, state: str) -> None:
         assert option(sockets.fds(0)[0], socket.SOL_SOCKET, socket.SO_RCVBUF) == 400_000
 
 
-def test_an_option_that_the_system_refuses(context: FactoryContext) -> None:
-    with pytest.raises(ConfigError, match="Setting socket option"):
-        Made(context, 1, socket_options=[{"level": 12345, "name": 1, "int_value": 1}])
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("STATE_PREBIND", "ListenSocket: Setting socket options failed"),
+        ("STATE_BOUND", "l: Setting socket options failed"),
+        ("STATE_LISTENING", "cannot set post-listen socket option on socket: 127.0.0.1:"),
+    ],
+)
+def test_an_option_that_the_system_refuses(
+    context: FactoryContext, state: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = {"level": 12345, "name": 1, "int_value": 1, "state": state}
+    with pytest.raises(ConfigError, match=f"^{words}"), caplog.at_level("WARNING"):
+        Made(context, 1, socket_options=[bad])
+    assert caplog.messages == ["Setting 12345/1 option on socket failed: Protocol not available"]
+
+
+def test_numbers_of_64_bits_are_cut(context: FactoryContext) -> None:
+    option_of = {"level": (1 << 32) + socket.SOL_SOCKET, "name": socket.SO_RCVBUF, "int_value": (5 << 32) + 200_000}
+    with Made(context, 1, socket_options=[option_of]) as sockets:
+        assert option(sockets.fds(0)[0], socket.SOL_SOCKET, socket.SO_RCVBUF) == 400_000
+
+
+def test_bound_but_not_listening_yet(context: FactoryContext) -> None:
+    config = ListenerConfig.compile(listener_proto(enable_reuse_port=False), context)
+    sockets = ListenSocketFactory(config, 2, listen=False)
+    try:
+        fd = sockets.fds(0)[0]
+        assert option(fd, socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+        sockets.listen()
+        sockets.listen()
+        assert option(fd, socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    finally:
+        sockets.close()
+
+
+def test_who_listens_where_another_does_already(context: FactoryContext) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        address = {"socket_address": {"address": "127.0.0.1", "port_value": taken.getsockname()[1]}}
+        config = ListenerConfig.compile(listener_proto(address=address, enable_reuse_port=False), context)
+        sockets = ListenSocketFactory(config, 1, listen=False)
+        taken.listen()
+        with pytest.raises(ConfigError, match=r"^cannot listen\(\) errno=98$"):
+            sockets.listen()
+        sockets.close()
+
+
+def test_fast_open(context: FactoryContext) -> None:
+    with Made(context, 1, tcp_fast_open_queue_length=33) as sockets:
+        assert option(sockets.fds(0)[0], socket.IPPROTO_TCP, socket.TCP_FASTOPEN) == 33
+
+
+def test_freebind(context: FactoryContext) -> None:
+    address = {"socket_address": {"address": "192.0.2.1", "port_value": 0}}
+    with pytest.raises(ConfigError, match=r"cannot bind '192.0.2.1:0': Cannot assign requested address"):
+        Made(context, 1, address=address)
+    with Made(context, 2, address=address, freebind=True) as sockets:
+        assert sockets.addresses[0].ip == "192.0.2.1"
+
+
+@pytest.mark.parametrize("field", ["freebind", "transparent"])
+def test_options_of_ip_on_a_unix_socket(context: FactoryContext, tmp_path: Path, field: str) -> None:
+    with pytest.raises(ConfigError, match="l: Setting socket options failed"):
+        Made(context, 1, address={"pipe": {"path": str(tmp_path / "s")}}, **{field: True})
+
+
+def test_options_before_binding_are_not_for_unix_sockets(context: FactoryContext, tmp_path: Path) -> None:
+    bad = {"level": 12345, "name": 1, "int_value": 1}
+    pipe = {"pipe": {"path": str(tmp_path / "s")}}
+    with Made(context, 1, address=pipe, socket_options=[bad]) as sockets:
+        assert len(sockets.fds(0)) == 1
+    with pytest.raises(ConfigError, match="l: Setting socket options failed"):
+        Made(context, 1, address=pipe, socket_options=[bad | {"state": "STATE_BOUND"}])
+
+
+def test_mptcp(context: FactoryContext) -> None:
+    with Made(context, 1, enable_mptcp=True) as sockets:
+        protocol = option(sockets.fds(0)[0], socket.SOL_SOCKET, socket.SO_PROTOCOL)
+        assert protocol == 262
+
+
+@pytest.mark.parametrize("size", [0, 7, 2**32 - 1])
+def test_backlog(context: FactoryContext, size: int) -> None:
+    with Made(context, 1, tcp_backlog_size=size) as sockets:
+        assert option(sockets.fds(0)[0], socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
+def test_an_address_and_a_pipe(context: FactoryContext, tmp_path: Path) -> None:
+    extra = [{"address": {"pipe": {"path": str(tmp_path / "s")}}}]
+    with Made(context, 2, additional_addresses=extra) as sockets:
+        first, second = sockets.fds(0), sockets.fds(1)
+        assert first[0] != second[0] and first[1] == second[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/no/such/file", "failed to open netns file /no/such/file: No such file or directory"),
+        ("/dev/null", "failed to set netns to /dev/null .fd=[0-9]+.: (Invalid argument|Operation not permitted)"),
+    ],
+)
+def test_a_namespace_that_is_none(context: FactoryContext, path: str, words: str) -> None:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 0, "network_namespace_filepath": path}}
+    with pytest.raises(ConfigError, match=words):
+        Made(context, 1, address=address)
 
 
 def test_an_address_in_use(context: FactoryContext) -> None:

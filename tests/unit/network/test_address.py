@@ -3,10 +3,11 @@
 import socket
 
 import pytest
+from envoy.config.core.v3 import address_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.kernel.sockets import local_sockaddr
-from proxeny.network.address import InternalAddress, from_sockaddr, ip_address, parse_ip_port, pipe_address
+from proxeny.network.address import InternalAddress, from_proto, from_sockaddr, ip_address, parse_ip_port, pipe_address
 
 
 def test_v4():
@@ -82,3 +83,25 @@ def test_internal_address():
     assert address == InternalAddress("inner", "a") != InternalAddress("inner", "b")
     assert InternalAddress("inner").as_string() == "envoy://inner/"
     assert not ip_address("127.0.0.1", 1).is_internal
+
+
+def test_an_address_of_another_network_namespace():
+    message = address_pb2.Address()
+    message.socket_address.address = "127.0.0.1"
+    message.socket_address.port_value = 80
+    own = from_proto(message)
+    message.socket_address.network_namespace_filepath = "/run/netns/a"
+    other = from_proto(message)
+    assert own.network_namespace == "" and other.network_namespace == "/run/netns/a"
+    assert own != other and own.as_string() == other.as_string()
+    assert other.with_port(81).network_namespace == "/run/netns/a"
+
+
+def test_resolvers():
+    message = address_pb2.Address()
+    message.socket_address.address = "127.0.0.1"
+    message.socket_address.resolver_name = "envoy.ip"
+    assert from_proto(message).ip == "127.0.0.1"
+    message.socket_address.resolver_name = "mine"
+    with pytest.raises(ConfigError, match=r"^Unknown address resolver: mine$"):
+        from_proto(message)

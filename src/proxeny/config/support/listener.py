@@ -9,14 +9,20 @@ _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
     f"{_CORE}.Address": fields(done="socket_address pipe"),
-    f"{_CORE}.SocketAddress": fields(done="protocol address port_value ipv4_compat"),
+    f"{_CORE}.SocketAddress": fields(
+        done="protocol address port_value ipv4_compat resolver_name network_namespace_filepath"
+    ),
     f"{_CORE}.Pipe": fields(done="path mode"),
-    f"{_CORE}.SocketOption": fields(done="description level name int_value buf_value state"),
+    f"{_CORE}.SocketOption": fields(done="description level name int_value buf_value state type"),
+    f"{_CORE}.SocketOption.SocketType": fields(done="stream datagram"),
+    f"{_CORE}.SocketOption.SocketType.Stream": fields(),
+    f"{_CORE}.SocketOption.SocketType.Datagram": fields(),
     f"{_CORE}.BindConfig": fields(done="source_address freebind socket_options"),
     f"{_LISTENER}.Listener": fields(
         done="""name address additional_addresses stat_prefix filter_chains default_filter_chain
             per_connection_buffer_limit_bytes metadata drain_type socket_options traffic_direction reuse_port
             enable_reuse_port access_log bind_to_port deprecated_v1 tcp_backlog_size
+            transparent freebind tcp_fast_open_queue_length enable_mptcp
             max_connections_to_accept_per_socket_event""",
         accepted="""ignore_global_conn_limit bypass_overload_manager listener_filters_timeout
             continue_on_listener_filters_timeout""",
