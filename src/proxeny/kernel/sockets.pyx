@@ -3,7 +3,7 @@
 Calls return 0 or an errno where the caller decides by it, and raise OSError where failure is a fault.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, EIO, errno
 from posix.unistd cimport close
 
 cdef extern from "sys/socket.h" nogil:
@@ -24,7 +24,9 @@ cdef extern from "sys/socket.h" nogil:
     int getpeername(int fd, sockaddr* addr, socklen_t* size)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
+    Py_ssize_t recv(int fd, void* buffer, size_t size, int flags)
     enum:
+        MSG_PEEK
         SOCK_NONBLOCK
         SOCK_CLOEXEC
         SOCK_STREAM
@@ -166,3 +168,32 @@ def get_option(int fd, int level, int name, int room):
 def shutdown_write(int fd):
     """shutdown(SHUT_WR): 0 or an errno."""
     return errno if c_shutdown(fd, SHUT_WR) < 0 else 0
+
+
+def peek(int fd, size_t most):
+    """What the socket holds, up to `most` bytes, without taking it: bytes, b"" at the end of the stream, None when there
+    is nothing yet. Raises OSError when the socket failed."""
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> most)
+    cdef Py_ssize_t n
+    while True:
+        n = recv(fd, PyBytes_AS_STRING(out), most, MSG_PEEK)
+        if n >= 0:
+            return out if n == <Py_ssize_t> most else out[:n]
+        if errno == EAGAIN:
+            return None
+        if errno != EINTR:
+            raise OSError(errno, "recv")
+
+
+def discard(int fd, size_t size):
+    """Take `size` bytes off a stream socket that is known to hold them."""
+    cdef Py_ssize_t n
+    cdef char[4096] space
+    while size:
+        n = recv(fd, space, min(size, sizeof(space)), 0)
+        if n > 0:
+            size -= <size_t> n
+        elif n == 0:
+            raise OSError(EIO, "the stream ended")
+        elif errno != EINTR:
+            raise OSError(errno, "recv")

@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Any
 from proxeny.kernel.epoll import EPOLLIN, Watcher
 from proxeny.kernel.sockets import accept_many, close_descriptor, local_sockaddr
 from proxeny.listener import stats as s
+from proxeny.listener.active_tcp_socket import ActiveTcpSocket
+from proxeny.listener.hand_over import HandedOver, connection_info_of, hand_over_of
 from proxeny.network.address import from_sockaddr
 from proxeny.network.connection import UNNAMED, ServerConnection
 from proxeny.network.filter import ConnectionCallbacks, ConnectionCloseType, ConnectionEvent, ConnectionState
 from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.timer import Timer
-    from proxeny.listener.config import FilterChain, ListenerConfig
+    from proxeny.listener.config import ListenerConfig
+    from proxeny.listener.connection_handler import ConnectionHandler
+    from proxeny.listener.filter_chain import FilterChain
+    from proxeny.listener.listen_address import ListenAddress
     from proxeny.network.address import Address
+    from proxeny.network.socket_options import SocketOption
 
 log = logging.getLogger("proxeny.conn_handler")
 
@@ -31,11 +39,12 @@ OPEN = ConnectionState.OPEN
 class ActiveConnection(ConnectionCallbacks):
     """Keeps a listener's books about one of its connections."""
 
-    __slots__ = ("connection", "listener", "start_ns")
+    __slots__ = ("chain", "connection", "listener", "start_ns")
 
-    def __init__(self, listener: ActiveTcpListener, connection: ServerConnection) -> None:
+    def __init__(self, listener: ActiveTcpListener, connection: ServerConnection, chain: FilterChain) -> None:
         self.listener = listener
         self.connection = connection
+        self.chain = chain
         self.start_ns = listener.dispatcher.monotonic_ns()
 
     def on_event(self, event: ConnectionEvent) -> None:
@@ -45,25 +54,34 @@ class ActiveConnection(ConnectionCallbacks):
 
 
 class ListenSocket(Watcher):
-    """One listening descriptor. Level-triggered: what one event does not accept, the next turn does."""
+    """One listening descriptor. Level-triggered: what one event does not accept, the next turn does.
 
-    def __init__(self, listener: ActiveTcpListener, fd: int, address: Address | None) -> None:
+    A socket that several workers share is accepted from once per event and then registered anew: that puts this worker
+    behind the others in the socket's wait queue, so that all get their part (measured: docs/listeners.md).
+    """
+
+    def __init__(self, listener: ActiveTcpListener, fd: int, address: Address | None, shared: bool) -> None:
         self.listener = listener
         self.address = address
         """The bound address; None where connections have different local addresses (a wildcard)."""
         self._retry: Timer | None = None
+        self._shared = shared
         listener.dispatcher.poller.add(self, fd, EPOLLIN)
 
     def on_event(self, mask: int) -> None:
         """Connections wait."""
         listener = self.listener
         try:
-            accepted = accept_many(self.fd, listener.config.most_accepts)
+            accepted = accept_many(self.fd, 1 if self._shared else listener.config.most_accepts)
         except OSError as error:
             self._pause(error)
             return
         if accepted:
             listener.config.stats.record(s.ACCEPTED_PER_EVENT, len(accepted))
+            if self._shared:
+                poller = listener.dispatcher.poller
+                poller.remove(self)
+                poller.add(self, self.fd, EPOLLIN)
         for fd, sockaddr in accepted:
             listener.on_accept(fd, sockaddr, self.address)
 
@@ -98,13 +116,23 @@ class ListenSocket(Watcher):
 class ActiveTcpListener:
     """One listener in one worker."""
 
-    def __init__(self, dispatcher: Dispatcher, config: ListenerConfig, fds: list[int]) -> None:
-        self.dispatcher = dispatcher
+    def __init__(
+        self, handler: ConnectionHandler, tag: int, config: ListenerConfig, fds: list[int], row: int = -1
+    ) -> None:
+        self.handler = handler
+        self.dispatcher: Dispatcher = handler.dispatcher
+        self.tag = tag
         self.config = config
+        self.row = row
+        """The row of the balance table, -1 without exact balance."""
         self.connections: dict[ActiveConnection, None] = {}
+        self.sockets: dict[ActiveTcpSocket, None] = {}
+        """Accepted, and waiting for a listener filter."""
         self._addresses = [_fixed_address(fd) for fd in fds]
-        self._sockets = [ListenSocket(self, fd, address) for fd, address in zip(fds, self._addresses, strict=True)]
+        self._sockets = self._listen(fds)
         self._adopted: dict[int, list[ListenSocket]] = {}
+        if row >= 0 and handler.hand_over is not None:
+            handler.hand_over.table.serve(row, True)
 
     def __repr__(self) -> str:
         return f"<ActiveTcpListener {self.config.name} connections={len(self.connections)}>"
@@ -116,24 +144,105 @@ class ActiveTcpListener:
             "sockets": len(self._sockets),
             "adopted_from": sorted(self._adopted),
             "connections": len(self.connections),
+            "waiting": len(self.sockets),
             "draining": self.config.drain.started,
         }
 
+    def bound_addresses(self) -> Iterable[tuple[ListenAddress, Address]]:
+        """(as configured, as bound) pairs; the configured address where the listener does not bind."""
+        listens = self.config.listen_addresses
+        if not self._sockets:
+            return [(listen, listen.address) for listen in listens]
+        return [
+            (listen, from_sockaddr(local_sockaddr(listening.fd)))
+            for listen, listening in zip(listens, self._sockets, strict=True)
+        ]
+
+    def _listen(self, fds: list[int]) -> list[ListenSocket]:
+        several = self.handler.concurrency > 1
+        listens = self.config.listen_addresses
+        return [
+            ListenSocket(self, fd, address, several and not listen.reuse_port)
+            for fd, address, listen in zip(fds, self._addresses, listens, strict=False)
+        ]
+
+    # Accepting
+
     def on_accept(self, fd: int, sockaddr: bytes, address: Address | None) -> None:
-        """A socket was accepted: find its filter chain and start its filters."""
-        config = self.config
+        """A socket was accepted: perhaps another worker's turn, else its listener filters or its connection."""
         remote = from_sockaddr(sockaddr) if len(sockaddr) > 2 else UNNAMED
         local = address if address is not None else from_sockaddr(local_sockaddr(fd))
-        chain: FilterChain | None = config.matcher.only
-        if chain is None:
-            info = ConnectionInfo(local, remote, 0)
-            chain = config.matcher.find(info)
-            if chain is None:
-                config.stats.inc(s.NO_FILTER_CHAIN_MATCH)
-                self._log_refused(info)
-                close_descriptor(fd)
+        config = self.config
+        if self.row < 0 and not config.listener_filters:
+            # The common case without a record of what the filters found.
+            chain = config.matcher.only
+            if chain is not None:
+                self._connect(fd, chain, ServerConnection(self.dispatcher, fd, local, remote))
                 return
-        connection = ServerConnection(self.dispatcher, fd, local, remote)
+        self.on_accept_worker(fd, ConnectionInfo(local, remote, 0), config.hands_off_restored)
+
+    def on_accept_worker(self, fd: int, info: ConnectionInfo, hands_off: bool) -> None:
+        """A socket is this listener's, accepted here or handed off by another listener of this worker."""
+        if self.row >= 0 and self._hands_over(fd, info, hands_off):
+            return
+        self._admit(fd, info, hands_off)
+
+    def on_handed_over(self, message: HandedOver, fd: int) -> None:
+        """Another worker's turn was ours."""
+        hand_over = self.handler.hand_over
+        if self.row >= 0 and hand_over is not None and message.epoch != hand_over.epoch:
+            hand_over.table.take(self.row)
+        self._admit(fd, connection_info_of(message), message.hands_off)
+
+    def _hands_over(self, fd: int, info: ConnectionInfo, hands_off: bool) -> bool:
+        """Whether the socket went to the worker that has the fewest."""
+        hand_over = self.handler.hand_over
+        assert hand_over is not None
+        target, epoch = hand_over.table.assign(self.row)
+        if target == hand_over.me:
+            return False
+        if hand_over.send(target, hand_over_of(self.tag, epoch, hands_off, info), fd):
+            return True
+        hand_over.table.keep(self.row, target)
+        return False
+
+    def _admit(self, fd: int, info: ConnectionInfo, hands_off: bool) -> None:
+        if not self.config.listener_filters:
+            self.new_connection(fd, info, None, ())
+            return
+        accepted = ActiveTcpSocket(self, fd, info, hands_off)
+        try:
+            accepted.start()
+        except Exception:
+            # A filter (perhaps a user's) failed: that is the end of this socket and of no other.
+            log.exception("the listener filters of %r failed", accepted)
+            accepted.abort()
+
+    def socket_ended(self) -> None:
+        """A socket that counted as this listener's is closed, or is another's now."""
+        if self.row >= 0 and self.handler.hand_over is not None:
+            self.handler.hand_over.table.end(self.row)
+
+    # Connections
+
+    def new_connection(
+        self, fd: int, info: ConnectionInfo, stream_info: StreamInfo | None, options: Iterable[SocketOption]
+    ) -> None:
+        """Find the filter chain of an accepted socket and start its network filters."""
+        config = self.config
+        chain: FilterChain | None = config.matcher.find(info)
+        if chain is None:
+            config.stats.inc(s.NO_FILTER_CHAIN_MATCH)
+            self.socket_ended()
+            self._log_refused(info, stream_info)
+            close_descriptor(fd)
+            return
+        connection = ServerConnection(self.dispatcher, fd, info.local_address, info.remote_address)
+        connection.continue_from(info, stream_info)
+        connection.upstream_options = tuple(options)
+        self._connect(fd, chain, connection)
+
+    def _connect(self, fd: int, chain: FilterChain, connection: ServerConnection) -> None:
         try:
             self._start(connection, chain)
         except Exception:
@@ -145,7 +254,7 @@ class ActiveTcpListener:
         config = self.config
         config.stats.inc2(s.CX_TOTAL, s.CX_ACTIVE)
         config.worker_stats.inc2(s.WORKER_CX_TOTAL, s.WORKER_CX_ACTIVE)
-        active = ActiveConnection(self, connection)
+        active = ActiveConnection(self, connection, chain)
         self.connections[active] = None
         connection.add_connection_callbacks(active)
         connection.connection_info.filter_chain_name = chain.name
@@ -155,15 +264,21 @@ class ActiveTcpListener:
         if connection.state is OPEN and not connection.initialize_read_filters():
             connection.close(NO_FLUSH)
 
-    def _log_refused(self, info: ConnectionInfo) -> None:
+    def _log_refused(self, info: ConnectionInfo, stream_info: StreamInfo | None) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("closing connection from %s: no matching filter chain found", info.remote_address.as_string())
         if not self.config.access_logs:
             return
-        refused = StreamInfo(info, self.dispatcher.system_time(), self.dispatcher.monotonic_ns())
+        refused = stream_info or StreamInfo(info, self.dispatcher.system_time(), self.dispatcher.monotonic_ns())
         refused.set_flag(ResponseFlag.NO_ROUTE_FOUND)
         refused.response_code_details = "filter_chain_not_found"
-        refused.end_ns = refused.start_ns
+        self.log_unconnected(refused)
+
+    def log_unconnected(self, info: StreamInfo) -> None:
+        """The listener's access log for a socket that never became a connection."""
+        info.end_ns = self.dispatcher.monotonic_ns()
         for access_log in self.config.access_logs:
-            access_log.log(None, None, None, refused)
+            access_log.log(None, None, None, info)
 
     def connection_closed(self, active: ActiveConnection) -> None:
         """Called once per connection when it ends."""
@@ -172,6 +287,7 @@ class ActiveTcpListener:
         config.stats.inc(s.CX_DESTROY)
         config.stats.dec(s.CX_ACTIVE)
         config.worker_stats.dec(s.WORKER_CX_ACTIVE)
+        self.socket_ended()
         now = self.dispatcher.monotonic_ns()
         config.stats.record(s.CX_LENGTH_MS, (now - active.start_ns) // 1_000_000)
         if config.access_logs:
@@ -182,8 +298,7 @@ class ActiveTcpListener:
 
     def adopt(self, dead_worker: int, fds: list[int]) -> None:
         """Accept for a dead worker, from main's duplicates of its sockets."""
-        made = [ListenSocket(self, fd, address) for fd, address in zip(fds, self._addresses, strict=True)]
-        self._adopted.setdefault(dead_worker, []).extend(made)
+        self._adopted.setdefault(dead_worker, []).extend(self._listen(fds))
 
     def release_adopted(self, dead_worker: int) -> None:
         """Its replacement accepts again."""
@@ -193,6 +308,9 @@ class ActiveTcpListener:
     def stop(self) -> None:
         """Accept no more; connections live on and are told to drain."""
         self.config.drain.start()
+        self.handler.lookup.remove(self)
+        if self.row >= 0 and self.handler.hand_over is not None:
+            self.handler.hand_over.table.serve(self.row, False)
         for listening in self._sockets:
             listening.close()
         self._sockets = []
@@ -202,6 +320,8 @@ class ActiveTcpListener:
     def remove(self) -> None:
         """Stop, and close what is left of the connections."""
         self.stop()
+        for accepted in list(self.sockets):
+            accepted.abort()
         for active in list(self.connections):
             active.connection.close(NO_FLUSH)
 

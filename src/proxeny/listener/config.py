@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
-from proxeny.config.loader import unpack_any
+from proxeny.config.loader import duration_ms
 from proxeny.listener.drain import ListenerDrain
+from proxeny.listener.filter_chain import compile_filter_chain
 from proxeny.listener.filter_chain_match import FilterChainMatcher
+from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters
 from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
-from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from proxeny.kernel.stats import Block
     from proxeny.network.address import Address
     from proxeny.network.factory_context import FactoryContext
-    from proxeny.network.filter import NetworkFilterFactory
 
 BUFFER_LIMIT = 1024 * 1024
 """``per_connection_buffer_limit_bytes`` when unset."""
@@ -27,20 +27,8 @@ BACKLOG = 2**31 - 1
 """``tcp_backlog_size`` when unset: the kernel makes net.core.somaxconn of it, and of all that is larger."""
 MOST_ACCEPTS = 1024
 """Connections taken in one event where ``max_connections_to_accept_per_socket_event`` is unset."""
-RAW_BUFFER_TYPE = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-
-
-class FilterChain:
-    """The network filters of the connections that match it."""
-
-    __slots__ = ("factories", "name")
-
-    def __init__(self, name: str, factories: tuple[NetworkFilterFactory, ...]) -> None:
-        self.name = name
-        self.factories = factories
-
-    def __repr__(self) -> str:
-        return f"FilterChain({self.name!r}, {[factory.name for factory in self.factories]})"
+FILTERS_TIMEOUT_MS = 15_000
+"""``listener_filters_timeout`` when unset; 0 = none."""
 
 
 class ListenerConfig:
@@ -51,8 +39,13 @@ class ListenerConfig:
         "backlog",
         "bind_to_port",
         "buffer_limit",
+        "continue_on_listener_filters_timeout",
         "drain",
+        "exact_balance",
+        "hands_off_restored",
         "listen_addresses",
+        "listener_filters",
+        "listener_filters_timeout_ms",
         "matcher",
         "most_accepts",
         "name",
@@ -64,6 +57,7 @@ class ListenerConfig:
 
     access_logs: tuple[Any, ...]
     drain: ListenerDrain
+    listener_filters: tuple[ListenerFilterEntry, ...]
     matcher: FilterChainMatcher
     stats: Block
     worker_stats: Block
@@ -76,6 +70,14 @@ class ListenerConfig:
         self.backlog = min(_value(listener, "tcp_backlog_size", BACKLOG), BACKLOG)
         self.most_accepts = _value(listener, "max_connections_to_accept_per_socket_event", MOST_ACCEPTS)
         self.reuse_port = reuses_port(listener)
+        self.hands_off_restored: bool = listener.use_original_dst.value
+        self.exact_balance: bool = _exact_balance(listener)
+        self.listener_filters_timeout_ms = (
+            duration_ms(listener.listener_filters_timeout)
+            if listener.HasField("listener_filters_timeout")
+            else FILTERS_TIMEOUT_MS
+        )
+        self.continue_on_listener_filters_timeout: bool = listener.continue_on_listener_filters_timeout
         text = listener.stat_prefix or self.listen_addresses[0].address.as_string()
         self.stat_prefix = f"listener.{text.replace(':', '_')}."
 
@@ -103,8 +105,7 @@ class ListenerConfig:
         return config
 
     def _compile_chains(self, listener: Any, context: FactoryContext) -> None:
-        for item in listener.listener_filters:
-            REGISTRY.factory("listener_filter", item.name, item.typed_config.type_url.rpartition("/")[2])
+        self.listener_filters = compile_listener_filters(listener, context)
         if not listener.filter_chains and not listener.HasField("default_filter_chain"):
             raise MatchError("no filter chains specified")
         pairs = [(chain.filter_chain_match, compile_filter_chain(chain, context)) for chain in listener.filter_chains]
@@ -139,6 +140,15 @@ def _check(listener: Any) -> None:
         raise ConfigError(f"listener '{listener.name}': UDP listeners are not supported yet")
 
 
+def _exact_balance(listener: Any) -> bool:
+    balance = listener.connection_balance_config
+    kind = balance.WhichOneof("balance_type")
+    if kind == "extend_balance":
+        config_type = balance.extend_balance.typed_config.type_url.rpartition("/")[2]
+        raise ConfigError(f"Didn't find a registered implementation for type: '{config_type}'")
+    return bool(kind == "exact_balance")
+
+
 def _value(message: Any, field: str, default: Any) -> Any:
     """A wrapper field's value, or the default where it is not set."""
     return getattr(message, field).value if message.HasField(field) else default
@@ -153,43 +163,3 @@ def _allot_stats(config: ListenerConfig, context: FactoryContext) -> None:
     indexes: Iterable[int] = range(context.concurrency) if context.role == "main" else (context.worker_index,)
     for index in indexes:
         config.worker_stats = context.stats.block(LISTENER_WORKER, f"{config.stat_prefix}worker_{index}.")
-
-
-def compile_filter_chain(chain: Any, context: FactoryContext) -> FilterChain:
-    """One filter chain: its filters by the registry, its transport socket checked."""
-    if chain.HasField("transport_socket"):
-        _check_transport_socket(chain.transport_socket)
-    factories = []
-    last = len(chain.filters) - 1
-    for position, item in enumerate(chain.filters):
-        if item.HasField("config_discovery"):
-            raise ConfigError(f"network filter '{item.name}': config_discovery is not supported yet")
-        config_type = item.typed_config.type_url.rpartition("/")[2]
-        if not config_type:
-            raise ConfigError(f"Didn't find a registered implementation for '{item.name}' with type URL: ''")
-        extension = REGISTRY.factory("network_filter", item.name, config_type)
-        message = unpack_any(item.typed_config)
-        canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
-        _check_terminal(item.name, canonical, extension, position == last)
-        factories.append(extension.create_filter_factory(message, context))
-    return FilterChain(chain.name, tuple(factories))
-
-
-def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> None:
-    if extension.is_terminal and not last:
-        raise ConfigError(
-            f"Error: terminal filter named {name} of type {canonical} must be the last filter in a network filter "
-            "chain."
-        )
-    if last and not extension.is_terminal:
-        raise ConfigError(
-            f"Error: non-terminal filter named {name} of type {canonical} is the last filter in a network filter chain."
-        )
-
-
-def _check_transport_socket(transport_socket: Any) -> None:
-    config_type = transport_socket.typed_config.type_url.rpartition("/")[2]
-    if config_type == RAW_BUFFER_TYPE:
-        unpack_any(transport_socket.typed_config)
-        return
-    REGISTRY.factory("transport_socket", transport_socket.name, config_type)

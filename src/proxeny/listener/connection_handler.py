@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from proxeny.listener.active_tcp_listener import ActiveTcpListener
+from proxeny.listener.listener_lookup import ListenerLookup
+from proxeny.network.address import from_sockaddr
 
 if TYPE_CHECKING:
     from proxeny.listener.config import ListenerConfig
+    from proxeny.listener.hand_over import HandedOver, HandOver
     from proxeny.network.factory_context import FactoryContext
+
+log = logging.getLogger("proxeny.conn_handler")
 
 
 class ConnectionHandler:
     """Adds, stops and removes listeners on this process's dispatcher."""
 
-    def __init__(self, context: FactoryContext) -> None:
+    def __init__(self, context: FactoryContext, hand_over: HandOver | None = None) -> None:
         assert context.dispatcher is not None
-        self._dispatcher = context.dispatcher
+        self.dispatcher = context.dispatcher
+        self.concurrency = context.concurrency if context.role == "worker" else 1
+        self.hand_over = hand_over
+        """This worker's part in exact balance; None in main."""
+        self.lookup = ListenerLookup()
         self._listeners: dict[int, ActiveTcpListener] = {}
 
-    def add_listener(self, tag: int, config: ListenerConfig, fds: list[int]) -> ActiveTcpListener:
-        """Accept from ``fds`` (one per address; ours from now on) for the listener ``tag``."""
-        listener = self._listeners[tag] = ActiveTcpListener(self._dispatcher, config, fds)
+    def add_listener(self, tag: int, config: ListenerConfig, fds: list[int], row: int = -1) -> ActiveTcpListener:
+        """Accept from ``fds`` (one per address that is bound; ours from now on) for the listener ``tag``.
+
+        ``row`` is its row in the balance table, -1 without exact balance.
+        """
+        listener = self._listeners[tag] = ActiveTcpListener(self, tag, config, fds, row)
+        self.lookup.add(listener, listener.bound_addresses())
         return listener
+
+    def serve_handed_over(self) -> None:
+        """All listeners are there: take what other workers hand over."""
+        if self.hand_over is not None:
+            self.hand_over.open(self._on_handed_over)
+
+    def _on_handed_over(self, message: HandedOver, fd: int) -> None:
+        listener = self._listeners.get(message.tag)
+        if listener is None:
+            # Its generation is gone; the one that took its place serves the same address.
+            listener = self.lookup.find(from_sockaddr(message.local))
+        if listener is None:
+            log.debug("a connection was handed over to a listener that is gone")
+            os.close(fd)
+            return
+        listener.on_handed_over(message, fd)
 
     def drain_listener(self, tag: int) -> None:
         """Tell its connections to go; it accepts on."""
@@ -64,3 +95,5 @@ class ConnectionHandler:
         """Close all listeners and connections."""
         for tag in list(self._listeners):
             self.remove_listener(tag)
+        if self.hand_over is not None:
+            self.hand_over.close()

@@ -14,6 +14,7 @@ from proxeny.network.filter import FilterStatus
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.network.address import Address
     from proxeny.network.socket_options import SocketOption
     from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 
@@ -33,7 +34,7 @@ class AcceptedSocket(Protocol):
     def stream_info(self) -> StreamInfo:
         """Becomes the connection's: dynamic metadata and filter state set here are seen by everything behind."""
 
-    def restore_local_address(self, address: object) -> None:
+    def restore_local_address(self, address: Address) -> None:
         """Set the local address to the original destination; the listener may then be left for that address's own."""
 
     def drain(self, size: int) -> None:
@@ -67,7 +68,7 @@ class ListenerFilter:
         return FilterStatus.CONTINUE
 
     def on_close(self) -> None:
-        """The peer hung up, the time-out struck or the listener closed while this filter was waiting."""
+        """The peer hung up, or the socket failed, while this filter was waiting."""
 
 
 class ListenerFilterFactory(Protocol):

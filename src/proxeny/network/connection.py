@@ -422,6 +422,14 @@ class ServerConnection(Connection):
             self.set_transport(transport)
         self.open(dispatcher.poller, fd)
 
+    def continue_from(self, info: ConnectionInfo, stream_info: StreamInfo | None) -> None:
+        """Go on with what is known of the socket since it was accepted; before anybody looks at this connection."""
+        info.connection_id = self.id
+        self.connection_info = info
+        if stream_info is not None:
+            self._stream_info = stream_info
+            self._start_ns = stream_info.start_ns
+
     def on_connected(self) -> None:
         """The transport socket's handshake is done."""
         self._raise_event(CONNECTED)

@@ -15,8 +15,9 @@ from proxeny.config.errors import ConfigError
 from proxeny.extensions.network_filters import http_connection_manager
 from proxeny.http.filter import StreamFilter
 from proxeny.http.filter_chain import FilterChain as HttpFilterChain
-from proxeny.listener.config import FilterChain, ListenerConfig
+from proxeny.listener.config import ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.listener.filter_chain import FilterChain
 from proxeny.listener.filter_chain_match import FilterChainMatcher
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.server.admin_context import ServerAdminContext

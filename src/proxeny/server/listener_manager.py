@@ -66,6 +66,8 @@ class ManagedListener:
     memfd: int
     state: State = State.WARMING
     failure: str = ""
+    balance_row: int = -1
+    """Its row in the balance table; -1 without exact balance."""
     owns_sockets: bool = True
     """False once a newer generation on the same addresses has taken them over."""
     drain_timer: Timer | None = None
@@ -197,7 +199,8 @@ class ListenerManager:
         memfd = os.memfd_create("proxeny-listener", os.MFD_CLOEXEC)
         with os.fdopen(memfd, "wb", closefd=False) as file:
             file.write(compiled.data)
-        return ManagedListener(compiled, self._next_tag, sockets, memfd)
+        row = self._supervisor.balance.allot_row() if compiled.config.exact_balance else -1
+        return ManagedListener(compiled, self._next_tag, sockets, memfd, balance_row=row)
 
     def listen(self) -> None:
         """The workers are about to start: listen on all sockets; who cannot is dropped, the others go on."""
@@ -225,7 +228,12 @@ class ListenerManager:
         rows = messages.stat_rows(compiled.stats)
         return worker.request(
             lambda request_id: messages.AddListener(
-                request_id, listener.tag, len(compiled.data), rows, [bound.as_string() for bound in addresses]
+                request_id,
+                listener.tag,
+                len(compiled.data),
+                rows,
+                [bound.as_string() for bound in addresses],
+                listener.balance_row,
             ),
             [listener.memfd, *listener.sockets.fds(worker.index)],
         )
@@ -270,6 +278,8 @@ class ListenerManager:
         await self._gather(self._request_all(lambda request_id: messages.RemoveListener(request_id, listener.tag)))
         self._draining.remove(listener)
         listener.close()
+        if listener.balance_row >= 0:
+            self._supervisor.balance.free_row(listener.balance_row)
         self._store.release(listener.compiled.stats)
         self._gauges()
 

@@ -20,7 +20,11 @@ class Message(msgspec.Struct, array_like=True, tag=True):
 
 
 class ForkWorker(Message):
-    """Fork worker ``index``. Descriptors: the worker's end of its channel, its stat segment, the table of limits."""
+    """Fork worker ``index``.
+
+    Descriptors: the worker's end of its channel, its stat segment, the tables of limits and of balance, its inbox for
+    sockets that other workers hand over, and the ends that lead to every worker's inbox, in order.
+    """
 
     index: int
     epoch: int
@@ -69,7 +73,7 @@ class AddListener(Message):
     """Compile a listener and accept from it.
 
     Descriptors: a memfd with the serialized listener (``size`` bytes), then one listening socket per address.
-    ``tag`` tells generations of one listener apart.
+    ``tag`` tells generations of one listener apart; ``balance_row`` is its row in the balance table (-1: none).
     """
 
     id: int
@@ -77,6 +81,11 @@ class AddListener(Message):
     size: int
     stats: StatRows
     addresses: list[str]
+    balance_row: int = -1
+
+
+class ServeHandedOver(Message):
+    """All listeners were sent: serve what other workers hand over."""
 
 
 class DrainListener(Message):
@@ -167,6 +176,7 @@ Any = (
     | RemoveCluster
     | UpdateHosts
     | AddListener
+    | ServeHandedOver
     | DrainListener
     | StopListener
     | RemoveListener

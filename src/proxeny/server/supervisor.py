@@ -16,10 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.stats import Block
 from proxeny.server import messages, zygote
 from proxeny.server.channel import Channel
+from proxeny.server.inboxes import Inboxes
 from proxeny.server.server_stats import WORKER_RESTARTS
 from proxeny.server.watchdog import Watchdog
 from proxeny.stats.store import MainStore
@@ -122,6 +124,10 @@ class Supervisor:
         self._concurrency = concurrency
         self.limits = LimitTable.create(concurrency)
         """Counts that hold across workers: one column per worker."""
+        self.balance = BalanceTable.create(concurrency)
+        """Connections by worker, of listeners with exact balance."""
+        self.inboxes = Inboxes(concurrency)
+        """Through which workers hand sockets over."""
         self.workers: dict[int, Worker] = {}
         self.feeder: Feeder | None = None
         self.watchdog: Watchdog | None = None
@@ -151,7 +157,8 @@ class Supervisor:
         channel.attach(
             self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
         )
-        self._zygote.fork_worker(index, self._epoch, theirs, [segment.fd, self.limits.fd])
+        shared = [segment.fd, self.limits.fd, self.balance.fd, *self.inboxes.fds(index)]
+        self._zygote.fork_worker(index, self._epoch, theirs, shared)
         self._dispatcher.call_later(FORK_TIMEOUT_S, self._check_started, worker, self._zygote)
         return worker
 
@@ -192,6 +199,7 @@ class Supervisor:
                     log.warning("worker %d does not end: killing it", worker.index)
                     self._kill(worker)
         self._zygote.close()
+        self.inboxes.close()
 
     # -- messages ----------------------------------------------------------------------------------------------
 
@@ -215,6 +223,7 @@ class Supervisor:
     def _feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         assert self.feeder is not None
         answers = self.feeder.feed(worker)
+        worker.send(messages.ServeHandedOver())
         worker.configured = True
         return answers
 
@@ -281,6 +290,7 @@ class Supervisor:
         self._stats.inc(WORKER_RESTARTS)
         self._store.retire_worker(index)
         self.limits.clear_column(index)
+        self.balance.worker_died(index)
         if not self._feeding:
             self._fork(index)
             return

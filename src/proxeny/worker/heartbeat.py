@@ -10,14 +10,16 @@ from proxeny.server.watchdog import TRACEBACK_SIGNAL, now_ms
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.balance import BalanceTable
     from proxeny.kernel.stats import Segment
 
 
 class Heartbeat:
-    """Sets the stat segment's heartbeat from a timer: it stops when the loop is stuck."""
+    """Sets the heartbeats of the stat segment and the balance table from a timer: they stop when the loop is stuck."""
 
-    def __init__(self, dispatcher: Dispatcher, segment: Segment) -> None:
+    def __init__(self, dispatcher: Dispatcher, segment: Segment, balance: BalanceTable) -> None:
         self._segment = segment
+        self._balance = balance
         self._interval_ms = 0
         self._timer = dispatcher.create_timer(self._beat)
         segment.heartbeat = now_ms()
@@ -30,6 +32,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         self._segment.heartbeat = now_ms()
+        self._balance.beat()
         self._timer.enable(self._interval_ms)
 
 

@@ -14,10 +14,12 @@ from envoy.config.listener.v3 import listener_pb2
 from proxeny.access_log.manager import AccessLogManager
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.kernel.stats import Segment
 from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.listener.hand_over import HandOver
 from proxeny.listener.kinds import compile_listener
 from proxeny.network.factory_context import FactoryContext, ServerState
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot
@@ -58,14 +60,16 @@ class Worker:
         self.index = index
         self.epoch = epoch
         self.dispatcher = Dispatcher(name=f"worker_{index}")
-        segment_fd, limits_fd = shared
+        segment_fd, limits_fd, balance_fd, inbox, *outboxes = shared
         self.segment = Segment(segment_fd)
         self.segment.epoch = epoch
         self.store = WorkerStore(self.segment)
         self.limits = LimitTable(limits_fd, options.concurrency, index)
+        balance = BalanceTable(balance_fd, options.concurrency, index)
+        self.hand_over = HandOver(self.dispatcher, balance, epoch, inbox, outboxes)
         self.runtime = RuntimeReader()
         self.server_state = ServerState()
-        self.heartbeat = Heartbeat(self.dispatcher, self.segment)
+        self.heartbeat = Heartbeat(self.dispatcher, self.segment, balance)
         self.collector = Collector(self.dispatcher)
         self._listener_stats: dict[int, StatTable] = {}
         self._call_counter: CallCounter | None = None
@@ -75,6 +79,7 @@ class Worker:
             messages.RemoveCluster: self._remove_cluster,
             messages.UpdateHosts: self._update_hosts,
             messages.AddListener: self._add_listener,
+            messages.ServeHandedOver: self._serve_handed_over,
             messages.DrainListener: self._drain_listener,
             messages.StopListener: self._stop_listener,
             messages.RemoveListener: self._remove_listener,
@@ -150,7 +155,7 @@ class Worker:
             concurrency=self.options.concurrency,
         )
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
-        self.handler = ConnectionHandler(self.context)
+        self.handler = ConnectionHandler(self.context, self.hand_over)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
         self._set_server_state(
             messages.SetServerState(message.live, message.draining, message.health_check_failed), fds
@@ -189,12 +194,15 @@ class Worker:
         self._listener_stats[message.tag] = table
         try:
             config = compile_listener(proto, self.context)
-            self.handler.add_listener(message.tag, config, fds[1:])
+            self.handler.add_listener(message.tag, config, fds[1:], message.balance_row)
         except BaseException:
             for fd in fds[1:]:
                 os.close(fd)
             raise
         self.collector.freeze()
+
+    def _serve_handed_over(self, message: messages.ServeHandedOver, fds: Fds) -> None:
+        self.handler.serve_handed_over()
 
     def _drain_listener(self, message: messages.DrainListener, fds: Fds) -> None:
         self.handler.drain_listener(message.tag)

@@ -78,7 +78,8 @@ class Fixture:
         self.turn()
         for at in range(2):
             for message in self.read(at):
-                self.zygote.ends[at].send(messages.Done(message.id))
+                if hasattr(message, "id"):
+                    self.zygote.ends[at].send(messages.Done(message.id))
         self.dispatcher.run_until_complete(task)
 
     def die(self, index: int, pid: int, monkeypatch: pytest.MonkeyPatch, status: int = signal.SIGKILL) -> None:
@@ -95,6 +96,7 @@ def fixture() -> Iterator[Fixture]:
     yield made
     made.supervisor._stopping = True
     made.zygote.close()
+    made.supervisor.inboxes.close()
     for worker in made.supervisor.workers.values():
         worker.channel.close()
     made.turn()
@@ -114,7 +116,8 @@ def test_a_dead_worker_is_replaced_fed_and_helped(fixture: Fixture, monkeypatch:
     # The other worker accepts for it, with a descriptor of main's.
     assert fixture.read(1) == [messages.AdoptListener(2, 7, 0)]
     fixture.start(2, THIRD)
-    [message] = fixture.read(2)
+    [message, serve] = fixture.read(2)
+    assert serve == messages.ServeHandedOver()
     assert isinstance(message, messages.AddClusters)
     fixture.zygote.ends[2].send(messages.Done(message.id))
     fixture.turn()
@@ -129,7 +132,7 @@ def test_a_helper_stays_when_the_replacement_cannot_serve(fixture: Fixture, monk
     fixture.die(0, FIRST, monkeypatch)
     fixture.read(1)
     fixture.start(2, THIRD)
-    [message] = fixture.read(2)
+    [message, _serve] = fixture.read(2)
     fixture.zygote.ends[2].send(messages.Done(message.id, "no"))
     fixture.turn()
     fixture.supervisor.workers[1].send(messages.ReopenLogs())

@@ -8,6 +8,7 @@ import pytest
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.time_source import SimulatedTimeSource
+from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.stats import Segment
 from proxeny.server.server_stats import PYTHON_CALLS
 from proxeny.stats.store import MainStore
@@ -72,7 +73,7 @@ def test_heartbeat(dispatcher: Dispatcher, clock: SimulatedTimeSource, monkeypat
     monkeypatch.setattr("proxeny.worker.heartbeat.now_ms", lambda: beat[0])
     monkeypatch.setattr("proxeny.worker.heartbeat.register_traceback", lambda: None)
     segment = Segment.create()
-    heart = Heartbeat(dispatcher, segment)
+    heart = Heartbeat(dispatcher, segment, BalanceTable(BalanceTable.create(1).fd, 1, 0))
     assert segment.heartbeat == 5
     heart.start(100)
     beat[0] = 77

@@ -23,15 +23,18 @@ TABLE: Final[Table] = {
             per_connection_buffer_limit_bytes metadata drain_type socket_options traffic_direction reuse_port
             enable_reuse_port access_log bind_to_port deprecated_v1 tcp_backlog_size
             transparent freebind tcp_fast_open_queue_length enable_mptcp
-            max_connections_to_accept_per_socket_event""",
-        accepted="""ignore_global_conn_limit bypass_overload_manager listener_filters_timeout
-            continue_on_listener_filters_timeout""",
+            max_connections_to_accept_per_socket_event use_original_dst listener_filters listener_filters_timeout
+            continue_on_listener_filters_timeout connection_balance_config""",
+        accepted="ignore_global_conn_limit bypass_overload_manager",
     ),
     f"{_LISTENER}.Listener.DeprecatedV1": fields(done="bind_to_port"),
+    f"{_LISTENER}.Listener.ConnectionBalanceConfig": fields(done="exact_balance extend_balance"),
+    f"{_LISTENER}.ListenerFilter": fields(done="name typed_config filter_disabled"),
     f"{_LISTENER}.AdditionalAddress": fields(done="address socket_options"),
     f"{_LISTENER}.Filter": fields(done="name typed_config"),
     f"{_LISTENER}.FilterChain": fields(
-        done="filter_chain_match filters metadata transport_socket name", accepted="transport_socket_connect_timeout"
+        done="filter_chain_match use_proxy_proto filters metadata transport_socket name",
+        accepted="transport_socket_connect_timeout",
     ),
     f"{_LISTENER}.FilterChainMatch": fields(
         done="""destination_port prefix_ranges source_type source_prefix_ranges source_ports

@@ -1,0 +1,68 @@
+"""One filter chain of a listener, compiled (Envoy: ``FilterChainImpl``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import unpack_any
+from proxeny.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.filter import NetworkFilterFactory
+
+RAW_BUFFER_TYPE = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+
+
+class FilterChain:
+    """The network filters of the connections that match it."""
+
+    __slots__ = ("factories", "name")
+
+    def __init__(self, name: str, factories: tuple[NetworkFilterFactory, ...]) -> None:
+        self.name = name
+        self.factories = factories
+
+    def __repr__(self) -> str:
+        return f"FilterChain({self.name!r}, {[factory.name for factory in self.factories]})"
+
+
+def compile_filter_chain(chain: Any, context: FactoryContext) -> FilterChain:
+    """One filter chain: its filters by the registry, its transport socket checked."""
+    if chain.HasField("transport_socket"):
+        _check_transport_socket(chain.transport_socket)
+    factories = []
+    last = len(chain.filters) - 1
+    for position, item in enumerate(chain.filters):
+        if item.HasField("config_discovery"):
+            raise ConfigError(f"network filter '{item.name}': config_discovery is not supported yet")
+        config_type = item.typed_config.type_url.rpartition("/")[2]
+        if not config_type:
+            raise ConfigError(f"Didn't find a registered implementation for '{item.name}' with type URL: ''")
+        extension = REGISTRY.factory("network_filter", item.name, config_type)
+        message = unpack_any(item.typed_config)
+        canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
+        _check_terminal(item.name, canonical, extension, position == last)
+        factories.append(extension.create_filter_factory(message, context))
+    return FilterChain(chain.name, tuple(factories))
+
+
+def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> None:
+    if extension.is_terminal and not last:
+        raise ConfigError(
+            f"Error: terminal filter named {name} of type {canonical} must be the last filter in a network filter "
+            "chain."
+        )
+    if last and not extension.is_terminal:
+        raise ConfigError(
+            f"Error: non-terminal filter named {name} of type {canonical} is the last filter in a network filter chain."
+        )
+
+
+def _check_transport_socket(transport_socket: Any) -> None:
+    config_type = transport_socket.typed_config.type_url.rpartition("/")[2]
+    if config_type == RAW_BUFFER_TYPE:
+        unpack_any(transport_socket.typed_config)
+        return
+    REGISTRY.factory("transport_socket", transport_socket.name, config_type)
