@@ -138,14 +138,14 @@ def check_duplicate_address(added: CompiledListener, others: dict[str, CompiledL
 
     Any number may bind port 0; whether they do is asked of the listener that was there first, as in Envoy.
     """
-    own = {bound.as_string(): bool(bound.is_pipe or bound.port) for bound in added.config.addresses}
+    own = {bound: bool(bound.is_pipe or bound.port) for bound in added.config.addresses}
     for name, other in others.items():
         if name == added.proto.name:
             continue
         for bound in other.config.addresses:
-            counts = own.get(bound.as_string())
+            counts = own.get(bound)
             if counts is not None and (counts or not other.config.bind_to_port):
-                joined = ",".join(own)
+                joined = ",".join(bound.as_string() for bound in own)
                 raise ConfigError(
                     f"error adding listener: '{added.proto.name}' has duplicate address '{joined}' as "
                     "existing listener, to check if the listener has duplicated addresses with other listeners or "

@@ -107,6 +107,14 @@ CASES = [
         "type: STRICT_DNS\n" + _endpoint("{socket_address: {address: a, port_value: 1, resolver_name: x}}"),
     ),
     cluster(
+        "static-resolver-ip",
+        _endpoint("{socket_address: {address: 127.0.0.1, port_value: 1, resolver_name: envoy.ip}}"),
+    ),
+    cluster(
+        "static-namespace",
+        _endpoint("{socket_address: {address: 127.0.0.1, port_value: 1, network_namespace_filepath: /x}}"),
+    ),
+    cluster(
         "static-resolver-name", _endpoint("{socket_address: {address: 127.0.0.1, port_value: 1, resolver_name: x}}")
     ),
     cluster("eds-without-config", "type: EDS"),

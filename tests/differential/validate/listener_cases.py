@@ -155,6 +155,63 @@ CASES = [
     ),
     listener("buffer-limit-zero", "per_connection_buffer_limit_bytes: 0"),
     listener("backlog", "tcp_backlog_size: 5"),
+    listener("backlog-huge", "tcp_backlog_size: 4294967295"),
+    listener("backlog-too-huge", "tcp_backlog_size: 4294967296"),
+    listener("transparent", "transparent: true"),
+    listener("freebind", "freebind: true"),
+    listener("freebind-on-a-pipe", "freebind: true", address="{pipe: {path: '@proxeny-validate-two'}}"),
+    listener("fast-open", "tcp_fast_open_queue_length: 5"),
+    listener("fast-open-negative", "tcp_fast_open_queue_length: -1"),
+    listener("mptcp", "enable_mptcp: true"),
+    listener("mptcp-on-a-pipe", "enable_mptcp: true", address="{pipe: {path: '@proxeny-validate-three'}}"),
+    listener(
+        "mptcp-additional-pipe",
+        "enable_mptcp: true\nadditional_addresses: [{address: {pipe: {path: '@proxeny-validate-four'}}}]",
+    ),
+    listener(
+        "additional-of-another-type",
+        "additional_addresses: [{address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 0}}}]",
+    ),
+    listener(
+        "additional-compat-beside-ipv4",
+        "additional_addresses: [{address: {socket_address: {address: '::', port_value: 0, ipv4_compat: true}}}]",
+    ),
+    listener(
+        "additional-ipv4-compat",
+        "additional_addresses: [{address: {socket_address: {address: 127.0.0.1, port_value: 0, ipv4_compat: true}}}]",
+        address="{socket_address: {address: '::', port_value: 0, ipv4_compat: true}}",
+    ),
+    listener(
+        "ipv4-mapped-compat",
+        "",
+        address="{socket_address: {address: '::ffff:127.0.0.1', port_value: 0, ipv4_compat: true}}",
+    ),
+    listener("additional-options-empty", "additional_addresses: [{" + _SAME + ", socket_options: {}}]"),
+    listener(
+        "additional-options-bad", "additional_addresses: [{" + _SAME + ", socket_options: {socket_options: [{}]}}]"
+    ),
+    listener(
+        "resolver-ip", "", address="{socket_address: {address: 127.0.0.1, port_value: 0, resolver_name: envoy.ip}}"
+    ),
+    listener(
+        "network-namespace",
+        "",
+        address="{socket_address: {address: 127.0.0.1, port_value: 0, network_namespace_filepath: /no/such}}",
+    ),
+    listener(
+        "same-address-other-namespace",
+        "",
+        address="{socket_address: {address: 127.0.0.1, port_value: 19, network_namespace_filepath: /no/such}}",
+        more=_second(_SAME),
+    ),
+    listener(
+        "same-address-same-namespace",
+        "",
+        address="{socket_address: {address: 127.0.0.1, port_value: 19, network_namespace_filepath: /no/such}}",
+        more=_second(_SAME.replace("19}", "19, network_namespace_filepath: /no/such}")),
+    ),
+    listener("pipe-abstract-mode", "", address="{pipe: {path: '@proxeny-validate-five', mode: 384}}"),
+    listener("reuse-port-both", "enable_reuse_port: false\nreuse_port: true"),
     listener("accepts-per-event-zero", "max_connections_to_accept_per_socket_event: 0"),
     listener("reuse-port", "enable_reuse_port: false"),
     listener("reuse-port-deprecated", "reuse_port: true"),
@@ -163,6 +220,16 @@ CASES = [
     listener("traffic-direction", "traffic_direction: INBOUND"),
     listener("traffic-direction-undefined", "traffic_direction: 7", "an undefined enum number means nothing"),
     listener("socket-option", "socket_options: [{level: 1, name: 9, int_value: 1, state: STATE_PREBIND}]"),
+    listener("socket-option-stream", "socket_options: [{level: 1, name: 9, int_value: 1, type: {stream: {}}}]"),
+    listener(
+        "socket-option-both-types",
+        "socket_options: [{level: 1, name: 9, int_value: 1, type: {stream: {}, datagram: {}}}]",
+    ),
+    listener("socket-option-refused-by-system", "socket_options: [{level: 1, name: 9999, int_value: 1}]"),
+    listener("socket-option-64-bits", "socket_options: [{level: 5000000000, name: 9, int_value: 5000000000}]"),
+    listener("socket-option-too-large", "socket_options: [{level: 1, name: 9, int_value: 9223372036854775808}]"),
+    listener("socket-option-buffer", "socket_options: [{level: 1, name: 9, buf_value: AQAAAA==}]"),
+    listener("socket-option-empty-buffer", "socket_options: [{level: 1, name: 9, buf_value: ''}]"),
     listener("socket-option-without-value", "socket_options: [{level: 1, name: 9}]"),
     listener("socket-option-state", "socket_options: [{level: 1, name: 9, int_value: 1, state: 7}]"),
     listener(
