@@ -38,15 +38,14 @@ def _has_configuration(message: Any) -> str | None:
     return f"Didn't find a registered implementation for '{message.name}' with type URL: ''"
 
 
-def _is_range(message: Any) -> str | None:
-    prefix, length = message.address_prefix, message.prefix_len.value
-    try:
-        address = ipaddress.ip_address(prefix)
-    except ValueError:
-        address = None
-    if address is not None and "%" not in prefix and length <= address.max_prefixlen:
-        return None
-    return f"invalid ip/mask combo '{prefix}/{length}' (format is <ip>/<# mask bits>)"
+def _has_ranges(message: Any) -> str | None:
+    for cidr in message.cidr_ranges:
+        try:
+            ipaddress.ip_address(cidr.address_prefix)
+        except ValueError:
+            combination = f"{cidr.address_prefix}/{cidr.prefix_len.value}"
+            return f"invalid ip/mask combo '{combination}' (format is <ip>/<# mask bits>)"
+    return None
 
 
 def _last_filter_is_enabled(message: Any) -> str | None:
@@ -81,10 +80,10 @@ EXTRA_RULES: Final[dict[str, ExtraRule]] = {
         ),
         _exclusive("watchdog", "watchdogs", "Only one of watchdog or watchdogs should be set!"),
     ),
-    "envoy.config.core.v3.CidrRange": _is_range,
     "envoy.config.listener.v3.Filter": _has_configuration,
     "envoy.config.accesslog.v3.AccessLog": _has_configuration,
     "envoy.config.core.v3.TransportSocket": _has_configuration,
+    f"{_HCM}.HttpConnectionManager.InternalAddressConfig": _has_ranges,
     f"{_HCM}.HttpFilter": _has_configuration,
     f"{_HCM}.HttpConnectionManager": _any_of(
         _exclusive(

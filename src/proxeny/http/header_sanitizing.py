@@ -11,6 +11,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
+from proxeny.matcher.cidr import parse_range
 from proxeny.network.address import Address, ip_address
 
 if TYPE_CHECKING:
@@ -134,8 +135,7 @@ class HeaderSanitizer:
         self.node_id = local_info.node_id.encode()
         self.local_address = local_info.address.encode()
         self.internal_networks = [
-            ipaddress.ip_network(f"{cidr.address_prefix}/{cidr.prefix_len.value}", strict=False)
-            for cidr in config.internal_address_config.cidr_ranges
+            ipaddress.ip_network(str(parse_range(cidr))) for cidr in config.internal_address_config.cidr_ranges
         ]
         self.internal_only: tuple[bytes, ...] = ()
         self.random = random

@@ -9,7 +9,8 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms
 from proxeny.listener.drain import ListenerDrain
 from proxeny.listener.filter_chain import compile_filter_chain
-from proxeny.listener.filter_chain_match import FilterChainMatcher
+from proxeny.listener.filter_chain_levels import MatchError
+from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
 from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters
 from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
@@ -108,21 +109,17 @@ class ListenerConfig:
         self.listener_filters = compile_listener_filters(listener, context)
         if not listener.filter_chains and not listener.HasField("default_filter_chain"):
             raise MatchError("no filter chains specified")
-        pairs = [(chain.filter_chain_match, compile_filter_chain(chain, context)) for chain in listener.filter_chains]
+        chains = FilterChainTable()
+        for chain in listener.filter_chains:
+            chains.check(chain)
+            chains.add(chain, compile_filter_chain(chain, context))
         default = None
         if listener.HasField("default_filter_chain"):
             default = compile_filter_chain(listener.default_filter_chain, context)
-        try:
-            self.matcher = FilterChainMatcher(pairs, default)
-        except ConfigError as error:
-            raise MatchError(error.message) from None
+        self.matcher = chains.build(default)
 
     def __repr__(self) -> str:
         return f"<ListenerConfig {self.name} {[address.as_string() for address in self.addresses]}>"
-
-
-class MatchError(ConfigError):
-    """An error that Envoy reports with the listener's addresses in front."""
 
 
 def _in_listener_words(error: ConfigError, config: ListenerConfig) -> ConfigError:

@@ -3,196 +3,137 @@
 The criteria are looked at one after the other, each by its most specific value: destination port, destination address,
 server name, transport protocol, application protocol, direct source address, source type, source address, source port.
 A decision is final: once a destination port matched, chains without one are out. So the chains compile into a tree with
-one level per criterion, and matching is one look-up per level.
+one level per criterion, and matching is one look-up per level. Levels at which no chain of a branch asks for anything
+are left out of the tree.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
-from proxeny.config.errors import ConfigError
+from proxeny.listener.filter_chain_levels import LEVELS, Level, MatchError
 
 if TYPE_CHECKING:
-    from proxeny.network.address import Address
-    from proxeny.network.stream_info import ConnectionInfo
+    from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 
-ANY: Any = None
-SOURCE_ANY, SOURCE_LOCAL, SOURCE_EXTERNAL = 0, 1, 2
-RAW_BUFFER = "raw_buffer"
-LEVELS = 9
-IP_LEVELS = (1, 5, 7)
-SOURCE_TYPE_LEVEL = 6
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Step = tuple[Level, Any]
+"""A level that was asked, and the value of it that was taken; None where no chain fits."""
 
 
-class PrefixMap:
-    """Longest-prefix match of IP addresses: by version, then prefix lengths from long to short."""
+class Node:
+    """A place in the tree where a level has to be asked."""
 
-    __slots__ = ("_any", "_lengths")
+    __slots__ = ("level", "table")
 
-    def __init__(self, by_network: dict[Network | None, Any]) -> None:
-        self._any = by_network.get(ANY)
-        lengths: dict[int, dict[int, dict[int, Any]]] = {4: {}, 6: {}}
-        for network, value in by_network.items():
-            if network is not None:
-                addresses = lengths[network.version].setdefault(network.max_prefixlen - network.prefixlen, {})
-                addresses[int(network.network_address) >> (network.max_prefixlen - network.prefixlen)] = value
-        self._lengths = {version: sorted(shifts.items()) for version, shifts in lengths.items()}
-
-    def get(self, address: Address) -> Any:
-        """The value of the longest prefix that holds ``address``, else of "any", else None."""
-        ip = address.ip
-        if ip and (self._lengths[4] or self._lengths[6]):
-            parsed = ipaddress.ip_address(ip.partition("%")[0])
-            number = int(parsed)
-            for shift, values in self._lengths[parsed.version]:
-                found = values.get(number >> shift)
-                if found is not None:
-                    return found
-        return self._any
-
-
-def _networks(ranges: Iterable[Any]) -> list[Network | None]:
-    found: list[Network | None] = []
-    for cidr in ranges:
-        length = f"/{cidr.prefix_len.value}" if cidr.HasField("prefix_len") else ""
-        try:
-            found.append(ipaddress.ip_network(f"{cidr.address_prefix}{length}", strict=False))
-        except ValueError:
-            raise ConfigError(f"malformed IP address: {cidr.address_prefix}") from None
-    return found or [ANY]
-
-
-def _server_names(names: Iterable[str]) -> list[str]:
-    found = []
-    for name in names:
-        lowered = name.lower()
-        if "*" in lowered[1:] or (lowered.startswith("*") and not lowered.startswith("*.")):
-            raise ConfigError('partial wildcards are not supported in "server_names"')
-        # "*.example.com" is kept as ".example.com": what is left of a name when its first label goes.
-        found.append(lowered[1:] if lowered.startswith("*.") else lowered)
-    return found or [""]
-
-
-def _criteria(match: Any) -> list[list[Any]]:
-    """The values of one chain, level by level."""
-    if match.address_suffix or match.HasField("suffix_len"):
-        raise ConfigError("filter chain match on address_suffix and suffix_len is not implemented")
-    return [
-        [match.destination_port.value],
-        _networks(match.prefix_ranges),
-        _server_names(match.server_names),
-        [match.transport_protocol],
-        list(match.application_protocols) or [""],
-        _networks(match.direct_source_prefix_ranges),
-        [match.source_type],
-        _networks(match.source_prefix_ranges),
-        list(match.source_ports) or [0],
-    ]
+    def __init__(self, level: Level, table: Any) -> None:
+        self.level = level
+        self.table = table
 
 
 class FilterChainMatcher:
     """All chains of a listener; ``default`` is taken when none matches."""
 
-    __slots__ = ("_default", "_tree", "only")
+    __slots__ = ("_tree", "chains", "default", "only")
 
-    def __init__(self, chains: Iterable[tuple[Any, Any]], default: Any = None) -> None:
-        """``chains``: pairs of FilterChainMatch message and chain object (with ``name``). Raises ConfigError."""
-        pairs = list(chains)
-        self._default = default
-        self.only: Any = None
+    def __init__(self, tree: Any, chains: Sequence[tuple[Any, Any]], default: Any) -> None:
+        self._tree = default if tree is None else tree
+        self.chains = chains
+        """Pairs of chain and what it asks for: values by level, without the levels at which all is welcome."""
+        self.default = default
+        self.only: Any = None if self._tree.__class__ is Node else self._tree
         """The one chain that takes every connection, where there is such a one."""
-        tree: dict[Any, Any] = {}
-        for match, chain in pairs:
-            _insert(tree, _criteria(match), chain, match)
-        if len(pairs) == 1 and not pairs[0][0].ListFields():
-            self.only = pairs[0][1]
-        self._tree = _freeze(tree, 0)
 
-    def find(self, info: ConnectionInfo) -> Any:
+    def find(self, info: ConnectionInfo, stream: StreamInfo | None = None) -> Any:
         """The chain for a connection, or None."""
-        if self.only is not None:
-            return self.only
-        found = self._find(info)
-        return self._default if found is None else found
+        node = self._tree
+        while node.__class__ is Node:
+            found = node.level.choose(node.table, info)
+            if found is None:
+                return self.default
+            node = found[1]
+        return node
 
-    def _find(self, info: ConnectionInfo) -> Any:
-        local = info.local_address
-        node = self._tree.get(local.port) or self._tree.get(0)
-        node = node and node.get(local)
-        node = node and _by_server_name(node, info.requested_server_name)
-        node = node and (node.get(info.transport_protocol) or node.get(""))
-        node = node and _by_application_protocol(node, info.requested_application_protocols)
-        node = node and node.get(info.direct_remote_address)
-        if node is None:
-            return None
-        below = None
-        if SOURCE_LOCAL in node or SOURCE_EXTERNAL in node:
-            below = node.get(SOURCE_LOCAL if _is_local_connection(info) else SOURCE_EXTERNAL)
-        return _by_source(node.get(SOURCE_ANY) if below is None else below, info)
-
-
-def _by_server_name(node: dict[str, Any], name: str) -> Any:
-    if name:
-        found = node.get(name)
-        dot = name.find(".")
-        while found is None and dot >= 0:
-            found = node.get(name[dot:])
-            dot = name.find(".", dot + 1)
-        if found is not None:
-            return found
-    return node.get("")
+    def trace(self, info: ConnectionInfo) -> tuple[list[Step], Any]:
+        """As ``find``: the levels that were asked, and the chain that matched; None where none did."""
+        steps: list[Step] = []
+        node = self._tree
+        while node.__class__ is Node:
+            found = node.level.choose(node.table, info)
+            if found is None:
+                steps.append((node.level, None))
+                return steps, None
+            steps.append((node.level, found[0]))
+            node = found[1]
+        return steps, node
 
 
-def _by_application_protocol(node: dict[str, Any], protocols: tuple[str, ...]) -> Any:
-    for protocol in protocols:
-        found = node.get(protocol)
-        if found is not None:
-            return found
-    return node.get("")
+class FilterChainTable:
+    """Takes the chains of a listener one by one and makes their matcher."""
+
+    def __init__(self) -> None:
+        self._tree: dict[Any, Any] = {}
+        self._chains: list[tuple[Any, Any]] = []
+        self._names: dict[bytes, str] = {}
+
+    def check(self, message: Any) -> None:
+        """Refuse a FilterChain whose match says what an earlier one says, or what nothing serves."""
+        check_implemented(message)
+        match = message.filter_chain_match
+        earlier = self._names.setdefault(match.SerializeToString(deterministic=True), message.name)
+        if len(self._names) == len(self._chains):
+            raise MatchError(
+                f"filter chain '{message.name}' has the same matching rules defined as '{earlier}'. "
+                f"duplicate matcher is: {_as_json(match)}"
+            )
+
+    def add(self, message: Any, chain: Any) -> None:
+        """A FilterChain that passed ``check``, compiled to ``chain``; ConfigError in Envoy's words."""
+        criteria = [level.values(message.filter_chain_match) for level in LEVELS]
+        _insert(self._tree, criteria, chain)
+        asked = {level: values for level, values in zip(LEVELS, criteria, strict=True) if values != [level.anything]}
+        self._chains.append((chain, asked))
+
+    def build(self, default: Any = None) -> FilterChainMatcher:
+        """The matcher of all that was added."""
+        return FilterChainMatcher(_freeze(self._tree, 0), self._chains, default)
 
 
-def _by_source(node: Any, info: ConnectionInfo) -> Any:
-    if node is None:
-        return None
-    ports = node.get(info.remote_address)
-    if ports is None:
-        return None
-    return ports.get(info.remote_address.port) or ports.get(0)
+def check_implemented(message: Any) -> None:
+    """Refuse a FilterChain that asks for what Envoy does not implement either."""
+    match = message.filter_chain_match
+    if match.address_suffix or match.HasField("suffix_len"):
+        raise MatchError(f"filter chain '{message.name}' contains unimplemented fields")
 
 
-def _is_local_connection(info: ConnectionInfo) -> bool:
-    """``SAME_IP_OR_LOOPBACK``: from this machine to itself."""
-    remote, local = info.remote_address, info.local_address
-    return remote.is_pipe or remote.is_loopback or remote.ip == local.ip
-
-
-def _insert(tree: dict[Any, Any], criteria: list[list[Any]], chain: Any, match: Any) -> None:
+def _insert(tree: dict[Any, Any], criteria: list[list[Any]], chain: Any) -> None:
     first, rest = criteria[0], criteria[1:]
     for value in first:
         if rest:
-            _insert(tree.setdefault(value, {}), rest, chain, match)
+            _insert(tree.setdefault(value, {}), rest, chain)
         elif value in tree:
-            raise ConfigError(
-                f"filter chain '{chain.name}' has the same matching rules defined as '{tree[value].name}'. "
-                f"duplicate matcher is: {_as_json(match)}"
-            )
+            raise MatchError("multiple filter chains with overlapping matching rules are defined")
         else:
             tree[value] = chain
 
 
 def _as_json(match: Any) -> str:
     fields = json_format.MessageToDict(match, preserving_proto_field_name=True)
-    return json.dumps(fields, separators=(",", ":"))
+    order = {field.name: field.number for field in match.DESCRIPTOR.fields}
+    return json.dumps(dict(sorted(fields.items(), key=lambda item: order[item[0]])), separators=(",", ":"))
 
 
-def _freeze(tree: dict[Any, Any], level: int) -> Any:
-    if level < LEVELS - 1:
-        tree = {value: _freeze(below, level + 1) for value, below in tree.items()}
-    return PrefixMap(tree) if level in IP_LEVELS else tree
+def _freeze(tree: dict[Any, Any], depth: int) -> Any:
+    """The tree of Nodes; chains are its leaves, None is an empty one."""
+    if depth == len(LEVELS):
+        return tree
+    level = LEVELS[depth]
+    below = {value: _freeze(branch, depth + 1) for value, branch in tree.items()}
+    if not below:
+        return None
+    if len(below) == 1 and level.anything in below:
+        return below[level.anything]
+    return Node(level, level.table(below))

@@ -63,6 +63,16 @@ class Address:
         return self._port
 
     @property
+    def packed(self) -> bytes:
+        """The IP address in network byte order, 4 or 16 bytes, v4-mapped as v4; empty for a unix socket."""
+        raw = self.sockaddr
+        if self.family == socket.AF_INET:
+            return raw[4:8]
+        if self.family != socket.AF_INET6:
+            return b""
+        return raw[20:24] if raw[8:20] == V4_MAPPED else raw[8:24]
+
+    @property
     def path(self) -> str:
         """The path of a unix socket, ``@`` first when abstract; empty for IP."""
         return self.as_string() if self.is_pipe else ""

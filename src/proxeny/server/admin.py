@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from proxeny.admin.filter import AdminFilter
@@ -18,7 +18,7 @@ from proxeny.http.filter_chain import FilterChain as HttpFilterChain
 from proxeny.listener.config import ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
 from proxeny.listener.filter_chain import FilterChain
-from proxeny.listener.filter_chain_match import FilterChainMatcher
+from proxeny.listener.filter_chain_match import FilterChainTable
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.server.admin_context import ServerAdminContext
 from proxeny.server.configuration import make_context
@@ -105,7 +105,7 @@ class AdminInterface:
         manager = http_connection_manager.FACTORY.create_filter_factory(admin_manager(self._admin), inner)
         manager.config.chain = HttpFilterChain([AdminFilters(self._server, self._parts)])
         chain = FilterChain("admin", (manager,))
-        config.matcher = FilterChainMatcher([(listener_components_pb2.FilterChainMatch(), chain)], None)
+        config.matcher = FilterChainTable().build(chain)
         return config
 
     @property

@@ -5,6 +5,16 @@ from tests.differential.validate.corpus import ECHO, TYPE, listener
 
 _NETWORK = f"{TYPE}/envoy.extensions.filters.network"
 _TCP = f'{{"@type": {_NETWORK}.tcp_proxy.v3.TcpProxy'
+
+
+def _matches(name: str, *matches: str) -> object:
+    """A chain per FilterChainMatch."""
+    chains = ", ".join(
+        f"{{name: c{index}, filter_chain_match: {match}, {_CHAINS}}}" for index, match in enumerate(matches)
+    )
+    return listener(f"match-{name}", f"filter_chains: [{chains}]")
+
+
 _SAME = "address: {socket_address: {address: 127.0.0.1, port_value: 19}}"
 _CHAINS = "filters: [" + ECHO + "]"
 
@@ -122,6 +132,55 @@ CASES = [
         "match-source-type", f"filter_chains: [{{filter_chain_match: {{source_type: SAME_IP_OR_LOOPBACK}}, {_CHAINS}}}]"
     ),
     listener("match-unknown-source-type", f"filter_chains: [{{filter_chain_match: {{source_type: 9}}, {_CHAINS}}}]"),
+    _matches("length-33", "{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 33}]}"),
+    _matches(
+        "length-33-and-32",
+        "{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 33}]}",
+        "{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 32}]}",
+    ),
+    _matches(
+        "no-length-is-zero",
+        "{prefix_ranges: [{address_prefix: 10.0.0.0}]}",
+        "{prefix_ranges: [{address_prefix: 0.0.0.0, prefix_len: 0}]}",
+    ),
+    _matches(
+        "no-length-and-32",
+        "{prefix_ranges: [{address_prefix: 10.0.0.0}]}",
+        "{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 32}]}",
+    ),
+    _matches(
+        "host-bits",
+        "{source_prefix_ranges: [{address_prefix: 10.0.0.1, prefix_len: 24}]}",
+        "{source_prefix_ranges: [{address_prefix: 10.0.0.2, prefix_len: 24}]}",
+    ),
+    _matches("any-address-and-none", "{prefix_ranges: [{address_prefix: 0.0.0.0, prefix_len: 0}]}", "{}"),
+    _matches("bad-prefix", "{prefix_ranges: [{address_prefix: 10.0.0, prefix_len: 8}]}"),
+    _matches("bad-source-prefix", "{source_prefix_ranges: [{address_prefix: here, prefix_len: 8}]}"),
+    _matches("bad-direct-prefix", "{direct_source_prefix_ranges: [{address_prefix: '', prefix_len: 8}]}"),
+    _matches("bracketed-prefix", "{prefix_ranges: [{address_prefix: '[::1]', prefix_len: 8}]}"),
+    _matches("mapped-prefix", "{prefix_ranges: [{address_prefix: '::ffff:10.0.0.0', prefix_len: 104}]}"),
+    _matches("star", "{server_names: ['*']}"),
+    _matches("star-dot", "{server_names: ['*.']}"),
+    _matches("two-stars", "{server_names: ['*.*.test']}"),
+    _matches("late-star", "{server_names: ['*.a*']}"),
+    _matches("empty-name-and-none", "{server_names: ['']}", "{}"),
+    _matches("case-of-names", "{server_names: [A.b]}", "{server_names: [a.B]}"),
+    _matches("wildcard-and-dot", "{server_names: ['*.a']}", "{server_names: [.a]}"),
+    _matches("order-of-names", "{server_names: [a, b]}", "{server_names: [b, a]}"),
+    _matches("name-twice", "{server_names: [a, a]}"),
+    _matches("protocol-overlap", "{application_protocols: [h2, h3]}", "{application_protocols: [h3]}"),
+    _matches("suffix", "{address_suffix: a}"),
+    _matches("suffix-length", "{suffix_len: 0}"),
+    _matches("two-without-match", "{}", "{}"),
+    listener("match-one-absent", f"filter_chains: [{{filter_chain_match: {{}}, {_CHAINS}}}, {{{_CHAINS}}}]"),
+    listener(
+        "match-of-default-is-ignored",
+        f"default_filter_chain: {{filter_chain_match: {{address_suffix: a, server_names: ['*']}}, {_CHAINS}}}",
+    ),
+    listener(
+        "chains-of-one-name",
+        f"filter_chains: [{{name: a, filter_chain_match: {{destination_port: 1}}, {_CHAINS}}}, {{name: a, {_CHAINS}}}]",
+    ),
     listener(
         "filter-without-name", f'filter_chains: [{{filters: [{{typed_config: {{"@type": {_NETWORK}.echo.v3.Echo}}}}]}}]'
     ),

@@ -191,9 +191,11 @@ def test_typed_structs(package: str, value: str, check: Callable[[ConfigError], 
         ("{watchdog: {}, watchdogs: {}}", "Only one of watchdog or watchdogs"),
         ("static_resources: {listeners: [{filter_chains: [{filters: [{name: x}]}]}]}", "implementation for 'x'"),
         (
-            "static_resources: {listeners: [{filter_chains: [{filter_chain_match: "
-            "{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 33}]}}]}]}",
-            "invalid ip/mask combo '10.0.0.0/33'",
+            "static_resources: {listeners: [{filter_chains: [{filters: [{name: h, typed_config: {'@type': "
+            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, "
+            "stat_prefix: s, route_config: {}, internal_address_config: {cidr_ranges: [{address_prefix: 10.0.0}]}"
+            "}}]}]}]}",
+            "invalid ip/mask combo '10.0.0/0'",
         ),
         (
             "stats_config: {stats_matcher: {inclusion_list: {patterns: [{safe_regex: "

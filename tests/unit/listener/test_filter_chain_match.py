@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
-from envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from google.protobuf.json_format import ParseDict
 
 from proxeny.config.errors import ConfigError
-from proxeny.listener.filter_chain_match import FilterChainMatcher
+from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
 from proxeny.network.address import ip_address, pipe_address
 from proxeny.network.stream_info import ConnectionInfo
+
+OVERLAP = "multiple filter chains with overlapping matching rules are defined"
 
 
 class Chain:
@@ -21,8 +23,12 @@ class Chain:
 
 
 def matcher(default: str | None = None, **matches: dict[str, Any]) -> FilterChainMatcher:
-    pairs = [(ParseDict(match, FilterChainMatch()), Chain(name)) for name, match in matches.items()]
-    return FilterChainMatcher(pairs, Chain(default) if default else None)
+    table = FilterChainTable()
+    for name, match in matches.items():
+        message = ParseDict({"name": name, "filter_chain_match": match}, FilterChain())
+        table.check(message)
+        table.add(message, Chain(name))
+    return table.build(Chain(default) if default else None)
 
 
 def connection(
@@ -159,10 +165,63 @@ def test_the_direct_source_comes_before_the_source() -> None:
     assert found(chains, direct="198.51.100.1") == "source"
 
 
-def test_unix_sockets_match_only_what_asks_for_no_address() -> None:
-    chains = matcher(ip={"prefix_ranges": [cidr("0.0.0.0", 0)]}, rest={})
+def test_a_unix_socket_counts_as_the_broadcast_address() -> None:
     info = ConnectionInfo(pipe_address("/a"), pipe_address("/b"), 1)
-    assert chains.find(info).name == "rest"
+    assert matcher(ip={"prefix_ranges": [cidr("0.0.0.0", 0)]}).find(info).name == "ip"
+    assert matcher(ip={"source_prefix_ranges": [cidr("255.255.255.255", 32)]}).find(info).name == "ip"
+    assert matcher(default="d", ip={"prefix_ranges": [cidr("10.0.0.0", 8)]}).find(info).name == "d"
+    assert matcher(default="d", ip={"destination_port": 1}).find(info).name == "d"
+    assert matcher(default="d", ip={"source_type": "SAME_IP_OR_LOOPBACK"}).find(info).name == "ip"
+
+
+def test_only_the_canonical_loopback_addresses_are_local() -> None:
+    chains = matcher(local={"source_type": "SAME_IP_OR_LOOPBACK"}, external={"source_type": "EXTERNAL"})
+    assert found(chains, local="127.0.0.1", remote="127.0.0.1") == "local"
+    assert found(chains, local="127.0.0.1", remote="127.0.0.2") == "external"
+    assert found(chains, local="127.0.0.2", remote="127.0.0.2") == "local"
+    assert found(chains, local="10.0.0.1", remote="::1") == "local"
+    assert found(chains, local="::1", remote="::2") == "external"
+
+
+def test_v4_mapped_addresses_are_v4() -> None:
+    chains = matcher(
+        v4={"source_prefix_ranges": [cidr("10.0.0.0", 8)]}, v6={"source_prefix_ranges": [cidr("::ffff:0:0", 96)]}
+    )
+    assert found(chains, remote="::ffff:10.0.0.9") == "v4"
+
+
+def test_a_prefix_without_a_length_holds_everything_of_its_version() -> None:
+    chains = matcher(
+        zero={"prefix_ranges": [{"address_prefix": "10.0.0.0"}]}, long={"prefix_ranges": [cidr("10.0.0.1", 33)]}
+    )
+    assert found(chains, local="10.0.0.1") == "long"
+    assert found(chains, local="11.0.0.1") == "zero"
+    assert found(chains, local="::1") is None
+
+
+def test_a_prefix_of_no_bits_goes_before_no_prefix() -> None:
+    chains = matcher(none={}, zero={"prefix_ranges": [cidr("0.0.0.0", 0)]})
+    assert found(chains, local="10.0.0.1") == "zero"
+    assert found(chains, local="::1") == "none"
+
+
+def test_wildcards_hold_a_whole_domain() -> None:
+    chains = matcher(top={"server_names": ["*."]}, odd={"server_names": ["*.*.com"]}, com={"server_names": ["*.com"]})
+    assert found(chains, server_name="a.") is None
+    assert found(chains, server_name="a.b.com") == "com"
+    assert found(chains, server_name=".com") == "com"
+    assert found(chains, server_name="com") is None
+    assert found(chains, server_name="a.*.com") == "odd"
+
+
+def test_levels_that_nobody_asks_for_are_not_asked() -> None:
+    chains = matcher(a={"destination_port": 80}, b={"destination_port": 81, "server_names": ["x"]})
+    steps, chain = chains.trace(connection())
+    assert [(level.name, value) for level, value in steps] == [("destination port", 80)]
+    assert chain.name == "a"
+    steps, chain = chains.trace(connection(port=81, server_name="y"))
+    assert [(level.name, value) for level, value in steps] == [("destination port", 81), ("server name", None)]
+    assert chain is None
 
 
 @pytest.mark.parametrize(
@@ -174,14 +233,33 @@ def test_unix_sockets_match_only_what_asks_for_no_address() -> None:
             '{"destination_port":80}',
         ),
         (
-            {"a": {"server_names": ["x.y", "z"]}, "b": {"server_names": ["z"]}},
-            "filter chain 'b' has the same matching rules defined as 'a'",
+            {
+                "a": {"server_names": ["a"], "destination_port": 80, "source_type": "EXTERNAL"},
+                "b": {"source_type": "EXTERNAL", "destination_port": 80, "server_names": ["a"]},
+            },
+            'duplicate matcher is: {"destination_port":80,"server_names":["a"],"source_type":"EXTERNAL"}',
         ),
+        ({"a": {}, "b": {}}, "filter chain 'b' has the same matching rules defined as 'a'. duplicate matcher is: {}"),
+        (
+            {"a": {"server_names": ["x.y", "z"]}, "b": {"server_names": ["z"]}},
+            "multiple filter chains with overlapping",
+        ),
+        ({"a": {"server_names": ["A.b"]}, "b": {"server_names": ["a.B"]}}, OVERLAP),
+        ({"a": {"server_names": [""]}, "b": {}}, OVERLAP),
+        ({"a": {"server_names": ["x", "x"]}}, OVERLAP),
+        (
+            {"a": {"prefix_ranges": [cidr("10.0.0.1", 24)]}, "b": {"prefix_ranges": [cidr("10.0.0.2", 24)]}},
+            OVERLAP,
+        ),
+        ({"a": {"server_names": ["*"]}}, 'partial wildcards are not supported in "server_names"'),
         ({"a": {"server_names": ["*w.example.com"]}}, "partial wildcards are not supported"),
         ({"a": {"server_names": ["w.*.example.com"]}}, "partial wildcards are not supported"),
-        ({"a": {"address_suffix": "x"}}, "address_suffix"),
+        ({"a": {"address_suffix": "x"}}, "filter chain 'a' contains unimplemented fields"),
+        ({"a": {"suffix_len": 0}}, "filter chain 'a' contains unimplemented fields"),
+        ({"a": {"source_prefix_ranges": [cidr("10.0.0", 8)]}}, "malformed IP address: 10.0.0"),
     ],
 )
 def test_refusals(matches: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError) as refused:
         matcher(**matches)
+    assert words in refused.value.message

@@ -38,7 +38,8 @@ TABLE: Final[Table] = {
     ),
     f"{_LISTENER}.FilterChainMatch": fields(
         done="""destination_port prefix_ranges source_type source_prefix_ranges source_ports
-            direct_source_prefix_ranges server_names transport_protocol application_protocols"""
+            direct_source_prefix_ranges server_names transport_protocol application_protocols address_suffix
+            suffix_len"""
     ),
     f"{_CORE}.TransportSocket": fields(done="name typed_config"),
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": extension(),
