@@ -20,6 +20,9 @@ DOWNSTREAM_END = b"DownstreamEnd"
 UPSTREAM_POOL_READY = b"UpstreamPoolReady"
 UPSTREAM_PERIODIC = b"UpstreamPeriodic"
 UPSTREAM_END = b"UpstreamEnd"
+UDP_PERIODIC = b"UdpPeriodic"
+UDP_SESSION_END = b"UdpSessionEnd"
+NOT_SET = b"NotSet"
 
 
 class AccessLog(Protocol):

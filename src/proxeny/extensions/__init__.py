@@ -21,6 +21,7 @@ ENTRY_POINT_GROUP: Final = "proxeny.extensions"
 
 _LISTENER: Final = "envoy.extensions.filters.listener"
 _NETWORK: Final = "envoy.extensions.filters.network"
+_UDP: Final = "envoy.extensions.filters.udp"
 _HTTP: Final = "envoy.extensions.filters.http"
 _LOG: Final = "envoy.extensions.access_loggers"
 
@@ -31,6 +32,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.listener_filters.original_dst:FACTORY",
         (f"{_LISTENER}.original_dst.v3.OriginalDst",),
         ("envoy.listener.original_dst",),
+    ),
+    Extension(
+        "udp_listener_filter",
+        "envoy.filters.udp_listener.udp_proxy",
+        "proxeny.extensions.udp_filters.udp_proxy:FACTORY",
+        (f"{_UDP}.udp_proxy.v3.UdpProxyConfig",),
     ),
     Extension(
         "network_filter",

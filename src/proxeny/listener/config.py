@@ -83,6 +83,11 @@ class ListenerConfig:
         self.stat_prefix = f"listener.{text.replace(':', '_')}."
 
     @property
+    def socket_type(self) -> int:
+        """SOCK_STREAM or SOCK_DGRAM, of all its addresses."""
+        return self.listen_addresses[0].socket_type
+
+    @property
     def addresses(self) -> list[Address]:
         """The configured addresses, the main one first."""
         return [listen.address for listen in self.listen_addresses]
@@ -132,9 +137,6 @@ def _in_listener_words(error: ConfigError, config: ListenerConfig) -> ConfigErro
 def _check(listener: Any) -> None:
     if not listener.HasField("address"):
         raise ConfigError(f"error adding listener named '{listener.name}': address is necessary")
-    socket_address = listener.address.socket_address
-    if listener.address.HasField("socket_address") and socket_address.protocol == socket_address.UDP:
-        raise ConfigError(f"listener '{listener.name}': UDP listeners are not supported yet")
 
 
 def _exact_balance(listener: Any) -> bool:

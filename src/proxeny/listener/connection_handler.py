@@ -7,13 +7,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from proxeny.listener.active_tcp_listener import ActiveTcpListener
+from proxeny.listener.active_udp_listener import ActiveUdpListener
 from proxeny.listener.listener_lookup import ListenerLookup
+from proxeny.listener.udp_config import UdpListenerConfig
 from proxeny.network.address import from_sockaddr
 
 if TYPE_CHECKING:
     from proxeny.listener.config import ListenerConfig
     from proxeny.listener.hand_over import HandedOver, HandOver
     from proxeny.network.factory_context import FactoryContext
+
+    ActiveListener = ActiveTcpListener | ActiveUdpListener
 
 log = logging.getLogger("proxeny.conn_handler")
 
@@ -28,13 +32,16 @@ class ConnectionHandler:
         self.hand_over = hand_over
         """This worker's part in exact balance; None in main."""
         self.lookup = ListenerLookup()
-        self._listeners: dict[int, ActiveTcpListener] = {}
+        self._listeners: dict[int, ActiveListener] = {}
 
-    def add_listener(self, tag: int, config: ListenerConfig, fds: list[int], row: int = -1) -> ActiveTcpListener:
+    def add_listener(self, tag: int, config: ListenerConfig, fds: list[int], row: int = -1) -> ActiveListener:
         """Accept from ``fds`` (one per address that is bound; ours from now on) for the listener ``tag``.
 
         ``row`` is its row in the balance table, -1 without exact balance.
         """
+        if isinstance(config, UdpListenerConfig):
+            datagrams = self._listeners[tag] = ActiveUdpListener(self.dispatcher, config, fds)
+            return datagrams
         listener = self._listeners[tag] = ActiveTcpListener(self, tag, config, fds, row)
         self.lookup.add(listener, listener.bound_addresses())
         return listener
@@ -46,7 +53,7 @@ class ConnectionHandler:
 
     def _on_handed_over(self, message: HandedOver, fd: int) -> None:
         listener = self._listeners.get(message.tag)
-        if listener is None:
+        if not isinstance(listener, ActiveTcpListener):
             # Its generation is gone; the one that took its place serves the same address.
             listener = self.lookup.find(from_sockaddr(message.local))
         if listener is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.listener.config import ListenerConfig
+from proxeny.listener.listen_address import DATAGRAM, socket_type
+from proxeny.listener.udp_config import UdpListenerConfig
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -12,4 +14,6 @@ if TYPE_CHECKING:
 
 def compile_listener(listener: Any, context: FactoryContext) -> ListenerConfig:
     """From the message to the compiled listener of its kind; ConfigError in Envoy's words."""
+    if socket_type(listener.address) == DATAGRAM:
+        return UdpListenerConfig.compile(listener, context)
     return ListenerConfig.compile(listener, context)

@@ -30,6 +30,9 @@ LISTENER: Final = Schema(
 LISTENER_WORKER: Final = Schema("listener_worker", counters=("downstream_cx_total",), gauges=("downstream_cx_active",))
 """``listener.<address>.worker_<id>.*``; ``main_thread`` for the admin listener."""
 
+UDP_LISTENER: Final = Schema("udp_listener", counters=("downstream_rx_datagram_dropped",))
+"""``listener.<address>.udp.*`` of a UDP listener."""
+
 CX_ACTIVE: Final = LISTENER.slot("downstream_cx_active")
 CX_DESTROY: Final = LISTENER.slot("downstream_cx_destroy")
 CX_LENGTH_MS: Final = LISTENER.slot("downstream_cx_length_ms")
@@ -40,5 +43,6 @@ LISTENER_FILTER_REMOTE_CLOSE: Final = LISTENER.slot("downstream_listener_filter_
 PRE_CX_ACTIVE: Final = LISTENER.slot("downstream_pre_cx_active")
 PRE_CX_TIMEOUT: Final = LISTENER.slot("downstream_pre_cx_timeout")
 NO_FILTER_CHAIN_MATCH: Final = LISTENER.slot("no_filter_chain_match")
+DATAGRAMS_DROPPED: Final = UDP_LISTENER.slot("downstream_rx_datagram_dropped")
 WORKER_CX_ACTIVE: Final = LISTENER_WORKER.slot("downstream_cx_active")
 WORKER_CX_TOTAL: Final = LISTENER_WORKER.slot("downstream_cx_total")

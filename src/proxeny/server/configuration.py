@@ -140,7 +140,7 @@ def check_duplicate_address(added: CompiledListener, others: dict[str, CompiledL
     """
     own = {bound: bool(bound.is_pipe or bound.port) for bound in added.config.addresses}
     for name, other in others.items():
-        if name == added.proto.name:
+        if name == added.proto.name or other.config.socket_type != added.config.socket_type:
             continue
         for bound in other.config.addresses:
             counts = own.get(bound)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from proxeny.upstream.host import Health
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxeny.upstream.host import Host
 
 DEFAULT_OVERPROVISIONING_FACTOR = 140
@@ -36,20 +38,30 @@ class HostSet:
 class PrioritySet:
     """Host sets by priority; gaps are empty sets, and there is always priority 0."""
 
-    __slots__ = ("host_sets", "overprovisioning_factor")
+    __slots__ = ("host_sets", "overprovisioning_factor", "removal_callbacks")
 
     def __init__(self, overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR) -> None:
         self.overprovisioning_factor = overprovisioning_factor
         self.host_sets: list[HostSet] = [HostSet(0, [], overprovisioning_factor)]
+        self.removal_callbacks: dict[Callable[[list[Host]], None], None] = {}
+        """Called with the hosts that are gone, when some are (Envoy: ``MemberUpdateCb``)."""
 
     def update(self, hosts: list[Host]) -> None:
         """Replace all hosts."""
+        removed = self._missing_from(hosts) if self.removal_callbacks else []
         by_priority: list[list[Host]] = [[]]
         for host in hosts:
             while len(by_priority) <= host.priority:
                 by_priority.append([])
             by_priority[host.priority].append(host)
         self.host_sets = [HostSet(i, group, self.overprovisioning_factor) for i, group in enumerate(by_priority)]
+        if removed:
+            for callback in list(self.removal_callbacks):
+                callback(removed)
+
+    def _missing_from(self, hosts: list[Host]) -> list[Host]:
+        kept = set(hosts)
+        return [host for host in self.hosts() if host not in kept]
 
     def hosts(self) -> list[Host]:
         """All hosts, lowest priority number first."""

@@ -99,7 +99,6 @@ def test_the_admin_listener_has_names_of_its_own(store: MainStore) -> None:
             {"address": {"socket_address": {"address": "127.0.0.1", "named_port": "http"}}},
             "can't handle port specifier",
         ),
-        ({"address": at("127.0.0.1", protocol="UDP")}, "UDP listeners are not supported yet"),
         ({"address": at("127.0.0.1", ipv4_compat=True)}, "can set ipv4_compat: 127.0.0.1:80"),
         ({"address": {"pipe": {"path": "/" + "x" * 200}}}, "exceeds maximum UNIX domain socket path size"),
         (
