@@ -32,6 +32,7 @@ Tree = Any  # dict[str, Tree] | list[Tree] | str | int | float | bool | None: re
 
 # protobuf's JSON reader, through which Envoy reads YAML too, stops at this depth.
 MAX_DEPTH: Final = 100
+_TOO_DEEP: Final = "the configuration is nested too deeply"
 # Values that aliases may stand for in all. Envoy has no bound here: it runs out of memory.
 MAX_ALIASED_VALUES: Final = 1_000_000
 
@@ -101,7 +102,7 @@ class _Composer:
         if kind is AliasEvent:
             return self._alias(event)
         if depth > MAX_DEPTH:
-            raise ConfigError("the configuration is nested too deeply", line=event.start_mark.line + 1)
+            raise ConfigError(_TOO_DEEP, line=event.start_mark.line + 1)
         tree: Tree
         if kind is MappingStartEvent:
             tree = self._mapping(depth)
@@ -186,28 +187,34 @@ def _size(tree: Tree) -> int:
 
 def load_yaml(text: str, file: str | None = None) -> Tree:
     """The first document of `text`; raises ConfigError naming the line."""
+    documents = _load(text, file, 1)
+    return documents[0] if documents else None
+
+
+def load_documents(text: str, file: str | None = None) -> list[Tree]:
+    """All documents of `text`; raises ConfigError naming the line."""
+    return _load(text, file, None)
+
+
+def _load(text: str, file: str | None, most: int | None) -> list[Tree]:
     try:
-        return _load(text, file)
+        return _compose(text, file, most)
     except ConfigError:
         cleared = _BLANK_LINE.sub("", text)
         if cleared == text:
             raise
-        return _load(cleared, file)
+        return _compose(cleared, file, most)
 
 
-def _load(text: str, file: str | None) -> Tree:
+def _compose(text: str, file: str | None, most: int | None) -> list[Tree]:
+    documents: list[Tree] = []
     try:
         get_event = _yaml.CParser(text).get_event
-        event = get_event()
-        while type(event) is not DocumentStartEvent:
-            if type(event) is StreamEndEvent or event is None:
-                return None
-            event = get_event()
-        return _Composer(get_event, text if _NON_SPECIFIC_TAG.search(text) else None).node(get_event(), 1)
+        tagged = text if _NON_SPECIFIC_TAG.search(text) else None
+        while len(documents) != most and _next_document(get_event):
+            documents.append(_Composer(get_event, tagged).node(get_event(), 1))
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        column = f" at column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"yaml: {error.problem}{column}", file=file, line=mark.line + 1 if mark else None) from error
+        raise _syntax_error(error).at(file=file) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"yaml: {error.reason}", file=file, line=line) from error
@@ -215,16 +222,35 @@ def _load(text: str, file: str | None) -> Tree:
         raise ConfigError("yaml: the text is not valid UTF-8", file=file) from error
     except ConfigError as error:
         raise error.at(file=file) from None
+    return documents
 
 
-def line_of(text: str, path: str) -> int | None:
-    """The line of the field `path` in `text`, or of the nearest field around it that is there."""
+def _syntax_error(error: MarkedYAMLError) -> ConfigError:
+    """libyaml's complaint; its own bound of nesting is one of ours."""
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else None
+    if "nesting depth" in str(error.problem):
+        return ConfigError(_TOO_DEEP, line=line)
+    column = f" at column {mark.column + 1}" if mark else ""
+    return ConfigError(f"yaml: {error.problem}{column}", line=line)
+
+
+def _next_document(get_event: Callable[[], Any]) -> bool:
+    """Consumes the events up to the first one inside the next document; False at the end of the text."""
+    while (event := get_event()) is not None and type(event) is not StreamEndEvent:
+        if type(event) is DocumentStartEvent:
+            return True
+    return False
+
+
+def line_of(text: str, path: str, document: int = 0) -> int | None:
+    """The line of the field `path` in a document of `text`, or of the nearest field around it that is there."""
     try:
         get_event = _yaml.CParser(text).get_event
-        event = get_event()
-        while event is not None and type(event) is not DocumentStartEvent:
-            event = get_event()
-        return None if event is None else _line(get_event, get_event(), field_path.split(path)) or 1
+        for _ in range(document + 1):
+            if not _next_document(get_event):
+                return None
+        return _line(get_event, get_event(), field_path.split(path)) or 1
     except (MarkedYAMLError, ReaderError, UnicodeEncodeError):
         return None
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxeny.config.errors import ConfigError
-from proxeny.config.yaml_loader import MAX_DEPTH, line_of, load_yaml
+from proxeny.config.yaml_loader import MAX_DEPTH, line_of, load_documents, load_yaml
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,19 @@ def test_any_text_is_a_tree_or_a_config_error(text: str) -> None:
         load_yaml(text)
     except ConfigError:
         line_of(text, "a.b[0]")
+
+
+def test_all_documents_and_their_lines() -> None:
+    text = "# none\n---\na: 1\n---\n---\nb:\n  c: {d: 2}\n"
+    assert load_yaml(text) == {"a": 1}
+    assert load_documents(text) == [{"a": 1}, None, {"b": {"c": {"d": 2}}}]
+    assert load_documents("") == []
+    assert [line_of(text, path, document) for path, document in (("a", 0), ("b.c.d", 2), ("x", 2), ("a", 3))] == [
+        3,
+        7,
+        1,
+        None,
+    ]
+    with pytest.raises(ConfigError, match="has no anchor") as caught:
+        load_documents("a: 1\n---\nb: *x\n", "file.yaml")
+    assert (caught.value.file, caught.value.line) == ("file.yaml", 3)
