@@ -12,6 +12,7 @@ if ! "$python" -c 'import os, sysconfig as s, sys; sys.exit(not os.path.exists(s
   missing+=(python3-dev)
 fi
 command -v curl >/dev/null || missing+=(curl)
+command -v ss >/dev/null || missing+=(iproute2)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null; then

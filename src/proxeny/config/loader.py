@@ -1,10 +1,12 @@
 """The way in: a configuration file and/or text to a checked Bootstrap message, and Any contents to checked messages."""
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from google.protobuf.message import Message
@@ -14,6 +16,9 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.sources import Source, read_file, read_yaml
 from proxeny.config.validate import inspect
+
+if TYPE_CHECKING:
+    from proxeny.config.patch.applied import AppliedPatches
 
 # Contents of Anys that passed, by hash: several parts unpack the same one, and big route tables take long to check.
 _CHECKED: Final[set[int]] = set()
@@ -29,6 +34,8 @@ class LoadOptions:
     ignore_unknown_dynamic_fields: bool = False
     skip_deprecated_logs: bool = False
     accept_unsupported_fields: bool = False
+    patch: tuple[str, ...] = ()
+    service_node: str = ""
 
 
 @dataclass(slots=True)
@@ -37,6 +44,7 @@ class LoadedBootstrap:
 
     bootstrap: Any
     warnings: list[str] = field(default_factory=list)
+    patches: AppliedPatches | None = None
     deprecated_uses: int = 0
     unknown_fields: int = 0
     wip_uses: int = 0
@@ -75,12 +83,20 @@ def _load(path: str | None, yaml: str, options: LoadOptions) -> LoadedBootstrap:
         override = bootstrap_pb2.Bootstrap()
         sources.append(read_yaml(yaml, override, options.allow_unknown_static_fields))
         bootstrap.MergeFrom(override)
+    patches = None
+    if options.patch:
+        # Imported late: only who patches needs the messages of everything that can be patched.
+        from proxeny.config.patch.applied import AppliedPatches
+
+        patches = AppliedPatches(options.patch, options.allow_unknown_static_fields, options.service_node)
+        patches.apply(bootstrap)
     findings = Findings(options.accept_unsupported_fields)
     try:
         inspect(bootstrap, Inspector(findings))
     except ConfigError as error:
-        raise _placed(error, sources) from error.__cause__
-    return _loaded(bootstrap, findings, sources, options)
+        guilty = patches.guilty(options.accept_unsupported_fields) if patches is not None else None
+        raise guilty or _placed(error, sources) from error.__cause__
+    return _loaded(bootstrap, findings, sources, options, patches)
 
 
 def _placed(error: ConfigError, sources: list[Source]) -> ConfigError:
@@ -88,18 +104,23 @@ def _placed(error: ConfigError, sources: list[Source]) -> ConfigError:
     return sources[0].place(error) if len(sources) == 1 else error
 
 
-def _loaded(bootstrap: Any, findings: Findings, sources: list[Source], options: LoadOptions) -> LoadedBootstrap:
+def _loaded(
+    bootstrap: Any, findings: Findings, sources: list[Source], options: LoadOptions, patches: AppliedPatches | None
+) -> LoadedBootstrap:
     unknown = [text for source in sources for text in source.unknown]
+    unknown += [] if patches is None else patches.unknown
     warnings = [f"Unknown field: {text}" for text in unknown]
     warnings += [] if options.skip_deprecated_logs else findings.deprecated
     warnings += findings.wip
     warnings += [f"the field {path} is accepted, but has no effect in this build" for path in findings.accepted]
     warnings += [f"the field {path} is not supported by this build and ignored" for path in findings.unsupported]
+    warnings += [] if patches is None else patches.warnings
     return LoadedBootstrap(
         bootstrap,
         warnings,
+        patches,
         deprecated_uses=len(findings.deprecated),
-        unknown_fields=sum(bool(source.unknown) for source in sources),
+        unknown_fields=sum(bool(source.unknown) for source in sources) + bool(patches is not None and patches.unknown),
         wip_uses=len(findings.wip),
         accepted_fields=findings.accepted,
         unsupported_fields=findings.unsupported,

@@ -25,6 +25,7 @@ from proxeny.network.local_address import local_address
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.server.options import Options
+from proxeny.server.server_stats import PATCHES, PATCHES_APPLIED, PATCHES_UNMATCHED
 from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
@@ -81,6 +82,14 @@ class Configuration:
     def _log_notices(self) -> None:
         for warning in self.loaded.warnings:
             log.warning("%s", warning)
+        patches = self.loaded.patches
+        if patches is None:
+            return
+        for line in patches.summary:
+            log.info("patched by %s", line)
+        block = self.store.block(PATCHES, "server.")
+        block.add(PATCHES_APPLIED, patches.applied)
+        block.add(PATCHES_UNMATCHED, patches.unmatched)
 
     def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
         """All static clusters."""

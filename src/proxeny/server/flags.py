@@ -76,6 +76,8 @@ FLAGS: Final[tuple[Flag, ...]] = (
     _switch("allow-unknown-static-fields", "Accept unknown fields in the static configuration"),
     _switch("reject-unknown-dynamic-fields", "Refuse unknown fields in dynamic configuration"),
     _switch("ignore-unknown-dynamic-fields", "Ignore unknown fields in dynamic configuration, without counting them"),
+    Flag("patch", STRING, "File of Istio EnvoyFilter resources to apply to the configuration; may be repeated",
+         repeats=True),
     _switch("accept-unsupported-fields", "Warn of Envoy fields that Proxeny does not serve instead of refusing them"),
     _switch("skip-deprecated-logs", "Do not log the use of deprecated fields"),
     Flag("admin-address-path", STRING, "File that the admin address is written to"),

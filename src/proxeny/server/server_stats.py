@@ -85,6 +85,11 @@ OVERLOAD: Final = Schema(
 PYTHON_CALLS: Final = Schema("python_calls", gauges=("python_calls",))
 """Only allotted under PROXENY_COUNT_CALLS."""
 
+PATCHES: Final = Schema("patches", counters=("patches_applied", "patches_unmatched"))
+"""Of --patch: what changed something, and what matched nothing. Only allotted where it is given."""
+PATCHES_APPLIED: Final = PATCHES.slot("patches_applied")
+PATCHES_UNMATCHED: Final = PATCHES.slot("patches_unmatched")
+
 NO_CERTIFICATE: Final = (1 << 32) - 1
 
 

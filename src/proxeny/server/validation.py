@@ -19,6 +19,8 @@ def load_options(options: Options) -> LoadOptions:
         ignore_unknown_dynamic_fields=options.ignore_unknown_dynamic_fields,
         skip_deprecated_logs=options.skip_deprecated_logs,
         accept_unsupported_fields=options.accept_unsupported_fields,
+        patch=tuple(options.patch),
+        service_node=options.service_node,
     )
 
 
