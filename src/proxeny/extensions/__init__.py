@@ -34,6 +34,20 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("envoy.listener.original_dst",),
     ),
     Extension(
+        "listener_filter",
+        "envoy.filters.listener.tls_inspector",
+        "proxeny.extensions.listener_filters.tls_inspector:FACTORY",
+        (f"{_LISTENER}.tls_inspector.v3.TlsInspector",),
+        ("envoy.listener.tls_inspector",),
+    ),
+    Extension(
+        "listener_filter",
+        "envoy.filters.listener.http_inspector",
+        "proxeny.extensions.listener_filters.http_inspector:FACTORY",
+        (f"{_LISTENER}.http_inspector.v3.HttpInspector",),
+        ("envoy.listener.http_inspector",),
+    ),
+    Extension(
         "udp_listener_filter",
         "envoy.filters.udp_listener.udp_proxy",
         "proxeny.extensions.udp_filters.udp_proxy:FACTORY",

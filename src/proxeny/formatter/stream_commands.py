@@ -80,8 +80,6 @@ _ABSENT_COMMANDS = [
     "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256",
     "DOWNSTREAM_PEER_ISSUER_SERIAL",
     "DOWNSTREAM_PEER_CERT",
-    "TLS_JA3_FINGERPRINT",
-    "TLS_JA4_FINGERPRINT",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_DETECTED_CLOSE_TYPE",
@@ -234,7 +232,8 @@ def _server_name(command: Command, names: Namespace) -> Expression:
 
 def _clean_host(name: str) -> str:
     # What a client put into SNI must not write log lines of its own (header values cannot hold line ends).
-    return _NOT_HOSTNAME.sub("_", name) if name else ""
+    clean = _NOT_HOSTNAME.sub("_", name)
+    return clean if clean == name else f"invalid:{clean}"
 
 
 def _host_of(value: bytes | None) -> str:
@@ -400,6 +399,8 @@ def stream_commands() -> Table:
         # Envoy's stream id of an HTTP request is its x-request-id.
         "STREAM_ID": _simple("(si.stream_id or rq.get(b'x-request-id'))", Kind.BYTES),
         "UNIQUE_ID": _call(_unique_id, Kind.BYTES, present=True),
+        "TLS_JA3_FINGERPRINT": _simple("si.connection.ja3_hash", Kind.STR),
+        "TLS_JA4_FINGERPRINT": _simple("si.connection.ja4_hash", Kind.STR),
         "REQUESTED_SERVER_NAME": (Syntax.PARAMS_OPTIONAL, _server_name),
         "ROUTE_NAME": _simple("si.route_name", Kind.STR),
         "VIRTUAL_CLUSTER_NAME": _simple("getattr(si, 'virtual_cluster_name', None)", Kind.STR),

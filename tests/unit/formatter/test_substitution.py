@@ -158,6 +158,16 @@ def test_termination_details_belong_to_connections(info):
     assert line("%CONNECTION_TERMINATION_DETAILS%", info) == b"idle timeout"
 
 
+def test_what_the_tls_inspector_found(info):
+    assert line("%REQUESTED_SERVER_NAME%|%TLS_JA3_FINGERPRINT%|%TLS_JA4_FINGERPRINT%", info) == b"-|-|-"
+    info.connection.requested_server_name = "a-b.test_1"
+    info.connection.ja3_hash = "f0"
+    info.connection.ja4_hash = "t13"
+    assert line("%REQUESTED_SERVER_NAME%|%TLS_JA3_FINGERPRINT%|%TLS_JA4_FINGERPRINT%", info) == b"a-b.test_1|f0|t13"
+    info.connection.requested_server_name = "a\nb\xff:"
+    assert line("%REQUESTED_SERVER_NAME%", info) == b"invalid:a_b__"
+
+
 def test_what_is_absent_can_be_left_out(info):
     assert line("%REQ(nope)%|%PROTOCOL%", info, omit=True) == b"|HTTP/1.1"
 

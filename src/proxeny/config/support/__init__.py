@@ -6,12 +6,23 @@ A type without an entry is served as a whole wherever a served field holds it (p
 from typing import Final
 
 from proxeny.config.message_types import is_extension_type
-from proxeny.config.support import access_log, bootstrap, http, listener, network_filters, router, udp, upstream
+from proxeny.config.support import (
+    access_log,
+    bootstrap,
+    http,
+    listener,
+    listener_filters,
+    network_filters,
+    router,
+    udp,
+    upstream,
+)
 from proxeny.config.support.table import MessageSupport, Table
 
 AREAS: Final[dict[str, Table]] = {
     "Bootstrap, admin, runtime": bootstrap.TABLE,
     "Listeners and addresses": listener.TABLE,
+    "Listener filters": listener_filters.TABLE,
     "UDP": udp.TABLE,
     "Network filters": network_filters.TABLE,
     "HTTP connection manager and HTTP filters": http.TABLE,
