@@ -48,6 +48,13 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("envoy.listener.http_inspector",),
     ),
     Extension(
+        "listener_filter",
+        "envoy.filters.listener.proxy_protocol",
+        "proxeny.extensions.listener_filters.proxy_protocol:FACTORY",
+        (f"{_LISTENER}.proxy_protocol.v3.ProxyProtocol",),
+        ("envoy.listener.proxy_protocol",),
+    ),
+    Extension(
         "udp_listener_filter",
         "envoy.filters.udp_listener.udp_proxy",
         "proxeny.extensions.udp_filters.udp_proxy:FACTORY",

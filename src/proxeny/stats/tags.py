@@ -71,6 +71,8 @@ _REGEXES = (
     ("envoy.rds_route_config", r"^http\.<VALUE>\.rds\.((<ROUTE>)\.)\w+?$", ".rds.", ""),
     ("envoy.scoped_rds_config", r"^http\.<VALUE>\.scoped_rds\.((<ROUTE>)\.)\w+?$", ".scoped_rds.", ""),
     ("envoy.health_check_name", r"^cluster\.<VALUE>\.health_check(\.name\.(<VALUE>))\..+", ".health_check.name.", ""),
+    ("envoy.proxy_protocol_prefix", r"^proxy_proto\.((<VALUE>)\.).+", "proxy_proto.", "versions"),
+    ("envoy.proxy_protocol_version", r"^proxy_proto\.(?:<VALUE>\.)?(versions\.v(\d)\.)\w+$", "proxy_proto.", ""),
     ("envoy.xds_resource_name", r"^sds\.((<VALUE>)\.).+", "sds.", ""),
 )
 

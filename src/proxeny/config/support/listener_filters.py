@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxeny.config.support.table import Table, extension
+from proxeny.config.support.table import Table, extension, fields
 
 _LISTENER: Final = "envoy.extensions.filters.listener"
 
@@ -12,4 +12,11 @@ TABLE: Final[Table] = {
             close_connection_on_client_hello_parsing_errors"""
     ),
     f"{_LISTENER}.http_inspector.v3.HttpInspector": extension(),
+    f"{_LISTENER}.proxy_protocol.v3.ProxyProtocol": extension(
+        done="""rules allow_requests_without_proxy_protocol pass_through_tlvs disallowed_versions stat_prefix
+            tlv_location"""
+    ),
+    f"{_LISTENER}.proxy_protocol.v3.ProxyProtocol.Rule": fields(done="tlv_type on_tlv_present"),
+    f"{_LISTENER}.proxy_protocol.v3.ProxyProtocol.KeyValuePair": fields(done="metadata_namespace key"),
+    "envoy.config.core.v3.ProxyProtocolPassThroughTLVs": fields(done="match_type tlv_type"),
 }
