@@ -57,6 +57,10 @@ class Registry:
             factory = self._loaded[extension.target] = getattr(import_module(module), attribute)
         return factory
 
+    def knows(self, kind: str, name: str, config_type: str = "") -> bool:
+        """Whether ``factory`` finds one."""
+        return ((kind, config_type) in self._by_type) if config_type else ((kind, name) in self._by_name)
+
     def canonical_name(self, kind: str, name: str, config_type: str = "") -> str:
         """Envoy's name of the extension that ``factory`` finds; ``name`` itself where there is none."""
         extension = self._by_type.get((kind, config_type)) if config_type else self._by_name.get((kind, name))

@@ -77,6 +77,8 @@ class Case:
     listener: str = "main"
     address: str = ""
     """`+1` for the listener's first additional address."""
+    source: str = ""
+    """The client's own IP address; empty: as the kernel chooses."""
     answers: Sequence[Answer] = ()
     raw: Answer | None = None
     answers_of: dict[str, Sequence[Answer]] = field(default_factory=dict)

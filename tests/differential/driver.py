@@ -44,7 +44,9 @@ class Driver:
 
     def _wire(self, on: int) -> Wire:
         if on not in self._wires:
-            self._wires[on] = Wire.connect(self.proxy.address_of(self.case.listener + self.case.address))
+            self._wires[on] = Wire.connect(
+                self.proxy.address_of(self.case.listener + self.case.address), self.case.source
+            )
         return self._wires[on]
 
     def _step(self, step: Step) -> None:

@@ -78,9 +78,10 @@ class Wire:
         self.end: End | None = None
 
     @classmethod
-    def connect(cls, address: Address) -> "Wire":
+    def connect(cls, address: Address, source: str = "") -> "Wire":
         if isinstance(address, tuple):
-            return cls(socket.create_connection(address, timeout=STALL_SECONDS))
+            own = (source, 0) if source else None
+            return cls(socket.create_connection(address, timeout=STALL_SECONDS, source_address=own))
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(STALL_SECONDS)
         sock.connect(address)

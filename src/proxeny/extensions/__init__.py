@@ -24,6 +24,23 @@ _NETWORK: Final = "envoy.extensions.filters.network"
 _UDP: Final = "envoy.extensions.filters.udp"
 _HTTP: Final = "envoy.extensions.filters.http"
 _LOG: Final = "envoy.extensions.access_loggers"
+_MATCHING: Final = "envoy.extensions.matching"
+
+
+def _network_input(name: str, message: str) -> Extension:
+    """A fact of a connection, as the unified matcher reads it."""
+    return Extension(
+        "network_input",
+        f"envoy.matching.inputs.{name}",
+        f"proxeny.extensions.matching.inputs.network:{name.upper()}",
+        (f"{_MATCHING}.common_inputs.network.v3.{message}",),
+    )
+
+
+def _matching(kind: str, name: str, target: str, config_type: str) -> Extension:
+    """Another part of the unified matcher."""
+    return Extension(kind, name, f"proxeny.extensions.matching.{target}", (config_type,))
+
 
 BUILT_IN: Final[tuple[Extension, ...]] = (
     Extension(
@@ -120,6 +137,65 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.access_loggers.stream:STDERR_FACTORY",
         (f"{_LOG}.stream.v3.StderrAccessLog",),
         ("envoy.stderr_access_log",),
+    ),
+    _network_input("destination_ip", "DestinationIPInput"),
+    _network_input("destination_port", "DestinationPortInput"),
+    _network_input("source_ip", "SourceIPInput"),
+    _network_input("source_port", "SourcePortInput"),
+    _network_input("direct_source_ip", "DirectSourceIPInput"),
+    _network_input("source_type", "SourceTypeInput"),
+    _network_input("server_name", "ServerNameInput"),
+    _network_input("transport_protocol", "TransportProtocolInput"),
+    _network_input("application_protocol", "ApplicationProtocolInput"),
+    _network_input("network_namespace", "NetworkNamespaceInput"),
+    _network_input("filter_state", "FilterStateInput"),
+    _matching(
+        "common_input",
+        "envoy.matching.common_inputs.environment_variable",
+        "inputs.environment_variable:FACTORY",
+        f"{_MATCHING}.common_inputs.environment_variable.v3.Config",
+    ),
+    _matching(
+        "input_matcher",
+        "envoy.matching.matchers.ip",
+        "input_matchers.ip:FACTORY",
+        f"{_MATCHING}.input_matchers.ip.v3.Ip",
+    ),
+    _matching(
+        "input_matcher",
+        "envoy.matching.matchers.consistent_hashing",
+        "input_matchers.hashing:CONSISTENT_HASHING",
+        f"{_MATCHING}.input_matchers.consistent_hashing.v3.ConsistentHashing",
+    ),
+    _matching(
+        "input_matcher",
+        "envoy.matching.matchers.runtime_fraction",
+        "input_matchers.hashing:RUNTIME_FRACTION",
+        f"{_MATCHING}.input_matchers.runtime_fraction.v3.RuntimeFraction",
+    ),
+    _matching(
+        "input_matcher",
+        "envoy.matching.matchers.metadata_matcher",
+        "input_matchers.metadata:FACTORY",
+        f"{_MATCHING}.input_matchers.metadata.v3.Metadata",
+    ),
+    _matching(
+        "custom_matcher",
+        "envoy.matching.custom_matchers.ip_range_matcher",
+        "custom_matchers.ip_range:FACTORY",
+        "xds.type.matcher.v3.IPMatcher",
+    ),
+    _matching(
+        "custom_matcher",
+        "envoy.matching.custom_matchers.domain_matcher",
+        "custom_matchers.domain:FACTORY",
+        "xds.type.matcher.v3.ServerNameMatcher",
+    ),
+    _matching(
+        "filter_chain_action",
+        "filter-chain-name",
+        "actions.filter_chain_name:FACTORY",
+        "google.protobuf.StringValue",
     ),
 )
 

@@ -12,7 +12,7 @@ from proxeny.listener import stats as s
 from proxeny.listener.active_tcp_socket import ActiveTcpSocket
 from proxeny.listener.hand_over import HandedOver, connection_info_of, hand_over_of
 from proxeny.network.address import from_sockaddr
-from proxeny.network.connection import UNNAMED, ServerConnection
+from proxeny.network.connection import ServerConnection
 from proxeny.network.filter import ConnectionCallbacks, ConnectionCloseType, ConnectionEvent, ConnectionState
 from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 
@@ -170,8 +170,9 @@ class ActiveTcpListener:
 
     def on_accept(self, fd: int, sockaddr: bytes, address: Address | None) -> None:
         """A socket was accepted: perhaps another worker's turn, else its listener filters or its connection."""
-        remote = from_sockaddr(sockaddr) if len(sockaddr) > 2 else UNNAMED
         local = address if address is not None else from_sockaddr(local_sockaddr(fd))
+        # The client's end of a unix socket mostly has no name: then it goes by ours, as in Envoy.
+        remote = from_sockaddr(sockaddr) if len(sockaddr) > 2 else local
         config = self.config
         if self.row < 0 and not config.listener_filters:
             # The common case without a record of what the filters found.
@@ -230,7 +231,7 @@ class ActiveTcpListener:
     ) -> None:
         """Find the filter chain of an accepted socket and start its network filters."""
         config = self.config
-        chain: FilterChain | None = config.matcher.find(info)
+        chain: FilterChain | None = config.matcher.find(info, stream_info)
         if chain is None:
             config.stats.inc(s.NO_FILTER_CHAIN_MATCH)
             self.socket_ended()

@@ -11,6 +11,7 @@ from proxeny.listener.drain import ListenerDrain
 from proxeny.listener.filter_chain import compile_filter_chain
 from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
+from proxeny.listener.filter_chain_matcher import NamedFilterChains, UnifiedFilterChainMatcher
 from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters
 from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
@@ -59,7 +60,7 @@ class ListenerConfig:
     access_logs: tuple[Any, ...]
     drain: ListenerDrain
     listener_filters: tuple[ListenerFilterEntry, ...]
-    matcher: FilterChainMatcher
+    matcher: FilterChainMatcher | UnifiedFilterChainMatcher
     stats: Block
     worker_stats: Block
 
@@ -114,7 +115,9 @@ class ListenerConfig:
         self.listener_filters = compile_listener_filters(listener, context)
         if not listener.filter_chains and not listener.HasField("default_filter_chain"):
             raise MatchError("no filter chains specified")
-        chains = FilterChainTable()
+        chains: FilterChainTable | NamedFilterChains = FilterChainTable()
+        if listener.HasField("filter_chain_matcher"):
+            chains = NamedFilterChains(listener.filter_chain_matcher, context)
         for chain in listener.filter_chains:
             chains.check(chain)
             chains.add(chain, compile_filter_chain(chain, context))

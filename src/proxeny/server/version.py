@@ -14,6 +14,11 @@ CATEGORIES: Final[dict[str, str]] = {
     "network_filter": "envoy.filters.network",
     "http_filter": "envoy.filters.http",
     "access_logger": "envoy.access_loggers",
+    "network_input": "envoy.matching.network.input",
+    "common_input": "envoy.matching.common_inputs",
+    "input_matcher": "envoy.matching.input_matchers",
+    "custom_matcher": "envoy.matching.network.custom_matchers",
+    "filter_chain_action": "envoy.matching.action",
 }
 """Envoy's name of each kind of extension, as ``/server_info`` lists them."""
 

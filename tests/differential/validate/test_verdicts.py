@@ -14,6 +14,7 @@ from tests.differential.validate import (
     cluster_cases,
     http_cases,
     listener_cases,
+    matcher_cases,
     route_cases,
     yaml_cases,
 )
@@ -28,6 +29,7 @@ CASES: list[Verdict] = [
     *yaml_cases.CASES,
     *bootstrap_cases.CASES,
     *listener_cases.CASES,
+    *matcher_cases.CASES,
     *cluster_cases.CASES,
     *http_cases.CASES,
     *route_cases.CASES,

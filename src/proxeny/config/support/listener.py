@@ -19,7 +19,7 @@ TABLE: Final[Table] = {
     f"{_CORE}.SocketOption.SocketType.Datagram": fields(),
     f"{_CORE}.BindConfig": fields(done="source_address freebind socket_options"),
     f"{_LISTENER}.Listener": fields(
-        done="""name address additional_addresses stat_prefix filter_chains default_filter_chain
+        done="""name address additional_addresses stat_prefix filter_chains default_filter_chain filter_chain_matcher
             per_connection_buffer_limit_bytes metadata drain_type socket_options traffic_direction reuse_port
             enable_reuse_port access_log bind_to_port deprecated_v1 tcp_backlog_size
             transparent freebind tcp_fast_open_queue_length enable_mptcp
