@@ -72,6 +72,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("envoy.listener.proxy_protocol",),
     ),
     Extension(
+        "listener_filter",
+        "envoy.filters.listener.local_ratelimit",
+        "proxeny.extensions.listener_filters.local_ratelimit:FACTORY",
+        (f"{_LISTENER}.local_ratelimit.v3.LocalRateLimit",),
+    ),
+    Extension(
         "udp_listener_filter",
         "envoy.filters.udp_listener.udp_proxy",
         "proxeny.extensions.udp_filters.udp_proxy:FACTORY",

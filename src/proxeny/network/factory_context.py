@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from proxeny.access_log.manager import AccessLogManager
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.token_bucket import BucketTable
     from proxeny.stats.store import Store
 
 
@@ -75,6 +76,8 @@ class FactoryContext:
     options: Any = None
     bootstrap: Any = None
     random: Any = None
+    token_buckets: BucketTable | None = None
+    """The token buckets of all workers; None: buckets hold within this process only."""
     cluster_names: frozenset[str] | None = None
     """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
     worker_index: int = 0

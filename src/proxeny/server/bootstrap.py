@@ -35,6 +35,7 @@ class Bootstrapped:
         options = server.options
         self.loaded = loaded
         self.configuration = Configuration(loaded, options, server.store, server.dispatcher)
+        self.configuration.context.token_buckets = self._supervisor.token_buckets
         self.access_logs = AccessLogManager(
             server.dispatcher, server.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )

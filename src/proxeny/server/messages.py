@@ -22,8 +22,9 @@ class Message(msgspec.Struct, array_like=True, tag=True):
 class ForkWorker(Message):
     """Fork worker ``index``.
 
-    Descriptors: the worker's end of its channel, its stat segment, the tables of limits and of balance, its inbox for
-    sockets that other workers hand over, and the ends that lead to every worker's inbox, in order.
+    Descriptors: the worker's end of its channel, its stat segment, the tables of limits, of balance and of token
+    buckets, its inbox for sockets that other workers hand over, and the ends that lead to every worker's inbox, in
+    order.
     """
 
     index: int

@@ -19,6 +19,7 @@ from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.stats import Block
+from proxeny.kernel.token_bucket import BucketTable
 from proxeny.server import messages, zygote
 from proxeny.server.channel import Channel
 from proxeny.server.inboxes import Inboxes
@@ -126,6 +127,8 @@ class Supervisor:
         """Counts that hold across workers: one column per worker."""
         self.balance = BalanceTable.create(concurrency)
         """Connections by worker, of listeners with exact balance."""
+        self.token_buckets = BucketTable.create()
+        """From which all workers draw."""
         self.inboxes = Inboxes(concurrency)
         """Through which workers hand sockets over."""
         self.workers: dict[int, Worker] = {}
@@ -157,7 +160,7 @@ class Supervisor:
         channel.attach(
             self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
         )
-        shared = [segment.fd, self.limits.fd, self.balance.fd, *self.inboxes.fds(index)]
+        shared = [segment.fd, self.limits.fd, self.balance.fd, self.token_buckets.fd, *self.inboxes.fds(index)]
         self._zygote.fork_worker(index, self._epoch, theirs, shared)
         self._dispatcher.call_later(FORK_TIMEOUT_S, self._check_started, worker, self._zygote)
         return worker

@@ -18,6 +18,7 @@ from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.kernel.stats import Segment
+from proxeny.kernel.token_bucket import BucketTable
 from proxeny.listener.connection_handler import ConnectionHandler
 from proxeny.listener.hand_over import HandOver
 from proxeny.listener.kinds import compile_listener
@@ -60,11 +61,12 @@ class Worker:
         self.index = index
         self.epoch = epoch
         self.dispatcher = Dispatcher(name=f"worker_{index}")
-        segment_fd, limits_fd, balance_fd, inbox, *outboxes = shared
+        segment_fd, limits_fd, balance_fd, buckets_fd, inbox, *outboxes = shared
         self.segment = Segment(segment_fd)
         self.segment.epoch = epoch
         self.store = WorkerStore(self.segment)
         self.limits = LimitTable(limits_fd, options.concurrency, index)
+        self.token_buckets = BucketTable(buckets_fd)
         balance = BalanceTable(balance_fd, options.concurrency, index)
         self.hand_over = HandOver(self.dispatcher, balance, epoch, inbox, outboxes)
         self.runtime = RuntimeReader()
@@ -151,6 +153,7 @@ class Worker:
             options=self.options,
             bootstrap=bootstrap,
             random=RandomGenerator(),
+            token_buckets=self.token_buckets,
             worker_index=self.index,
             concurrency=self.options.concurrency,
         )

@@ -18,5 +18,6 @@ TABLE: Final[Table] = {
     ),
     f"{_LISTENER}.proxy_protocol.v3.ProxyProtocol.Rule": fields(done="tlv_type on_tlv_present"),
     f"{_LISTENER}.proxy_protocol.v3.ProxyProtocol.KeyValuePair": fields(done="metadata_namespace key"),
+    f"{_LISTENER}.local_ratelimit.v3.LocalRateLimit": extension(done="stat_prefix token_bucket runtime_enabled"),
     "envoy.config.core.v3.ProxyProtocolPassThroughTLVs": fields(done="match_type tlv_type"),
 }
