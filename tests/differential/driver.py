@@ -51,7 +51,7 @@ class Driver:
 
     def _step(self, step: Step) -> None:
         if isinstance(step, bytes):
-            self._wire(0).send(step)
+            self._wire(0).send(self.proxy.fill(step))
         elif isinstance(step, Send):
             self._send(step)
         elif isinstance(step, Reply):

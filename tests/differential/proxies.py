@@ -103,6 +103,12 @@ class Proxy:
             return str(self.log_path(name))
         raise KeyError(mark.group(0))
 
+    def fill(self, data: bytes) -> bytes:
+        """Marks in what a client sends: the ports of this side's upstreams."""
+        if b"{{" not in data:
+            return data
+        return _MARK.sub(self._fill, data.decode("latin-1")).encode("latin-1")
+
     def log_path(self, listener: str) -> Path:
         return self.folder / f"{listener}.access"
 

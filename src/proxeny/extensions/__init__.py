@@ -84,6 +84,13 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         (f"{_UDP}.udp_proxy.v3.UdpProxyConfig",),
     ),
     Extension(
+        "listener_filter",
+        "envoy.filters.listener.original_src",
+        "proxeny.extensions.listener_filters.original_src:FACTORY",
+        (f"{_LISTENER}.original_src.v3.OriginalSrc",),
+        ("envoy.listener.original_src",),
+    ),
+    Extension(
         "network_filter",
         "envoy.filters.network.http_connection_manager",
         "proxeny.extensions.network_filters.http_connection_manager:FACTORY",
@@ -116,6 +123,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.http_filters.router:FACTORY",
         (f"{_HTTP}.router.v3.Router",),
         ("envoy.router",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.original_src",
+        "proxeny.extensions.http_filters.original_src:FACTORY",
+        (f"{_HTTP}.original_src.v3.OriginalSrc",),
     ),
     Extension(
         "http_filter",

@@ -82,6 +82,7 @@ class ActiveStream(FilterManager):
         self.config = config
         self.encoder: Any = encoder
         self.connection = connection
+        self.upstream_options = connection.upstream_options
         self.dispatcher = dispatcher
         self.chain = NO_FILTERS
         self.filters = []

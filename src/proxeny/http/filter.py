@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.connection import Connection
+    from proxeny.network.socket_options import SocketOption
     from proxeny.network.stream_info import StreamInfo
 
 
@@ -63,6 +64,13 @@ class StreamFilterCallbacks(Protocol):
     connection: Connection
     stream_info: StreamInfo
     dispatcher: Any
+
+    @property
+    def upstream_options(self) -> tuple[SocketOption, ...]:
+        """Options for the sockets of upstream connections that serve this request."""
+
+    def add_upstream_options(self, options: tuple[SocketOption, ...]) -> None:
+        """More of them; the request then gets an upstream connection that was made with them."""
 
     @property
     def route(self) -> Any:

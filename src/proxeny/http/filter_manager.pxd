@@ -19,6 +19,7 @@ cdef class FilterManager:
     cdef public object connection, dispatcher, terminal, decode_path, encode_path
     cdef public StreamInfo stream_info
     cdef public list filters
+    cdef public tuple upstream_options
     cdef public object request_headers, request_trailers, response_headers, response_trailers
     cdef public bint remote_complete, local_complete
     cdef public Py_ssize_t decoder_limit, encoder_limit

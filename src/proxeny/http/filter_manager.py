@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxeny.http.filter_chain import FilterChain
     from proxeny.kernel.buffer import Buffer
     from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.socket_options import SocketOption
     from proxeny.network.stream_info import StreamInfo
 
 
@@ -42,6 +43,15 @@ class ActiveFilter:
     def route(self) -> Any:
         """The matched route or None."""
         return self.manager.get_route()
+
+    @property
+    def upstream_options(self) -> tuple[SocketOption, ...]:
+        """Options for the sockets of upstream connections that serve this request."""
+        return self.manager.upstream_options
+
+    def add_upstream_options(self, options: tuple[SocketOption, ...]) -> None:
+        """More of them; the request then gets an upstream connection that was made with them."""
+        self.manager.upstream_options += options
 
     def clear_route_cache(self) -> None:
         """Match again at the next use."""
@@ -187,6 +197,7 @@ class FilterManager:
         "response_trailers",
         "stream_info",
         "terminal",
+        "upstream_options",
         "watermark_callbacks",
     )
 
@@ -199,6 +210,8 @@ class FilterManager:
     """The last filter, if nobody before it sees more than headers: bodies go straight to it."""
     decode_path: DecodePath | None
     encode_path: EncodePath | None
+    upstream_options: tuple[SocketOption, ...]
+    """Options for the sockets of upstream connections that serve this request; first those of the connection."""
     request_headers: HeaderMap | None
     request_trailers: HeaderMap | None
     response_headers: HeaderMap | None

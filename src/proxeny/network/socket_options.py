@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from proxeny.kernel.sockets import set_option
+from proxeny.network.address import Address, ip_address
 
 log = logging.getLogger("proxeny.connection")
 
@@ -24,6 +25,7 @@ IPV6_MTU_DISCOVER = 23
 PMTUDISC_DO = 2
 IP_PKTINFO = 8
 SO_RXQ_OVFL = 40
+SO_MARK = 36
 
 
 class SocketState(IntEnum):
@@ -52,12 +54,31 @@ class SocketOption:
         self.state = state
         self.label = label or f"{level}/{name}"
 
+    @property
+    def key(self) -> tuple[int, int, int | bytes, int]:
+        """What tells it from others."""
+        return self.level, self.name, self.value, int(self.state)
+
     def apply(self, fd: int) -> int:
         """Set it; 0 or an errno."""
         return set_option(fd, self.level, self.name, self.value)
 
     def __repr__(self) -> str:
         return f"<SocketOption {self.label}={self.value!r} {self.state.name}>"
+
+
+class SourceAddressOption(SocketOption):
+    """No option of the kernel's: the local address of an upstream socket, before whatever else says one."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(0, 0, address.sockaddr)
+        self.address = address
+
+    def apply(self, fd: int) -> int:
+        """Nothing to set: the connection binds its socket to ``address``."""
+        return 0
 
 
 def compile_options(messages: Iterable[Any], socket_type: int = socket.SOCK_STREAM) -> tuple[SocketOption, ...]:
@@ -110,6 +131,26 @@ def transparent_options(family: int) -> tuple[SocketOption, ...]:
     """``transparent``: accept and send with foreign addresses."""
     states = (SocketState.PREBIND, SocketState.BOUND)
     return _by_family(family, IP_TRANSPARENT, IPV6_TRANSPARENT, "TRANSPARENT", *states)
+
+
+def original_src_options(source: Address, mark: int) -> tuple[SocketOption, ...]:
+    """An upstream socket that comes from the IP address of ``source``, though it is not ours, from any port.
+
+    SO_MARK lets routing rules know its packets; ``mark`` 0: none.
+    """
+    # An IPv4 client of a dual-stack listener has an IPv4 address.
+    local = ip_address(source.ip, 0)
+    marks = (SocketOption(socket.SOL_SOCKET, SO_MARK, mark),) if mark else ()
+    return (SourceAddressOption(local), *marks, *transparent_options(local.family))
+
+
+def source_of(options: Iterable[SocketOption]) -> Address | None:
+    """The source address among ``options``; the last one counts."""
+    found = None
+    for option in options:
+        if isinstance(option, SourceAddressOption):
+            found = option.address
+    return found
 
 
 def freebind_options(family: int) -> tuple[SocketOption, ...]:

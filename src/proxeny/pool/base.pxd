@@ -17,7 +17,7 @@ cdef class ConnPoolBase:
     cdef public bint _attach_scheduled, _draining_pool
     cdef public dict _busy, _connecting, _ready
     cdef public list _drained_callbacks
-    cdef public object _pending, dispatcher, host, resources
+    cdef public object _pending, dispatcher, host, options, resources
     cdef public TimerWheel wheel
     cdef public ClusterInfo cluster
     cdef public Block stats

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.timer import Timer
     from proxeny.network.connection import ClientConnection
+    from proxeny.pool.options import PoolOptions
     from proxeny.upstream.host import Host
 
 CONNECTED = ConnectionEvent.CONNECTED
@@ -167,7 +168,10 @@ class ActiveClient(ConnectionCallbacks):
 
 
 class ConnPoolBase:
-    """The connections to one host at one priority; every client takes one request at a time."""
+    """The connections to one host at one priority; every client takes one request at a time.
+
+    A pool with ``options`` of its own (a client's source address) is forgotten by its host when it is empty.
+    """
 
     __slots__ = (
         "_attach_scheduled",
@@ -180,15 +184,17 @@ class ConnPoolBase:
         "cluster",
         "dispatcher",
         "host",
+        "options",
         "resources",
         "stats",
         "wheel",
     )
 
-    def __init__(self, dispatcher: Dispatcher, host: Host, priority: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, host: Host, priority: int, options: PoolOptions | None = None) -> None:
         self.dispatcher = dispatcher
         self.wheel = dispatcher.wheel
         self.host = host
+        self.options = options
         self.cluster = host.cluster
         self.stats = host.cluster.stats
         self.resources = host.cluster.resource_manager(priority)
@@ -376,6 +382,8 @@ class ConnPoolBase:
         if self._pending:
             self._try_create_connections()
         self._check_drained()
+        if self.options is not None and self.is_idle:
+            self.host.forget_pool(self, self.options.key)
 
     def _count_destroy(self, client: Any, event: ConnectionEvent) -> None:
         remote = event is REMOTE_CLOSE
@@ -428,10 +436,15 @@ class ConnPoolBase:
         if not self._draining_pool:
             return
         self._close_idle()
-        if not (self._pending or self._ready or self._busy or self._connecting):
+        if self.is_idle:
             callbacks, self._drained_callbacks = self._drained_callbacks, []
             for callback in callbacks:
                 callback()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is neither a connection nor anybody who waits for one."""
+        return not (self._pending or self._ready or self._busy or self._connecting)
 
     def has_active_connections(self) -> bool:
         """Whether requests run or wait."""

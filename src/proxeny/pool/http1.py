@@ -176,7 +176,7 @@ class HttpConnPool(ConnPoolBase):
         return None
 
     def _instantiate_client(self) -> ActiveHttp1Client:
-        connection = self.host.create_connection(self.dispatcher)
+        connection = self.host.create_connection(self.dispatcher, self.options)
         client = ActiveHttp1Client(self, connection)
         connection.connect()
         return client

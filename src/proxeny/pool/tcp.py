@@ -61,7 +61,7 @@ class TcpConnPool(ConnPoolBase):
         return self._new_stream(callbacks, None)
 
     def _instantiate_client(self) -> ActiveTcpClient:
-        connection = self.host.create_connection(self.dispatcher)
+        connection = self.host.create_connection(self.dispatcher, self.options)
         client = ActiveTcpClient(self, connection)
         connection.add_connection_callbacks(client)
         connection.connect()

@@ -40,6 +40,8 @@ from proxeny.upstream.stats import (
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.connection import Connection
+    from proxeny.network.stream_info import StreamInfo
     from proxeny.router.config import RouterConfig
     from proxeny.router.route import RouteEntry
 
@@ -132,7 +134,8 @@ class RouterFilter(RouterReplies):
         info.upstream_host = host
         self._prepare_headers(headers, entry)
         self.upstream = upstream = UpstreamRequest(self, host, end_stream)
-        pool = cluster.http_pool(host, entry.policy.priority, info.protocol)
+        options = callbacks.upstream_options
+        pool = cluster.http_pool(host, entry.policy.priority, info.protocol, options, self)
         upstream.pending = pool.new_stream(upstream, upstream)
         if end_stream:
             self._on_request_complete()
@@ -513,7 +516,9 @@ class RouterFilter(RouterReplies):
         body, trailers = self.request_body, self.request_trailers
         end_stream = self.request_complete and body is None and trailers is None
         self.upstream = upstream = UpstreamRequest(self, host, end_stream)
-        pool: Any = cluster.http_pool(host, self.entry.policy.priority, self.stream_info.protocol)
+        options = self.decoder_callbacks.upstream_options
+        priority = self.entry.policy.priority
+        pool: Any = cluster.http_pool(host, priority, self.stream_info.protocol, options, self)
         upstream.pending = pool.new_stream(upstream, upstream)
         # The attempt may have failed at once.
         if body is not None and self.upstream is upstream:
@@ -523,7 +528,7 @@ class RouterFilter(RouterReplies):
         if trailers is not None and self.upstream is upstream:
             upstream.accept_trailers(trailers)
 
-    # What a load balancer may ask (the ``lb_context`` of ``choose_host``).
+    # What a load balancer may ask (``LbContext``).
 
     def hash_key(self) -> int | None:
         """The hash of the route's hash policy; None: it has none."""
@@ -533,6 +538,16 @@ class RouterFilter(RouterReplies):
     def metadata_match(self) -> dict[str, Any] | None:
         """The endpoint metadata that the route asks for."""
         return self.entry.policy.metadata_match
+
+    @property
+    def downstream_connection(self) -> Connection:
+        """The client's connection."""
+        return self.decoder_callbacks.connection
+
+    @property
+    def request_stream_info(self) -> StreamInfo:
+        """The request's facts."""
+        return self.stream_info
 
     @property
     def downstream_headers(self) -> HeaderMap:

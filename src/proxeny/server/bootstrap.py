@@ -85,6 +85,7 @@ class Bootstrapped:
 
     def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         """Send a worker all that it needs; the first answer is that of the clusters, then one per listener."""
+        self.clusters.worker_started(worker.index)
         state = self.configuration.server_state
         watchdog = self._supervisor.watchdog
         worker.send(
@@ -118,7 +119,10 @@ class Bootstrapped:
         return self.listeners.listening_fds(worker_index)
 
     def on_worker_message(self, worker: Worker, message: Any) -> None:
-        """Workers say nothing unasked yet."""
+        """What workers tell unasked."""
+        if isinstance(message, messages.HostsChanged):
+            self.clusters.on_host_changes(worker.index, message.cluster, message.changes)
+            return
         log.error("worker %d sent an unexpected message %s", worker.index, type(message).__name__)
 
     # -- pushes ------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from proxeny.upstream.endpoints import HostChange
+
 StatRows = list[tuple[str, str, int]]
 """A stat table on the wire: (schema name, prefix, base)."""
 
@@ -163,6 +165,13 @@ class WorkerStarted(Message):
     pid: int
 
 
+class HostsChanged(Message):
+    """A cluster of type ORIGINAL_DST made hosts, or removed them."""
+
+    cluster: str
+    changes: list[HostChange]
+
+
 class Done(Message):
     """A message was carried out, or ``error`` says why not."""
 
@@ -189,6 +198,7 @@ Any = (
     | ReopenLogs
     | Stop
     | WorkerStarted
+    | HostsChanged
     | Done
 )
 

@@ -170,6 +170,11 @@ class MainStore:
         self._retired_log.absorb(dead)
         dead.close()
 
+    def clear_retired(self, entry: BlockEntry) -> None:
+        """What dead workers left of a block counts no more: its writer begins anew with it."""
+        if self._retired_used:
+            self.retired.block(entry.base, entry.schema.size).clear(entry.schema.histograms_from)
+
     def segments(self) -> list[Segment]:
         """Every segment that counts: main's, the workers', and the retired one once it holds anything."""
         retired = [self.retired] if self._retired_used else []

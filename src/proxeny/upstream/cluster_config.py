@@ -12,17 +12,19 @@ from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
 from proxeny.network.address import ip_address
 from proxeny.network.socket_options import SocketOption, compile_options, freebind_options, keepalive_options
-from proxeny.upstream import dns_options, http_protocol_options
+from proxeny.upstream import dns_options, http_protocol_options, original_dst_config
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.dns_options import DnsOptions, milliseconds
 from proxeny.upstream.endpoints import DnsTarget, HostEntry, parse_dns, parse_static, socket_address_pair
 from proxeny.upstream.load_balancer import policy as lb_policy
+from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_thresholds
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.load_balancer.policy import LbPolicy
+    from proxeny.upstream.original_dst_config import OriginalDstOptions
 
 
 class ClusterType(Enum):
@@ -31,6 +33,7 @@ class ClusterType(Enum):
     STATIC = "STATIC"
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
+    ORIGINAL_DST = "ORIGINAL_DST"
 
 
 _BY_NUMBER: Final = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
@@ -38,8 +41,10 @@ _BY_EXTENSION: Final = {
     "envoy.cluster.static": ClusterType.STATIC,
     "envoy.cluster.strict_dns": ClusterType.STRICT_DNS,
     "envoy.cluster.logical_dns": ClusterType.LOGICAL_DNS,
+    original_dst_config.EXTENSION_NAME: ClusterType.ORIGINAL_DST,
     "envoy.clusters.dns": ClusterType.STRICT_DNS,
 }
+_WITHOUT_DNS: Final = (ClusterType.STATIC, ClusterType.ORIGINAL_DST)
 _DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
@@ -63,6 +68,7 @@ class ClusterConfig:
         "hosts",
         "info",
         "lb_policy",
+        "original_dst",
         "overprovisioning_factor",
         "targets",
         "type",
@@ -78,6 +84,8 @@ class ClusterConfig:
         self.targets: list[DnsTarget | HostEntry] = []
         """The names (and pipes) of a DNS cluster."""
         self.dns: DnsOptions | None = None
+        self.original_dst: OriginalDstOptions | None = None
+        """Of a cluster that has no hosts but those which connections bring."""
         self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
         self.wait_for_warm_on_init = True
 
@@ -87,14 +95,17 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     present = {field.name: value for field, value in cluster.ListFields()}
     cluster_type, dns = _type_of(cluster, present)
     _check(cluster, present, cluster_type, context)
+    original_dst = None
+    if cluster_type is ClusterType.ORIGINAL_DST:
+        original_dst = original_dst_config.compile(cluster, present)
     http = http_protocol_options.compile(cluster, present)
-    policy = lb_policy.compile(cluster, present)
+    policy = lb_policy.compile(cluster, present, cluster_type is ClusterType.ORIGINAL_DST)
     endpoints = present.get("load_assignment")
     hosts: list[HostEntry] = []
     targets: list[DnsTarget | HostEntry] = []
     if cluster_type is ClusterType.STATIC:
         hosts = parse_static(endpoints) if endpoints is not None else []
-    else:
+    elif dns is not None:
         targets = _dns_targets(cluster_type, endpoints)
     thresholds = DEFAULT_THRESHOLDS
     if "circuit_breakers" in present:
@@ -105,8 +116,12 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     config.hosts = hosts
     config.targets = targets
     config.dns = dns
+    config.original_dst = original_dst
     for entry in hosts:
         info.host_stats(entry.stat_index)
+    if original_dst is not None and context.role == "main":
+        for index in range(context.concurrency * HOST_BLOCKS):
+            info.host_stats(index)
     if endpoints is not None and endpoints.policy.HasField("overprovisioning_factor"):
         config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
     if "wait_for_warm_on_init" in present:
@@ -125,11 +140,8 @@ def _type_of(cluster: Any, present: dict[str, Any]) -> tuple[ClusterType, DnsOpt
         raise UnsupportedFieldError(f"clusters of type EDS are not supported yet (cluster '{cluster.name}')")
     if "eds_cluster_config" in present:
         raise ConfigError("eds_cluster_config set in a non-EDS cluster")
-    if name == "ORIGINAL_DST":
-        _check_original_dst(cluster, present)
-        raise UnsupportedFieldError(f"clusters of type ORIGINAL_DST are not supported yet (cluster '{cluster.name}')")
     cluster_type = ClusterType(name)
-    return cluster_type, None if cluster_type is ClusterType.STATIC else dns_options.from_cluster(cluster)
+    return cluster_type, None if cluster_type in _WITHOUT_DNS else dns_options.from_cluster(cluster)
 
 
 def _extension_type(custom: Any, cluster: Any) -> tuple[ClusterType, DnsOptions | None]:
@@ -145,18 +157,7 @@ def _extension_type(custom: Any, cluster: Any) -> tuple[ClusterType, DnsOptions 
         raise UnsupportedFieldError(
             f"Didn't find a registered cluster factory implementation for name: '{custom.name}'"
         )
-    return cluster_type, None if cluster_type is ClusterType.STATIC else dns_options.from_cluster(cluster)
-
-
-def _check_original_dst(cluster: Any, present: dict[str, Any]) -> None:
-    if cluster.lb_policy != cluster.CLUSTER_PROVIDED:
-        policy = cluster.LbPolicy.Name(cluster.lb_policy)
-        raise ConfigError(
-            f"cluster: LB policy {policy} is not valid for Cluster type ORIGINAL_DST. "
-            "Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'"
-        )
-    if "load_assignment" in present:
-        raise ConfigError("ORIGINAL_DST clusters must have no load assignment configured")
+    return cluster_type, None if cluster_type in _WITHOUT_DNS else dns_options.from_cluster(cluster)
 
 
 def _check(cluster: Any, present: dict[str, Any], cluster_type: ClusterType, context: FactoryContext) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.kernel.limits import LimitTable
 from proxeny.network.connection import ClientConnection
+from proxeny.network.socket_options import source_of
 from proxeny.upstream.endpoints import host_stat_prefix
 from proxeny.upstream.resource_manager import PRIORITY_NAMES, ResourceManager
 from proxeny.upstream.stats import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from proxeny.network.address import Address
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.socket_options import SocketOption
+    from proxeny.pool.options import PoolOptions
     from proxeny.upstream.http_protocol_options import HttpProtocolOptions
     from proxeny.upstream.resource_manager import Thresholds
 
@@ -125,6 +127,10 @@ class ClusterInfo:
     def host_stats(self, index: int) -> Block:
         """The per-host block ``index``."""
         return self._context.stats.block(HOST, host_stat_prefix(self.name, index))
+
+    def clear_host_stats(self, index: int) -> None:
+        """That block is about to be another host's."""
+        self.host_stats(index).clear(HOST.histograms_from)
 
     @property
     def dynamic(self) -> DynamicStats:
@@ -226,9 +232,15 @@ class ClusterInfo:
         key = f"upstream.maintenance_mode.{self.name}"
         return bool(self._context.runtime.feature_enabled(key, 0, 100, value))
 
-    def create_connection(self, dispatcher: Dispatcher, address: Address) -> ClientConnection:
+    def create_connection(
+        self, dispatcher: Dispatcher, address: Address, options: PoolOptions | None = None
+    ) -> ClientConnection:
         """A connection to ``address`` with this cluster's settings and byte counters, not yet connecting."""
-        connection = ClientConnection(dispatcher, address, self.source_address, self.socket_options)
+        source, socket_options = self.source_address, self.socket_options
+        if options is not None:
+            source = source_of(options.socket_options) or source
+            socket_options += options.socket_options
+        connection = ClientConnection(dispatcher, address, source, socket_options)
         connection.set_stats(
             self.stats,
             UPSTREAM_CX_RX_BYTES_TOTAL,

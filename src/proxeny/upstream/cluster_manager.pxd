@@ -4,6 +4,6 @@
 cdef class ClusterManager:
     cdef dict _active, _hosts, _serialized, _stat_bases
     cdef object _context, _inflated
-    cdef public object limits
+    cdef public object limits, on_host_changes
 
     cpdef get(self, name)

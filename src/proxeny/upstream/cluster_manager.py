@@ -17,10 +17,11 @@ from proxeny.upstream.stats import CLUSTERS_INFLATED, HOST, THREAD_LOCAL_CLUSTER
 from proxeny.upstream.thread_local_cluster import ThreadLocalCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from proxeny.kernel.limits import LimitTable
     from proxeny.network.factory_context import FactoryContext
+    from proxeny.upstream.endpoints import HostChange
 
 _DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
 
@@ -28,12 +29,23 @@ _DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
 class ClusterManager:
     """``get`` is what routers and proxies call; the rest follows main's messages."""
 
-    __slots__ = ("_active", "_context", "_hosts", "_inflated", "_serialized", "_stat_bases", "limits")
+    __slots__ = (
+        "_active",
+        "_context",
+        "_hosts",
+        "_inflated",
+        "_serialized",
+        "_stat_bases",
+        "limits",
+        "on_host_changes",
+    )
 
     def __init__(self, context: FactoryContext, limits: LimitTable | None = None) -> None:
         self._context = context
         self.limits = limits
         """The circuit breakers' counts of all workers; None: limits hold within this worker only."""
+        self.on_host_changes: Callable[[str, list[HostChange]], object] = lambda name, changes: None
+        """Told of the hosts that clusters of type ORIGINAL_DST make and remove."""
         self._active: dict[str, ThreadLocalCluster] = {}
         self._serialized: dict[str, bytes] = {}
         self._hosts: dict[str, bytes] = {}
@@ -109,7 +121,9 @@ class ClusterManager:
         config = cluster_config.compile(proto, self._context)
         dispatcher = self._context.dispatcher
         assert dispatcher is not None
-        cluster = self._active[name] = ThreadLocalCluster(config, dispatcher)
+        cluster = self._active[name] = ThreadLocalCluster(
+            config, dispatcher, self._context.worker_index, lambda changes: self.on_host_changes(name, changes)
+        )
         update = self._hosts.get(name)
         if update is not None:
             cluster.update_hosts(_DECODE_HOSTS(update).hosts)

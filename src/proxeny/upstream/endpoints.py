@@ -66,6 +66,16 @@ class HostUpdate(msgspec.Struct, array_like=True):
     """Prefix of a per-host block -> base, of blocks that are new since the last update (all of them at the first)."""
 
 
+class HostChange(msgspec.Struct, array_like=True):
+    """A worker made a host for a destination (clusters of type ORIGINAL_DST), or removed it: what main is told."""
+
+    added: bool
+    address: str
+    port: int
+    block: int
+    """Which of the worker's per-host stat blocks it has; 0: none for it alone."""
+
+
 class DnsTarget(msgspec.Struct):
     """A name to resolve, and the host every resolved address becomes."""
 

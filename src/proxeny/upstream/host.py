@@ -21,11 +21,15 @@ from proxeny.upstream.endpoints import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.stats import Block
     from proxeny.network.address import Address
     from proxeny.network.connection import ClientConnection
+    from proxeny.pool.base import ConnPoolBase
     from proxeny.pool.http1 import HttpConnPool
+    from proxeny.pool.options import PoolOptions
     from proxeny.pool.tcp import TcpConnPool
     from proxeny.upstream.cluster_info import ClusterInfo
 
@@ -54,7 +58,10 @@ def health_flags_text(flags: int) -> str:
 
 
 class Host:
-    """A host of one cluster: address, weight, health, its stat block and its pools (one per priority and protocol)."""
+    """A host of one cluster: address, weight, health, its stat block and its pools.
+
+    Pools are kept by priority, those with options of their own by ``PoolOptions.key``.
+    """
 
     __slots__ = (
         "_address",
@@ -75,8 +82,8 @@ class Host:
     def __init__(self, cluster: ClusterInfo, entry: HostEntry, stats: Block) -> None:
         self.cluster = cluster
         self.stats = stats
-        self.http_pools: dict[int, HttpConnPool] = {}
-        self.tcp_pools: dict[int, TcpConnPool] = {}
+        self.http_pools: dict[Hashable, HttpConnPool] = {}
+        self.tcp_pools: dict[Hashable, TcpConnPool] = {}
         self._set_entry(entry)
 
     def _set_entry(self, entry: HostEntry) -> None:
@@ -117,15 +124,22 @@ class Host:
         """Healthy, degraded or not to be used."""
         return health_of(self.health_flags)
 
-    def create_connection(self, dispatcher: Dispatcher) -> ClientConnection:
+    def create_connection(self, dispatcher: Dispatcher, options: PoolOptions | None = None) -> ClientConnection:
         """A connection to this host, not yet connecting."""
-        return self.cluster.create_connection(dispatcher, self.address)
+        return self.cluster.create_connection(dispatcher, self.address, options)
+
+    def forget_pool(self, pool: ConnPoolBase, key: Hashable) -> None:
+        """The pool with options of its own under ``key`` is empty; who asks for its like gets a fresh one."""
+        tables: tuple[dict[Hashable, Any], ...] = (self.http_pools, self.tcp_pools)
+        for pools in tables:
+            if pools.get(key) is pool:
+                del pools[key]
 
     def drain_pools(self) -> None:
         """The host goes: idle connections close now, busy ones after what they do; the pools are forgotten."""
-        for http_pool in self.http_pools.values():
+        for http_pool in list(self.http_pools.values()):
             http_pool.drain()
-        for tcp_pool in self.tcp_pools.values():
+        for tcp_pool in list(self.tcp_pools.values()):
             tcp_pool.drain()
         self.http_pools.clear()
         self.tcp_pools.clear()

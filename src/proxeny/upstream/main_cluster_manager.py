@@ -28,8 +28,10 @@ from proxeny.upstream.cluster_config import ClusterConfig, ClusterType
 from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus
 from proxeny.upstream.dns_cluster import DnsCluster
 from proxeny.upstream.dns_resolver import Resolver
-from proxeny.upstream.endpoints import HostEntry, HostUpdate, host_stat_prefix
+from proxeny.upstream.endpoints import HostChange, HostEntry, HostUpdate, host_stat_prefix
 from proxeny.upstream.host import Health, health_flags_text, health_of
+from proxeny.upstream.on_demand_hosts import OnDemandHosts
+from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
 from proxeny.upstream.resource_manager import show_limits
 from proxeny.upstream.stats import (
     CLUSTER_MANAGER,
@@ -52,7 +54,7 @@ from proxeny.upstream.stats import (
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
-    from proxeny.stats.store import StatTable
+    from proxeny.stats.store import BlockEntry, StatTable
     from proxeny.upstream.dns_options import DnsOptions
 
 SPARE_HOST_BLOCKS = 256
@@ -65,7 +67,18 @@ _encode_hosts = msgspec.msgpack.Encoder().encode
 class MainCluster:
     """One cluster as main keeps it: serialized for the workers, its hosts, its stat tables."""
 
-    __slots__ = ("added_via_api", "config", "dns", "host_table", "hosts", "next_index", "serialized", "spare", "table")
+    __slots__ = (
+        "added_via_api",
+        "config",
+        "dns",
+        "host_table",
+        "hosts",
+        "next_index",
+        "on_demand",
+        "serialized",
+        "spare",
+        "table",
+    )
 
     def __init__(self, config: ClusterConfig, serialized: bytes, table: StatTable, added_via_api: bool) -> None:
         self.config = config
@@ -74,6 +87,8 @@ class MainCluster:
         self.added_via_api = added_via_api
         self.hosts: list[HostEntry] = config.hosts
         self.dns: DnsCluster | None = None
+        self.on_demand = None if config.original_dst is None else OnDemandHosts(config.info.name)
+        """The hosts that workers made, where it is they who make them."""
         self.host_table: StatTable = {}
         """Per-host blocks of a DNS cluster (those of a static one are in ``table``)."""
         self.next_index = 0
@@ -182,7 +197,7 @@ class MainClusterManager:
         failed to get them). It is never called inside this call's own stack frames of another cluster."""
         self._started = True
         self._on_initialized = on_initialized
-        dns = [(name, c) for name, c in self._clusters.items() if c.config.type is not ClusterType.STATIC]
+        dns = [(name, c) for name, c in self._clusters.items() if c.config.dns is not None]
         self._waiting = {name for name, cluster in dns if cluster.config.wait_for_warm_on_init}
         for name, cluster in dns:
             self._start(name, cluster)
@@ -262,13 +277,47 @@ class MainClusterManager:
         stats = cluster.config.info.stats
         health = [health_of(entry.health_flags) for entry in hosts]
         stats.inc(MEMBERSHIP_CHANGE)
-        if cluster.config.dns is None:
+        if cluster.config.type is ClusterType.STATIC:
             stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         stats.set(MEMBERSHIP_HEALTHY, health.count(Health.HEALTHY))
         stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))
         if cluster.config.type is ClusterType.STRICT_DNS:
             stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
+
+    # -- hosts that workers make ---------------------------------------------------------------------------------
+    def on_host_changes(self, worker_index: int, name: str, changes: list[HostChange]) -> None:
+        """A worker made or removed hosts of a cluster of type ORIGINAL_DST."""
+        cluster = self._clusters.get(name)
+        if cluster is None or cluster.on_demand is None:
+            return
+        for change in changes:
+            if not change.added and change.block != SHARED_BLOCK:
+                self._clear_retired(cluster, worker_index * HOST_BLOCKS + change.block)
+        if any([cluster.on_demand.apply(worker_index, change) for change in changes]):
+            self._members_changed(cluster, cluster.on_demand)
+
+    def worker_started(self, worker_index: int) -> None:
+        """A worker begins anew: the hosts that its predecessor had made are gone, and so are their counts."""
+        for cluster in self._clusters.values():
+            on_demand = cluster.on_demand
+            if on_demand is None:
+                continue
+            for block in range(HOST_BLOCKS):
+                self._clear_retired(cluster, worker_index * HOST_BLOCKS + block)
+            if on_demand.forget_worker(worker_index):
+                self._members_changed(cluster, on_demand)
+
+    def _members_changed(self, cluster: MainCluster, on_demand: OnDemandHosts) -> None:
+        cluster.hosts = on_demand.entries()
+        self._show_members(cluster, cluster.hosts)
+
+    def _clear_retired(self, cluster: MainCluster, index: int) -> None:
+        """What a host's counts left in the retired segment must not show as the next one's."""
+        self._store.clear_retired(self._host_block(cluster, index))
+
+    def _host_block(self, cluster: MainCluster, index: int) -> BlockEntry:
+        return self._store.entries[HOST.name, host_stat_prefix(cluster.config.info.name, index)]
 
     # -- for the workers -----------------------------------------------------------------------------------------
     @property
@@ -322,12 +371,14 @@ class MainClusterManager:
                 CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
                 for t in info.thresholds
             ),
-            hosts=[self._host_status(info.name, entry) for entry in cluster.hosts],
+            hosts=[self._host_status(cluster, entry) for entry in cluster.hosts],
         )
 
-    def _host_status(self, cluster_name: str, entry: HostEntry) -> HostStatus:
-        block = self._store.entries[HOST.name, host_stat_prefix(cluster_name, entry.stat_index)]
-        values, _ = sum_slots(self._store.blocks_of(block), HOST.size)
+    def _host_status(self, cluster: MainCluster, entry: HostEntry) -> HostStatus:
+        on_demand = cluster.on_demand
+        indexes = [entry.stat_index] if on_demand is None else on_demand.stat_indexes(entry)
+        blocks = [block for index in indexes for block in self._store.blocks_of(self._host_block(cluster, index))]
+        values, _ = sum_slots(blocks, HOST.size)
         return HostStatus(
             address=entry.address,
             port=entry.port,

@@ -4,9 +4,9 @@ from proxeny.upstream.cluster_info cimport ClusterInfo
 
 
 cdef class ThreadLocalCluster:
-    cdef object _dispatcher, _lb
+    cdef object _dispatcher, _lb, _on_demand
     cdef bint _logical
     cdef public object choose_host, priority_set
     cdef public ClusterInfo info
 
-    cpdef http_pool(self, host, priority, downstream_protocol=*)
+    cpdef http_pool(self, host, priority, downstream_protocol=*, tuple options=*, context=*)

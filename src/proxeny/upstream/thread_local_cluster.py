@@ -5,37 +5,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.pool.http1 import HttpConnPool
+from proxeny.pool.options import PoolOptions
 from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.cluster_config import ClusterType
 from proxeny.upstream.host import Host
 from proxeny.upstream.load_balancer.base import LoadBalancer
+from proxeny.upstream.original_dst import OriginalDstHosts
 from proxeny.upstream.priority_set import PrioritySet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.network.socket_options import SocketOption
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
-    from proxeny.upstream.endpoints import HostEntry
+    from proxeny.upstream.endpoints import HostChange, HostEntry
+    from proxeny.upstream.load_balancer.context import LbContext
 
 
 class ThreadLocalCluster:
     """Chooses hosts and hands out their pools. ``choose_host(context) -> Host | None`` is an attribute that changes
     with the hosts: do not keep it."""
 
-    __slots__ = ("_dispatcher", "_lb", "_logical", "choose_host", "info", "priority_set")
+    __slots__ = ("_dispatcher", "_lb", "_logical", "_on_demand", "choose_host", "info", "priority_set")
 
     info: ClusterInfo
     choose_host: Callable[[Any], Host | None]
 
-    def __init__(self, config: ClusterConfig, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        dispatcher: Dispatcher,
+        worker_index: int = 0,
+        on_host_changes: Callable[[list[HostChange]], object] = lambda changes: None,
+    ) -> None:
+        """``on_host_changes`` is told of hosts that come and go by themselves."""
         self.info = config.info
         self.priority_set = PrioritySet(config.overprovisioning_factor)
         self._dispatcher = dispatcher
         self._lb = LoadBalancer(config.lb_policy, config.info.stats)
         self._logical = config.type is ClusterType.LOGICAL_DNS
+        self._on_demand: OriginalDstHosts | None = None
         self.update_hosts(config.hosts)
+        if config.original_dst is not None:
+            self._on_demand = OriginalDstHosts(
+                config.info, config.original_dst, dispatcher, worker_index, on_host_changes
+            )
+            self.choose_host = self._on_demand.choose_host
 
     def update_hosts(self, entries: list[HostEntry]) -> None:
         """Replace the hosts; those that stay keep their connections, those that go drain theirs."""
@@ -73,15 +90,41 @@ class ThreadLocalCluster:
         self._lb.refresh(self.priority_set)
         self.choose_host = self._lb.choose_host
 
-    def http_pool(self, host: Host, priority: int, downstream_protocol: str | None = None) -> HttpConnPool:
-        """The HTTP pool of a host for a routing priority; made at the first use."""
+    def http_pool(
+        self,
+        host: Host,
+        priority: int,
+        downstream_protocol: str | None = None,
+        options: tuple[SocketOption, ...] = (),
+        context: LbContext | None = None,
+    ) -> HttpConnPool:
+        """The HTTP pool of a host for a routing priority, and for the ``options`` of the downstream's upstream
+        sockets; made at the first use."""
+        if options:
+            apart = PoolOptions(priority, options)
+            pool = host.http_pools.get(apart.key)
+            if pool is None:
+                pool = host.http_pools[apart.key] = HttpConnPool(self._dispatcher, host, priority, apart)
+            return pool
         pool = host.http_pools.get(priority)
         if pool is None:
             pool = host.http_pools[priority] = HttpConnPool(self._dispatcher, host, priority)
         return pool
 
-    def tcp_pool(self, host: Host, priority: int) -> TcpConnPool:
-        """The TCP pool of a host for a routing priority."""
+    def tcp_pool(
+        self,
+        host: Host,
+        priority: int,
+        options: tuple[SocketOption, ...] = (),
+        context: LbContext | None = None,
+    ) -> TcpConnPool:
+        """The TCP pool of a host, likewise."""
+        if options:
+            apart = PoolOptions(priority, options)
+            pool = host.tcp_pools.get(apart.key)
+            if pool is None:
+                pool = host.tcp_pools[apart.key] = TcpConnPool(self._dispatcher, host, priority, apart)
+            return pool
         pool = host.tcp_pools.get(priority)
         if pool is None:
             pool = host.tcp_pools[priority] = TcpConnPool(self._dispatcher, host, priority)
@@ -89,14 +132,19 @@ class ThreadLocalCluster:
 
     def close(self) -> None:
         """The cluster goes: its connections drain, and nothing refers back to it any more."""
+        if self._on_demand is not None:
+            self._on_demand.close()
         for host in self.priority_set.hosts():
             host.drain_pools()
         self._set_hosts([])
 
+    def _hosts(self) -> list[Host]:
+        return self.priority_set.hosts() if self._on_demand is None else self._on_demand.hosts()
+
     def statistics(self) -> dict[str, Any]:
         """For admin pages and tests."""
         return {
-            "hosts": [(host.address.as_string(), host.statistics()) for host in self.priority_set.hosts()],
+            "hosts": [(host.address.as_string(), host.statistics()) for host in self._hosts()],
             "load_balancer": self._lb.statistics(),
         }
 

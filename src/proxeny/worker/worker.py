@@ -32,6 +32,7 @@ from proxeny.server.options import Options
 from proxeny.server.server_stats import PYTHON_CALLS
 from proxeny.stats.store import StatTable, WorkerStore
 from proxeny.upstream.cluster_manager import ClusterManager
+from proxeny.upstream.endpoints import HostChange
 from proxeny.worker.call_counter import CallCounter
 from proxeny.worker.collector import Collector
 from proxeny.worker.heartbeat import Heartbeat, register_traceback
@@ -158,6 +159,7 @@ class Worker:
             concurrency=self.options.concurrency,
         )
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
+        self.clusters.on_host_changes = self._report_hosts
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
         self._set_server_state(
@@ -184,6 +186,9 @@ class Worker:
     def _remove_cluster(self, message: messages.RemoveCluster, fds: Fds) -> None:
         self.clusters.remove(message.name)
         self.store.release(messages.stat_table(message.stats), (f"cluster.{message.name}.",))
+
+    def _report_hosts(self, cluster: str, changes: list[HostChange]) -> None:
+        self.channel.send(messages.HostsChanged(cluster, changes))
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)

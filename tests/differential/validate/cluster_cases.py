@@ -30,6 +30,15 @@ def _policy(name: str, *policies: str, stricter: str = "") -> object:
     return cluster(f"policy-{name}", f"load_balancing_policy: {{policies: [{listed}]}}", stricter)
 
 
+def _original_dst(name: str, fields: str = "") -> object:
+    return cluster(f"original-dst-{name}", f"type: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED\n{fields}")
+
+
+_PROVIDED = (
+    f'{{typed_extension_config: {{name: a, typed_config: {{"@type": {_LB}.cluster_provided.v3.ClusterProvided}}}}}}'
+)
+_RANDOM = f'{{typed_extension_config: {{name: a, typed_config: {{"@type": {_LB}.random.v3.Random}}}}}}'
+
 CASES = [
     cluster("plain", "connect_timeout: 1s"),
     cluster("without-endpoints", ""),
@@ -124,6 +133,31 @@ CASES = [
         "original-dst-with-hosts", "type: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED\n" + _endpoint(_socket("127.0.0.1"))
     ),
     cluster("cluster-provided-static", "lb_policy: CLUSTER_PROVIDED"),
+    _original_dst("plain"),
+    _original_dst("header", "original_dst_lb_config: {use_http_header: true, http_header_name: x-to}"),
+    _original_dst("header-not-looked-at", "original_dst_lb_config: {http_header_name: x-to}"),
+    _original_dst("header-invalid-name", "original_dst_lb_config: {use_http_header: true, http_header_name: 'a b'}"),
+    _original_dst("port-override", "original_dst_lb_config: {upstream_port_override: 65535}"),
+    _original_dst("port-override-too-large", "original_dst_lb_config: {upstream_port_override: 65536}"),
+    _original_dst("metadata-key", "original_dst_lb_config: {metadata_key: {key: a, path: [{key: b}]}}"),
+    _original_dst("metadata-key-without-path", "original_dst_lb_config: {metadata_key: {key: a}}"),
+    _original_dst("cleanup-interval", "cleanup_interval: 0.001s"),
+    _original_dst("cleanup-interval-zero", "cleanup_interval: 0s"),
+    _original_dst("subsets", "lb_subset_config: {subset_selectors: [{keys: [a]}]}"),
+    _original_dst("locality-weighted", "common_lb_config: {locality_weighted_lb_config: {}}"),
+    _original_dst("policy-provided", f"load_balancing_policy: {{policies: [{_PROVIDED}]}}"),
+    _original_dst("policy-random", f"load_balancing_policy: {{policies: [{_RANDOM}]}}"),
+    cluster("original-dst-random", "type: ORIGINAL_DST\nlb_policy: RANDOM"),
+    cluster(
+        "original-dst-policy-without-enum", f"type: ORIGINAL_DST\nload_balancing_policy: {{policies: [{_PROVIDED}]}}"
+    ),
+    cluster(
+        "original-dst-extension",
+        "type: null\ncluster_type: {name: envoy.cluster.original_dst}\nlb_policy: CLUSTER_PROVIDED",
+    ),
+    cluster("original-dst-extension-round-robin", "type: null\ncluster_type: {name: envoy.cluster.original_dst}"),
+    cluster("policy-provided-static", f"load_balancing_policy: {{policies: [{_PROVIDED}]}}"),
+    cluster("original-dst-config-static", "original_dst_lb_config: {http_header_name: x-to}"),
     cluster(
         "type-extension-unknown",
         f'cluster_type: {{name: nothing, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}',

@@ -158,10 +158,10 @@ class World:
     def host(self) -> Any:
         return self.cluster.choose_host(None)
 
-    def ask(self, request: Request | None = None) -> Request:
+    def ask(self, request: Request | None = None, options: tuple[Any, ...] = ()) -> Request:
         """Ask the HTTP pool for a stream."""
         request = request or Request()
-        self.handle = self.cluster.http_pool(self.host, 0).new_stream(request, request)
+        self.handle = self.cluster.http_pool(self.host, 0, None, options).new_stream(request, request)
         return request
 
     def until(self, predicate: Callable[[], object]) -> None:

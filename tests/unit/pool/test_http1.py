@@ -9,6 +9,8 @@ import pytest
 
 from proxeny.http.codec import StreamResetReason
 from proxeny.kernel.buffer import Buffer
+from proxeny.network.address import ip_address
+from proxeny.network.socket_options import SourceAddressOption
 from proxeny.pool.failure import CancelPolicy, PoolFailureReason
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -360,3 +362,18 @@ def test_an_upstream_that_answers_without_reading_is_not_used_again(world: Any, 
     assert request.complete
     world.until(lambda: world.pool_state() == EMPTY)
     assert world.stats("upstream_cx_destroy_with_active_rq", "upstream_rq_active") == (0, 0)
+
+
+def test_requests_of_one_source_share_connections(world: Any) -> None:
+    options = (SourceAddressOption(ip_address("127.0.0.2")),)
+    seen = []
+    for own in (options, options, ()):
+        request = world.ask(options=own)
+        index = 1 if own == () else 0
+        world.until(lambda index=index: len(world.upstream.received) > index and world.upstream.received[index])
+        world.upstream.received[index] = b""
+        world.upstream.send(index, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        world.until(lambda request=request: request.done)
+        seen.append(request.connection)
+    assert seen[0] is seen[1] is not seen[2]
+    assert [peer.getpeername()[0] for peer in world.upstream.connections] == ["127.0.0.2", "127.0.0.1"]

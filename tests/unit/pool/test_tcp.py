@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from proxeny.network.address import ip_address
 from proxeny.network.filter import ConnectionCloseType, FilterStatus, NetworkFilter
+from proxeny.network.socket_options import SourceAddressOption
 from proxeny.pool.failure import PoolFailureReason
 
 
@@ -102,3 +104,30 @@ def test_drain_leaves_the_taken_alone(world: Any) -> None:
     world.upstream.send(0, b"still here")
     world.until(lambda: taker.data)
     assert taker.data == b"still here"
+
+
+def test_pools_with_options_of_their_own(world: Any) -> None:
+    """Connections are bound to the client's address, pooled by it, and their pool goes with the last of them."""
+    options = [(SourceAddressOption(ip_address(f"127.0.0.{number}")),) for number in (2, 3)]
+    takers = [Taker() for _ in options]
+    for taker, own in zip(takers, options, strict=True):
+        world.cluster.tcp_pool(world.host, 0, own).new_connection(taker)
+    world.until(lambda: all(taker.connection is not None for taker in takers) and len(world.upstream.connections) == 2)
+    assert sorted(peer.getpeername()[0] for peer in world.upstream.connections) == ["127.0.0.2", "127.0.0.3"]
+    assert len(world.host.tcp_pools) == 2
+    assert world.cluster.tcp_pool(world.host, 0, options[0]) is not world.cluster.tcp_pool(world.host, 0)
+    for taker in takers:
+        taker.connection.close(ConnectionCloseType.NO_FLUSH)
+    assert list(world.host.tcp_pools) == [0]
+
+
+def test_a_source_address_that_cannot_be_is_a_failure(world: Any) -> None:
+    taker = Taker()
+    pool = world.cluster.tcp_pool(world.host, 0, (SourceAddressOption(ip_address("192.0.2.1")),))
+    pool.new_connection(taker)
+    world.until(lambda: taker.failure is not None)
+    assert taker.failure == (
+        PoolFailureReason.LOCAL_CONNECTION_FAILURE,
+        "failed to bind to 192.0.2.1:0: Cannot assign requested address",
+    )
+    assert not world.host.tcp_pools

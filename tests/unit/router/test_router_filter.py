@@ -104,7 +104,12 @@ class Upstream:
     def choose_host(self, context: Any) -> Any:
         return self.host
 
-    def http_pool(self, host: Any, priority: int, protocol: str | None) -> Any:
+    def http_pool(self, host: Any, priority: int, protocol: str | None, options: Any, context: Any) -> Any:
+        assert options == ()
+        assert (context.request_stream_info, context.downstream_headers) == (
+            context.stream_info,
+            context.request_headers,
+        )
         return self
 
     def new_stream(self, decoder: Any, callbacks: Any) -> Pending | None:
@@ -125,6 +130,8 @@ class Upstream:
 
 class Downstream:
     """The filter's callbacks; records the answer."""
+
+    upstream_options = ()
 
     def __init__(self, route: Any, info: StreamInfo) -> None:
         self.route = route

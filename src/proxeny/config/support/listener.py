@@ -43,5 +43,6 @@ TABLE: Final[Table] = {
     ),
     f"{_CORE}.TransportSocket": fields(done="name typed_config"),
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": extension(),
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc": extension(done="mark", accepted="bind_port"),
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": extension(),
 }

@@ -19,8 +19,8 @@ TABLE: Final[Table] = {
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
-            upstream_http_protocol_options protocol_selection""",
-        accepted="cleanup_interval close_connections_on_host_health_failure ignore_health_on_host_removal",
+            upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval""",
+        accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
         done="healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config",
@@ -29,6 +29,9 @@ TABLE: Final[Table] = {
     ),
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
+    f"{_CLUSTER}.Cluster.OriginalDstLbConfig": fields(
+        done="use_http_header http_header_name upstream_port_override metadata_key"
+    ),
     f"{_CLUSTER}.LoadBalancingPolicy": fields(done="policies"),
     f"{_CLUSTER}.LoadBalancingPolicy.Policy": fields(done="typed_extension_config"),
     f"{_CLUSTER}.UpstreamConnectionOptions": fields(done="tcp_keepalive", accepted="happy_eyeballs_config"),
@@ -62,6 +65,7 @@ TABLE: Final[Table] = {
         done="choice_count active_request_bias enable_full_scan selection_method"
     ),
     f"{_LB}.random.v3.Random": extension(),
+    f"{_LB}.cluster_provided.v3.ClusterProvided": extension(),
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": extension(
         done="resolvers dns_resolver_options",
         accepted="""use_resolvers_as_fallback filter_unroutable_families udp_max_queries query_timeout_seconds

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROUND_ROBIN: Final = "round_robin"
 LEAST_REQUEST: Final = "least_request"
 RANDOM: Final = "random"
+CLUSTER_PROVIDED: Final = "cluster_provided"
+"""The cluster's type brings it (ORIGINAL_DST); pickers of it are never asked."""
 
 DEFAULT_CHOICE_COUNT: Final = 2
 """LeastRequestLbConfig.choice_count."""
@@ -35,8 +37,9 @@ _EXTENSIONS: Final = {
     f"{_EXTENSION_PREFIX}round_robin.v3.RoundRobin": ROUND_ROBIN,
     f"{_EXTENSION_PREFIX}least_request.v3.LeastRequest": LEAST_REQUEST,
     f"{_EXTENSION_PREFIX}random.v3.Random": RANDOM,
+    f"{_EXTENSION_PREFIX}cluster_provided.v3.ClusterProvided": CLUSTER_PROVIDED,
 }
-_LEGACY_NAMES: Final = (ROUND_ROBIN, LEAST_REQUEST, "ring_hash", RANDOM, "", "maglev", "cluster_provided", "")
+_LEGACY_NAMES: Final = (ROUND_ROBIN, LEAST_REQUEST, "ring_hash", RANDOM, "", "maglev", CLUSTER_PROVIDED, "")
 """By Cluster.LbPolicy number."""
 
 
@@ -69,8 +72,11 @@ class LbPolicy:
 DEFAULT: Final = LbPolicy()
 
 
-def compile(cluster: Any, present: dict[str, Any]) -> LbPolicy:
-    """The policy of a cluster whose set fields are ``present``; ConfigError in Envoy's words."""
+def compile(cluster: Any, present: dict[str, Any], provided: bool = False) -> LbPolicy:
+    """The policy of a cluster whose set fields are ``present``; ConfigError in Envoy's words.
+
+    ``provided``: the cluster's type brings a load balancer of its own.
+    """
     lb_policy = cluster.lb_policy
     if "load_balancing_policy" not in present and lb_policy == 7:
         raise ConfigError("cluster: field load_balancing_policy need to be set")
@@ -80,6 +86,12 @@ def compile(cluster: Any, present: dict[str, Any]) -> LbPolicy:
         values = _extension(cluster, present["load_balancing_policy"])
     else:
         values = _legacy(cluster, lb_policy, present)
+    if (values.get("kind") == CLUSTER_PROVIDED) != provided:
+        specified, did = ("not specified", "provided one") if provided else ("specified", "did not provide one")
+        raise ConfigError(
+            f"cluster manager: cluster provided LB {specified} but cluster '{cluster.name}' {did}. "
+            "Check cluster documentation."
+        )
     if "common_lb_config" in present:
         _common(present["common_lb_config"], values)
     return LbPolicy(**values) if values else DEFAULT
@@ -104,13 +116,10 @@ def _extension(cluster: Any, policy: Any) -> dict[str, Any]:
 
 def _legacy(cluster: Any, lb_policy: int, present: dict[str, Any]) -> dict[str, Any]:
     kind = _LEGACY_NAMES[lb_policy]
-    if kind == "cluster_provided":
+    if kind == CLUSTER_PROVIDED:
         if "lb_subset_config" in present:
             raise ConfigError("cluster: LB policy CLUSTER_PROVIDED cannot be combined with lb_subset_config")
-        raise ConfigError(
-            f"cluster manager: cluster provided LB specified but cluster '{cluster.name}' did not provide one. "
-            "Check cluster documentation."
-        )
+        return {"kind": kind}
     if kind in ("ring_hash", "maglev"):
         raise UnsupportedFieldError(f"lb_policy {kind.upper()} is not supported yet (cluster '{cluster.name}')")
     subset = present.get("lb_subset_config")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from proxeny.extensions.network_filters.tcp_proxy.config import TcpProxyConfig
     from proxeny.kernel.timer import Timer
     from proxeny.network.connection import ClientConnection, Connection
+    from proxeny.network.stream_info import StreamInfo
     from proxeny.upstream.host import Host
 
 CONNECTED = ConnectionEvent.CONNECTED
@@ -70,8 +71,6 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         "_retry_timer",
         "_upstream_connection",
         "config",
-        "headers",
-        "metadata",
         "upstream",
     )
 
@@ -80,9 +79,6 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     def __init__(self, config: TcpProxyConfig) -> None:
         self.config = config
         self.upstream: TcpUpstream | None = None
-        # We are the load balancer's context: a connection has no request headers.
-        self.headers = None
-        self.metadata = None
         self._attempts = 0
         self._closed = False
         self._pending: Cancellable | None = None
@@ -127,8 +123,30 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         self._connect_upstream()
         return STOP_ITERATION
 
+    # What a load balancer may ask (``LbContext``)
+
     def hash_key(self) -> int | None:
         """For hashing load balancers: no hash policy here."""
+        return None
+
+    @property
+    def metadata_match(self) -> dict[str, Any] | None:
+        """The endpoint metadata that is asked for: none here."""
+        return None
+
+    @property
+    def downstream_connection(self) -> Connection:
+        """The client's connection."""
+        return self.connection
+
+    @property
+    def request_stream_info(self) -> StreamInfo:
+        """The session's facts are the connection's."""
+        return self.connection.stream_info
+
+    @property
+    def downstream_headers(self) -> None:
+        """A connection has no request headers."""
         return None
 
     # Finding an upstream
@@ -162,7 +180,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
                 return
             self._attempts += 1
             info.attempt_count = self._attempts
-            pending = cluster.tcp_pool(host, DEFAULT_PRIORITY).new_connection(self)
+            pool = cluster.tcp_pool(host, DEFAULT_PRIORITY, self.connection.upstream_options, self)
+            pending = pool.new_connection(self)
             if pending is not None:
                 self._pending = pending
 

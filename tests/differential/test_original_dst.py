@@ -1,0 +1,123 @@
+"""Clusters of type ORIGINAL_DST without redirection: destinations from headers, ports, or nowhere; hosts on demand."""
+
+import pytest
+from tests.differential.harness import (
+    Case,
+    Do,
+    Pairs,
+    Release,
+    Reply,
+    Send,
+    StatIs,
+    Step,
+    UpstreamSaw,
+    case_id,
+    request,
+)
+from tests.differential.upstream import OK, Hold
+from tests.differential.wire import End
+
+TO_UP = b"127.0.0.1:{{upstream:up}}"
+TO_SECOND = b"127.0.0.1:{{upstream:second}}"
+
+
+def get(path: str, *fields: bytes) -> bytes:
+    head = b"GET %s HTTP/1.1\r\nHost: a.test\r\n" % path.encode()
+    return head + b"".join(field + b"\r\n" for field in fields) + b"\r\n"
+
+
+def to(address: bytes, name: bytes = b"x-envoy-original-dst-host") -> bytes:
+    return name + b": " + address
+
+
+def case(name: str, *steps: Step, **rest: object) -> Case:
+    return Case(name, steps, config="original_dst", **rest)  # type: ignore[arg-type]
+
+
+DESTINATIONS = [
+    case("header", *request(get("/header", to(TO_UP))), status=200, forwarded=1),
+    case("header_of_another_name", *request(get("/named", to(TO_UP, b"x-goes-to"))), status=200, forwarded=1),
+    case("the_default_header_is_not_looked_at", *request(get("/named", to(TO_UP))), status=503, log="UH"),
+    case("first_of_two_headers", *request(get("/header", to(TO_UP), to(TO_SECOND))), contains=("^upstream up",)),
+    case("two_hosts", *request(get("/header", to(TO_UP))), *request(get("/header", to(TO_SECOND))), forwarded=2),
+    case("ipv6", *request(get("/header", to(b"[::1]:{{refused}}"))), status=503, log="UF", ignore=("connect_ms",)),
+    case("port_override", *request(get("/port", to(b"127.0.0.1:9"))), status=200, forwarded=1),
+    case("no_header", *request(get("/header")), status=503, log="UH"),
+    case("not_asked_to_look", *request(get("/nothing", to(TO_UP))), status=503, log="UH"),
+    case("tcp_without_destination", b"x", Do("end"), listener="tcp", end=End.CLOSED, log="UH"),
+    case("refused", *request(get("/header", to(b"127.0.0.1:{{refused}}"))), status=503, log="UF"),
+]
+
+BAD_VALUES = [
+    b"",
+    b"nonsense",
+    b"127.0.0.1",
+    b"127.0.0.1:",
+    b"127.0.0.1:65536",
+    b"127.0.0.1:99999999999999999999",
+    b"127.0.0.1:-1",
+    b"127.0.0.1:8a",
+    b"256.0.0.1:80",
+    b"127.1:80",
+    b"::1:80",
+    b"[::1]",
+    b"[::1]:",
+    b"[127.0.0.1]:80",
+    b"localhost:80",
+    b"a\xe9:80",
+]
+
+LIVES = [
+    case(
+        "unused_hosts_go",
+        *request(get("/short", to(TO_UP))),
+        StatIs("cluster.short_lived.membership_total", 0),
+        *request(get("/short", to(TO_UP))),
+        StatIs("cluster.short_lived.membership_total", 1),
+        StatIs("cluster.short_lived.membership_total", 0),
+        status=(200, 200),
+        forwarded=2,
+    ),
+    case(
+        "a_host_with_a_request_stays",
+        get("/short", to(TO_UP)),
+        StatIs("cluster.short_lived.membership_total", 1),
+        Send(get("/short", to(TO_SECOND)).replace(b"GET", b"HEAD"), on=1),
+        Reply(on=1, head_only=True),
+        StatIs("cluster.short_lived.membership_total", 1),
+        Do("close"),
+        StatIs("cluster.short_lived.membership_total", 0),
+        answers=((Hold(), *OK),),
+    ),
+    case(
+        "circuit_breakers_hold_for_all_hosts_together",
+        get("/narrow", to(TO_UP)),
+        UpstreamSaw(),
+        Send(get("/narrow", to(TO_SECOND)), on=1),
+        Reply(on=1),
+        Release(),
+        Reply(),
+        answers=((Hold(), *OK),),
+        status=(503, 200),
+    ),
+]
+
+ADMIN = [
+    case(
+        "hosts_show_in_clusters",
+        *request(get("/clusters?filter=by_nothing")),
+        listener="admin",
+        status=200,
+    ),
+]
+
+
+@pytest.mark.parametrize("one", [*DESTINATIONS, *LIVES, *ADMIN], ids=case_id)
+def test_original_dst(one: Case, pairs: Pairs) -> None:
+    pairs.check(one)
+
+
+@pytest.mark.parametrize("value", BAD_VALUES, ids=repr)
+def test_bad_destinations(value: bytes, pairs: Pairs) -> None:
+    one = case("bad_destination", *request(get("/header", to(value))), status=503, log="UH")
+    pairs.check(one)
