@@ -108,6 +108,8 @@ class StatsView:
                     before = dynamic.get(name, (0, False))
                     dynamic[name] = (before[0] + value, before[1] or used)
         found += [Value(name, value, used) for name, (value, used) in dynamic.items()]
+        if wanted != COUNTER:
+            found += [Value(name, value or 0, value is not None) for name, value in self.store.wide_gauges.items()]
         matcher = self.settings.matcher
         return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
 

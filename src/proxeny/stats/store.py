@@ -37,6 +37,10 @@ class Store(Protocol):
         """Sets a text statistic; only main shows them."""
         ...
 
+    def wide_gauge(self, name: str, value: int | None) -> None:
+        """Sets a gauge of 64 bits (None: not used yet); only main shows them."""
+        ...
+
 
 class BlockEntry:
     """One allotted block: its place, its names, and how many owners hold it."""
@@ -87,6 +91,8 @@ class MainStore:
         self.retired = Segment.create("proxeny-stats-retired")
         self.entries: dict[tuple[str, str], BlockEntry] = {}
         self.text_readouts: dict[str, str] = {}
+        self.wide_gauges: dict[str, int | None] = {}
+        """Gauges of main that need all 64 bits (a slot has 63); None until they are set."""
         self.workers: dict[int, Segment] = {}
         self._log = DynamicLog(self.segment)
         self._retired_log = DynamicLog(self.retired)
@@ -115,6 +121,9 @@ class MainStore:
 
     def text_readout(self, name: str, value: str) -> None:
         self.text_readouts[name] = value
+
+    def wide_gauge(self, name: str, value: int | None) -> None:
+        self.wide_gauges[name] = value
 
     @contextmanager
     def recording(self) -> Iterator[StatTable]:
@@ -246,3 +255,6 @@ class WorkerStore:
 
     def text_readout(self, name: str, value: str) -> None:
         """Text statistics belong to main: nothing to do here."""
+
+    def wide_gauge(self, name: str, value: int | None) -> None:
+        """So do gauges of 64 bits."""

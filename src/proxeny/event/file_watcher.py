@@ -1,0 +1,95 @@
+"""Tells of files that are moved into place (Envoy: ``Filesystem::WatcherImpl`` over inotify).
+
+A watch is always on the directory: a file that is replaced by a rename is another file, and a watch on it would end.
+Writing into a file is no event, since a half-written configuration must not be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import struct
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+log = logging.getLogger("proxeny.file")
+
+_IN_MOVED_TO: Final = 0x00000080
+_IN_Q_OVERFLOW: Final = 0x00004000
+_IN_IGNORED: Final = 0x00008000
+_EVENT: Final = struct.Struct("iIII")
+_READ_SIZE: Final = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Callback = Callable[[], object]
+
+
+class _Watch(NamedTuple):
+    file: str
+    """Name in the directory; empty for any."""
+    callback: Callback
+
+
+class FileWatcher:
+    """Runs callbacks in ``loop`` when something was moved to a watched path."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise _os_error()
+        self._watches: dict[int, list[_Watch]] = {}
+        self._directories: dict[int, str] = {}
+        loop.add_reader(self._fd, self._on_readable)
+
+    def add(self, path: str, callback: Callback) -> None:
+        """Watch a file, or every file of a directory when ``path`` ends with a slash; OSError."""
+        directory, file = os.path.split(path)
+        directory = directory or "."
+        number = _libc.inotify_add_watch(self._fd, os.fsencode(directory), _IN_MOVED_TO)
+        if number < 0:
+            raise _os_error()
+        self._watches.setdefault(number, []).append(_Watch(file, callback))
+        self._directories[number] = directory
+
+    def _on_readable(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_SIZE)
+        except BlockingIOError:
+            return
+        at = 0
+        while at < len(data):
+            number, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size
+            name = os.fsdecode(data[at : at + length].rstrip(b"\0"))
+            at += length
+            self._on_event(number, mask, name)
+
+    def _on_event(self, number: int, mask: int, name: str) -> None:
+        if mask & _IN_Q_OVERFLOW:
+            # Whatever was lost may have been any of them.
+            for watches in list(self._watches.values()):
+                for watch in watches:
+                    watch.callback()
+        elif mask & _IN_IGNORED:
+            log.warning("the directory '%s' is gone: nothing in it is watched any more", self._directories.get(number))
+        elif mask & _IN_MOVED_TO:
+            for watch in list(self._watches.get(number, ())):
+                if watch.file in ("", name):
+                    watch.callback()
+
+    def close(self) -> None:
+        """End all watches."""
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            self._watches.clear()
+
+
+def _os_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
