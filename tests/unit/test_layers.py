@@ -16,6 +16,7 @@ LAYERS = [
     {"registry", "api"},
     {"matcher"},
     {"stats"},
+    {"xds"},
     {"runtime"},
     {"network"},
     {"formatter"},

@@ -17,6 +17,7 @@ from proxeny.config.support import (
     router,
     udp,
     upstream,
+    xds,
 )
 from proxeny.config.support.table import MessageSupport, Table
 
@@ -31,6 +32,7 @@ AREAS: Final[dict[str, Table]] = {
     "Routes": router.TABLE,
     "Clusters and load balancing": upstream.TABLE,
     "Access logs": access_log.TABLE,
+    "Dynamic configuration": xds.TABLE,
 }
 TABLES: Final[Table] = {name: support for table in AREAS.values() for name, support in table.items()}
 

@@ -1,0 +1,54 @@
+"""From a ConfigSource to its subscription (Envoy: ``SubscriptionFactoryImpl``)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any, Final
+
+from envoy.config.core.v3 import config_source_pb2
+
+from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.xds.filesystem import FilesystemSubscription
+from proxeny.xds.resource import ResourceDecoder
+from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import Subscription, SubscriptionCallbacks
+from proxeny.xds.validation import DynamicValidation
+
+_SERVED: Final = ("path", "path_config_source")
+
+
+def check_node(node: Any, type_name: str) -> None:
+    """Subscriptions say who asks: ConfigError unless the node has an id and a cluster."""
+    if not (node.id and node.cluster):
+        raise ConfigError(
+            f"type.googleapis.com/{type_name}: node 'id' and 'cluster' are required. Set it either in 'node' config or "
+            "via --service-node and --service-cluster options."
+        )
+
+
+def is_passed_over(source: Any, options: Any) -> bool:
+    """Whether the source is of a kind that is not served, and --accept-unsupported-fields lets that pass."""
+    return bool(options.accept_unsupported_fields) and source.WhichOneof("config_source_specifier") not in _SERVED
+
+
+def subscribe(
+    loop: asyncio.AbstractEventLoop,
+    source: Any,
+    callbacks: SubscriptionCallbacks,
+    decoder: ResourceDecoder,
+    stats: SubscriptionStats,
+    validation: DynamicValidation,
+) -> Subscription:
+    """A subscription (not started) for ``source``, a ``config.core.v3.ConfigSource``; raises ConfigError."""
+    kind = source.WhichOneof("config_source_specifier")
+    if kind in (None, "self"):
+        raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
+    if kind not in _SERVED:
+        raise UnsupportedFieldError(f"the config source '{kind}' is not supported yet")
+    path = source.path_config_source
+    if kind == "path":
+        path = config_source_pb2.PathConfigSource(path=source.path)
+    if not os.path.exists(path.path):
+        raise ConfigError(f"paths must refer to an existing path in the system: '{path.path}' does not exist")
+    return FilesystemSubscription(loop, path, callbacks, decoder, stats, validation)

@@ -1,0 +1,97 @@
+"""Resources in a file that is replaced by renames (Envoy: ``FilesystemSubscriptionImpl``)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from proxeny.config.errors import ConfigError, UnknownFieldError
+from proxeny.config.loader import gc_paused
+from proxeny.config.sources import read_file
+from proxeny.event.file_watcher import FileWatcher
+from proxeny.xds.resource import ResourceDecoder
+from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import SubscriptionCallbacks
+from proxeny.xds.validation import DynamicValidation
+
+log = logging.getLogger("proxeny.config")
+
+
+class FilesystemSubscription:
+    """Reads the DiscoveryResponse in a file, and again whenever a file is moved there (or into the watched directory).
+
+    Raises ConfigError when it cannot be watched.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: Any,
+        callbacks: SubscriptionCallbacks,
+        decoder: ResourceDecoder,
+        stats: SubscriptionStats,
+        validation: DynamicValidation,
+    ) -> None:
+        """``source``: ``config.core.v3.PathConfigSource``."""
+        self._path: str = source.path
+        self._callbacks = callbacks
+        self._decoder = decoder
+        self._stats = stats
+        self._validation = validation
+        self._started = False
+        self._watcher = FileWatcher(loop)
+        watched = f"{source.watched_directory.path}/" if source.HasField("watched_directory") else self._path
+        try:
+            self._watcher.add(watched, self._on_moved)
+        except OSError as error:
+            self._watcher.close()
+            raise ConfigError(f"unable to add filesystem watch for file {watched}: {error.strerror}") from None
+
+    def start(self, names: Iterable[str] = ()) -> None:
+        """Read what is there already."""
+        self._started = True
+        self.refresh()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._watcher.close()
+
+    def _on_moved(self) -> None:
+        if self._started:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Read the file and hand on what is in it."""
+        log.debug("Filesystem config refresh for %s", self._path)
+        self._stats.attempt()
+        response: Any = discovery_pb2.DiscoveryResponse()
+        try:
+            with gc_paused():
+                source = read_file(self._path, response, not self._validation.refuses_unknown)
+        except UnknownFieldError as error:
+            self._reject(error)
+            return
+        except ConfigError as error:
+            log.warning("Filesystem config update failure: in %s, %s", self._path, error)
+            self._stats.failure()
+            self._callbacks.on_config_update_failed(error)
+            return
+        self._validation.on_unknown(source.unknown)
+        try:
+            with gc_paused():
+                resources = [self._decoder.decode(item, response.version_info) for item in response.resources]
+            self._callbacks.on_config_update(resources, response.version_info)
+        except ConfigError as error:
+            self._reject(error)
+            return
+        self._stats.success(response.version_info)
+        log.debug("Filesystem config update accepted for %s", self._path)
+
+    def _reject(self, error: ConfigError) -> None:
+        log.warning("Filesystem config update rejected: %s", error)
+        self._stats.rejected()
+        self._callbacks.on_config_update_failed(error)

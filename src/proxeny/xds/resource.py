@@ -1,0 +1,81 @@
+"""Resources: Anys of a discovery response to checked messages (Envoy: ``DecodedResourceImpl``)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+
+from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
+from proxeny.config.inspector import Findings, Inspector
+from proxeny.config.message_types import type_name_of
+from proxeny.config.validate import inspect
+from proxeny.xds.validation import DynamicValidation
+
+_WRAPPER: Final = "envoy.service.discovery.v3.Resource"
+
+
+class DecodedResource:
+    """One resource. ``error``: what Envoy would find only when it builds the resource, not when it decodes it."""
+
+    __slots__ = ("error", "message", "name", "version")
+
+    def __init__(self, name: str, message: Any, version: str, error: ConfigError | None = None) -> None:
+        self.name = name
+        self.message = message
+        self.version = version
+        self.error = error
+
+
+class ResourceDecoder:
+    """Decodes resources of one message type, whose names are in its field ``name_field``."""
+
+    def __init__(self, message_class: Any, name_field: str, validation: DynamicValidation) -> None:
+        self._message_class = message_class
+        self._name_field = name_field
+        self._validation = validation
+
+    @property
+    def type_name(self) -> str:
+        """The full name of the message type."""
+        return str(self._message_class.DESCRIPTOR.full_name)
+
+    def decode(self, any_message: Any, version: str) -> DecodedResource:
+        """Raises ConfigError for another type, malformed bytes and broken constraints of the message itself."""
+        name = ""
+        if type_name_of(any_message.type_url) == _WRAPPER:
+            from envoy.service.discovery.v3 import discovery_pb2
+
+            wrapper = _unpack(discovery_pb2.Resource, any_message)
+            name, any_message = wrapper.name, wrapper.resource
+        message = _unpack(self._message_class, any_message)
+        error = self._check(message)
+        return DecodedResource(name or getattr(message, self._name_field), message, version, error)
+
+    def _check(self, message: Any) -> ConfigError | None:
+        findings = Findings(self._validation.accepts_unsupported)
+        inspector = Inspector(findings)
+        try:
+            inspect(message, inspector)
+        except (UnsupportedFieldError, UnknownExtensionError) as error:
+            return error
+        except ConfigError as error:
+            if inspector.root:
+                return error  # in the content of an Any, which Envoy's factories check when they unpack it
+            raise
+        self._validation.on_findings(findings)
+        return None
+
+
+def _unpack(message_class: Any, any_message: Any) -> Any:
+    type_name = message_class.DESCRIPTOR.full_name
+    message = message_class()
+    try:
+        if type_name_of(any_message.type_url) == type_name:
+            message.ParseFromString(any_message.value)
+            return message
+    except DecodeError:
+        pass
+    text = text_format.MessageToString(any_message, as_one_line=True)
+    raise ConfigError(f"Unable to unpack as {type_name}: {text}")

@@ -1,0 +1,54 @@
+"""Stats of one subscription (Envoy: ``ALL_SUBSCRIPTION_STATS``)."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from proxeny.stats.schema import Schema
+from proxeny.stats.store import Store
+from proxeny.xds.hash import xx_hash_64
+
+SUBSCRIPTION: Final = Schema(
+    "subscription",
+    counters=("init_fetch_timeout", "update_attempt", "update_failure", "update_rejected", "update_success"),
+    gauges=("update_time",),
+    histograms=("update_duration",),
+)
+"""``<owner>.*``, for example ``listener_manager.lds.*``; ``version`` and ``version_text`` stand beside them."""
+
+_UPDATE_ATTEMPT: Final = SUBSCRIPTION.slot("update_attempt")
+_UPDATE_FAILURE: Final = SUBSCRIPTION.slot("update_failure")
+_UPDATE_REJECTED: Final = SUBSCRIPTION.slot("update_rejected")
+_UPDATE_SUCCESS: Final = SUBSCRIPTION.slot("update_success")
+_UPDATE_TIME: Final = SUBSCRIPTION.slot("update_time")
+
+
+class SubscriptionStats:
+    """Counts what a subscription does."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._block = store.block(SUBSCRIPTION, prefix)
+        store.text_readout(f"{prefix}version_text", "")
+        store.wide_gauge(f"{prefix}version", None)
+
+    def attempt(self) -> None:
+        """An update is looked at."""
+        self._block.inc(_UPDATE_ATTEMPT)
+
+    def failure(self) -> None:
+        """It could not be read."""
+        self._block.inc(_UPDATE_FAILURE)
+
+    def rejected(self) -> None:
+        """It was read and refused, as a whole or in part."""
+        self._block.inc(_UPDATE_REJECTED)
+
+    def success(self, version: str) -> None:
+        """It was applied."""
+        self._block.inc(_UPDATE_SUCCESS)
+        self._block.set(_UPDATE_TIME, int(time.time() * 1000))
+        self._store.wide_gauge(f"{self._prefix}version", xx_hash_64(version.encode()))
+        self._store.text_readout(f"{self._prefix}version_text", version)
