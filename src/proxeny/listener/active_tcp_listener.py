@@ -131,6 +131,8 @@ class ActiveTcpListener:
         self._addresses = [_fixed_address(fd) for fd in fds]
         self._sockets = self._listen(fds)
         self._adopted: dict[int, list[ListenSocket]] = {}
+        self._removed_chains: dict[int, set[FilterChain]] = {}
+        """By the version of the update that removed them: their connections drain."""
         if row >= 0 and handler.hand_over is not None:
             handler.hand_over.table.serve(row, True)
 
@@ -296,6 +298,25 @@ class ActiveTcpListener:
             info.end_ns = now
             for access_log in config.access_logs:
                 access_log.log(None, None, None, info)
+
+    # Life cycle
+
+    def update(self, config: ListenerConfig, version: int) -> None:
+        """Go on with other filter chains; connections of chains that are gone are told to drain."""
+        kept = set(config.chains.values())
+        removed = {chain for chain in self.config.chains.values() if chain not in kept}
+        for chain in removed:
+            if chain.drain is not None:
+                chain.drain.start()
+        self._removed_chains[version] = removed
+        self.config = config
+
+    def remove_chains(self, version: int) -> None:
+        """Close what is left of the connections of the chains that the update to ``version`` removed."""
+        removed = self._removed_chains.pop(version, None)
+        if removed:
+            for active in [active for active in self.connections if active.chain in removed]:
+                active.connection.close(NO_FLUSH)
 
     def adopt(self, dead_worker: int, fds: list[int]) -> None:
         """Accept for a dead worker, from main's duplicates of its sockets."""

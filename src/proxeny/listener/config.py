@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms
-from proxeny.listener.drain import ListenerDrain
+from proxeny.listener.drain import FilterChainDrain, ListenerDrain
 from proxeny.listener.filter_chain import compile_filter_chain
 from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from proxeny.kernel.stats import Block
+    from proxeny.listener.filter_chain import FilterChain
     from proxeny.network.address import Address
     from proxeny.network.factory_context import FactoryContext
 
@@ -41,6 +43,7 @@ class ListenerConfig:
         "backlog",
         "bind_to_port",
         "buffer_limit",
+        "chains",
         "continue_on_listener_filters_timeout",
         "drain",
         "exact_balance",
@@ -60,6 +63,8 @@ class ListenerConfig:
     access_logs: tuple[Any, ...]
     drain: ListenerDrain
     listener_filters: tuple[ListenerFilterEntry, ...]
+    chains: dict[bytes, FilterChain]
+    """By the hash of their message: equal chains of two generations are one object."""
     matcher: FilterChainMatcher | UnifiedFilterChainMatcher
     stats: Block
     worker_stats: Block
@@ -94,25 +99,33 @@ class ListenerConfig:
         return [listen.address for listen in self.listen_addresses]
 
     @classmethod
-    def compile(cls, listener: Any, context: FactoryContext) -> ListenerConfig:
-        """From the message; ConfigError in Envoy's words."""
+    def compile(cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None) -> ListenerConfig:
+        """From the message; ConfigError in Envoy's words.
+
+        ``origin`` is what an update in place starts from: only filter chains differ, and equal ones are taken over.
+        """
         _check(listener)
         config = cls(listener)
         reuses_port(listener, warn=context.role == "main")
         if context.role == "admin":
             config.stat_prefix = "listener.admin."
-        config.drain = ListenerDrain(context, listener.drain_type)
+        config.drain = ListenerDrain(context, listener.drain_type) if origin is None else origin.drain
         inner = context.for_listener(listener.name, config.stat_prefix, listener.traffic_direction, config.drain)
         _allot_stats(config, inner)
         try:
-            config._compile_chains(listener, inner)
+            config._compile_chains(listener, inner, origin)
         except ConfigError as error:
             raise _in_listener_words(error, config) from None
-        config.access_logs = compile_access_logs(listener.access_log, inner)
+        config.access_logs = compile_access_logs(listener.access_log, inner) if origin is None else origin.access_logs
         return config
 
-    def _compile_chains(self, listener: Any, context: FactoryContext) -> None:
-        self.listener_filters = compile_listener_filters(listener, context)
+    def _compile_chains(self, listener: Any, context: FactoryContext, origin: ListenerConfig | None) -> None:
+        if origin is None:
+            self.listener_filters = compile_listener_filters(listener, context)
+        else:
+            self.listener_filters = origin.listener_filters
+        kept = origin.chains if origin is not None else {}
+        self.chains = {}
         if not listener.filter_chains and not listener.HasField("default_filter_chain"):
             raise MatchError("no filter chains specified")
         chains: FilterChainTable | NamedFilterChains = FilterChainTable()
@@ -120,11 +133,22 @@ class ListenerConfig:
             chains = NamedFilterChains(listener.filter_chain_matcher, context)
         for chain in listener.filter_chains:
             chains.check(chain)
-            chains.add(chain, compile_filter_chain(chain, context))
+            chains.add(chain, self._chain(chain, context, kept))
         default = None
         if listener.HasField("default_filter_chain"):
-            default = compile_filter_chain(listener.default_filter_chain, context)
+            default = self._chain(listener.default_filter_chain, context, kept, b"default")
         self.matcher = chains.build(default)
+
+    def _chain(
+        self, message: Any, context: FactoryContext, kept: dict[bytes, FilterChain], kind: bytes = b""
+    ) -> FilterChain:
+        data = message.SerializeToString(deterministic=True)
+        key = hashlib.blake2b(data, digest_size=16, person=kind).digest()
+        chain = kept.get(key)
+        if chain is None:
+            chain = compile_filter_chain(message, context, FilterChainDrain(self.drain))
+        self.chains[key] = chain
+        return chain
 
     def __repr__(self) -> str:
         return f"<ListenerConfig {self.name} {[address.as_string() for address in self.addresses]}>"

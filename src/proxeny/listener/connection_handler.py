@@ -62,6 +62,23 @@ class ConnectionHandler:
             return
         listener.on_handed_over(message, fd)
 
+    def config_of(self, tag: int) -> ListenerConfig | None:
+        """The configuration of a listener; None when there is no such one."""
+        listener = self._listeners.get(tag)
+        return listener.config if listener is not None else None
+
+    def update_listener(self, tag: int, config: ListenerConfig, version: int) -> None:
+        """Change a listener in place; ``config`` was compiled with its present one as the origin."""
+        listener = self._listeners[tag]
+        assert isinstance(listener, ActiveTcpListener)  # only they have filter chains
+        listener.update(config, version)
+
+    def remove_filter_chains(self, tag: int, version: int) -> None:
+        """Close the connections of the chains that the update to ``version`` removed."""
+        listener = self._listeners.get(tag)
+        if isinstance(listener, ActiveTcpListener):
+            listener.remove_chains(version)
+
     def drain_listener(self, tag: int) -> None:
         """Tell its connections to go; it accepts on."""
         listener = self._listeners.get(tag)

@@ -7,3 +7,10 @@ cdef class ListenerDrain:
     cdef bint _ignores_server, _immediate
 
     cpdef drain_close(self)
+
+
+cdef class FilterChainDrain:
+    cdef ListenerDrain _listener
+    cdef public bint started
+
+    cpdef drain_close(self)

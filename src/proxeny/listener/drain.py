@@ -51,3 +51,21 @@ class ListenerDrain:
             return True
         elapsed = self._context.dispatcher.monotonic_ns() - self._start_ns  # type: ignore[union-attr]
         return bool((self._context.random.random() % SCALE) * self._drain_ns < elapsed * SCALE)
+
+
+class FilterChainDrain:
+    """The drain decision of one filter chain: that of its listener, and certain once an update removed the chain."""
+
+    __slots__ = ("_listener", "started")
+
+    def __init__(self, listener: ListenerDrain) -> None:
+        self._listener = listener
+        self.started = False
+
+    def start(self) -> None:
+        """The chain was removed from its listener, which lives on."""
+        self.started = True
+
+    def drain_close(self) -> bool:
+        """Whether the connection that asks should close after its response."""
+        return self.started or self._listener.drain_close()

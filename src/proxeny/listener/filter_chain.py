@@ -9,6 +9,7 @@ from proxeny.config.loader import unpack_any
 from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
+    from proxeny.listener.drain import FilterChainDrain
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.filter import NetworkFilterFactory
 
@@ -18,18 +19,24 @@ RAW_BUFFER_TYPE = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 class FilterChain:
     """The network filters of the connections that match it."""
 
-    __slots__ = ("factories", "name")
+    __slots__ = ("drain", "factories", "name")
 
-    def __init__(self, name: str, factories: tuple[NetworkFilterFactory, ...]) -> None:
+    def __init__(
+        self, name: str, factories: tuple[NetworkFilterFactory, ...], drain: FilterChainDrain | None = None
+    ) -> None:
         self.name = name
         self.factories = factories
+        self.drain = drain
+        """What its connections ask; None where the chain cannot go without its listener (admin)."""
 
     def __repr__(self) -> str:
         return f"FilterChain({self.name!r}, {[factory.name for factory in self.factories]})"
 
 
-def compile_filter_chain(chain: Any, context: FactoryContext) -> FilterChain:
+def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChainDrain | None = None) -> FilterChain:
     """One filter chain: its filters by the registry, its transport socket checked."""
+    if drain is not None:
+        context = context.with_drain_decision(drain)
     if chain.HasField("transport_socket"):
         _check_transport_socket(chain.transport_socket)
     factories = []
@@ -45,7 +52,7 @@ def compile_filter_chain(chain: Any, context: FactoryContext) -> FilterChain:
         canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
         _check_terminal(item.name, canonical, extension, position == last)
         factories.append(extension.create_filter_factory(message, context))
-    return FilterChain(chain.name, tuple(factories))
+    return FilterChain(chain.name, tuple(factories), drain)
 
 
 def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> None:

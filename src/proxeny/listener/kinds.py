@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
 
 
-def compile_listener(listener: Any, context: FactoryContext) -> ListenerConfig:
-    """From the message to the compiled listener of its kind; ConfigError in Envoy's words."""
+def compile_listener(listener: Any, context: FactoryContext, origin: ListenerConfig | None = None) -> ListenerConfig:
+    """From the message to the compiled listener of its kind; ConfigError in Envoy's words.
+
+    ``origin``: the listener that an update in place starts from.
+    """
     if socket_type(listener.address) == DATAGRAM:
-        return UdpListenerConfig.compile(listener, context)
-    return ListenerConfig.compile(listener, context)
+        return UdpListenerConfig.compile(listener, context, origin)
+    return ListenerConfig.compile(listener, context, origin)

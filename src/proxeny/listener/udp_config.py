@@ -67,12 +67,12 @@ class UdpListenerConfig(ListenerConfig):
                 listen.options += (SocketOption(socket.IPPROTO_UDP, UDP_GRO, 1, SocketState.BOUND),)
 
     @classmethod
-    def compile(cls, listener: Any, context: FactoryContext) -> ListenerConfig:
+    def compile(cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None) -> ListenerConfig:
         """From the message; ConfigError in Envoy's words."""
         _check(listener, context)
-        return super().compile(listener, context)
+        return super().compile(listener, context, origin)
 
-    def _compile_chains(self, listener: Any, context: FactoryContext) -> None:
+    def _compile_chains(self, listener: Any, context: FactoryContext, origin: ListenerConfig | None) -> None:
         self.udp_stats = context.stats.block(UDP_LISTENER, f"{self.stat_prefix}udp.")
         self.filters = tuple([_compile_filter(item, context) for item in listener.listener_filters])
         if listener.filter_chains or listener.HasField("default_filter_chain"):

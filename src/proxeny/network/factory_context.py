@@ -103,3 +103,7 @@ class FactoryContext:
             listener_direction=direction,
             drain_decision=drain_decision,
         )
+
+    def with_drain_decision(self, drain_decision: DrainDecision) -> FactoryContext:
+        """A copy for what drains by itself within its listener: a filter chain."""
+        return replace(self, drain_decision=drain_decision)

@@ -91,6 +91,28 @@ class ServeHandedOver(Message):
     """All listeners were sent: serve what other workers hand over."""
 
 
+class UpdateListener(Message):
+    """Change listener ``tag`` in place: its filter chains differ, its sockets and the other chains' connections stay.
+
+    Descriptor: a memfd with the serialized listener (``size`` bytes). The connections of chains that are gone drain;
+    ``version`` names them for ``RemoveFilterChains``.
+    """
+
+    id: int
+    tag: int
+    version: int
+    size: int
+    stats: StatRows
+
+
+class RemoveFilterChains(Message):
+    """Close the connections of the chains that the update to ``version`` removed, then give up their stats."""
+
+    id: int
+    tag: int
+    version: int
+
+
 class DrainListener(Message):
     """Tell a listener's connections to go; it accepts on."""
 
@@ -186,6 +208,8 @@ Any = (
     | RemoveCluster
     | UpdateHosts
     | AddListener
+    | UpdateListener
+    | RemoveFilterChains
     | ServeHandedOver
     | DrainListener
     | StopListener

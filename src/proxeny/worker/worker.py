@@ -75,6 +75,8 @@ class Worker:
         self.heartbeat = Heartbeat(self.dispatcher, self.segment, balance)
         self.collector = Collector(self.dispatcher)
         self._listener_stats: dict[int, StatTable] = {}
+        self._replaced_stats: dict[tuple[int, int], StatTable] = {}
+        """Tables of listeners before an update in place, by tag and the update's version."""
         self._call_counter: CallCounter | None = None
         self._handlers: dict[type, Callable[[Any, Fds], None]] = {
             messages.Configure: self._configure,
@@ -82,6 +84,8 @@ class Worker:
             messages.RemoveCluster: self._remove_cluster,
             messages.UpdateHosts: self._update_hosts,
             messages.AddListener: self._add_listener,
+            messages.UpdateListener: self._update_listener,
+            messages.RemoveFilterChains: self._remove_filter_chains,
             messages.ServeHandedOver: self._serve_handed_over,
             messages.DrainListener: self._drain_listener,
             messages.StopListener: self._stop_listener,
@@ -208,6 +212,28 @@ class Worker:
                 os.close(fd)
             raise
         self.collector.freeze()
+
+    def _update_listener(self, message: messages.UpdateListener, fds: Fds) -> None:
+        tag = message.tag
+        proto = listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size))
+        origin = self.handler.config_of(tag)
+        if origin is None:
+            raise ConfigError(f"listener '{proto.name}' cannot be updated: there is none")
+        table = messages.stat_table(message.stats)
+        self.store.install(table)
+        try:
+            config = compile_listener(proto, self.context, origin)
+        except BaseException:
+            self.store.release(table)
+            raise
+        self._replaced_stats[tag, message.version] = self._listener_stats[tag]
+        self._listener_stats[tag] = table
+        self.handler.update_listener(tag, config, message.version)
+        self.collector.freeze()
+
+    def _remove_filter_chains(self, message: messages.RemoveFilterChains, fds: Fds) -> None:
+        self.handler.remove_filter_chains(message.tag, message.version)
+        self.store.release(self._replaced_stats.pop((message.tag, message.version), {}))
 
     def _serve_handed_over(self, message: messages.ServeHandedOver, fds: Fds) -> None:
         self.handler.serve_handed_over()

@@ -6,7 +6,7 @@ import pytest
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.time_source import SimulatedTimeSource
-from proxeny.listener.drain import MODIFY_ONLY, SCALE, ListenerDrain
+from proxeny.listener.drain import MODIFY_ONLY, SCALE, FilterChainDrain, ListenerDrain
 from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import MainStore
 
@@ -78,3 +78,12 @@ def test_gradual_drains_become_more_likely(make) -> None:  # type: ignore[no-unt
     setup.time.advance_ms(60_000)
     setup.dispatcher.run_once()
     assert setup.drain.drain_close()
+
+
+def test_a_chain_drains_with_its_listener_or_by_itself(make) -> None:  # type: ignore[no-untyped-def]
+    setup = make(strategy="immediate")
+    gone, stays = FilterChainDrain(setup.drain), FilterChainDrain(setup.drain)
+    gone.start()
+    assert (gone.drain_close(), stays.drain_close()) == (True, False)
+    setup.drain.start()
+    assert stays.drain_close()

@@ -17,7 +17,7 @@ from proxeny.listener.kinds import compile_listener
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.listener.udp_config import UdpListenerConfig
 from proxeny.network.factory_context import FactoryContext
-from proxeny.server.listener_manager import _same_sockets
+from proxeny.server.listener_generation import socket_facts
 
 PROXY = {
     "name": "envoy.filters.udp_listener.udp_proxy",
@@ -65,8 +65,8 @@ def test_socket_settings(context: FactoryContext) -> None:
     config = compiled(context, udp_listener_config=fields)
     assert config.socket_config.max_datagram_size == 9000
     assert config.socket_config.room == 65535
-    assert not _same_sockets(config, compiled(context))
-    assert _same_sockets(config, compiled(context, udp_listener_config=fields))
+    assert socket_facts(config) != socket_facts(compiled(context))
+    assert socket_facts(config) == socket_facts(compiled(context, udp_listener_config=fields))
 
 
 UDP_OTHER = {"address": {"socket_address": {"protocol": "UDP", "address": "127.0.0.1", "port_value": 3}}}
