@@ -10,7 +10,7 @@ from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from proxeny.admin.clusters import eds_health
-from proxeny.admin.context import AdminContext, Resource
+from proxeny.admin.context import AdminContext, DynamicListener, Resource
 from proxeny.admin.field_mask import MaskError, field_of, parse_mask, trim
 from proxeny.admin.proto_json import any_to_json
 from proxeny.admin.query import Query
@@ -54,12 +54,13 @@ class ConfigDumpHandler:
         # In the order of Envoy's keys: bootstrap, clusters, endpoints, listeners, route scopes, routes, secrets.
         context = self._context
         listeners = list(context.static_listeners())
+        dynamic = list(context.dynamic_listeners())
         yield _bootstrap(context.bootstrap(), context.node)
         yield _clusters(context.static_clusters(), matches)
         if include_eds:
             yield _endpoints(context.clusters(), matches)
-        yield _listeners(listeners, matches)
-        routes = list(_static_routes(listeners))
+        yield _listeners(listeners, dynamic, context.listeners_version(), matches)
+        routes = list(_static_routes([*listeners, *_resources(dynamic)]))
         if routes:
             yield config_dump_shared_pb2.ScopedRoutesConfigDump()
             yield _routes(routes, matches)
@@ -131,14 +132,41 @@ def _clusters(clusters: Sequence[Resource], matches: NameMatch) -> Any:
     return dump
 
 
-def _listeners(listeners: Sequence[Resource], matches: NameMatch) -> Any:
-    dump = config_dump_shared_pb2.ListenersConfigDump()
-    for resource in listeners:
+def _listeners(static: Sequence[Resource], dynamic: Sequence[DynamicListener], version: str, matches: NameMatch) -> Any:
+    dump = config_dump_shared_pb2.ListenersConfigDump(version_info=version)
+    for resource in static:
         if matches(resource.message.name):
             entry = dump.static_listeners.add()
             entry.listener.Pack(resource.message)
             _stamp(entry.last_updated, resource.last_updated)
+    for one in dynamic:
+        if not one.name or matches(one.name):
+            _dynamic_listener(dump.dynamic_listeners.add(name=one.name), one)
     return dump
+
+
+def _dynamic_listener(entry: Any, one: DynamicListener) -> None:
+    for field, state in (
+        (entry.active_state, one.active),
+        (entry.warming_state, one.warming),
+        (entry.draining_state, one.draining),
+    ):
+        if state is not None:
+            field.version_info = state.version
+            field.listener.Pack(state.message)
+            _stamp(field.last_updated, state.last_updated)
+    if one.error is not None:
+        entry.error_state.failed_configuration.Pack(one.error.message)
+        entry.error_state.details = one.error.details
+        if one.error.last_attempt:
+            _stamp(entry.error_state.last_update_attempt, one.error.last_attempt)
+
+
+def _resources(dynamic: Sequence[DynamicListener]) -> Iterator[Resource]:
+    for one in dynamic:
+        for state in (one.active, one.warming, one.draining):
+            if state is not None:
+                yield Resource(state.message, state.last_updated)
 
 
 def _static_routes(listeners: Sequence[Resource]) -> Iterator[Resource]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from proxeny.network.address import Address
@@ -33,6 +34,34 @@ class Resource(NamedTuple):
 
     message: Any
     last_updated: float
+
+
+class ListenerState(NamedTuple):
+    """One generation of a dynamic listener."""
+
+    version: str
+    message: Any
+    last_updated: float
+
+
+class RefusedUpdate(NamedTuple):
+    """A listener that an update of configuration could not add or change."""
+
+    message: Any
+    details: str
+    last_attempt: float
+    """0 where it is not told."""
+
+
+@dataclass(slots=True)
+class DynamicListener:
+    """A listener of dynamic configuration: its generations, and what was refused. Without a name: only the latter."""
+
+    name: str = ""
+    active: ListenerState | None = None
+    warming: ListenerState | None = None
+    draining: ListenerState | None = None
+    error: RefusedUpdate | None = None
 
 
 class RuntimeAdmin(Protocol):
@@ -103,6 +132,14 @@ class AdminContext(Protocol):
 
     def static_listeners(self) -> Sequence[Resource]:
         """Listener messages of the bootstrap."""
+        ...
+
+    def listeners_version(self) -> str:
+        """Version of the last update of dynamic listeners that changed something."""
+        ...
+
+    def dynamic_listeners(self) -> Sequence[DynamicListener]:
+        """Listeners of dynamic configuration, then the refusals of the last update."""
         ...
 
     def log_levels(self) -> dict[str, str]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from proxeny.admin.context import ListenerStatus, MemoryUsage, Resource, RuntimeAdmin
+from proxeny.admin.context import DynamicListener, ListenerStatus, MemoryUsage, Resource, RuntimeAdmin
+from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
 from proxeny.server.server_stats import memory_used
 from proxeny.server.version import HOT_RESTART_DISABLED, version_text
@@ -53,8 +54,8 @@ class ServerAdminContext:
         return MemoryUsage(private, private, resident)
 
     def listeners(self) -> Sequence[ListenerStatus]:
-        """Active and warming listeners."""
-        return [ListenerStatus(one.name, one.sockets.addresses) for one in self._parts.listeners.listeners()]
+        """Active listeners."""
+        return [ListenerStatus(one.name, one.addresses) for one in self._parts.listeners.listeners()]
 
     def clusters(self) -> Sequence[ClusterStatus]:
         """All clusters with their hosts."""
@@ -71,7 +72,16 @@ class ServerAdminContext:
 
     def static_listeners(self) -> Sequence[Resource]:
         """Listener messages of the bootstrap."""
-        return [Resource(one.compiled.proto, self._loaded_at) for one in self._parts.listeners.listeners()]
+        found = self._parts.listeners.listeners()
+        return [Resource(one.compiled.proto, one.updated_at) for one in found if one.is_static]
+
+    def listeners_version(self) -> str:
+        """What the last LDS update said, if it changed something."""
+        return self._parts.lds.version_info if self._parts.lds is not None else ""
+
+    def dynamic_listeners(self) -> Sequence[DynamicListener]:
+        """Their generations by name; of several that drain the oldest shows, as in Envoy."""
+        return dump_listeners(self._parts.listeners)
 
     def log_levels(self) -> dict[str, str]:
         """Component -> level."""

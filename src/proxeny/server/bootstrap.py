@@ -16,9 +16,13 @@ from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
 from proxeny.server.configuration import Configuration
+from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
-from proxeny.server.server_stats import OVERLOAD, PYTHON_CALLS
+from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, OVERLOAD, PYTHON_CALLS, WIP_PROTOS
 from proxeny.server.supervisor import Worker
+from proxeny.server.validation import load_options
+from proxeny.xds.config_source import is_passed_over
+from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
     from proxeny.server.server import Server
@@ -49,6 +53,7 @@ class Bootstrapped:
         self.clusters.on_hosts_changed = self._push_hosts
         self.listeners = ListenerManager(server.dispatcher, server.store, self.configuration, self._supervisor)
         self.listeners.add_static(self.configuration.listeners())
+        self.lds = self._lds()
         self._process_stats = dict(self.clusters.process_table)
         with server.store.recording() as table:
             if os.environ.get("PROXENY_COUNT_CALLS") == "1":
@@ -56,11 +61,28 @@ class Bootstrapped:
         self._process_stats.update(table)
         self._bootstrap = self._without_resources()
 
+    def _lds(self) -> LdsApi | None:
+        """The subscription to listeners, where there is one; ConfigError."""
+        server, configuration = self._server, self.configuration
+        dynamic = self.loaded.bootstrap.dynamic_resources
+        if not dynamic.HasField("lds_config") or is_passed_over(dynamic.lds_config, server.options):
+            return None
+        block = server.stats.block
+        validation = DynamicValidation(
+            load_options(server.options),
+            lambda count: block.add(DYNAMIC_UNKNOWN_FIELDS, count),
+            configuration.runtime.count_deprecated,
+            lambda count: block.add(WIP_PROTOS, count),
+        )
+        node = configuration.local_info.node
+        return LdsApi(server.dispatcher, dynamic.lds_config, node, self.listeners, server.store, validation)
+
     def _without_resources(self) -> bytes:
         """The bootstrap as every worker gets it: listeners and clusters travel by themselves."""
         slim = type(self.loaded.bootstrap)()
         slim.CopyFrom(self.loaded.bootstrap)
         slim.ClearField("static_resources")
+        slim.ClearField("dynamic_resources")
         data: bytes = slim.SerializeToString()
         return data
 
@@ -76,10 +98,12 @@ class Bootstrapped:
         self.configuration.runtime.load()
         logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
         log.info("all clusters initialized. initializing init manager")
+        if self.lds is not None:
+            await self.lds.initialize()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
         self.listeners.listen()
-        answers = await self._supervisor.feed_all()
-        self.listeners.workers_started([answer for answer in answers if answer.id > 1])
+        await self._supervisor.feed_all()
+        self.listeners.workers_started()
 
     # -- Feeder ------------------------------------------------------------------------------------------------
 
@@ -140,6 +164,8 @@ class Bootstrapped:
     def close(self) -> None:
         """Stop accepting and resolving."""
         self.admin.close()
+        if self.lds is not None:
+            self.lds.close()
         self.listeners.close()
         self.clusters.close()
         self.access_logs.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +130,7 @@ class Configuration:
                 compiled = self.listener(proto)
             except ConfigError as error:
                 raise error.at(f"static_resources.listeners[{index}]") from None
-            check_duplicate_address(compiled, by_name)
+            check_duplicate_address(compiled, by_name.values())
             by_name[proto.name] = compiled
         return list(by_name.values())
 
@@ -142,14 +143,14 @@ class Configuration:
         return address.from_proto(admin.address)
 
 
-def check_duplicate_address(added: CompiledListener, others: dict[str, CompiledListener]) -> None:
-    """ConfigError when another listener (of another name) has one of the same addresses, bound or not.
+def check_duplicate_address(added: CompiledListener, others: Iterable[CompiledListener]) -> None:
+    """ConfigError when another listener has one of the same addresses, bound or not.
 
     Any number may bind port 0; whether they do is asked of the listener that was there first, as in Envoy.
     """
     own = {bound: bool(bound.is_pipe or bound.port) for bound in added.config.addresses}
-    for name, other in others.items():
-        if name == added.proto.name or other.config.socket_type != added.config.socket_type:
+    for other in others:
+        if other.config.socket_type != added.config.socket_type:
             continue
         for bound in other.config.addresses:
             counts = own.get(bound)

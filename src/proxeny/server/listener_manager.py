@@ -1,29 +1,38 @@
 """Main's half of listeners (Envoy: ``ListenerManagerImpl``): compile, bind, hand to the workers, count, drain.
 
-A listener is added to a worker with its own sockets and is ready there when the worker says so; only then is
-``listener_create_success`` counted, once per worker. Main keeps every listening descriptor, so that a dead worker's
-queue survives it.
+Updates of one listener follow each other: a generation is sent once its predecessor has settled, so that the workers'
+answers say what holds. It is warming until all workers have it; only then does its predecessor drain, so a listener
+that the workers refuse leaves the old one as it was. An update that changes nothing but filter chains happens in place:
+the sockets, the tag and the connections of all other chains stay. Main keeps every listening descriptor, so that a dead
+worker's queue survives it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Iterable
 from typing import Any, Final
 
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.stats import Block
-from proxeny.kernel.timer import Timer
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.server import messages
 from proxeny.server.configuration import CompiledListener, Configuration, check_duplicate_address
+from proxeny.server.listener_changes import filter_chain_only_change
+from proxeny.server.listener_draining import Draining
+from proxeny.server.listener_errors import ListenerErrors
+from proxeny.server.listener_generation import (
+    ManagedListener,
+    SharedSockets,
+    State,
+    same_addresses,
+    socket_facts,
+)
 from proxeny.server.server_stats import LISTENER_MANAGER
-from proxeny.server.supervisor import Supervisor, Worker, WorkerDied
+from proxeny.server.supervisor import Supervisor, Worker
+from proxeny.server.worker_answers import WorkerAnswers
 from proxeny.stats.store import MainStore
 
 log = logging.getLogger("proxeny.config")
@@ -35,61 +44,17 @@ def _slot(name: str) -> int:
 
 ADDED: Final = _slot("listener_added")
 MODIFIED: Final = _slot("listener_modified")
+IN_PLACE_UPDATED: Final = _slot("listener_in_place_updated")
 REMOVED: Final = _slot("listener_removed")
 STOPPED: Final = _slot("listener_stopped")
 CREATE_SUCCESS: Final = _slot("listener_create_success")
 CREATE_FAILURE: Final = _slot("listener_create_failure")
 ACTIVE_GAUGE: Final = _slot("total_listeners_active")
 WARMING_GAUGE: Final = _slot("total_listeners_warming")
-DRAINING_GAUGE: Final = _slot("total_listeners_draining")
 WORKERS_STARTED: Final = _slot("workers_started")
 
 _INBOUND: Final = 1
 """``config.core.v3.TrafficDirection.INBOUND``."""
-
-
-class State(Enum):
-    """Where a listener is; it only moves forward."""
-
-    WARMING = "warming"
-    ACTIVE = "active"
-    DRAINING = "draining"
-
-
-@dataclass(slots=True, eq=False)
-class ManagedListener:
-    """One generation of a listener."""
-
-    compiled: CompiledListener
-    tag: int
-    sockets: ListenSocketFactory
-    memfd: int
-    state: State = State.WARMING
-    failure: str = ""
-    balance_row: int = -1
-    """Its row in the balance table; -1 without exact balance."""
-    owns_sockets: bool = True
-    """False once a newer generation on the same addresses has taken them over."""
-    drain_timer: Timer | None = None
-    origin: str = "static"
-    updated_at: float = field(default=0.0)
-
-    @property
-    def name(self) -> str:
-        """The listener's name."""
-        return str(self.compiled.proto.name)
-
-    def close_sockets(self) -> None:
-        """Nobody accepts any more: what waits in the queues is reset, and the addresses are free."""
-        if self.owns_sockets:
-            self.sockets.close()
-
-    def close(self) -> None:
-        """Close main's descriptors."""
-        self.close_sockets()
-        if self.memfd >= 0:
-            os.close(self.memfd)
-            self.memfd = -1
 
 
 class ListenerManager:
@@ -103,117 +68,197 @@ class ListenerManager:
         self._configuration = configuration
         self._supervisor = supervisor
         self._stats: Block = store.block(LISTENER_MANAGER, "listener_manager.")
-        for name in LISTENER_MANAGER.gauges:
-            self._stats.set(_slot(name), 0)
-        self._listeners: dict[str, ManagedListener] = {}
-        self._draining: list[ManagedListener] = []
+        self._answers = WorkerAnswers(dispatcher, supervisor)
+        drain_time_ms = configuration.options.drain_time_s * 1000
+        self._drains = Draining(dispatcher, store, self._answers, self._stats, drain_time_ms)
+        self._drains.on_removed = self._free_row
+        self._active: dict[str, ManagedListener] = {}
+        self._warming: dict[str, ManagedListener] = {}
+        self._unsettled: dict[str, ManagedListener] = {}
+        """By name the newest generation that the workers have not answered for."""
+        self._in_flight: dict[str, ManagedListener] = {}
+        """By name the one that they have been told of and have not answered for."""
         self._next_tag = 0
         self._started = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._drain_end: Timer | None = None
-        self._drain_time_ms = configuration.options.drain_time_s * 1000
+        self._ready = asyncio.Event()
+        """Set once the workers have answered for the first listeners."""
+        self._server_drain: str = ""
+        """Which listeners /drain_listeners made drain: none, "inbound" or "all"."""
+        self._stopped: str = ""
+        """Which ones it stopped."""
+        self.errors = ListenerErrors()
+        self._gauges()
 
     # -- what others ask ---------------------------------------------------------------------------------------
 
     def listeners(self) -> list[ManagedListener]:
-        """Active and warming listeners in the order they were added."""
-        return list(self._listeners.values())
+        """Active listeners in the order they were added."""
+        return list(self._active.values())
+
+    def warming(self) -> list[ManagedListener]:
+        """Generations that not all workers have yet."""
+        return list(self._warming.values())
 
     def draining(self) -> list[ManagedListener]:
-        """Listeners on their way out."""
-        return list(self._draining)
+        """Listeners on their way out, the newest first."""
+        return self._drains.listeners()
+
+    @property
+    def workers_are_started(self) -> bool:
+        """Whether listeners have been sent to the workers: before that, all of them count as active."""
+        return self._started
+
+    def names(self) -> list[str]:
+        """Names of active and warming listeners."""
+        return list(dict.fromkeys([*self._active, *self._warming]))
 
     # -- configuration -----------------------------------------------------------------------------------------
 
     def add_static(self, compiled: Iterable[CompiledListener]) -> None:
         """Take the compiled static listeners and bind their sockets; ConfigError."""
         for item in compiled:
-            self._listeners[item.proto.name] = self._bind(item)
+            sockets = self._open(item, None)
+            self._active[item.proto.name] = self._generation(item, sockets, is_static=True)
             self._stats.inc(ADDED)
         self._gauges()
 
-    def add_or_update(self, proto: Any) -> bool:
-        """Add a listener, or replace the one of its name; False when it is the same. Raises ConfigError."""
+    def add_or_update(self, proto: Any, version_info: str = "") -> bool:
+        """Add a listener, or replace the one of its name; False when nothing is to be done. Raises ConfigError."""
+        try:
+            return self._add_or_update(proto, version_info)
+        except ConfigError as error:
+            self.errors.note(proto, str(error))
+            raise
+
+    def _add_or_update(self, proto: Any, version_info: str) -> bool:
+        if self._covers(self._stopped, proto):
+            log.debug("listener %s can not be added: listeners of its traffic direction are stopped", proto.name)
+            return False
         compiled = self._configuration.listener(proto)
-        old = self._listeners.get(proto.name)
-        if old is not None and old.compiled.hash == compiled.hash:
+        name = proto.name
+        newest = self._warming.get(name) or self._active.get(name)
+        if newest is not None and (newest.is_static or newest.compiled.hash == compiled.hash):
+            log.debug("duplicate/locked listener '%s'. no add/update", name)
             self._store.release(compiled.stats)
             return False
-        check_duplicate_address(compiled, {name: item.compiled for name, item in self._listeners.items()})
-        fresh = self._bind(compiled, old)
-        self._stats.inc(ADDED if old is None else MODIFIED)
-        self._listeners[proto.name] = fresh
-        self._gauges()
+        try:
+            fresh = self._successor(compiled, newest, version_info)
+        except BaseException:
+            self._store.release(compiled.stats)
+            raise
+        self._stats.inc(ADDED if newest is None else MODIFIED)
         if self._started:
-            if self._listen(fresh):
-                self._spawn(self._replace(fresh, old))
-            elif old is not None:
-                self._drain(old)
-        elif old is not None:
-            old.close()
+            self._warming[name] = fresh
+            before, self._unsettled[name] = self._unsettled.get(name), fresh
+            self._answers.spawn(self._warm(fresh, before))
+        else:
+            self._active[name] = fresh
+            if newest is not None:
+                self._discard(newest)
+        self._gauges()
         return True
+
+    def _successor(
+        self, compiled: CompiledListener, newest: ManagedListener | None, version_info: str
+    ) -> ManagedListener:
+        if newest is None or not self._started or not _in_place(newest, compiled):
+            return self._generation(compiled, self._open(compiled, newest), version_info)
+        assert newest.sockets is not None
+        fresh = self._generation(compiled, newest.sockets.share(), newest.version_info, tag=newest.tag)
+        self._stats.inc(IN_PLACE_UPDATED)
+        return fresh
+
+    def _generation(
+        self,
+        compiled: CompiledListener,
+        sockets: SharedSockets,
+        version_info: str = "",
+        *,
+        tag: int | None = None,
+        is_static: bool = False,
+    ) -> ManagedListener:
+        self._next_tag += 1
+        number = self._next_tag
+        return ManagedListener(
+            compiled, number if tag is None else tag, number, sockets, version_info, is_static=is_static
+        )
 
     def remove(self, name: str) -> bool:
-        """Drain and remove a listener; False when there is none."""
-        old = self._listeners.pop(name, None)
-        if old is None:
+        """Drain and remove a listener; False when there is none, or it is static."""
+        newest = self._warming.get(name) or self._active.get(name)
+        if newest is None or newest.is_static:
+            log.debug("unknown/locked listener '%s'. no remove", name)
             return False
-        self._stats.inc(REMOVED)
-        self._drain(old)
+        self._remove(name)
         return True
 
-    def drain_all(self, graceful: bool, skip_exit: bool, inbound_only: bool) -> None:
-        """/drain_listeners: ``graceful`` drains for the drain time and then stops (not with ``skip_exit``)."""
-        chosen = [
-            listener
-            for listener in self._listeners.values()
-            if not inbound_only or listener.compiled.proto.traffic_direction == _INBOUND
-        ]
-        if not graceful:
-            self._spawn(self._stop(chosen))
-            return
-        for listener in chosen:
-            self._request_all(lambda request_id, tag=listener.tag: messages.DrainListener(request_id, tag))  # type: ignore[misc]
-        if not skip_exit:
-            self._drain_end = self._dispatcher.create_timer(lambda: self._spawn(self._stop(chosen)))
-            self._drain_end.enable(self._drain_time_ms)
+    def _remove(self, name: str) -> None:
+        self._warming.pop(name, None)
+        active = self._active.pop(name, None)
+        told = self._in_flight.get(name)
+        if told is not None:
+            told.removed = True  # it goes once the workers have answered, and takes its predecessor along
+        elif active is not None:
+            self._retire(active)
+        self._stats.inc(REMOVED)
+        self._gauges()
 
-    async def _stop(self, listeners: list[ManagedListener]) -> None:
-        for listener in listeners:
-            answers = self._request_all(lambda request_id, tag=listener.tag: messages.StopListener(request_id, tag))  # type: ignore[misc]
-            listener.close_sockets()
-            for _ in await self._gather(answers):
-                self._stats.inc(STOPPED)
+    def _retire(self, listener: ManagedListener) -> None:
+        if self._started:
+            self._drains.drain(listener)
+        else:
+            self._discard(listener)
 
-    def _bind(self, compiled: CompiledListener, old: ManagedListener | None = None) -> ManagedListener:
-        self._next_tag += 1
+    def _discard(self, listener: ManagedListener) -> None:
+        """No worker has it."""
+        listener.close()
+        self._store.release(listener.compiled.stats)
+
+    # -- sockets -----------------------------------------------------------------------------------------------
+
+    def _open(self, compiled: CompiledListener, newest: ManagedListener | None) -> SharedSockets:
+        """The sockets of a generation: those of the last one, or of a draining listener, or new ones."""
+        config = compiled.config
+        if newest is not None:
+            if config.reuse_port != newest.config.reuse_port:
+                raise ConfigError(f"Listener {newest.name}: reuse port cannot be changed during an update")
+            if newest.sockets is not None and newest.sockets.facts == socket_facts(config):
+                return newest.sockets.share()
+        self._check_duplicates(compiled)
+        for leaving in [*self._drains.listeners(), *self._in_flight.values()]:
+            sockets = leaving.sockets
+            if sockets is not None and same_addresses(leaving.config, config) and _may_share(leaving.config, config):
+                return sockets.share()
         try:
-            if old is not None and _same_sockets(old.compiled.config, compiled.config):
-                sockets, old.owns_sockets = old.sockets, False
-            else:
-                sockets = ListenSocketFactory(compiled.config, self._configuration.options.concurrency, listen=False)
+            factory = ListenSocketFactory(config, self._configuration.options.concurrency, listen=False)
+            return SharedSockets(factory, config)
         except ConfigError as error:
             self._stats.inc(CREATE_FAILURE)
-            log.error("listener '%s' failed to bind or apply socket options: %s", compiled.proto.name, error.message)
+            log.error("listener '%s' failed to bind or apply socket options: %s", config.name, error.message)
             raise
-        memfd = os.memfd_create("proxeny-listener", os.MFD_CLOEXEC)
-        with os.fdopen(memfd, "wb", closefd=False) as file:
-            file.write(compiled.data)
-        row = self._supervisor.balance.allot_row() if compiled.config.exact_balance else -1
-        return ManagedListener(compiled, self._next_tag, sockets, memfd, balance_row=row)
+
+    def _check_duplicates(self, compiled: CompiledListener) -> None:
+        # Without reuse_port a generation cannot bind beside its predecessor either.
+        others = [
+            listener.compiled
+            for listener in [*self._active.values(), *self._warming.values()]
+            if listener.name != compiled.proto.name or not compiled.config.reuse_port
+        ]
+        check_duplicate_address(compiled, others)
 
     def listen(self) -> None:
         """The workers are about to start: listen on all sockets; who cannot is dropped, the others go on."""
-        for listener in list(self._listeners.values()):
-            self._listen(listener)
+        for listener in list(self._active.values()):
+            if not self._listen(listener):
+                self._remove(listener.name)
 
     def _listen(self, listener: ManagedListener) -> bool:
         try:
-            listener.sockets.listen()
+            if listener.sockets is not None:
+                listener.sockets.listen()
         except ConfigError as error:
             log.error("final pre-worker listener init for listener '%s' failed: %s", listener.name, error.message)
             self._stats.inc(CREATE_FAILURE)
-            self.remove(listener.name)
             return False
         return True
 
@@ -221,104 +266,215 @@ class ListenerManager:
 
     def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         """Send every listener to a worker; its answers."""
-        return [self._send(worker, listener) for listener in self._listeners.values()]
+        self._started = True
+        answers = []
+        for listener in self._active.values():
+            if listener.balance_row < 0:
+                self._allot_row(listener, None)
+            if not listener.stopped:
+                answers.append(self._send(worker, listener, None))
+                if not self._ready.is_set():
+                    listener.answers.append(answers[-1])
+        answers += [self._send(worker, one, self._active.get(one.name)) for one in self._in_flight.values()]
+        return answers
 
-    def _send(self, worker: Worker, listener: ManagedListener) -> asyncio.Future[messages.Done]:
-        compiled, addresses = listener.compiled, listener.sockets.addresses
+    def _send(
+        self, worker: Worker, listener: ManagedListener, old: ManagedListener | None
+    ) -> asyncio.Future[messages.Done]:
+        """Have a worker add it, or change ``old``, which has the same tag."""
+        compiled, tag, version = listener.compiled, listener.tag, listener.version
         rows = messages.stat_rows(compiled.stats)
-        return worker.request(
-            lambda request_id: messages.AddListener(
-                request_id,
-                listener.tag,
-                len(compiled.data),
-                rows,
-                [bound.as_string() for bound in addresses],
-                listener.balance_row,
-            ),
-            [listener.memfd, *listener.sockets.fds(worker.index)],
+        if old is not None and old.tag == tag:
+            return worker.request(
+                lambda request_id: messages.UpdateListener(request_id, tag, version, len(compiled.data), rows),
+                [listener.memfd],
+            )
+        addresses, row = [bound.as_string() for bound in listener.addresses], listener.balance_row
+        answer = worker.request(
+            lambda request_id: messages.AddListener(request_id, tag, len(compiled.data), rows, addresses, row),
+            [listener.memfd, *listener.fds(worker.index)],
         )
+        if self._covers(self._server_drain, compiled.proto):
+            worker.request(lambda request_id: messages.DrainListener(request_id, tag))
+        return answer
 
     def listening_fds(self, worker_index: int) -> list[tuple[int, list[int]]]:
         """Main's duplicates of the sockets that a worker accepts from, by listener."""
-        return [(listener.tag, listener.sockets.fds(worker_index)) for listener in self._listeners.values()]
+        accepting = {listener.tag: listener for listener in self._active.values()}
+        accepting |= {listener.tag: listener for listener in self._in_flight.values()}
+        found = [(tag, listener.fds(worker_index)) for tag, listener in accepting.items() if not listener.stopped]
+        return [(tag, fds) for tag, fds in found if fds]
 
-    def workers_started(self, answers: list[messages.Done]) -> None:
-        """All workers were fed with the static listeners; raises ConfigError when one refused."""
+    def workers_started(self) -> None:
+        """All workers were fed with the first listeners; raises ConfigError when one refused a static one."""
+        for listener in list(self._active.values()):
+            answers, listener.answers = [answer.result() for answer in listener.answers], []
+            failure = self._count(answers)
+            if failure and listener.is_static:
+                raise ConfigError(failure)
+            if failure:
+                self._active.pop(listener.name)
+                self._refused(listener, failure)
+            else:
+                listener.state = State.ACTIVE
         self._started = True
-        for answer in answers:
-            self._stats.inc(CREATE_FAILURE if answer.error else CREATE_SUCCESS)
-        refused = [answer.error for answer in answers if answer.error]
-        if refused:
-            raise ConfigError(refused[0])
-        for listener in self._listeners.values():
-            listener.state = State.ACTIVE
+        self._ready.set()
         self._stats.set(WORKERS_STARTED, 1)
         self._gauges()
 
-    async def _replace(self, fresh: ManagedListener, old: ManagedListener | None) -> None:
-        answers = await self._gather([self._send(worker, fresh) for worker in self._supervisor.configured_workers()])
+    def _count(self, answers: list[messages.Done]) -> str:
+        """Count the workers' answers; the first refusal, if there is one."""
         for answer in answers:
             self._stats.inc(CREATE_FAILURE if answer.error else CREATE_SUCCESS)
-        fresh.failure = next((answer.error for answer in answers if answer.error), "")
-        fresh.state = State.ACTIVE
-        if old is not None:
-            self._drain(old)
-        self._gauges()
+        return next((answer.error for answer in answers if answer.error), "")
 
-    def _drain(self, listener: ManagedListener) -> None:
-        listener.state = State.DRAINING
-        self._draining.append(listener)
-        self._request_all(lambda request_id: messages.StopListener(request_id, listener.tag))
-        listener.close_sockets()
-        listener.drain_timer = self._dispatcher.create_timer(lambda: self._spawn(self._remove_drained(listener)))
-        listener.drain_timer.enable(self._drain_time_ms)
-        self._gauges()
+    async def _warm(self, fresh: ManagedListener, before: ManagedListener | None) -> None:
+        """Bring a generation to the workers; then its predecessor drains."""
+        name = fresh.name
+        await self._ready.wait()
+        if before is not None:
+            await before.settled.wait()
+        try:
+            if self._warming.get(name) is not fresh:
+                self._discard(fresh)  # superseded or removed before anybody heard of it
+                return
+            if not self._listen(fresh):
+                self._remove(name)  # the active generation goes too, as in Envoy
+                self._discard(fresh)
+                return
+            old = self._active.get(name)
+            self._allot_row(fresh, old)
+            self._in_flight[name] = fresh
+            answers = [self._send(worker, fresh, old) for worker in self._supervisor.configured_workers()]
+            self._adopt(fresh)
+            failure = self._count(await self._answers.gather(answers))
+            if failure:
+                self._give_up(fresh, old, failure)
+            else:
+                self._activate(fresh, old)
+        finally:
+            self._in_flight.pop(name, None)
+            if self._unsettled.get(name) is fresh:
+                del self._unsettled[name]
+            fresh.settled.set()
+            self._gauges()
 
-    async def _remove_drained(self, listener: ManagedListener) -> None:
-        await self._gather(self._request_all(lambda request_id: messages.RemoveListener(request_id, listener.tag)))
-        self._draining.remove(listener)
-        listener.close()
+    def _allot_row(self, listener: ManagedListener, old: ManagedListener | None) -> None:
+        """Its row in the balance table: that of its tag."""
+        if old is not None and old.tag == listener.tag:
+            listener.balance_row = old.balance_row
+        elif listener.config.exact_balance:
+            listener.balance_row = self._supervisor.balance.allot_row()
+
+    def _free_row(self, listener: ManagedListener) -> None:
         if listener.balance_row >= 0:
             self._supervisor.balance.free_row(listener.balance_row)
-        self._store.release(listener.compiled.stats)
-        self._gauges()
 
-    def _request_all(self, make: Callable[[int], Any]) -> list[asyncio.Future[messages.Done]]:
-        return [worker.request(make) for worker in self._supervisor.configured_workers()]
+    def _adopt(self, fresh: ManagedListener) -> None:
+        """Whoever accepts for a dead worker meanwhile accepts from the new sockets too."""
+        for index, helper in self._supervisor.helped():
+            self._supervisor.adopt(helper, index, fresh.tag, fresh.fds(index))
 
-    async def _gather(self, answers: list[asyncio.Future[messages.Done]]) -> list[messages.Done]:
-        # A worker that dies meanwhile is fed anew by the supervisor, with the state of then.
-        found = await asyncio.gather(*answers, return_exceptions=True)
-        for answer in found:
-            if isinstance(answer, BaseException) and not isinstance(answer, WorkerDied):
-                raise answer
-        return [answer for answer in found if isinstance(answer, messages.Done)]
+    def _activate(self, fresh: ManagedListener, old: ManagedListener | None) -> None:
+        name = fresh.name
+        fresh.state = State.ACTIVE
+        if self._warming.get(name) is fresh:
+            del self._warming[name]
+        if not fresh.removed:
+            self._active[name] = fresh
+        if old is not None and old.tag == fresh.tag:
+            self._drains.drain_chains(old, fresh)
+        elif old is not None:
+            self._drains.drain(old)
+        if fresh.removed:
+            self._drains.drain(fresh)
+        elif self._covers(self._stopped, fresh.compiled.proto):
+            self._answers.spawn(self._stop([fresh]))
 
-    def _spawn(self, coroutine: Any) -> None:
-        task = self._dispatcher.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _give_up(self, fresh: ManagedListener, old: ManagedListener | None, failure: str) -> None:
+        """A worker refused: all workers go back to what they had."""
+        if self._warming.get(fresh.name) is fresh:
+            del self._warming[fresh.name]
+        if old is not None and old.tag == fresh.tag:
+            for worker in self._supervisor.configured_workers():
+                self._send(worker, old, old)
+            self._drains.undo_chains(fresh, old)
+            log.error("listener '%s' cannot be updated in place: %s", fresh.name, failure)
+            self.errors.note(fresh.compiled.proto, failure)
+        else:
+            self._refused(fresh, failure)
+        if old is not None and fresh.removed:
+            self._drains.drain(old)
+
+    def _refused(self, listener: ManagedListener, failure: str) -> None:
+        log.error("listener '%s' is refused by a worker: %s", listener.name, failure)
+        self.errors.note(listener.compiled.proto, failure)
+        self._drains.remove(listener)
+
+    # -- /drain_listeners --------------------------------------------------------------------------------------
+
+    def drain_all(self, graceful: bool, skip_exit: bool, inbound_only: bool) -> None:
+        """Tell connections to go; stop at once, or (``graceful``) after the drain time, or (``skip_exit``) never."""
+        which = "inbound" if inbound_only else "all"
+        if graceful and self._server_drain in (which, "all"):
+            return
+        self._server_drain = "all" if self._server_drain == "all" else which
+        for listener in [*self._active.values(), *self._in_flight.values()]:
+            if self._covers(which, listener.compiled.proto):
+                self._answers.request_all(lambda request_id, tag=listener.tag: messages.DrainListener(request_id, tag))  # type: ignore[misc]
+        if skip_exit:
+            return
+        if graceful:
+            self._drains.after_drain_time(lambda: self._stop_all(which))
+        else:
+            self._stop_all(which)
+
+    def _stop_all(self, which: str) -> None:
+        self._stopped = "all" if self._stopped == "all" else which
+        chosen = [one for one in self._active.values() if self._covers(which, one.compiled.proto) and not one.stopped]
+        self._answers.spawn(self._stop(chosen))
+
+    async def _stop(self, listeners: list[ManagedListener]) -> None:
+        for listener in listeners:
+            listener.stopped = True
+            answers = self._answers.request_all(
+                lambda request_id, tag=listener.tag: messages.StopListener(request_id, tag)  # type: ignore[misc]
+            )
+            await self._answers.gather(answers)
+            listener.release_sockets()
+            self._stats.inc(STOPPED)
+
+    @staticmethod
+    def _covers(which: str, proto: Any) -> bool:
+        return which == "all" or (which == "inbound" and proto.traffic_direction == _INBOUND)
+
+    # -- the rest ----------------------------------------------------------------------------------------------
 
     def _gauges(self) -> None:
-        states = [listener.state for listener in self._listeners.values()]
-        # Before the workers start Envoy counts its listeners as active already.
-        warming = states.count(State.WARMING) if self._started else 0
-        self._stats.set(WARMING_GAUGE, warming)
-        self._stats.set(ACTIVE_GAUGE, len(states) - warming)
-        self._stats.set(DRAINING_GAUGE, len(self._draining))
+        self._stats.set(WARMING_GAUGE, len(self._warming))
+        self._stats.set(ACTIVE_GAUGE, len(self._active))
 
     def close(self) -> None:
-        """Close all of main's listening descriptors; unix sockets' files go."""
-        for listener in [*self._listeners.values(), *self._draining]:
+        """Close all of main's listening descriptors."""
+        for listener in [*self._active.values(), *self._in_flight.values(), *self._unsettled.values()]:
             listener.close()
-        self._listeners.clear()
-        self._draining.clear()
+        self._active.clear()
+        self._warming.clear()
+        self._unsettled.clear()
+        self._in_flight.clear()
+        self._drains.close()
 
 
-def _same_sockets(old: Any, new: Any) -> bool:
-    """Whether a newer generation can go on with the sockets of the older one, queues included."""
-    return _socket_facts(old) == _socket_facts(new)
+def _in_place(newest: ManagedListener, compiled: CompiledListener) -> bool:
+    old, new = newest.compiled.proto, compiled.proto
+    return (
+        newest.sockets is not None
+        and len(new.filter_chains) > 0
+        and newest.config.reuse_port == compiled.config.reuse_port
+        and filter_chain_only_change(old, new)
+    )
 
 
-def _socket_facts(config: Any) -> tuple[Any, ...]:
-    return [listen.facts() for listen in config.listen_addresses], config.bind_to_port, config.backlog
+def _may_share(old: Any, new: Any) -> bool:
+    """With reuse_port on both sides new sockets can be bound beside the old ones, with the new options."""
+    return socket_facts(old) == socket_facts(new) or not (old.reuse_port and new.reuse_port)

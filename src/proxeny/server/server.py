@@ -18,6 +18,7 @@ from proxeny.server import log as log_set_up
 from proxeny.server.options import Mode, Options
 from proxeny.server.preload import preload, worker_main
 from proxeny.server.server_stats import (
+    DYNAMIC_UNKNOWN_FIELDS,
     INITIALIZATION_TIME_MS,
     LIVE,
     STATIC_UNKNOWN_FIELDS,
@@ -146,6 +147,7 @@ class Server:
 
         self.stats.block.add(STATIC_UNKNOWN_FIELDS, loaded.unknown_fields)
         self.stats.block.add(WIP_PROTOS, loaded.wip_uses)
+        self.stats.block.add(DYNAMIC_UNKNOWN_FIELDS, 0)
         self.parts = Bootstrapped(self, loaded)
         self.stats_view = StatsView(self.store, self.parts.configuration.stats_settings)
         self.supervisor.feeder = self.parts

@@ -42,6 +42,7 @@ SERVER: Final = Schema(
     ),
     histograms=("initialization_time_ms",),
 )
+DYNAMIC_UNKNOWN_FIELDS: Final = SERVER.slot("dynamic_unknown_fields")
 STATIC_UNKNOWN_FIELDS: Final = SERVER.slot("static_unknown_fields")
 WIP_PROTOS: Final = SERVER.slot("wip_protos")
 WORKER_RESTARTS: Final = SERVER.slot("worker_restarts")

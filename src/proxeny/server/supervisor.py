@@ -218,6 +218,10 @@ class Supervisor:
         """Workers that get every change: what came before was in their feed."""
         return [worker for worker in self.workers.values() if worker.configured]
 
+    def helped(self) -> list[tuple[int, Worker]]:
+        """Indexes of dead workers, with the worker that accepts for each until its replacement does."""
+        return list(self._helpers.items())
+
     def broadcast(self, message: Any) -> None:
         """Send to every worker that was configured."""
         for worker in self.configured_workers():
@@ -330,7 +334,13 @@ class Supervisor:
         helper = min(others, key=busy.count)
         self._helpers[index] = helper
         for tag, fds in self.feeder.listening_fds(index):
-            helper.request(lambda request_id, tag=tag: messages.AdoptListener(request_id, tag, index), fds)  # type: ignore[misc]
+            self.adopt(helper, index, tag, fds)
+
+    @staticmethod
+    def adopt(helper: Worker, index: int, tag: int, fds: list[int]) -> None:
+        """Have a worker accept from the sockets that dead worker ``index`` has for listener ``tag``."""
+        if fds:
+            helper.request(lambda request_id: messages.AdoptListener(request_id, tag, index), fds)
 
     def _backoff(self, dead: Worker) -> float:
         if time.monotonic() - dead.started >= STABLE_S:

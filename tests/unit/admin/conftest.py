@@ -94,6 +94,8 @@ class FakeServer:
         self.message = ParseDict(CONFIG, bootstrap_pb2.Bootstrap())
         self.levels = {"admin": "info", "main": "info"}
         self.calls = []
+        self.version_info = ""
+        self.dynamic = []
         self.now_state = LIVE
         self.refreshed = 0
 
@@ -132,6 +134,12 @@ class FakeServer:
 
     def static_listeners(self):
         return [Resource(listener, LOADED) for listener in self.message.static_resources.listeners]
+
+    def listeners_version(self):
+        return self.version_info
+
+    def dynamic_listeners(self):
+        return self.dynamic
 
     def log_levels(self):
         return self.levels

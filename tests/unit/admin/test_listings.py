@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 
+from proxeny.admin.context import DynamicListener, ListenerState, RefusedUpdate
 from proxeny.admin.proto_json import message_to_json
 
 
@@ -160,3 +162,34 @@ def test_secrets_are_blanked():
         "certificate_chain": {"filename": "/cert"},
         "private_key": {"inline_string": "[redacted]"},
     }
+
+
+def test_config_dump_of_dynamic_listeners(get, server):
+    def state(version, name="one"):
+        return ListenerState(version, listener_pb2.Listener(name=name), 1.5)
+
+    refused = listener_pb2.Listener(name="two")
+    server.version_info = "7"
+    server.dynamic = [
+        DynamicListener("one", state("7"), state("8"), state("6")),
+        DynamicListener("two", error=RefusedUpdate(refused, "why", 2.0)),
+        DynamicListener(error=RefusedUpdate(refused, "why", 0.0)),
+    ]
+    dump = json.loads(get("/config_dump?resource=dynamic_listeners")[1])["configs"]
+    assert [one.get("name") for one in dump] == ["one", "two", None]
+    states = {field: one for field, one in dump[0].items() if field.endswith("_state")}
+    assert {field: one["version_info"] for field, one in states.items()} == {
+        "active_state": "7",
+        "warming_state": "8",
+        "draining_state": "6",
+    }
+    assert states["active_state"]["last_updated"] == "1970-01-01T00:00:01.500Z"
+    assert states["active_state"]["listener"]["name"] == "one"
+    assert dump[1]["error_state"]["last_update_attempt"] == "1970-01-01T00:00:02Z"
+    assert dump[2]["error_state"]["details"] == "why"
+    assert dump[2]["error_state"]["failed_configuration"]["name"] == "two"
+    assert "last_update_attempt" not in dump[2]["error_state"]
+    whole = json.loads(get("/config_dump?name_regex=o.e")[1])["configs"]
+    [listeners] = [one for one in whole if one["@type"].endswith("ListenersConfigDump")]
+    assert listeners["version_info"] == "7"
+    assert [one.get("name") for one in listeners["dynamic_listeners"]] == ["one", None]

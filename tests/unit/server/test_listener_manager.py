@@ -1,4 +1,4 @@
-"""Main's half of listeners, with workers that the test plays: it reads their messages and answers."""
+"""Main's half of listeners: add, update, replace, remove, stop, and what becomes of refusals."""
 
 import asyncio
 import os
@@ -6,83 +6,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from envoy.config.bootstrap.v3 import bootstrap_pb2
-from envoy.config.listener.v3 import listener_pb2
-from envoy.extensions.filters.network.echo.v3 import echo_pb2
-from google.protobuf import json_format
+from tests.unit.server.listener_workers import Fixture, close_all, listener
 
-from proxeny import extensions
 from proxeny.config.errors import ConfigError
-from proxeny.config.loader import LoadedBootstrap
-from proxeny.event.dispatcher import Dispatcher
 from proxeny.server import messages
-from proxeny.server.channel import Channel
-from proxeny.server.configuration import Configuration
 from proxeny.server.listener_manager import ListenerManager
-from proxeny.server.options import Options
-from proxeny.server.server_stats import LISTENER_MANAGER
-from proxeny.server.supervisor import Worker
-from proxeny.stats.store import MainStore
-
-
-class FakeSupervisor:
-    """Two workers whose other ends the test holds."""
-
-    def __init__(self) -> None:
-        self.ends: list[Channel] = []
-        self.workers: list[Worker] = []
-        for index in range(2):
-            channel, theirs = Channel.pair()
-            theirs.setblocking(False)
-            self.ends.append(Channel(theirs))
-            self.workers.append(Worker(index, channel))
-
-    def configured_workers(self) -> list[Worker]:
-        return self.workers
-
-    def receive(self, index: int) -> list[tuple[messages.Any, list[int]]]:
-        found: list[tuple[messages.Any, list[int]]] = []
-        while True:
-            try:
-                found += self.ends[index].receive() or []
-            except BlockingIOError:
-                return found
-
-    def close(self) -> None:
-        for end, worker in zip(self.ends, self.workers, strict=True):
-            end.close()
-            worker.channel.close()
-
-
-class Fixture:
-    def __init__(self) -> None:
-        extensions.install()
-        self.dispatcher = Dispatcher(name="test")
-        self.store = MainStore()
-        loaded = LoadedBootstrap(bootstrap_pb2.Bootstrap())
-        configuration = Configuration(loaded, Options(concurrency=2, drain_time_s=0), self.store, self.dispatcher)
-        self.supervisor = FakeSupervisor()
-        self.manager = ListenerManager(self.dispatcher, self.store, configuration, self.supervisor)  # type: ignore[arg-type]
-        self.manager.add_static([])
-        self.manager.workers_started([])
-
-    def stat(self, name: str) -> int:
-        return self.store.block(LISTENER_MANAGER, "listener_manager.").get(LISTENER_MANAGER.slot(name))
-
-    def turn(self) -> None:
-        """Let tasks and timers run."""
-        self.dispatcher.run_until_complete(asyncio.sleep(0.002))
-
-    def answer(self, *kinds: type, error: str = "") -> list[list[int]]:
-        """Both workers carry out what they were sent; their messages are of ``kinds``. Returns the descriptors."""
-        kept = []
-        for index, worker in enumerate(self.supervisor.workers):
-            for message, fds in self.supervisor.receive(index):
-                assert type(message) in kinds
-                worker.on_done(messages.Done(message.id, error))
-                kept.append(fds)
-        self.turn()
-        return kept
 
 
 @pytest.fixture
@@ -90,38 +18,28 @@ def fixture() -> Iterator[Fixture]:
     made = Fixture()
     asyncio.set_event_loop(made.dispatcher)
     yield made
-    made.manager.close()
-    made.supervisor.close()
-    made.dispatcher.close()
+    made.close()
     asyncio.set_event_loop(None)
 
 
-def listener(name: str = "one", port: int = 0, buffer_limit: int = 1000) -> listener_pb2.Listener:
-    made = json_format.ParseDict(
-        {
-            "name": name,
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-            "per_connection_buffer_limit_bytes": buffer_limit,
-            "filter_chains": [{"filters": [{"name": "envoy.filters.network.echo"}]}],
-        },
-        listener_pb2.Listener(),
-    )
-    made.filter_chains[0].filters[0].typed_config.Pack(echo_pb2.Echo())
-    return made
+def port_of(manager: ListenerManager) -> int:
+    return manager.listeners()[0].addresses[0].port
 
 
-def close_all(descriptors: list[list[int]]) -> None:
-    for fds in descriptors:
-        for fd in fds:
-            os.close(fd)
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_add_is_counted_when_every_worker_has_it(fixture: Fixture) -> None:
-    fixture.dispatcher.run_until_complete(_in_loop(lambda: fixture.manager.add_or_update(listener())))
-    fixture.turn()
+    fixture.do(lambda: fixture.manager.add_or_update(listener()))
     assert fixture.stat("listener_added") == 1
     assert fixture.stat("listener_create_success") == 0
     assert fixture.stat("total_listeners_warming") == 1
+    assert fixture.manager.listeners() == []
     sent = fixture.answer(messages.AddListener)
     # A memfd with the listener, and one socket of its own for each worker.
     assert [len(fds) for fds in sent] == [2, 2]
@@ -132,64 +50,229 @@ def test_add_is_counted_when_every_worker_has_it(fixture: Fixture) -> None:
 
 
 def test_the_same_listener_again_is_no_update(fixture: Fixture) -> None:
-    results: list[bool] = []
-    for _ in range(2):
-        fixture.dispatcher.run_until_complete(
-            _in_loop(lambda: results.append(fixture.manager.add_or_update(listener())))
-        )
-        fixture.turn()
-    close_all(fixture.answer(messages.AddListener))
+    results = [fixture.do(lambda: fixture.manager.add_or_update(listener())) for _ in range(2)]
+    assert fixture.settle() == ["AddListener"]
     assert results == [True, False]
     assert fixture.stat("listener_modified") == 0
 
 
 def test_an_update_takes_over_the_sockets(fixture: Fixture) -> None:
-    add = fixture.manager.add_or_update
-    fixture.dispatcher.run_until_complete(_in_loop(lambda: add(listener())))
-    fixture.turn()
+    fixture.do(lambda: fixture.manager.add_or_update(listener()))
     before = fixture.answer(messages.AddListener)
     [old] = fixture.manager.listeners()
-    with socket.create_connection(("127.0.0.1", old.sockets.addresses[0].port)):
-        fixture.dispatcher.run_until_complete(_in_loop(lambda: add(listener(buffer_limit=2000))))
-        fixture.turn()
-        after = fixture.answer(messages.AddListener)
-        assert [os.fstat(fds[1]).st_ino for fds in before] == [os.fstat(fds[1]).st_ino for fds in after]
+    sockets = old.sockets
+    fixture.do(lambda: fixture.manager.add_or_update(listener(buffer_limit=2000)))
+    after = fixture.answer(messages.AddListener)
+    assert [os.fstat(fds[1]).st_ino for fds in before] == [os.fstat(fds[1]).st_ino for fds in after]
     close_all(before + after)
     assert fixture.stat("listener_modified") == 1
     # The drain time is 0: the old generation is removed at once; its stats and the new one's are the same blocks.
-    for _ in range(3):
-        fixture.answer(messages.StopListener, messages.RemoveListener)
+    assert fixture.settle() == ["StopListener", "RemoveListener"]
     assert fixture.stat("total_listeners_draining") == 0
     [fresh] = fixture.manager.listeners()
-    assert fresh.sockets is old.sockets
-    assert fresh.sockets.fds(0)
+    assert fresh.sockets is sockets
+    assert old.sockets is None
+    assert fresh.fds(0)
+    assert not refuses(port_of(fixture.manager))
 
 
-def test_a_refusal_by_the_workers_is_counted(fixture: Fixture) -> None:
-    fixture.dispatcher.run_until_complete(_in_loop(lambda: fixture.manager.add_or_update(listener())))
-    fixture.turn()
+def test_a_new_backlog_keeps_the_sockets_too(fixture: Fixture) -> None:
+    fixture.add(listener(enable_reuse_port=False))
+    sockets = fixture.manager.listeners()[0].sockets
+    fixture.add(listener(enable_reuse_port=False, tcp_backlog_size=5))
+    assert fixture.manager.listeners()[0].sockets is sockets
+
+
+def test_new_socket_options_need_new_sockets(fixture: Fixture) -> None:
+    fixture.add(listener())
+    port, before = port_of(fixture.manager), fixture.manager.listeners()[0].sockets
+    option = {"level": 1, "name": 9, "int_value": 1}
+    fixture.add(listener(port=port))
+    assert fixture.manager.listeners()[0].sockets is not before
+    before = fixture.manager.listeners()[0].sockets
+    fixture.add(listener(port=port, socket_options=[option]))
+    assert fixture.manager.listeners()[0].sockets is not before
+    assert not refuses(port)
+
+
+def test_without_reuse_port_they_cannot_be_had(fixture: Fixture) -> None:
+    fixture.add(listener(enable_reuse_port=False, port=_free_port()))
+    port = port_of(fixture.manager)
+    option = {"level": 1, "name": 9, "int_value": 1}
+    with pytest.raises(ConfigError, match=f"'one' has duplicate address '127.0.0.1:{port}'"):
+        fixture.manager.add_or_update(listener(enable_reuse_port=False, port=port, socket_options=[option]))
+    with pytest.raises(ConfigError, match=r"^Listener one: reuse port cannot be changed during an update$"):
+        fixture.manager.add_or_update(listener(port=port))
+    assert fixture.manager.errors.by_name["one"].details.startswith("Listener one: reuse port")
+    assert not refuses(port)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_filter_chains_change_in_place(fixture: Fixture) -> None:
+    fixture.add(listener(texts=("a", "b")))
+    [old] = fixture.manager.listeners()
+    fixture.do(lambda: fixture.manager.add_or_update(listener(texts=("a", "c")), "ignored"))
+    sent = [message for message, fds in fixture.supervisor.receive(0) if close_all([fds]) is None]
+    [update] = sent
+    assert isinstance(update, messages.UpdateListener)
+    assert update.tag == old.tag
+    fixture.supervisor.workers[0].on_done(messages.Done(update.id))
+    assert fixture.settle() == ["RemoveFilterChains"]
+    [fresh] = fixture.manager.listeners()
+    assert (fresh.tag, fresh.version_info) == (old.tag, old.version_info)
+    assert fresh.version != old.version
+    assert fixture.stat("listener_in_place_updated") == 1
+    assert fixture.stat("listener_modified") == 1
+    assert fixture.stat("listener_create_success") == 4
+    assert fixture.stat("total_filter_chains_draining") == 0
+    assert not refuses(port_of(fixture.manager))
+
+
+def test_draining_chains_are_counted(fixture: Fixture) -> None:
+    made = Fixture(drain_time_s=600)
+    asyncio.set_event_loop(made.dispatcher)
+    made.add(listener(texts=("a", "b", "c")))
+    made.add(listener(texts=("b",)))
+    # "b" moved to another port, so all three are gone.
+    assert made.stat("total_filter_chains_draining") == 3
+    made.add(listener(texts=("b", "c")))
+    assert made.stat("total_filter_chains_draining") == 3
+    made.close()
+
+
+def test_no_chain_at_all_is_no_update_in_place(fixture: Fixture) -> None:
+    fixture.add(listener())
+    empty = listener()
+    empty.default_filter_chain.CopyFrom(empty.filter_chains[0])
+    del empty.filter_chains[:]
+    fixture.do(lambda: fixture.manager.add_or_update(empty))
+    assert fixture.settle()[0] == "AddListener"
+    assert fixture.stat("listener_in_place_updated") == 0
+
+
+def test_stats_of_all_generations_are_given_back(fixture: Fixture) -> None:
+    blocks = dict(fixture.store.entries)
+    for number in range(3):
+        fixture.add(listener(texts=tuple("abc"[:number])))
+        fixture.add(listener(buffer_limit=number + 1))
+    fixture.do(lambda: fixture.manager.remove("one"))
+    fixture.settle()
+    assert fixture.store.entries.keys() == blocks.keys()
+
+
+def test_a_refused_listener_is_gone(fixture: Fixture) -> None:
+    fixture.do(lambda: fixture.manager.add_or_update(listener()))
     close_all(fixture.answer(messages.AddListener, error="no"))
     assert fixture.stat("listener_create_failure") == 2
-    assert fixture.manager.listeners()[0].failure == "no"
+    assert fixture.settle() == ["RemoveListener"]
+    assert fixture.manager.listeners() == []
+    assert fixture.manager.errors.by_name["one"].details == "no"
+
+
+def test_a_refused_update_leaves_the_old_one(fixture: Fixture) -> None:
+    fixture.add(listener())
+    [old] = fixture.manager.listeners()
+    fixture.do(lambda: fixture.manager.add_or_update(listener(buffer_limit=5)))
+    close_all(fixture.answer(messages.AddListener, error="no"))
+    assert fixture.settle() == ["RemoveListener"]
+    assert fixture.manager.listeners() == [old]
+    assert not refuses(port_of(fixture.manager))
+    # And it can be updated again.
+    fixture.add(listener(buffer_limit=6))
+    assert fixture.manager.listeners() != [old]
+
+
+def test_a_refused_update_in_place_is_undone(fixture: Fixture) -> None:
+    fixture.add(listener(texts=("a",)))
+    [old] = fixture.manager.listeners()
+    entries = set(fixture.store.entries)
+    fixture.do(lambda: fixture.manager.add_or_update(listener(texts=("b",))))
+    close_all(fixture.answer(messages.UpdateListener, error="no"))
+    assert fixture.settle() == ["UpdateListener", "RemoveFilterChains", "RemoveFilterChains"]
+    assert fixture.manager.listeners() == [old]
+    assert set(fixture.store.entries) == entries
+    assert not refuses(port_of(fixture.manager))
+
+
+def test_updates_that_follow_fast_are_sent_one_by_one(fixture: Fixture) -> None:
+    add = fixture.manager.add_or_update
+    for limit in (1, 2, 3, 4):
+        assert fixture.do(lambda limit=limit: add(listener(buffer_limit=limit)))  # type: ignore[misc]
+    # The first is on its way; of those that wait only the last is worth sending.
+    asked = fixture.settle()
+    assert asked.count("AddListener") == 2
+    assert fixture.stat("listener_modified") == 3
+    assert fixture.manager.warming() == []
+    [fresh] = fixture.manager.listeners()
+    assert fresh.compiled.proto.per_connection_buffer_limit_bytes.value == 4
+    assert not refuses(port_of(fixture.manager))
+
+
+def test_an_update_in_place_may_wait_for_its_predecessor(fixture: Fixture) -> None:
+    add = fixture.manager.add_or_update
+    fixture.do(lambda: add(listener(buffer_limit=1)))
+    fixture.do(lambda: add(listener(buffer_limit=2)))
+    fixture.do(lambda: add(listener(buffer_limit=2, texts=("a",))))
+    assert fixture.stat("listener_in_place_updated") == 1
+    # Its predecessor was never sent: it is added as a whole.
+    assert fixture.settle()[:2] == ["AddListener", "AddListener"]
+    [fresh] = fixture.manager.listeners()
+    assert len(fresh.compiled.proto.filter_chains) == 2
+
+
+def test_removed_while_it_warms(fixture: Fixture) -> None:
+    fixture.do(lambda: fixture.manager.add_or_update(listener()))
+    assert fixture.do(lambda: fixture.manager.remove("one"))
+    assert fixture.settle() == ["AddListener", "StopListener", "RemoveListener"]
+    assert fixture.manager.listeners() == fixture.manager.draining() == []
+    assert fixture.stat("listener_removed") == 1
+
+
+def test_removed_and_added_again_while_it_warms(fixture: Fixture) -> None:
+    port = _free_port()
+    one = listener(port=port, enable_reuse_port=False)
+    fixture.do(lambda: fixture.manager.add_or_update(one))
+    fixture.do(lambda: fixture.manager.remove("one"))
+    again = listener(port=port, enable_reuse_port=False, buffer_limit=7)
+    assert fixture.do(lambda: fixture.manager.add_or_update(again))
+    assert fixture.settle().count("AddListener") == 2
+    assert not refuses(port)
+    assert fixture.stat("listener_added") == 2
 
 
 def test_remove_drains_then_removes(fixture: Fixture) -> None:
     manager = fixture.manager
-    fixture.dispatcher.run_until_complete(_in_loop(lambda: manager.add_or_update(listener())))
-    fixture.turn()
-    close_all(fixture.answer(messages.AddListener))
-    port = manager.listeners()[0].sockets.addresses[0].port
+    fixture.add(listener())
+    port = port_of(manager)
     blocks = len(fixture.store.entries)
     assert not manager.remove("other")
-    fixture.dispatcher.run_until_complete(_in_loop(lambda: manager.remove("one")))
+    fixture.do(lambda: manager.remove("one"))
     assert fixture.stat("listener_removed") == 1
     assert fixture.stat("total_listeners_draining") == 1
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port)).close()
-    for _ in range(3):
-        fixture.answer(messages.StopListener, messages.RemoveListener)
+    fixture.settle()
+    assert refuses(port)
     assert manager.draining() == []
     assert len(fixture.store.entries) < blocks
+
+
+def test_the_address_of_a_draining_listener_is_taken_over(fixture: Fixture) -> None:
+    made = Fixture(drain_time_s=600)
+    asyncio.set_event_loop(made.dispatcher)
+    port = _free_port()
+    made.add(listener(port=port, enable_reuse_port=False))
+    sockets = made.manager.listeners()[0].sockets
+    made.do(lambda: made.manager.remove("one"))
+    # The workers have not stopped yet: binding beside them would fail.
+    made.do(lambda: made.manager.add_or_update(listener("two", port=port, enable_reuse_port=False)))
+    made.settle()
+    assert made.manager.listeners()[0].sockets is sockets
+    assert not refuses(port)
+    made.close()
 
 
 def test_an_address_that_is_taken_leaves_all_as_it_was(fixture: Fixture) -> None:
@@ -197,12 +280,84 @@ def test_an_address_that_is_taken_leaves_all_as_it_was(fixture: Fixture) -> None
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
+        entries = set(fixture.store.entries)
         with pytest.raises(ConfigError, match=f"cannot bind '127.0.0.1:{port}': Address already in use"):
             fixture.manager.add_or_update(listener(port=port))
     assert fixture.stat("listener_create_failure") == 1
     assert fixture.stat("listener_added") == 0
     assert fixture.manager.listeners() == []
+    assert set(fixture.store.entries) == entries
 
 
-async def _in_loop(function: object) -> None:
-    function()  # type: ignore[operator]
+def test_two_listeners_of_one_address(fixture: Fixture) -> None:
+    port = _free_port()
+    fixture.add(listener(port=port))
+    entries = set(fixture.store.entries)
+    with pytest.raises(ConfigError, match=f"error adding listener: 'two' has duplicate address '127.0.0.1:{port}'"):
+        fixture.manager.add_or_update(listener("two", port=port))
+    assert fixture.stat("listener_create_failure") == 0
+    assert set(fixture.store.entries) == entries
+
+
+def test_static_listeners_stay(fixture: Fixture) -> None:
+    made = Fixture(started=False)
+    asyncio.set_event_loop(made.dispatcher)
+    made.manager.add_static([made.configuration.listener(listener())])
+    made.manager.listen()
+    made.do(lambda: [made.manager.feed(worker) for worker in made.supervisor.workers])
+    made.settle()
+    made.manager.workers_started()
+    assert made.stat("listener_create_success") == 2
+    assert not made.manager.add_or_update(listener(buffer_limit=3))
+    assert not made.manager.remove("one")
+    assert made.stat("listener_removed") == 0
+    made.close()
+
+
+def test_a_new_worker_gets_what_the_others_have(fixture: Fixture) -> None:
+    fixture.add(listener())
+    fixture.add(listener("two"))
+    fixture.do(lambda: fixture.manager.add_or_update(listener(texts=("a",))))
+    fixture.supervisor.receive(0)
+    worker = fixture.supervisor.workers[0]
+    fixture.do(lambda: fixture.manager.feed(worker))
+    fed = [type(message).__name__ for message, fds in fixture.supervisor.receive(0) if close_all([fds]) is None]
+    assert fed == ["AddListener", "AddListener", "UpdateListener"]
+
+
+def test_a_helper_of_a_dead_worker_accepts_from_new_sockets(fixture: Fixture) -> None:
+    fixture.supervisor.helpers = [(1, fixture.supervisor.workers[0])]
+    fixture.do(lambda: fixture.manager.add_or_update(listener()))
+    assert fixture.settle() == ["AddListener", "AdoptListener"]
+
+
+def test_stopped_listeners(fixture: Fixture) -> None:
+    fixture.add(listener("in", traffic_direction="INBOUND"))
+    fixture.add(listener("out"))
+    inbound, outbound = (one.addresses[0].port for one in fixture.manager.listeners())
+    fixture.do(lambda: fixture.manager.drain_all(False, False, True))
+    assert fixture.settle() == ["DrainListener", "StopListener"]
+    assert fixture.stat("listener_stopped") == 1
+    assert refuses(inbound)
+    assert not refuses(outbound)
+    assert not fixture.manager.add_or_update(listener("more", traffic_direction="INBOUND"))
+    fixture.add(listener("more"))
+    fixture.do(lambda: fixture.manager.drain_all(False, False, False))
+    fixture.settle()
+    assert fixture.stat("listener_stopped") == 3
+    assert refuses(outbound)
+    # They are still listed, as in Envoy; but a new worker does not get them.
+    assert len(fixture.manager.listeners()) == 3
+    assert fixture.manager.feed(fixture.supervisor.workers[0]) == []
+    assert fixture.manager.listening_fds(0) == []
+
+
+def test_graceful_drain(fixture: Fixture) -> None:
+    fixture.add(listener())
+    fixture.do(lambda: fixture.manager.drain_all(True, True, False))
+    assert fixture.settle() == ["DrainListener"]
+    # Once is enough; who comes later is told too.
+    fixture.do(lambda: fixture.manager.drain_all(True, False, False))
+    assert fixture.settle() == []
+    fixture.do(lambda: fixture.manager.add_or_update(listener("two")))
+    assert fixture.settle() == ["AddListener", "DrainListener"]

@@ -1,0 +1,138 @@
+"""Listeners and filter chains on their way out: told to go at once, closed when the drain time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.stats import Block
+from proxeny.kernel.timer import Timer
+from proxeny.server import messages
+from proxeny.server.listener_changes import removed_chains
+from proxeny.server.listener_generation import ManagedListener, State
+from proxeny.server.server_stats import LISTENER_MANAGER
+from proxeny.server.worker_answers import Answer, WorkerAnswers
+from proxeny.stats.store import MainStore, StatTable
+
+LISTENERS_GAUGE: Final = LISTENER_MANAGER.slot("total_listeners_draining")
+CHAINS_GAUGE: Final = LISTENER_MANAGER.slot("total_filter_chains_draining")
+
+
+class Draining:
+    """Owns what drains; its stats stay until the workers have let go of them."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, store: MainStore, answers: WorkerAnswers, stats: Block, drain_time_ms: int
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._store = store
+        self._answers = answers
+        self._stats = stats
+        self._drain_time_ms = drain_time_ms
+        self._listeners: list[ManagedListener] = []
+        self._chains = 0
+        self._timers: set[Timer] = set()
+        self.on_removed: Callable[[ManagedListener], object] | None = None
+        """Hears of listeners that no worker has any more."""
+
+    def listeners(self) -> list[ManagedListener]:
+        """Draining listeners, the newest first."""
+        return list(self._listeners)
+
+    def after_drain_time(self, callback: Callable[[], object]) -> None:
+        """Run something when the drain time that begins now is over."""
+        self._after(self._drain_time_ms, callback)
+
+    def _after(self, ms: int, callback: Callable[[], object]) -> None:
+        def over() -> None:
+            self._timers.discard(timer)
+            timer.close()
+            callback()
+
+        timer = self._dispatcher.create_timer(over)
+        self._timers.add(timer)
+        timer.enable(ms)
+
+    # -- listeners ---------------------------------------------------------------------------------------------
+
+    def drain(self, listener: ManagedListener) -> None:
+        """Stop it everywhere; remove it when the drain time is over."""
+        listener.state = State.DRAINING
+        self._listeners.insert(0, listener)
+        self._count_listeners()
+        answers = self._answers.request_all(lambda request_id: messages.StopListener(request_id, listener.tag))
+        self._answers.spawn(self._release_sockets(listener, answers))
+        self.after_drain_time(lambda: self.remove(listener))
+
+    async def _release_sockets(self, listener: ManagedListener, answers: list[Answer]) -> None:
+        # Not before all workers stopped: till then another listener may take the sockets over, queues included.
+        await self._answers.gather(answers)
+        listener.release_sockets()
+
+    def remove(self, listener: ManagedListener) -> None:
+        """Close what is left of its connections, then forget it."""
+        answers = self._answers.request_all(lambda request_id: messages.RemoveListener(request_id, listener.tag))
+        self._answers.spawn(self._removed(listener, answers))
+
+    async def _removed(self, listener: ManagedListener, answers: list[Answer]) -> None:
+        await self._answers.gather(answers)
+        listener.close()
+        self._store.release(listener.compiled.stats)
+        if self.on_removed is not None:
+            self.on_removed(listener)
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        self._count_listeners()
+
+    # -- filter chains -----------------------------------------------------------------------------------------
+
+    def drain_chains(self, old: ManagedListener, fresh: ManagedListener) -> None:
+        """``fresh`` took the place of ``old``: the chains that it lacks go when the drain time is over."""
+        gone = removed_chains(old.compiled.proto, fresh.compiled.proto)
+        old.close()
+        self._chains_go(fresh, old.compiled.stats, gone)
+
+    def undo_chains(self, refused: ManagedListener, old: ManagedListener) -> None:
+        """``old`` was put back in the place of ``refused``: what only that one had goes."""
+        refused.close()
+        self._chains_go(refused, {}, 0, wait=True)
+        self._chains_go(old, refused.compiled.stats, 0, wait=True)
+
+    def _chains_go(self, by: ManagedListener, table: StatTable, count: int, *, wait: bool = False) -> None:
+        tag, version = by.tag, by.version
+        self._count_chains(count)
+
+        def remove() -> None:
+            answers = self._answers.request_all(
+                lambda request_id: messages.RemoveFilterChains(request_id, tag, version)
+            )
+            self._answers.spawn(self._chains_removed(answers, table, count))
+
+        if count or wait:
+            self.after_drain_time(remove)
+        else:
+            remove()
+
+    async def _chains_removed(self, answers: list[Answer], table: StatTable, count: int) -> None:
+        await self._answers.gather(answers)
+        self._store.release(table)
+        self._count_chains(-count)
+
+    # -- the rest ----------------------------------------------------------------------------------------------
+
+    def _count_listeners(self) -> None:
+        self._stats.set(LISTENERS_GAUGE, len(self._listeners))
+
+    def _count_chains(self, more: int) -> None:
+        self._chains += more
+        self._stats.set(CHAINS_GAUGE, self._chains)
+
+    def close(self) -> None:
+        """The process ends: nothing waits any more."""
+        for timer in self._timers:
+            timer.close()
+        self._timers.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
