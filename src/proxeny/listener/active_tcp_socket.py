@@ -56,6 +56,7 @@ class ActiveTcpSocket:
         "_current",
         "_hands_off",
         "_peeker",
+        "_peer_ended",
         "_start_ns",
         "_stream_info",
         "_timer",
@@ -73,6 +74,7 @@ class ActiveTcpSocket:
         self.connection_info = info
         self.upstream_options: list[SocketOption] = []
         self._hands_off = hands_off
+        self._peer_ended = False
         self._at = 0
         self._current: ListenerFilter | None = None
         self._peeker: Peeker | None = None
@@ -168,6 +170,7 @@ class ActiveTcpSocket:
         elif self._peeker.mask != mask:
             self._peeker.mask = mask
             self.dispatcher.poller.modify(self._peeker, mask)
+        self._check_end(current)
         return False
 
     def _show(self, current: ListenerFilter) -> bool:
@@ -197,12 +200,21 @@ class ActiveTcpSocket:
         current = self._current
         if current is None or self.fd < 0:
             return
+        self._peer_ended = self._peer_ended or bool(mask & HUNG_UP)
         if not current.max_read_bytes:
             if mask & HUNG_UP:
                 self._hung_up(current, s.LISTENER_FILTER_REMOTE_CLOSE)
         elif self._show(current):
             self._at += 1
             self._run()
+        else:
+            self._check_end(current)
+
+    def _check_end(self, current: ListenerFilter) -> None:
+        """A filter waits for more; when the peer has sent its last byte, there is none. (A peek cannot show the end
+        behind bytes, and the event of the end comes once.)"""
+        if self._peer_ended and self.fd >= 0:
+            self._hung_up(current, s.LISTENER_FILTER_REMOTE_CLOSE)
 
     # Ends
 

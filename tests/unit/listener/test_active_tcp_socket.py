@@ -320,3 +320,35 @@ def test_removing_the_listener_ends_the_sockets_that_wait(fixture: Fixture) -> N
     fixture.handler.remove_listener(1)
     fixture.wait(lambda: fixture.ended(client))
     assert not listener.sockets
+
+
+@pytest.mark.parametrize("text", [b"", b"not a line"])
+def test_a_peer_that_ends_before_a_filter_has_enough_is_let_go(fixture: Fixture, text: bytes) -> None:
+    made: list[Reads] = []
+
+    def make() -> Reads:
+        made.append(Reads([]))
+        return made[-1]
+
+    listener = fixture.listener(make)
+    client = fixture.connect()
+    client.sendall(text)
+    client.shutdown(socket.SHUT_WR)
+    fixture.wait(lambda: fixture.ended(client))
+    assert made[0].closed
+    assert listener.config.stats.get(s.LISTENER_FILTER_REMOTE_CLOSE) == 1
+    assert listener.config.stats.get(s.PRE_CX_ACTIVE) == 0
+
+
+def test_all_that_a_peer_sent_before_its_end_is_used(fixture: Fixture) -> None:
+    listener = fixture.listener(lambda: Reads([], drains=3), lambda: Reads([]))
+    client = fixture.connect()
+    client.sendall(b"ab\ncd\n")
+    client.shutdown(socket.SHUT_WR)
+    fixture.wait(lambda: listener.config.stats.get(s.CX_TOTAL) == 1)
+    # The end came once, while the first filter waited; the second one would wait for ever.
+    late = fixture.connect()
+    late.sendall(b"ab\ncd")
+    late.shutdown(socket.SHUT_WR)
+    fixture.wait(lambda: fixture.ended(late))
+    assert listener.config.stats.get(s.LISTENER_FILTER_REMOTE_CLOSE) == 1

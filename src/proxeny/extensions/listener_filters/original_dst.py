@@ -77,7 +77,7 @@ class OriginalDst(ListenerFilter):
             accepted.restore_local_address(local)
         remote = state.get(REMOTE_STATE)
         if isinstance(remote, Address):
-            accepted.connection_info.remote_address = remote
+            accepted.connection_info.remote_address = info.downstream_remote_address = remote
 
 
 class OriginalDstFactory:

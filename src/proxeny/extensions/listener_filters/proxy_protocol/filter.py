@@ -152,7 +152,7 @@ class ProxyProtocol(ListenerFilter):
             return False
         if destination != info.local_address:
             self.socket.restore_local_address(destination)
-        info.remote_address = source
+        info.remote_address = self.socket.stream_info.downstream_remote_address = source
         return True
 
     def _keep(self, tlvs: list[tuple[int, bytes]]) -> None:
