@@ -94,8 +94,10 @@ def _load(path: str | None, yaml: str, options: LoadOptions) -> LoadedBootstrap:
     try:
         inspect(bootstrap, Inspector(findings))
     except ConfigError as error:
-        guilty = patches.guilty(options.accept_unsupported_fields) if patches is not None else None
-        raise guilty or _placed(error, sources) from error.__cause__
+        if patches is None:
+            raise _placed(error, sources) from error.__cause__
+        accept = options.accept_unsupported_fields
+        raise patches.guilty(error, accept, lambda found: _placed(found, sources)) from error.__cause__
     return _loaded(bootstrap, findings, sources, options, patches)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxeny.config.errors import ConfigError
@@ -41,9 +41,11 @@ class AppliedPatches:
         patch_bootstrap(made, bootstrap)
         return made
 
-    def guilty(self, accept_unsupported: bool) -> ConfigError | None:
-        """Why the checks refuse the patched bootstrap, with the first patch that makes them; None when they would
-        refuse it without any.
+    def guilty(
+        self, error: ConfigError, accept_unsupported: bool, place: Callable[[ConfigError], ConfigError]
+    ) -> ConfigError:
+        """Why the checks refuse the patched bootstrap (``error``), with the first patch that makes them; where they
+        refuse it without any, their error is put in its ``place``.
         """
         for count in range(len(self._patches) + 1):
             bootstrap = type(self._original)()
@@ -53,10 +55,10 @@ class AppliedPatches:
                 inspect(bootstrap, Inspector(Findings(accept_unsupported)))
             except ConfigError as found:
                 if count == 0:
-                    return None
+                    return place(found)
                 found.file = f"{self._patches[count - 1]} leaves a configuration that is refused"
                 return found
-        return None
+        return error
 
     @property
     def applied(self) -> int:

@@ -26,7 +26,7 @@ def patch_listener(patches: PatchSet, listener: Any, context: Context | None = N
     """
     if context is None:
         context = patches.proxy.listener_context(listener)
-    place = f"listener '{listener.name}'"
+    place = f"listener '{listener.name or _address(listener)}'"
     patch_inline_routes(patches, listener, context)
     for patch in patches.select(ApplyTo.LISTENER, context):
         if patch.operation is Operation.ADD or not listener_matches(patch, listener):
@@ -43,6 +43,12 @@ def patch_listener(patches: PatchSet, listener: Any, context: Context | None = N
 def added_listeners(patches: PatchSet) -> list[Any]:
     """The listeners that patches add."""
     return patches.added(ApplyTo.LISTENER)
+
+
+def _address(listener: Any) -> str:
+    """What a listener without a name is called."""
+    address = listener.address.socket_address
+    return f"{address.address}:{address.port_value}"
 
 
 def _patch_listener_filters(patches: PatchSet, listener: Any, context: Context, place: str) -> None:

@@ -35,11 +35,11 @@ def node(yaml: str = "{}") -> Any:
 
 @pytest.fixture
 def patches(tmp_path: Path) -> MakePatches:
-    """``patches("entry", ...)``: each entry is the YAML of one of ``configPatches``; ``node`` is that of the proxy."""
+    """``patches("entry", ...)``: entries of ``configPatches`` in YAML, for the node ``proxy``."""
 
-    def make(*entries: str, proxy: str = "{id: sidecar~1}") -> PatchSet:
+    def make(*entries: str, proxy: str = "{id: sidecar~1}", head: str = "") -> PatchSet:
         path = tmp_path / "patches.yaml"
-        path.write_text("configPatches:\n" + "".join(f"- {_indented(entry)}\n" for entry in entries))
+        path.write_text(f"{head}\nconfigPatches:\n" + "".join(f"- {_indented(entry)}\n" for entry in entries))
         return PatchSet(read_patches([str(path)]).patches, Proxy(node(proxy)))
 
     return make
