@@ -1,11 +1,11 @@
-"""The command: Envoy's flags with Envoy's meaning, exit codes and words, and the subcommand ``demo``."""
+"""The command: Envoy's flags with Envoy's meaning, exit codes and words; the subcommands ``demo`` and ``config``."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proxeny.config.errors import ConfigError
 from proxeny.server import flags, log
@@ -26,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from proxeny.server import demo
 
         return demo.main(arguments[1:])
+    prints = arguments[:1] == ["config"]
     try:
-        options = options_from(arguments)
+        options = options_from(arguments[1:] if prints else arguments)
         if options.information:
             sys.stdout.write(_information(options.information, program))
             return EXIT_OK
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"error: Failed to open log-file '{error.filename}'. e.what(): {error.strerror}\n")
         return EXIT_FAILURE
-    return run(options)
+    return _print_config(options) if prints else run(options)
 
 
 def run(options: Options) -> int:
@@ -55,17 +56,30 @@ def run(options: Options) -> int:
     return serve(options)
 
 
+def _print_config(options: Options) -> int:
+    from proxeny.server.print_config import print_config
+
+    return _checked(options, lambda: print_config(options))
+
+
 def _validate(options: Options) -> int:
     from proxeny.server.validation import validate_options
 
+    status = _checked(options, lambda: validate_options(options))
+    if status == EXIT_OK:
+        sys.stdout.write(f"configuration '{options.config_path}' OK\n")
+    return status
+
+
+def _checked(options: Options, look: Callable[[], None]) -> int:
+    """The exit status of a look at the configuration, whose faults are logged."""
     try:
-        validate_options(options)
+        look()
     except ConfigError as error:
         logging.getLogger("proxeny.main").critical(
             "error initializing configuration '%s': %s", options.config_path, error
         )
         return EXIT_FAILURE
-    sys.stdout.write(f"configuration '{options.config_path}' OK\n")
     return EXIT_OK
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,15 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 Start = Callable[..., RunningProxy]
 
 
+def with_free_ports(config: str, upstream: int, profiles: int) -> str:
+    for old, new in ((9901, 0), (10000, 0), (15001, 0), (15006, 0), (8080, upstream), (8081, profiles)):
+        config = config.replace(f" {old}}}", f" {new}}}").replace(f" {old},", f" {new},")
+    return config
+
+
 def start(proxy: Start, example: str, upstream: FakeUpstream, profiles: int = 0) -> int:
     """Run an example with its ports replaced; the port of its listener."""
-    config = (EXAMPLES / example / "envoy.yaml").read_text()
-    for old, new in ((9901, 0), (10000, 0), (8080, upstream.port), (8081, profiles)):
-        config = config.replace(f" {old}}}", f" {new}}}").replace(f" {old},", f" {new},")
+    config = with_free_ports((EXAMPLES / example / "envoy.yaml").read_text(), upstream.port, profiles)
     return proxy(config, env={"PYTHONPATH": str(EXAMPLES / example)}).port("web")
 
 
@@ -29,6 +34,23 @@ def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
         return response.status, response.read()
     finally:
         connection.close()
+
+
+def get_server(port: int, path: str) -> tuple[int, str | None]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.getheader("server")
+    finally:
+        connection.close()
+
+
+def listening_sockets(port: int) -> list[str]:
+    """Lines of ``ss -ltn`` for a port."""
+    command = ["ss", "-Hltn", "sport", "=", f":{port}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
 
 
 def test_api_key_auth(proxy: Start, upstream: Callable[..., FakeUpstream]) -> None:
@@ -86,3 +108,24 @@ def test_json_redaction(proxy: Start, upstream: Callable[..., FakeUpstream]) -> 
     assert get(port, "/broken") == (502, b"the answer cannot be redacted")
     assert get(port, "/zipped")[0] == 502
     assert get(port, "/text") == (200, b"ssn" * 700_000)
+
+
+def test_envoyfilter(proxy: Start, upstream: Callable[..., FakeUpstream], tmp_path: Path) -> None:
+    folder = EXAMPLES / "envoyfilter"
+    service = upstream()
+    config = with_free_ports((folder / "envoy.yaml").read_text(), service.port, service.port)
+    running = proxy(config, concurrency=2)
+    assert len(listening_sockets(running.port("virtualOutbound"))) == 1
+    assert get_server(running.port("virtualInbound"), "/version") == (200, "istio-envoy")
+    assert running.stop() == 0
+
+    reuse_port = (folder / "reuse-port.yaml").read_text().replace("portNumber: 15001", "portNumber: 0")
+    (tmp_path / "reuse-port.yaml").write_text(reuse_port)
+    patches = ("--patch", str(tmp_path / "reuse-port.yaml"), "--patch", str(folder / "reviews.yaml"))
+    running = proxy(config, patches, concurrency=2)
+    assert len(listening_sockets(running.port("virtualOutbound"))) == 2
+    assert get_server(running.port("virtualInbound"), "/other") == (200, "reviews")
+    assert get(running.port("virtualInbound"), "/version") == (200, b"v1")
+    assert running.stat("server.patches_applied") == 5
+    assert running.stat("server.patches_unmatched") == 0
+    assert [request.path for request in service.requests] == ["/version", "/other"]

@@ -155,3 +155,25 @@ def test_what_is_wrong_without_any_patch_is_placed_in_the_configuration(tmp_path
     done = validate(tmp_path, SIDECAR.replace("SOCKETS", "listener_filters_timeout: -1s"), "p.yaml")
     assert done.returncode == 1
     assert "c.yaml:9: static_resources.listeners[0].listener_filters_timeout: Invalid duration" in done.stderr
+
+
+def test_config_prints_what_can_be_loaded_again(tmp_path: Path) -> None:
+    patch_file(tmp_path, MERGE.replace("VALUE", "enable_reuse_port: true"), "p.yaml")
+    (tmp_path / "c.yaml").write_text(SIDECAR.replace("SOCKETS", "enable_reuse_port: false"))
+    command = [sys.executable, "-m", "proxeny"]
+
+    def run(*flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *flags], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+
+    done = run("config", "-c", "c.yaml", "--patch", "p.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "\n    enable_reuse_port: true\n" in done.stdout
+    assert "patched by p.yaml: EnvoyFilter istio-system/reuse-port" in done.stderr
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    assert run("-c", "again.yaml", "--mode", "validate").returncode == 0
+    assert run("config", "-c", "again.yaml").stdout == done.stdout
+
+    done = run("config", "-c", "c.yaml", "--patch", "none.yaml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error initializing configuration 'c.yaml': Invalid path: none.yaml (No such file" in done.stderr
+    assert run("config", "--bogus").returncode == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import time
+from enum import Enum
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -32,14 +33,22 @@ _WRAPPERS = frozenset(
 REDACTED = "[redacted]"
 
 
-def message_to_json(message: Any, defaults: bool = False) -> Any:
+class Secrets(Enum):
+    """What becomes of sensitive fields."""
+
+    SHOWN = 0
+    BLANKED = 1
+    ALL_BLANKED = 2  # below a sensitive field
+
+
+def message_to_json(message: Any, defaults: bool = False, secrets: Secrets = Secrets.BLANKED) -> Any:
     """A JSON value; with `defaults`, fields without presence are there even when they are empty."""
-    return _message(message, defaults, False)
+    return _message(message, defaults, secrets)
 
 
 def any_to_json(message: Any) -> dict[str, Any]:
     """A message as it looks inside an Any."""
-    return _typed(message, message.DESCRIPTOR.full_name, False, False)
+    return _typed(message, message.DESCRIPTOR.full_name, False, Secrets.BLANKED)
 
 
 def timestamp(seconds: float) -> str:
@@ -48,9 +57,9 @@ def timestamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((seconds - whole) * 1000):03d}Z"
 
 
-def _typed(message: Any, type_name: str, defaults: bool, hide: bool) -> dict[str, Any]:
+def _typed(message: Any, type_name: str, defaults: bool, secrets: Secrets) -> dict[str, Any]:
     head = {"@type": f"type.googleapis.com/{type_name}"}
-    value = _message(message, defaults, hide)
+    value = _message(message, defaults, secrets)
     return {**head, **value} if isinstance(value, dict) and not _is_special(type_name) else {**head, "value": value}
 
 
@@ -58,47 +67,49 @@ def _is_special(type_name: str) -> bool:
     return type_name in _SPECIAL or type_name in _WRAPPERS
 
 
-def _message(message: Any, defaults: bool, hide: bool) -> Any:
+def _message(message: Any, defaults: bool, secrets: Secrets) -> Any:
     descriptor = message.DESCRIPTOR
     name = descriptor.full_name
     if name in _SPECIAL or name in _WRAPPERS:
-        return _special(message, name, defaults, hide)
+        return _special(message, name, defaults, secrets)
     fields: dict[str, Any] = {}
     for field in sorted(descriptor.fields, key=lambda one: one.number):
-        secret = hide or field.GetOptions().Extensions[sensitive_pb2.sensitive]
+        within = secrets
+        if secrets is Secrets.BLANKED and field.GetOptions().Extensions[sensitive_pb2.sensitive]:
+            within = Secrets.ALL_BLANKED
         value = getattr(message, field.name)
         if field.is_repeated:
             if len(value) or defaults:
-                fields[field.name] = _repeated(field, value, defaults, secret)
+                fields[field.name] = _repeated(field, value, defaults, within)
         elif field.has_presence:
             if message.HasField(field.name):
-                _put(fields, field, value, defaults, secret)
+                _put(fields, field, value, defaults, within)
         elif defaults or value != field.default_value:
-            _put(fields, field, value, defaults, secret)
+            _put(fields, field, value, defaults, within)
     return fields
 
 
-def _put(fields: dict[str, Any], field: Any, value: Any, defaults: bool, secret: bool) -> None:
-    made = _value(field, value, defaults, secret)
-    if made is not None or not secret:
+def _put(fields: dict[str, Any], field: Any, value: Any, defaults: bool, secrets: Secrets) -> None:
+    made = _value(field, value, defaults, secrets)
+    if made is not None or secrets is not Secrets.ALL_BLANKED:
         fields[field.name] = made
 
 
-def _repeated(field: Any, values: Any, defaults: bool, secret: bool) -> Any:
+def _repeated(field: Any, values: Any, defaults: bool, secrets: Secrets) -> Any:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         entry = field.message_type.fields_by_name["value"]
-        return {_map_key(key): _value(entry, values[key], defaults, secret) for key in sorted(values)}
-    return [_value(field, value, defaults, secret) for value in values]
+        return {_map_key(key): _value(entry, values[key], defaults, secrets) for key in sorted(values)}
+    return [_value(field, value, defaults, secrets) for value in values]
 
 
 def _map_key(key: Any) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
 
 
-def _value(field: Any, value: Any, defaults: bool, secret: bool) -> Any:
+def _value(field: Any, value: Any, defaults: bool, secrets: Secrets) -> Any:
     if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return _message(value, defaults, secret)
-    if secret:
+        return _message(value, defaults, secrets)
+    if secrets is Secrets.ALL_BLANKED:
         return REDACTED if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES) else None
     if field.type == FieldDescriptor.TYPE_ENUM:
         known = field.enum_type.values_by_number.get(value)
@@ -118,24 +129,24 @@ def _number(value: float) -> Any:
     return int(value) if value == int(value) and abs(value) < 1 << 53 else value
 
 
-def _special(message: Any, name: str, defaults: bool, hide: bool) -> Any:
+def _special(message: Any, name: str, defaults: bool, secrets: Secrets) -> Any:
     if name in _WRAPPERS:
-        return _value(message.DESCRIPTOR.fields_by_name["value"], message.value, defaults, hide)
+        return _value(message.DESCRIPTOR.fields_by_name["value"], message.value, defaults, secrets)
     if name == "google.protobuf.Any":
-        return _any(message, defaults, hide)
+        return _any(message, defaults, secrets)
     if name in ("google.protobuf.Duration", "google.protobuf.Timestamp"):
         return message.ToJsonString()
     if name == "google.protobuf.FieldMask":
         return ",".join(message.paths)
-    if hide:
+    if secrets is Secrets.ALL_BLANKED:
         return REDACTED
     if name == "google.protobuf.Struct":
         return {
-            key: _special(message.fields[key], "google.protobuf.Value", defaults, hide)
+            key: _special(message.fields[key], "google.protobuf.Value", defaults, secrets)
             for key in sorted(message.fields)
         }
     if name == "google.protobuf.ListValue":
-        return [_special(value, "google.protobuf.Value", defaults, hide) for value in message.values]
+        return [_special(value, "google.protobuf.Value", defaults, secrets) for value in message.values]
     kind = message.WhichOneof("kind")
     if kind in (None, "null_value"):
         return None
@@ -143,11 +154,13 @@ def _special(message: Any, name: str, defaults: bool, hide: bool) -> Any:
     if kind == "number_value":
         return _number(value)
     return (
-        _special(value, value.DESCRIPTOR.full_name, defaults, hide) if kind in ("struct_value", "list_value") else value
+        _special(value, value.DESCRIPTOR.full_name, defaults, secrets)
+        if kind in ("struct_value", "list_value")
+        else value
     )
 
 
-def _any(message: Any, defaults: bool, hide: bool) -> dict[str, Any]:
+def _any(message: Any, defaults: bool, secrets: Secrets) -> dict[str, Any]:
     if not message.type_url:
         return {}
     type_name = type_name_of(message.type_url)
@@ -156,7 +169,7 @@ def _any(message: Any, defaults: bool, hide: bool) -> dict[str, Any]:
         inner.ParseFromString(message.value)
     except (KeyError, ValueError):
         return {"@type": message.type_url, "value": base64.b64encode(message.value).decode()}
-    made = _typed(inner, type_name, defaults, hide)
+    made = _typed(inner, type_name, defaults, secrets)
     made["@type"] = message.type_url
     return made
 

@@ -73,6 +73,11 @@ def _integer(text: str) -> int | str:
     return str(value) if value in _INT64 else text
 
 
+def is_string(text: str) -> bool:
+    """Whether an unquoted scalar is the string that it is written as."""
+    return text not in _WORDS and _integer(text) == text
+
+
 def _tagged_scalar(text: str) -> Tree:
     """A scalar with a tag, quoted or not: yaml-cpp converts it, but never to null."""
     if text in _BOOLEANS:

@@ -60,6 +60,14 @@ def local_info(bootstrap: Any, options: Options) -> LocalInfo:
     return LocalInfo(node.cluster, node.id, node.locality.zone, node, own)
 
 
+def log_notices(loaded: LoadedBootstrap) -> None:
+    """What is worth telling about a bootstrap that was accepted."""
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    for line in loaded.patches.summary if loaded.patches is not None else ():
+        log.info("patched by %s", line)
+
+
 class Configuration:
     """Compiles the parts of one bootstrap in role "main"."""
 
@@ -78,19 +86,11 @@ class Configuration:
         clusters = self.bootstrap.static_resources.clusters
         self.context = make_context("main", store, self, dispatcher, self.runtime)
         self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
-        self._log_notices()
-
-    def _log_notices(self) -> None:
-        for warning in self.loaded.warnings:
-            log.warning("%s", warning)
-        patches = self.loaded.patches
-        if patches is None:
-            return
-        for line in patches.summary:
-            log.info("patched by %s", line)
-        block = self.store.block(PATCHES, "server.")
-        block.add(PATCHES_APPLIED, patches.applied)
-        block.add(PATCHES_UNMATCHED, patches.unmatched)
+        log_notices(loaded)
+        if loaded.patches is not None:
+            block = store.block(PATCHES, "server.")
+            block.add(PATCHES_APPLIED, loaded.patches.applied)
+            block.add(PATCHES_UNMATCHED, loaded.patches.unmatched)
 
     def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
         """All static clusters."""

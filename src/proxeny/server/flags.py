@@ -173,7 +173,8 @@ def parse_error_text(program: str, error: ArgumentError) -> str:
 
 def help_text(program: str) -> str:
     """The text of --help."""
-    parts = [f"\nUSAGE: \n\n{brief_usage(program)}\n   {program}  demo [--seconds <N>] [--check]\n\n\nWhere: \n"]
+    subcommands = f"   {program}  demo [--seconds <N>] [--check]\n   {program}  config <flags as above>\n"
+    parts = [f"\nUSAGE: \n\n{brief_usage(program)}\n{subcommands}\n\nWhere: \n"]
     for flag in FLAGS:
         value = f" <{flag.kind}>" if flag.kind else ""
         spelled = f"-{flag.short}{value},  --{flag.name}{value}" if flag.short else f"--{flag.name}{value}"
