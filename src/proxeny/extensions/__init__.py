@@ -91,6 +91,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("envoy.listener.original_src",),
     ),
     Extension(
+        "udp_listener_filter",
+        "envoy.filters.udp.dns_filter",
+        "proxeny.extensions.udp_filters.dns_filter:FACTORY",
+        (f"{_UDP}.dns_filter.v3.DnsFilterConfig",),
+    ),
+    Extension(
         "network_filter",
         "envoy.filters.network.http_connection_manager",
         "proxeny.extensions.network_filters.http_connection_manager:FACTORY",

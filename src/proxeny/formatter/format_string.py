@@ -28,9 +28,11 @@ class CompiledFormat:
         self.content_type = content_type
 
 
-def compile_format_string(message: Any) -> CompiledFormat:
-    """Compiles a SubstitutionFormatString; ConfigError in Envoy's words."""
+def compile_format_string(message: Any, commands: Table | None = None) -> CompiledFormat:
+    """Compiles a SubstitutionFormatString, with further ``commands``; ConfigError in Envoy's words."""
     extra = extra_commands(message.formatters)
+    if commands is not None:
+        extra = type(commands)({**extra, **commands})
     omit = message.omit_empty_values
     chosen = message.WhichOneof("format")
     if chosen == "json_format":

@@ -15,6 +15,12 @@ from proxeny.network.stream_info import StreamInfo
 
 Build = Callable[[Command, Namespace], Expression]
 Table = dict[str, tuple[Syntax, Build]]
+
+
+class ClosedTable(dict[str, tuple[Syntax, Build]]):
+    """A table of commands that a format has instead of Envoy's usual ones, not besides them."""
+
+
 Lookup = Callable[[Command, Namespace], Expression]
 
 _HEADER = Syntax.PARAMS_REQUIRED | Syntax.LENGTH_ALLOWED

@@ -6,7 +6,7 @@ from typing import Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.formatter.expression import Expression, Formatted, Namespace
-from proxeny.formatter.http_commands import Table, http_commands
+from proxeny.formatter.http_commands import ClosedTable, Table, http_commands
 from proxeny.formatter.json_text import json_bytes, json_number, json_string
 from proxeny.formatter.metadata_command import METADATA
 from proxeny.formatter.parser import Command, parse
@@ -42,6 +42,8 @@ class Formatter:
 def expression_of(command: Command, names: Namespace, extra: Table | None = None) -> Expression:
     """The expression of one command; commands of configured extensions come first, as in Envoy."""
     entry = extra.get(command.name) if extra else None
+    if entry is None and isinstance(extra, ClosedTable):
+        raise ConfigError(f"Invalid format substitution: {command.name}")
     if entry is None:
         entry = _COMMANDS.get(command.name)
     if entry is None:

@@ -82,6 +82,8 @@ class FactoryContext:
     """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
     worker_index: int = 0
     concurrency: int = 1
+    log_commands: Any = None
+    """Commands that access log formats have besides or (a ``ClosedTable``) instead of the usual ones."""
     # Facts of the listener being compiled.
     listener_name: str = ""
     listener_scope: str = ""

@@ -55,6 +55,14 @@ def from_extension(config: Any, cluster: Any) -> DnsOptions:
     return _build(config, _COMMON_FAMILY.get(config.dns_lookup_family, AUTO), servers or _servers(cluster))
 
 
+def from_client(config: Any) -> DnsOptions:
+    """The settings of a DNS filter's ``client_config``."""
+    servers, use_tcp, no_search = _addresses(config.upstream_resolvers), False, False
+    if config.HasField("typed_dns_resolver_config") or config.HasField("dns_resolution_config"):
+        servers, use_tcp, no_search = _servers(config)
+    return DnsOptions(servers=servers, use_tcp=use_tcp, no_search=no_search)
+
+
 def _build(config: Any, family: int, servers: tuple[tuple[str, ...], bool, bool]) -> DnsOptions:
     refresh = milliseconds(config.dns_refresh_rate) if config.HasField("dns_refresh_rate") else 5000
     base = largest = 0

@@ -101,8 +101,9 @@ class Worker:
         found: list[bytes] = []
 
         def more() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                found.append(client.recv(65536))
+            if not found:
+                with contextlib.suppress(BlockingIOError):
+                    found.append(client.recv(65536))
             return bool(found)
 
         self.dispatcher.run_until(more)

@@ -21,4 +21,11 @@ TABLE: Final[Table] = {
     f"{_UDP}.udp_proxy.v3.UdpProxyConfig.UdpAccessLogOptions": fields(
         done="access_log_flush_interval", accepted="flush_access_log_on_tunnel_connected"
     ),
+    f"{_UDP}.dns_filter.v3.DnsFilterConfig": extension(done="stat_prefix server_config client_config access_log"),
+    f"{_UDP}.dns_filter.v3.DnsFilterConfig.ServerContextConfig": fields(done="inline_dns_table external_dns_table"),
+    f"{_UDP}.dns_filter.v3.DnsFilterConfig.ClientContextConfig": fields(
+        done="""resolver_timeout upstream_resolvers dns_resolution_config typed_dns_resolver_config
+            max_pending_lookups"""
+    ),
+    "envoy.data.dns.v3.DnsTable": fields(done="external_retry_count virtual_domains", accepted="known_suffixes"),
 }

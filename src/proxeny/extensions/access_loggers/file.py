@@ -10,6 +10,7 @@ from proxeny.access_log.access_log import AccessLog
 from proxeny.access_log.config import create_file_access_log
 from proxeny.access_log.filters import Filter
 from proxeny.formatter import DEFAULT_FORMAT, Formatter, compile, compile_format_string, compile_json
+from proxeny.formatter.http_commands import Table
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -20,17 +21,17 @@ class FileAccessLogFactory:
 
     def create(self, config: Any, log_filter: Filter | None, context: FactoryContext) -> AccessLog:
         """A log; ConfigError when the format is bad or the file cannot be opened."""
-        return create_file_access_log(config.path, _formatter(config), log_filter, context)
+        return create_file_access_log(config.path, _formatter(config, context.log_commands), log_filter, context)
 
 
-def _formatter(config: Any) -> Formatter:
+def _formatter(config: Any, commands: Table | None) -> Formatter:
     chosen = config.WhichOneof("access_log_format")
     if chosen == "format":
-        return compile(config.format or DEFAULT_FORMAT)
+        return compile(config.format, extra=commands) if config.format else compile(DEFAULT_FORMAT)
     if chosen in ("json_format", "typed_json_format"):
-        return compile_json(MessageToDict(getattr(config, chosen)))
+        return compile_json(MessageToDict(getattr(config, chosen)), extra=commands)
     if chosen == "log_format":
-        return compile_format_string(config.log_format).formatter
+        return compile_format_string(config.log_format, commands).formatter
     return compile(DEFAULT_FORMAT)
 
 

@@ -25,7 +25,7 @@ class StreamAccessLogFactory:
     def create(self, config: Any, log_filter: Filter | None, context: FactoryContext) -> AccessLog:
         """A log; ConfigError when the format is bad."""
         if config.WhichOneof("access_log_format") == "log_format":
-            formatter = compile_format_string(config.log_format).formatter
+            formatter = compile_format_string(config.log_format, context.log_commands).formatter
         else:
             formatter = compile(DEFAULT_FORMAT)
         return create_file_access_log(self._stream, formatter, log_filter, context)

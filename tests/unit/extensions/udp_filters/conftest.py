@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2 as _file  # noqa: F401
 from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as _dns_filter  # noqa: F401
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2 as _udp_proxy  # noqa: F401
+from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2 as _cares  # noqa: F401
 from google.protobuf import json_format
 
 from proxeny import extensions
@@ -102,8 +104,9 @@ class World:
         found: list[tuple[bytes, Any]] = []
 
         def more() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                found.append(sock.recvfrom(65536))
+            if not found:
+                with contextlib.suppress(BlockingIOError):
+                    found.append(sock.recvfrom(65536))
             return bool(found)
 
         self.wait(more)
