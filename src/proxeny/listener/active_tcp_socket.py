@@ -251,6 +251,9 @@ class ActiveTcpSocket:
             self._timer = None
         self._stop_peeking()
         self._current = None
+        if self._stream_info is not None:
+            # A filter may have found out who the client is after it was made.
+            self._stream_info.downstream_remote_address = self.connection_info.remote_address
         self.listener.sockets.pop(self, None)
         self.listener.config.stats.dec(s.PRE_CX_ACTIVE)
 

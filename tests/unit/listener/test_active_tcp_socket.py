@@ -211,6 +211,37 @@ def test_the_peer_hangs_up(fixture: Fixture, reset: bool) -> None:
     assert listener.config.stats.get(s.CX_TOTAL) == 0
 
 
+def test_the_peer_hangs_up_behind_less_than_was_wanted(fixture: Fixture) -> None:
+    made: list[Reads] = []
+
+    def make() -> Reads:
+        made.append(Reads([]))
+        return made[-1]
+
+    listener = fixture.listener(make)
+    client = fixture.connect()
+    client.sendall(b"half")
+    fixture.wait(lambda: made and made[0].seen)
+    client.close()
+    fixture.wait(lambda: listener.config.stats.get(s.LISTENER_FILTER_REMOTE_CLOSE) == 1)
+    assert made[0].closed and not listener.sockets
+
+
+def test_the_client_that_a_filter_found_is_the_one_of_the_connection(fixture: Fixture) -> None:
+    found = ip_address("192.0.2.7", 7)
+
+    def find(accepted: Any) -> FilterStatus:
+        assert accepted.stream_info.downstream_remote_address.ip == "127.0.0.1"
+        accepted.connection_info.remote_address = found
+        return CONTINUE
+
+    listener = fixture.listener(lambda: Calls(find))
+    fixture.connect()
+    fixture.wait(lambda: listener.connections)
+    (active,) = listener.connections
+    assert active.connection.stream_info.downstream_remote_address == found
+
+
 def test_the_time_out_closes_or_continues(fixture: Fixture) -> None:
     closes = fixture.listener(lambda: Reads([]), listener_filters_timeout="0.005s")
     client = fixture.connect()

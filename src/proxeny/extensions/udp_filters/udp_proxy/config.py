@@ -12,8 +12,8 @@ from proxeny.extensions.udp_filters.udp_proxy.stats import UDP_PROXY, UDP_UPSTRE
 from proxeny.kernel.sockets import close_descriptor, open_socket
 from proxeny.listener.udp_config import UdpSocketConfig
 from proxeny.listener.udp_filter import peer_of
+from proxeny.matcher.xxhash import xxhash64
 from proxeny.network.socket_options import transparent_options
-from proxeny.upstream.load_balancer.hash_key import xxhash64
 
 if TYPE_CHECKING:
     from proxeny.kernel.stats import Block
