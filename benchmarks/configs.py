@@ -20,6 +20,10 @@ class Shape:
     """What a scenario asks of a proxy's configuration."""
 
     mode: str = "http"
+    """http, tcp or echo."""
+    workers: int = 1
+    balance: str = "reuse_port"
+    """How new connections get to the workers: reuse_port, shared (one socket) or exact."""
     routes: int = 0
     """That many prefix routes /r0/ ... in front; the last one is hit."""
     clusters: int = 1
@@ -30,7 +34,7 @@ class Shape:
 
 def envoy_yaml(shape: Shape, port: int, upstream: int, folder: Path, *, python: bool) -> str:
     """A bootstrap for Envoy and Proxeny."""
-    filters = _tcp_filter() if shape.mode == "tcp" else _http_filter(shape, folder, python=python)
+    filters = _filters(shape, folder, python=python)
     clusters = "".join(_cluster(number, upstream) for number in range(shape.clusters))
     return f"""
 admin:
@@ -39,11 +43,25 @@ static_resources:
   listeners:
   - name: bench
     address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
-    filter_chains:
+{_BALANCE[shape.balance]}    filter_chains:
     - filters:
 {filters}
   clusters:
 {clusters}"""
+
+
+_BALANCE = {
+    "reuse_port": "",
+    "shared": "    enable_reuse_port: false\n",
+    "exact": "    connection_balance_config: {exact_balance: {}}\n",
+}
+
+
+def _filters(shape: Shape, folder: Path, *, python: bool) -> str:
+    if shape.mode == "echo":
+        return f"""      - name: envoy.filters.network.echo
+        typed_config: {{"@type": {TYPES}.filters.network.echo.v3.Echo}}"""
+    return _tcp_filter() if shape.mode == "tcp" else _http_filter(shape, folder, python=python)
 
 
 def _cluster(number: int, upstream: int) -> str:
@@ -202,7 +220,7 @@ def make_peer(name: str, shape: Shape, port: int, upstream: int, folder: Path) -
         path = folder / f"{name}.yaml"
         path.write_text(envoy_yaml(shape, port, upstream, folder, python=name == "proxeny"))
         binary = _envoy() if name == "envoy" else Path(sys.executable).parent / "proxeny"
-        options = ["--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+        options = ["--concurrency", str(shape.workers), "--disable-hot-restart", "-l", "error"]
         options += ["--admin-address-path", str(folder / f"{name}.admin")]
         return Peer(name, [str(binary), "-c", str(path), *options], port, folder)
     path = folder / f"{name}.conf"

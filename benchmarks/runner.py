@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.accept import AcceptLoad
 from benchmarks.configs import make_peer, make_upstream
 from benchmarks.load import IdleConnections, run_wrk
 from benchmarks.processes import BenchmarkError, Peer, free_ports
@@ -55,7 +56,7 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> di
                 peer = make_peer(name, scenario.shape, port, upstream.port, folder)
                 _guarded(results[name], lambda peer=peer, name=name: _start(peer, scenario, results[name]))  # type: ignore[misc]
                 peers[name] = peer
-            measure = _idle_round if scenario.kind == "idle" else _load_round
+            measure = {"idle": _idle_round, "accept": _accept_round}.get(scenario.kind, _load_round)
             rounds = 1 if scenario.kind == "idle" else options.rounds
             for number in range(rounds):
                 for name in _rotated(names, number):
@@ -85,13 +86,20 @@ def _probe(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode()
 
 
+def _probe_of(scenario: Scenario) -> bytes:
+    """What is answered with a line that holds " 200 ": an echo answers with what it is asked."""
+    return b"is 200 there\r\n" if scenario.shape.mode == "echo" else _probe(scenario.path)
+
+
 def _start(peer: Peer, scenario: Scenario, series: Series) -> None:
     peer.start()
-    series.start_s.append(peer.wait_serving(_probe(scenario.path)))
+    series.start_s.append(peer.wait_serving(_probe_of(scenario)))
     rss, pss = peer.memory()
     series.start_rss_mb.append(rss)
     series.start_pss_mb.append(pss)
-    if scenario.kind == "load":
+    if scenario.kind == "accept":
+        AcceptLoad(peer.port).run(0.5)
+    elif scenario.kind == "load":
         run_wrk(peer.port, scenario.path, scenario.connections, 1, scenario.headers)
 
 
@@ -105,6 +113,18 @@ def _load_round(peer: Peer, scenario: Scenario, options: Options, series: Series
     series.per_second.append(load.per_second)
     series.p50_ms.append(load.p50)
     series.p99_ms.append(load.p99)
+    _memory(peer, series)
+
+
+def _accept_round(peer: Peer, scenario: Scenario, options: Options, series: Series) -> None:
+    """CPU per connection; the load generator is one thread, so the proxy is seldom saturated."""
+    before = peer.cpu_seconds()
+    served = AcceptLoad(peer.port).run(options.seconds)
+    used = peer.cpu_seconds() - before
+    if not served:
+        raise BenchmarkError(f"{peer.name} served nothing")
+    series.cpu_us.append(used / served * 1e6)
+    series.per_second.append(served / options.seconds)
     _memory(peer, series)
 
 

@@ -9,10 +9,13 @@ PLAIN = Shape()
 PYTHON = ("proxeny", "envoy")
 """Envoy has no Python filter: Proxeny with one is compared with Envoy's plain configuration."""
 
+ACCEPT = ("proxeny", "envoy")
+"""The peers that have these ways to balance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One row of the table; `kind` says how it is measured: load, idle or start."""
+    """One row of the table; `kind` says how it is measured: load, accept, idle or start."""
 
     name: str
     title: str
@@ -45,6 +48,12 @@ SCENARIOS = (
     Scenario("python-async", "http1 small, one async Python filter", Shape(python_filter="Async"), peers=PYTHON),
     Scenario("tcp-small", "tcp, small messages, 50 connections", Shape(mode="tcp"), target=1.1),
     Scenario("tcp-1m", "tcp, 1 MB messages", Shape(mode="tcp"), path="/1m", connections=10, target=0.8),
+    Scenario("accept", "new connections, 2 workers, reuse_port", Shape(mode="echo", workers=2), kind="accept",
+             peers=ACCEPT, target=0.9),
+    Scenario("accept-shared", "new connections, 2 workers, one shared socket",
+             Shape(mode="echo", workers=2, balance="shared"), kind="accept", peers=ACCEPT, target=0.9),
+    Scenario("accept-exact", "new connections, 2 workers, exact balance",
+             Shape(mode="echo", workers=2, balance="exact"), kind="accept", peers=ACCEPT, target=0.9),
     Scenario("idle", "2,000 idle connections", connections=2000, kind="idle"),
     Scenario("start", "start with 2,000 clusters and 10,000 routes", Shape(routes=ROUTES, clusters=2000), kind="start",
              path=LAST_ROUTE),

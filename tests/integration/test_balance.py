@@ -85,24 +85,18 @@ def test_what_was_handed_to_a_worker_that_dies_is_served_by_its_successor(proxy:
 
 
 def test_a_worker_that_is_stuck_gets_nothing_new(proxy: Start) -> None:
-    running = proxy(EXACT_SHARED, concurrency=2)
+    # The miss is counted later than the others take a heartbeat for stale (kernel/balance.pyx: 2 s).
+    running = proxy(
+        EXACT_SHARED + "watchdogs: {worker_watchdog: {miss_timeout: 2.5s, megamiss_timeout: 10s}}\n", concurrency=2
+    )
     port = running.port("echo")
     victim, _ = running.worker_pids()
     os.kill(victim, signal.SIGSTOP)
-    running.wait_for_stat("workers.watchdog_mega_miss", 1)
-    wait_until(lambda: stale(running), "the heartbeat does not go stale")
+    running.wait_for_stat("workers.watchdog_miss", 1)
     connections = [connect(port) for _ in range(20)]
-    answered = [connection for connection in connections if echoes(connection, b"x")]
-    assert len(answered) == 20
+    assert all([echoes(connection, b"x") for connection in connections])
     os.kill(victim, signal.SIGCONT)
     close_all(connections)
-
-
-def stale(running: RunningProxy) -> bool:
-    """A connection made now is served at once, whoever accepts it."""
-    with connect(running.port("echo")) as probe:
-        probe.settimeout(0.2)
-        return echoes(probe, b"x")
 
 
 def test_descriptors_do_not_leak(proxy: Start) -> None:
