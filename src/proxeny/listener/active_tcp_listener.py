@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from select import EPOLLEXCLUSIVE
 from typing import TYPE_CHECKING, Any
 
 from proxeny.kernel.epoll import EPOLLIN, Watcher
@@ -56,8 +57,8 @@ class ActiveConnection(ConnectionCallbacks):
 class ListenSocket(Watcher):
     """One listening descriptor. Level-triggered: what one event does not accept, the next turn does.
 
-    A socket that several workers share is accepted from once per event and then registered anew: that puts this worker
-    behind the others in the socket's wait queue, so that all get their part (measured: docs/listeners.md).
+    A socket that several workers share wakes one of them (EPOLLEXCLUSIVE), which accepts one connection and registers
+    anew: that puts it behind the others in the socket's wait queue, so that all get their part (docs/listeners.md).
     """
 
     def __init__(self, listener: ActiveTcpListener, fd: int, address: Address | None, shared: bool) -> None:
@@ -66,7 +67,8 @@ class ListenSocket(Watcher):
         """The bound address; None where connections have different local addresses (a wildcard)."""
         self._retry: Timer | None = None
         self._shared = shared
-        listener.dispatcher.poller.add(self, fd, EPOLLIN)
+        self._mask = EPOLLIN | EPOLLEXCLUSIVE if shared else EPOLLIN
+        listener.dispatcher.poller.add(self, fd, self._mask)
 
     def on_event(self, mask: int) -> None:
         """Connections wait."""
@@ -79,14 +81,18 @@ class ListenSocket(Watcher):
         if accepted:
             listener.config.stats.record(s.ACCEPTED_PER_EVENT, len(accepted))
             if self._shared:
-                poller = listener.dispatcher.poller
-                poller.remove(self)
-                poller.add(self, self.fd, EPOLLIN)
+                self._register_anew()
         for fd, sockaddr in accepted:
             listener.on_accept(fd, sockaddr, self.address)
 
     def on_handler_error(self, error: Exception) -> None:
         """Whatever went wrong with one connection, the next one is accepted."""
+
+    def _register_anew(self) -> None:
+        # EPOLL_CTL_MOD would leave it where it is in the queue, and is refused for an exclusive one.
+        poller = self.listener.dispatcher.poller
+        poller.remove(self)
+        poller.add(self, self.fd, self._mask)
 
     def _pause(self, error: OSError) -> None:
         """No descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): spinning would not help, the queue can wait."""
@@ -94,12 +100,12 @@ class ListenSocket(Watcher):
         if self._retry is None:
             self._retry = dispatcher.create_timer(self._resume)
             log.warning("%r cannot accept: %s", self.listener, os.strerror(error.errno or 0))
-        dispatcher.poller.modify(self, 0)
+        dispatcher.poller.remove(self)
         self._retry.enable(ACCEPT_RETRY_MS)
 
     def _resume(self) -> None:
         if self.fd >= 0:
-            self.listener.dispatcher.poller.modify(self, EPOLLIN)
+            self.listener.dispatcher.poller.add(self, self.fd, self._mask)
 
     def close(self) -> None:
         """Stop accepting here."""
@@ -319,8 +325,12 @@ class ActiveTcpListener:
                 active.connection.close(NO_FLUSH)
 
     def adopt(self, dead_worker: int, fds: list[int]) -> None:
-        """Accept for a dead worker, from main's duplicates of its sockets."""
-        self._adopted.setdefault(dead_worker, []).extend(self._listen(fds))
+        """Accept for a dead worker, from main's duplicates of its own sockets; shared ones are accepted from as ever."""
+        for fd, address, listen in zip(fds, self._addresses, self.config.listen_addresses, strict=False):
+            if listen.reuse_port:
+                self._adopted.setdefault(dead_worker, []).append(ListenSocket(self, fd, address, False))
+            else:
+                close_descriptor(fd)
 
     def release_adopted(self, dead_worker: int) -> None:
         """Its replacement accepts again."""
