@@ -325,7 +325,7 @@ class ActiveTcpListener:
                 active.connection.close(NO_FLUSH)
 
     def adopt(self, dead_worker: int, fds: list[int]) -> None:
-        """Accept for a dead worker, from main's duplicates of its own sockets; shared ones are accepted from as ever."""
+        """Accept for a dead worker, from main's duplicates of its own sockets; shared ones are served as ever."""
         for fd, address, listen in zip(fds, self._addresses, self.config.listen_addresses, strict=False):
             if listen.reuse_port:
                 self._adopted.setdefault(dead_worker, []).append(ListenSocket(self, fd, address, False))
