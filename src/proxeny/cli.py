@@ -1,4 +1,4 @@
-"""The command: Envoy's flags with Envoy's meaning, exit codes and words; the subcommands ``demo`` and ``config``."""
+"""The command: Envoy's flags with Envoy's meaning, exit codes and words; subcommands demo, config and intercept."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from proxeny.server import demo
 
         return demo.main(arguments[1:])
+    if arguments and arguments[0] == "intercept":
+        from proxeny.intercept import command
+
+        return command.main(arguments[1:])
     prints = arguments[:1] == ["config"]
     try:
         options = options_from(arguments[1:] if prints else arguments)

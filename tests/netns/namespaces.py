@@ -7,6 +7,7 @@ own network is touched.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import socket
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeVar
 from proxeny.testing.namespace import NAMED, command_inside, run_inside
 
 PREFIX: Final = "pxt"
-TIMEOUT_S: Final = 20.0
+TIMEOUT_S: Final = 10.0
 _numbers = itertools.count(1)
 
 T = TypeVar("T")
@@ -122,9 +123,19 @@ class Namespace:
         """Call ``function`` in a thread that is inside; the sockets that it makes belong there for good."""
         return run_inside(self.name, function)
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """A new socket of this namespace, with a time-out."""
-        made = self.inside(lambda: socket.socket(family, kind))
+    def socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, uid: int = 0, gid: int = 0
+    ) -> socket.socket:
+        """A new socket of this namespace, with a time-out; rules take it for one of that user and group."""
+
+        def make() -> socket.socket:
+            # They hold for this thread alone. What a socket's owner is, its file remembers from now.
+            libc = ctypes.CDLL(None)
+            libc.setfsgid(gid)
+            libc.setfsuid(uid)
+            return socket.socket(family, kind)
+
+        made = self.inside(make)
         made.settimeout(TIMEOUT_S)
         return made
 
@@ -136,9 +147,9 @@ class Namespace:
         listener.listen(backlog)
         return listener
 
-    def connect(self, address: str, port: int, source: str | None = None) -> socket.socket:
+    def connect(self, address: str, port: int, source: str | None = None, uid: int = 0, gid: int = 0) -> socket.socket:
         """A TCP connection from inside to ``address``."""
-        made = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        made = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, uid=uid, gid=gid)
         try:
             if source is not None:
                 made.bind((source, 0))

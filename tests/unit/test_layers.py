@@ -28,7 +28,7 @@ LAYERS = [
     {"listener"},
     {"admin"},
     {"extensions"},
-    {"worker", "server", "testing"},
+    {"worker", "server", "testing", "intercept"},
     {"cli", "__main__", "__init__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
