@@ -18,7 +18,7 @@ from proxeny.network.filter import ConnectionCallbacks, ConnectionCloseType, Con
 from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.timer import Timer
@@ -190,11 +190,16 @@ class ActiveTcpListener:
                 return
         self.on_accept_worker(fd, ConnectionInfo(local, remote, 0), config.hands_off_restored)
 
-    def on_accept_worker(self, fd: int, info: ConnectionInfo, hands_off: bool) -> None:
-        """A socket is this listener's, accepted here or handed off by another listener of this worker."""
-        if self.row >= 0 and self._hands_over(fd, info, hands_off):
+    def on_accept_worker(
+        self, fd: int, info: ConnectionInfo, hands_off: bool, options: Sequence[SocketOption] = ()
+    ) -> None:
+        """A socket is this listener's, accepted here or handed off by another listener of this worker.
+
+        ``options`` are for upstream sockets; a connection that has some is not handed over to another worker.
+        """
+        if self.row >= 0 and self._hands_over(fd, info, hands_off, bool(options)):
             return
-        self._admit(fd, info, hands_off)
+        self._admit(fd, info, hands_off, options)
 
     def on_handed_over(self, message: HandedOver, fd: int) -> None:
         """Another worker's turn was ours."""
@@ -203,23 +208,23 @@ class ActiveTcpListener:
             hand_over.table.take(self.row)
         self._admit(fd, connection_info_of(message), message.hands_off)
 
-    def _hands_over(self, fd: int, info: ConnectionInfo, hands_off: bool) -> bool:
+    def _hands_over(self, fd: int, info: ConnectionInfo, hands_off: bool, stays: bool) -> bool:
         """Whether the socket went to the worker that has the fewest."""
         hand_over = self.handler.hand_over
         assert hand_over is not None
         target, epoch = hand_over.table.assign(self.row)
         if target == hand_over.me:
             return False
-        if hand_over.send(target, hand_over_of(self.tag, epoch, hands_off, info), fd):
+        if not stays and hand_over.send(target, hand_over_of(self.tag, epoch, hands_off, info), fd):
             return True
         hand_over.table.keep(self.row, target)
         return False
 
-    def _admit(self, fd: int, info: ConnectionInfo, hands_off: bool) -> None:
+    def _admit(self, fd: int, info: ConnectionInfo, hands_off: bool, options: Sequence[SocketOption] = ()) -> None:
         if not self.config.listener_filters:
-            self.new_connection(fd, info, None, ())
+            self.new_connection(fd, info, None, options)
             return
-        accepted = ActiveTcpSocket(self, fd, info, hands_off)
+        accepted = ActiveTcpSocket(self, fd, info, hands_off, options)
         try:
             accepted.start()
         except Exception:

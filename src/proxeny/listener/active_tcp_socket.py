@@ -18,6 +18,8 @@ from proxeny.network.filter import FilterStatus
 from proxeny.network.stream_info import StreamInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxeny.kernel.timer import Timer
     from proxeny.listener.active_tcp_listener import ActiveTcpListener
     from proxeny.listener.filter import ListenerFilter
@@ -67,12 +69,20 @@ class ActiveTcpSocket:
         "upstream_options",
     )
 
-    def __init__(self, listener: ActiveTcpListener, fd: int, info: ConnectionInfo, hands_off: bool) -> None:
+    def __init__(
+        self,
+        listener: ActiveTcpListener,
+        fd: int,
+        info: ConnectionInfo,
+        hands_off: bool,
+        options: Iterable[SocketOption] = (),
+    ) -> None:
+        """``options`` is what filters of the listener that handed it off left for upstream sockets."""
         self.listener = listener
         self.dispatcher = listener.dispatcher
         self.fd = fd
         self.connection_info = info
-        self.upstream_options: list[SocketOption] = []
+        self.upstream_options: list[SocketOption] = list(options)
         self._hands_off = hands_off
         self._peer_ended = False
         self._at = 0
@@ -275,6 +285,6 @@ class ActiveTcpSocket:
             other = listener.handler.lookup.find(info.local_address)
             if other is not None:
                 listener.socket_ended()
-                other.on_accept_worker(fd, info, False)
+                other.on_accept_worker(fd, info, False, self.upstream_options)
                 return
         listener.new_connection(fd, info, self._stream_info, self.upstream_options)

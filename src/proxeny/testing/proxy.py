@@ -33,12 +33,14 @@ class RunningProxy:
 
     ``namespace`` (a name of ``ip netns``, or a path) is the network namespace that it runs in; ``admin`` asks it
     there. ``uid`` is the user (and group) that it runs as, so that rules can tell its traffic from others', with
-    ``capabilities`` (``net_admin``, ``net_bind_service``). Both need root.
+    ``capabilities`` (``net_admin``, ``net_bind_service``). Both need root. ``binary`` is another proxy that takes
+    Envoy's flags, to compare with.
     """
 
     def __init__(
         self, config: str, args: Sequence[str] = (), *, env: dict[str, str] | None = None, concurrency: int = 1,
         namespace: str | None = None, uid: int | None = None, capabilities: Sequence[str] = (),
+        binary: Sequence[str] = (sys.executable, "-m", "proxeny"),
     ) -> None:  # fmt: skip
         self._folder = tempfile.TemporaryDirectory(prefix="proxeny-test-")
         self.folder = Path(self._folder.name)
@@ -50,7 +52,7 @@ class RunningProxy:
         if uid is not None:
             os.chown(self.folder, uid, uid)
         command = [
-            sys.executable, "-m", "proxeny", "-c", str(self.config_path), "--disable-hot-restart",
+            *binary, "-c", str(self.config_path), "--disable-hot-restart",
             "--concurrency", str(concurrency), "--admin-address-path", str(self._admin_path), *args,
         ]  # fmt: skip
         self.process = subprocess.Popen(

@@ -28,6 +28,11 @@ class HashContext:
 
     __slots__ = ("_flow", "_key")
 
+    # A session has neither a connection nor a request (``LbContext``).
+    downstream_connection = None
+    request_stream_info = None
+    downstream_headers = None
+
     def __init__(self, key: int | None, flow: bytes) -> None:
         self._key = key
         self._flow = flow
