@@ -1,7 +1,7 @@
 """Listener filters: ClientHellos, request lines and PROXY headers, good, malformed and cut; limits and time-outs."""
 
 import pytest
-from tests.differential.harness import Case, Do, Expect, Pairs, Send, Step, case_id
+from tests.differential.harness import Case, Do, Expect, Pairs, Send, Step, case_id, request
 from tests.differential.upstream import Read
 from tests.differential.wire import End
 from tests.unit.headers_of_proxies import SIGNATURE, V1, V1_IPV6, ipv4, ipv6, tlv, v2
@@ -272,6 +272,31 @@ LIMITS = [
 ]
 
 
-@pytest.mark.parametrize("case", [*TLS, *HTTP, *PROXY, *LIMITS], ids=case_id)
+GET = b"GET /who HTTP/1.1\r\nHost: a.test\r\n\r\n"
+REQUESTS = [
+    Case(
+        name,
+        request(header + GET),
+        config="listener_filters",
+        listener=listener,
+        status=200,
+        end=End.OPEN,
+        forwarded=1,
+        stats=STATS,
+        logged=2,
+        contains=(f"x-forwarded-for: {client}",),
+    )
+    for name, listener, header, client in (
+        ("request_v1", "requests", V1, "1.2.3.4"),
+        ("request_v2", "requests", v2(ipv4(), tlv(1, b"h2")), "1.2.3.4"),
+        ("request_ipv6", "requests", v2(ipv6(), family=0x21), "2001:db8::1"),
+        ("request_state", "requests_state", v2(ipv4(), tlv(1, b"h2")), "1.2.3.4"),
+        ("request_local", "requests_state", v2(b"", command=0x20), ""),
+        ("request_without", "requests_state", b"", ""),
+    )
+]
+
+
+@pytest.mark.parametrize("case", [*TLS, *HTTP, *PROXY, *LIMITS, *REQUESTS], ids=case_id)
 def test_listener_filters(case: Case, pairs: Pairs) -> None:
     pairs.check(case)

@@ -393,7 +393,10 @@ def stream_commands() -> Table:
         "UPSTREAM_CLUSTER_RAW": _cluster_name("name"),
         "UPSTREAM_REQUEST_ATTEMPT_COUNT": _simple("si.attempt_count", Kind.INT),
         "UPSTREAM_TRANSPORT_FAILURE_REASON": _transport_failure("si.upstream_transport_failure_reason"),
-        "DOWNSTREAM_TRANSPORT_FAILURE_REASON": _transport_failure("si.connection.transport_failure_reason"),
+        # That of the connection: a request has none of its own in Envoy.
+        "DOWNSTREAM_TRANSPORT_FAILURE_REASON": _transport_failure(
+            "(si.connection.transport_failure_reason if si.protocol is None else None)"
+        ),
         "DOWNSTREAM_DETECTED_CLOSE_TYPE": (_ONLY, lambda command, names: Expression("b'Normal'", Kind.BYTES)),
         "CONNECTION_ID": _simple("si.connection.connection_id", Kind.INT),
         # Envoy's stream id of an HTTP request is its x-request-id.

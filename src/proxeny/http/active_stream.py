@@ -108,6 +108,9 @@ class ActiveStream(FilterManager):
         self.stream_id: int = config.random.random()
         self.stream_info = StreamInfo(manager.connection_info, clock.system_time(), clock.monotonic_ns())
         self.stream_info.protocol = manager.protocol
+        state = connection.filter_state_map
+        if state is not None:
+            self.stream_info.filter_state_map = dict(state)
         self.idle_timer: Timer | None = None
         self.request_timer: Timer | None = None
         self.header_timer: Timer | None = None

@@ -113,6 +113,12 @@ class Connection(Stream):
         return info
 
     @property
+    def filter_state_map(self) -> dict[str, Any] | None:
+        """The connection's filter state, which each of its requests begins with; None where nothing was set."""
+        info = self._stream_info
+        return None if info is None else info.filter_state_map
+
+    @property
     def above_high_watermark(self) -> bool:
         """Whether the write buffer is above its high watermark."""
         return self.write_buffer.high_watermark_triggered

@@ -168,6 +168,13 @@ def test_what_the_tls_inspector_found(info):
     assert line("%REQUESTED_SERVER_NAME%", info) == b"invalid:a_b__"
 
 
+def test_the_transport_failure_belongs_to_the_connection(info):
+    info.connection.transport_failure_reason = "TLS_error|no hello"
+    assert line("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", info) == b"-"
+    info.protocol = None
+    assert line("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", info) == b"TLS_error|no_hello"
+
+
 def test_what_is_absent_can_be_left_out(info):
     assert line("%REQ(nope)%|%PROTOCOL%", info, omit=True) == b"|HTTP/1.1"
 
