@@ -177,3 +177,48 @@ def test_config_prints_what_can_be_loaded_again(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "error initializing configuration 'c.yaml': Invalid path: none.yaml (No such file" in done.stderr
     assert run("config", "--bogus").returncode == 1
+
+
+LDS = """
+version_info: "VERSION"
+resources:
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: virtualOutbound
+  address: {socket_address: {address: 127.0.0.1, port_value: PORT}}
+  traffic_direction: OUTBOUND
+  enable_reuse_port: false
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.echo
+      typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: unwanted
+  address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.echo
+      typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}
+"""
+REMOVE = "configPatches: [{applyTo: LISTENER, match: {listener: {name: unwanted}}, patch: {operation: REMOVE}}]"
+
+
+def test_delivered_listeners_are_patched(proxy: Start, tmp_path: Path) -> None:
+    port = free_port()
+    lds = tmp_path / "lds.yaml"
+    lds.write_text(LDS.replace("PORT", str(port)).replace("VERSION", "1"))
+    source = f"{{lds_config: {{path_config_source: {{path: {lds}}}}}}}"
+    config = f"{ADMIN}node: {{id: sidecar~1, cluster: c}}\ndynamic_resources: {source}"
+    merge = patch_file(tmp_path, MERGE.replace("VALUE", "enable_reuse_port: true"), "merge.yaml")
+    remove = patch_file(tmp_path, REMOVE, "remove.yaml")
+    running = proxy(config, ("--patch", merge, "--patch", remove), concurrency=2)
+    assert running.admin("/listeners").split() == [f"virtualOutbound::127.0.0.1:{port}"]
+    assert listening(port) == 2
+    log = running.log()
+    assert "(MERGE LISTENER) matches nothing yet; delivered listeners are patched too" in log
+    assert "remove.yaml, configPatches[0] (REMOVE LISTENER): removed listener 'unwanted'" in log
+    update = tmp_path / "update.yaml"
+    update.write_text(LDS.replace("PORT", str(port)).replace("VERSION", "2").replace("unwanted", "wanted"))
+    update.rename(lds)
+    running.wait_for_stat("listener_manager.lds.update_success", 2)
+    assert [line.partition("::")[0] for line in running.admin("/listeners").split()] == ["virtualOutbound", "wanted"]
+    assert running.stat("listener_manager.listener_modified") == 0

@@ -16,6 +16,7 @@ from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
 from proxeny.server.configuration import Configuration
+from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, OVERLOAD, PYTHON_CALLS, WIP_PROTOS
@@ -75,7 +76,8 @@ class Bootstrapped:
             lambda count: block.add(WIP_PROTOS, count),
         )
         node = configuration.local_info.node
-        return LdsApi(server.dispatcher, dynamic.lds_config, node, self.listeners, server.store, validation)
+        patch = listener_patcher(self.loaded.patches)
+        return LdsApi(server.dispatcher, dynamic.lds_config, node, self.listeners, server.store, validation, patch)
 
     def _without_resources(self) -> bytes:
         """The bootstrap as every worker gets it: listeners and clusters travel by themselves."""

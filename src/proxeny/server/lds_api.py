@@ -14,7 +14,7 @@ from proxeny.server.listener_errors import UpdateFailure
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.stats.store import Store
 from proxeny.xds.config_source import check_node, subscribe
-from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.resource import Amend, DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.validation import DynamicValidation
 
@@ -34,13 +34,14 @@ class LdsApi:
         listeners: ListenerManager,
         store: Store,
         validation: DynamicValidation,
+        amend: Amend | None = None,
     ) -> None:
         """``lds_config``: a ``config.core.v3.ConfigSource``."""
         check_node(node, LISTENER_TYPE)
         self._listeners = listeners
         self._ready = asyncio.Event()
         self.version_info = ""
-        decoder = ResourceDecoder(listener_pb2.Listener, "name", validation)
+        decoder = ResourceDecoder(listener_pb2.Listener, "name", validation, amend)
         stats = SubscriptionStats(store, "listener_manager.lds.")
         self._subscription = subscribe(loop, lds_config, self, decoder, stats, validation)
 

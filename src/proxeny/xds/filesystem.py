@@ -83,7 +83,8 @@ class FilesystemSubscription:
         self._validation.on_unknown(source.unknown)
         try:
             with gc_paused():
-                resources = [self._decoder.decode(item, response.version_info) for item in response.resources]
+                decoded = [self._decoder.decode(item, response.version_info) for item in response.resources]
+            resources = [resource for resource in decoded if resource is not None]
             self._callbacks.on_config_update(resources, response.version_info)
         except ConfigError as error:
             self._reject(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from google.protobuf import text_format
@@ -12,6 +13,9 @@ from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.message_types import type_name_of
 from proxeny.config.validate import inspect
 from proxeny.xds.validation import DynamicValidation
+
+Amend = Callable[[Any], bool]
+"""Changes a message that was delivered, before it is checked; False: it is not wanted. Raises ConfigError."""
 
 _WRAPPER: Final = "envoy.service.discovery.v3.Resource"
 
@@ -31,18 +35,23 @@ class DecodedResource:
 class ResourceDecoder:
     """Decodes resources of one message type, whose names are in its field ``name_field``."""
 
-    def __init__(self, message_class: Any, name_field: str, validation: DynamicValidation) -> None:
+    def __init__(
+        self, message_class: Any, name_field: str, validation: DynamicValidation, amend: Amend | None = None
+    ) -> None:
         self._message_class = message_class
         self._name_field = name_field
         self._validation = validation
+        self._amend = amend
 
     @property
     def type_name(self) -> str:
         """The full name of the message type."""
         return str(self._message_class.DESCRIPTOR.full_name)
 
-    def decode(self, any_message: Any, version: str) -> DecodedResource:
-        """Raises ConfigError for another type, malformed bytes and broken constraints of the message itself."""
+    def decode(self, any_message: Any, version: str) -> DecodedResource | None:
+        """None when the resource is amended away. Raises ConfigError for another type, malformed bytes and broken
+        constraints of the message itself.
+        """
         name = ""
         if type_name_of(any_message.type_url) == _WRAPPER:
             from envoy.service.discovery.v3 import discovery_pb2
@@ -50,8 +59,15 @@ class ResourceDecoder:
             wrapper = _unpack(discovery_pb2.Resource, any_message)
             name, any_message = wrapper.name, wrapper.resource
         message = _unpack(self._message_class, any_message)
+        own_name = getattr(message, self._name_field)
+        try:
+            if self._amend is not None and not self._amend(message):
+                return None
+        except ConfigError as refused:
+            return DecodedResource(name or own_name, message, version, refused)
         error = self._check(message)
-        return DecodedResource(name or getattr(message, self._name_field), message, version, error)
+        new_name = getattr(message, self._name_field)
+        return DecodedResource(name if name and new_name == own_name else new_name, message, version, error)
 
     def _check(self, message: Any) -> ConfigError | None:
         findings = Findings(self._validation.accepts_unsupported)

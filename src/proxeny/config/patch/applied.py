@@ -18,7 +18,7 @@ from proxeny.config.validate import inspect
 class AppliedPatches:
     """What the files say, and what came of it."""
 
-    __slots__ = ("_node_id", "_original", "_patches", "_read_warnings", "set", "unknown")
+    __slots__ = ("_awaits_listeners", "_node_id", "_original", "_patches", "_read_warnings", "set", "unknown")
 
     def __init__(self, paths: Sequence[str], allow_unknown: bool, node_id: str) -> None:
         """Read the files; ConfigError. ``node_id``: that of the command line, if it has one."""
@@ -29,17 +29,23 @@ class AppliedPatches:
         self._read_warnings = read.warnings
         self._node_id = node_id
         self._original: Any = None
+        self._awaits_listeners = False
 
     def apply(self, bootstrap: Any) -> None:
         """Patch ``bootstrap`` in place; ConfigError names the patch that cannot be applied."""
         self._original = type(bootstrap)()
         self._original.CopyFrom(bootstrap)
         self.set = self._apply(bootstrap, self._patches)
+        self._awaits_listeners = bootstrap.dynamic_resources.HasField("lds_config")
 
     def _apply(self, bootstrap: Any, patches: Sequence[Patch]) -> PatchSet:
         made = PatchSet(patches, Proxy(self._original.node, self._node_id))
         patch_bootstrap(made, bootstrap)
         return made
+
+    def for_delivered(self) -> PatchSet:
+        """The patches for what is delivered later."""
+        return PatchSet(self._patches, Proxy(self._original.node, self._node_id))
 
     def guilty(
         self, error: ConfigError, accept_unsupported: bool, place: Callable[[ConfigError], ConfigError]
@@ -73,7 +79,7 @@ class AppliedPatches:
     @property
     def warnings(self) -> list[str]:
         """What of the patches has no effect."""
-        return self._read_warnings + (self.set.warnings() if self.set is not None else [])
+        return self._read_warnings + (self.set.warnings(self._awaits_listeners) if self.set is not None else [])
 
     @property
     def summary(self) -> list[str]:

@@ -12,6 +12,7 @@ from proxeny.config.patch.schema import ApplyTo, Context, Operation
 
 MOST_PLACES: Final = 4
 """Places of one patch that a summary names; the others are counted."""
+_STATIC_ONLY: Final = frozenset((ApplyTo.BOOTSTRAP, ApplyTo.CLUSTER))
 
 
 class Outcome:
@@ -78,8 +79,14 @@ class PatchSet:
         """A line per patch that changed something: what."""
         return [f"{patch}: {_listed(outcome.changed)}" for patch, outcome in self.outcomes.items() if outcome.changed]
 
-    def warnings(self) -> list[str]:
-        """A line per patch that changed nothing: why; and what else was left undone."""
+    def forget(self) -> None:
+        """Forget what patches did so far."""
+        for patch in self.outcomes:
+            self.outcomes[patch] = Outcome()
+        self.notes.clear()
+
+    def warnings(self, awaits_listeners: bool = False) -> list[str]:
+        """A line per patch that changed nothing, and for what was left undone. ``awaits_listeners``: more come."""
         lines = list(self.notes)
         for patch, outcome in self.outcomes.items():
             if outcome.unchanged:
@@ -89,7 +96,9 @@ class PatchSet:
                 )
             elif not outcome.changed:
                 reason = self.refused.get(patch)
-                lines.append(f"{patch} does not apply: {reason}" if reason else f"{patch} matches nothing")
+                later = awaits_listeners and patch.apply_to not in _STATIC_ONLY
+                nothing = "matches nothing yet; delivered listeners are patched too" if later else "matches nothing"
+                lines.append(f"{patch} does not apply: {reason}" if reason else f"{patch} {nothing}")
             if patch.labels and self.proxy.labels is None and patch not in self.refused:
                 lines.append(
                     f"{patch}: the workloadSelector is not evaluated: the node's metadata has no LABELS; "

@@ -1,0 +1,71 @@
+"""Resources that are amended before they are checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.listener.v3 import listener_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import LoadOptions
+from proxeny.xds.resource import Amend, DecodedResource, ResourceDecoder
+from proxeny.xds.validation import DynamicValidation
+
+
+def decode(amend: Amend | None, wrapped_as: str = "") -> DecodedResource | None:
+    packed = AnyMessage()
+    packed.Pack(listener_pb2.Listener(name="a"))
+    if wrapped_as:
+        wrapper = discovery_pb2.Resource(name=wrapped_as, resource=packed)
+        packed = AnyMessage()
+        packed.Pack(wrapper)
+    return ResourceDecoder(listener_pb2.Listener, "name", DynamicValidation(LoadOptions()), amend).decode(packed, "1")
+
+
+def test_a_change_is_part_of_the_resource() -> None:
+    def amend(listener: Any) -> bool:
+        listener.stat_prefix = "x"
+        return True
+
+    found = decode(amend)
+    assert found is not None
+    assert (found.name, found.message.stat_prefix, found.error) == ("a", "x", None)
+    found = decode(amend, "b")
+    assert found is not None
+    assert found.name == "b"
+
+
+def test_a_new_name_is_the_name_of_the_resource() -> None:
+    def amend(listener: Any) -> bool:
+        listener.name = "new"
+        return True
+
+    for wrapped_as in ("", "b"):
+        found = decode(amend, wrapped_as)
+        assert found is not None
+        assert found.name == "new"
+
+
+def test_a_resource_can_be_amended_away() -> None:
+    assert decode(lambda listener: False) is None
+
+
+def test_what_cannot_be_amended_is_refused_alone() -> None:
+    def amend(listener: Any) -> bool:
+        raise ConfigError("no")
+
+    found = decode(amend)
+    assert found is not None
+    assert str(found.error) == "no"
+
+
+def test_the_checks_see_the_change() -> None:
+    def amend(listener: Any) -> bool:
+        listener.fcds_config.name = "x"
+        return True
+
+    found = decode(amend)
+    assert found is not None
+    assert "not supported" in str(found.error)
