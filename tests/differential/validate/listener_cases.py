@@ -154,7 +154,7 @@ CASES = [
         "{source_prefix_ranges: [{address_prefix: 10.0.0.2, prefix_len: 24}]}",
     ),
     _matches("any-address-and-none", "{prefix_ranges: [{address_prefix: 0.0.0.0, prefix_len: 0}]}", "{}"),
-    _matches("bad-prefix", "{prefix_ranges: [{address_prefix: 10.0.0, prefix_len: 8}]}"),
+    _matches("malformed-prefix", "{prefix_ranges: [{address_prefix: 10.0.0, prefix_len: 8}]}"),
     _matches("bad-source-prefix", "{source_prefix_ranges: [{address_prefix: here, prefix_len: 8}]}"),
     _matches("bad-direct-prefix", "{direct_source_prefix_ranges: [{address_prefix: '', prefix_len: 8}]}"),
     _matches("bracketed-prefix", "{prefix_ranges: [{address_prefix: '[::1]', prefix_len: 8}]}"),
