@@ -66,8 +66,9 @@ def _address(message: dict[str, dict[str, object]]) -> Address:
 class Proxy:
     """One running proxy with its own fake upstreams; `close` ends everything it started."""
 
-    def __init__(self, kind: str, template: str, folder: Path) -> None:
+    def __init__(self, kind: str, template: str, folder: Path, concurrency: int = 1) -> None:
         self.kind = kind
+        self.concurrency = concurrency
         self.folder = folder
         self.upstreams: dict[str, FakeUpstream] = {}
         self._ports: list[RefusedPort | SilentPort] = []
@@ -148,7 +149,7 @@ class Proxy:
                     "-c",
                     str(self._config),
                     "--concurrency",
-                    "1",
+                    str(self.concurrency),
                     "--disable-hot-restart",
                     "-l",
                     "warning",
