@@ -114,8 +114,12 @@ class ActiveTcpSocket:
         self.connection_info.local_address_restored = True
 
     def drain(self, size: int) -> None:
-        """Take ``size`` peeked bytes off the socket for good."""
-        discard(self.fd, size)
+        """Take ``size`` peeked bytes off the socket for good; it is closed when they went with a reset."""
+        try:
+            discard(self.fd, size)
+        except OSError:
+            self.listener.config.stats.inc(s.LISTENER_FILTER_ERROR)
+            self.close()
 
     def continue_filter_chain(self, success: bool) -> None:
         """A filter that had stopped the iteration is done."""
@@ -197,11 +201,12 @@ class ActiveTcpSocket:
             if not data:
                 self._hung_up(current, s.LISTENER_FILTER_REMOTE_CLOSE)
                 return False
-            if current.on_data(data) is not STOP_ITERATION:
-                return True
+            done = current.on_data(data) is not STOP_ITERATION
             if self.fd < 0:
                 self._ended()
                 return False
+            if done:
+                return True
             if len(data) < most or current.max_read_bytes <= most:
                 return False
 

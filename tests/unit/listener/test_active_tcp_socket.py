@@ -383,3 +383,16 @@ def test_all_that_a_peer_sent_before_its_end_is_used(fixture: Fixture) -> None:
     late.shutdown(socket.SHUT_WR)
     fixture.wait(lambda: fixture.ended(late))
     assert listener.config.stats.get(s.LISTENER_FILTER_REMOTE_CLOSE) == 1
+
+
+def test_a_reset_between_peek_and_drain_ends_the_socket(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reset(fd: int, size: int) -> None:
+        raise ConnectionResetError(104, "recv")
+
+    monkeypatch.setattr("proxeny.listener.active_tcp_socket.discard", reset)
+    listener = fixture.listener(lambda: Reads([], drains=3), lambda: Reads([]))
+    client = fixture.connect()
+    client.sendall(b"ab\ncd\n")
+    fixture.wait(lambda: fixture.ended(client))
+    assert listener.config.stats.get(s.LISTENER_FILTER_ERROR) == 1
+    assert listener.config.stats.get(s.PRE_CX_ACTIVE) == 0
