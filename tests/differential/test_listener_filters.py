@@ -158,6 +158,7 @@ PROXY = [
     passed_on("pp_v2", v2(ipv4()), "1.2.3.4:1111 5.6.7.8:2222"),
     passed_on("pp_v2_bytewise", v2(ipv4(), tlv(1, b"h2")), "1.2.3.4:1111 5.6.7.8:2222", each_byte=True),
     passed_on("pp_v2_ipv6", v2(ipv6(), family=0x21), "[2001:db8::1]:1111 [2001:db8::2]:2222"),
+    passed_on("pp_v2_mapped", v2(ipv6("::ffff:1.2.3.4"), family=0x21), "[::ffff:1.2.3.4]:1111"),
     passed_on("pp_v2_datagram", v2(ipv4(), family=0x12), "1.2.3.4:1111"),
     passed_on("pp_v2_long", v2(ipv4(), tlv(4, b"x" * 65000)), "1.2.3.4:1111"),
     echoed("pp_v1_unknown", "pp_local", b"PROXY UNKNOWN a b\r\nx", "all", drained=19),

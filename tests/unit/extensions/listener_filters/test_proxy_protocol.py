@@ -43,6 +43,10 @@ def options(accepted: Accepted) -> ProxyProtocolData:
 FOUND = {
     "v1": (V1, ADDRESSES),
     "v1 IPv6": (V1_IPV6, ("[2001:db8::1]:1111", "[2001:db8::2]:2222")),
+    "v1 mapped": (
+        b"PROXY TCP6 ::ffff:1.2.3.4 ::ffff:5.6.7.8 1111 2222\r\n",
+        ("[::ffff:1.2.3.4]:1111", "[::ffff:5.6.7.8]:2222"),
+    ),
     "v1 unknown": (b"PROXY UNKNOWN\r\n", OWN),
     "v1 unknown, long": (b"PROXY UNKNOWN " + b"f" * 92 + b"\r\n", OWN),
     "v1 unknown, odd bytes": (b"PROXY UNKNOWN \xff\x00 x\r\n", OWN),
@@ -55,6 +59,10 @@ FOUND = {
     "v2": (v2(ipv4()), ADDRESSES),
     "v2 datagram": (v2(ipv4(), family=0x12), ADDRESSES),
     "v2 IPv6": (v2(ipv6(), family=0x21), ("[2001:db8::1]:1111", "[2001:db8::2]:2222")),
+    "v2 mapped": (
+        v2(ipv6("::ffff:1.2.3.4", "::ffff:5.6.7.8"), family=0x21),
+        ("[::ffff:1.2.3.4]:1111", "[::ffff:5.6.7.8]:2222"),
+    ),
     "v2 ports": (v2(ipv4(ports=(0, 0))), ("1.2.3.4:0", "5.6.7.8:0")),
     "v2 TLVs": (v2(ipv4(), tlv(1, b"h2"), tlv(4, b""), tlv(5, b"\x00")), ADDRESSES),
     "v2 empty TLV at the end": (v2(ipv4(), tlv(1, b"")), ADDRESSES),
@@ -79,6 +87,12 @@ def test_found_at_every_split(header: bytes, expected: tuple[str, str]) -> None:
         assert accepted.there == rest[: len(accepted.there)]
         assert (options(accepted).source.as_string(), options(accepted).destination.as_string()) == expected
         assert options(accepted).tlvs == ()
+
+
+def test_a_mapped_address_matches_as_ipv6() -> None:
+    accepted, _ = inspect(FOUND["v2 mapped"][0])
+    remote = accepted.connection_info.remote_address
+    assert (remote.ip_version, len(remote.packed), remote.port) == (6, 16, 1111)
 
 
 def test_the_same_local_address_is_not_restored() -> None:

@@ -52,6 +52,22 @@ class Outcome(IntEnum):
     """A header of a version that is not allowed."""
 
 
+class Ipv6Address(Address):
+    """An IPv6 address that a header calls one: IPv4-mapped ones (``::ffff:1.2.3.4``) stay what they are."""
+
+    __slots__ = ()
+
+    @property
+    def packed(self) -> bytes:
+        """Its 16 bytes."""
+        return self.sockaddr[8:24]
+
+    def _read(self) -> None:
+        scope = int.from_bytes(self.sockaddr[24:28], "little")
+        self._port = int.from_bytes(self.sockaddr[2:4], "big")
+        self._ip = socket.inet_ntop(socket.AF_INET6, self.packed) + (f"%{scope}" if scope else "")
+
+
 class Header:
     """One header."""
 
@@ -163,7 +179,9 @@ def _v1_address(ip: bytes, port: bytes, pattern: re.Pattern[bytes], family: int)
         address = ip_address(ip.decode(), int(port))
     except ConfigError:
         return None
-    return address if address.family == family else None
+    if address.family != family:
+        return None
+    return address if family == socket.AF_INET else Ipv6Address(family, address.sockaddr)
 
 
 def v2_addresses(block: bytes) -> tuple[Address, Address]:
@@ -180,7 +198,7 @@ def _ipv4(packed: bytes, port: int) -> Address:
 
 
 def _ipv6(packed: bytes, port: int) -> Address:
-    return Address(socket.AF_INET6, struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16sI", port, 0, packed, 0))
+    return Ipv6Address(socket.AF_INET6, struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16sI", port, 0, packed, 0))
 
 
 def is_unicast(address: Address) -> bool:
