@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 from tests.netns.namespaces import TIMEOUT_S, Namespace
@@ -98,6 +99,57 @@ class EchoDatagrams:
         self._socket.close()
 
     def __enter__(self) -> EchoDatagrams:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class HttpServer:
+    """An HTTP/1.1 server inside a namespace that answers with its name, the request line and whom it came from."""
+
+    def __init__(self, namespace: Namespace, name: str, address: str, port: int) -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        """Where each request came from, and its headers."""
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                peer = str(self.client_address[0])
+                server.requests.append((peer, {key.lower(): value for key, value in self.headers.items()}))
+                body = f"{name} {self.path} from {peer}\n".encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            daemon_threads = True
+            block_on_close = False
+
+            def server_bind(self) -> None:
+                if self.address_family == socket.AF_INET6:
+                    self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                self.socket.bind(self.server_address)
+
+        self._server = namespace.inside(lambda: Server((address, port), Handler))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> HttpServer:
         return self
 
     def __exit__(
