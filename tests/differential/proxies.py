@@ -1,8 +1,8 @@
 """Start one proxy (Envoy or Proxeny) on a configuration template, and ask its admin interface.
 
-Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{refused}}` a port
-that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that listener's access log,
-`{{pipe:NAME}}` the path of a unix socket. Listeners bind port 0.
+Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{datagrams:NAME}}`
+one over UDP, `{{refused}}` a port that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that
+listener's access log, `{{pipe:NAME}}` the path of a unix socket. Listeners bind port 0.
 """
 
 import http.client
@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.differential.datagram_upstream import DatagramUpstream
 from tests.differential.upstream import FakeUpstream, RefusedPort, SilentPort
 from tests.differential.wire import Address
 
@@ -71,6 +72,7 @@ class Proxy:
         self.concurrency = concurrency
         self.folder = folder
         self.upstreams: dict[str, FakeUpstream] = {}
+        self.datagram_upstreams: dict[str, DatagramUpstream] = {}
         self._ports: list[RefusedPort | SilentPort] = []
         self.names: dict[str, str] = {}
         folder.mkdir(parents=True)
@@ -92,6 +94,11 @@ class Proxy:
                 self.upstreams[name] = FakeUpstream()
                 self.names[f":{self.upstreams[name].port}"] = f":<{name}>"
             return str(self.upstreams[name].port)
+        if what == "datagrams":
+            if name not in self.datagram_upstreams:
+                self.datagram_upstreams[name] = DatagramUpstream()
+                self.names[f":{self.datagram_upstreams[name].port}"] = f":<{name}>"
+            return str(self.datagram_upstreams[name].port)
         if what in ("refused", "silent"):
             port = RefusedPort() if what == "refused" else SilentPort()
             self._ports.append(port)
@@ -246,5 +253,7 @@ class Proxy:
                 self._process.wait()
         for upstream in self.upstreams.values():
             upstream.close()
+        for datagrams in self.datagram_upstreams.values():
+            datagrams.close()
         for port in self._ports:
             port.close()

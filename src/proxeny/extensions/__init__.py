@@ -27,6 +27,18 @@ _LOG: Final = "envoy.extensions.access_loggers"
 _MATCHING: Final = "envoy.extensions.matching"
 
 
+def _datagram_inputs() -> Iterator[Extension]:
+    """Those facts of a connection that a datagram has as well."""
+    for name, message in (
+        ("destination_ip", "DestinationIPInput"),
+        ("destination_port", "DestinationPortInput"),
+        ("source_ip", "SourceIPInput"),
+        ("source_port", "SourcePortInput"),
+    ):
+        like = _network_input(name, message)
+        yield Extension("udp_input", like.name, like.target, like.config_types)
+
+
 def _network_input(name: str, message: str) -> Extension:
     """A fact of a connection, as the unified matcher reads it."""
     return Extension(
@@ -162,6 +174,13 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.access_loggers.stream:STDERR_FACTORY",
         (f"{_LOG}.stream.v3.StderrAccessLog",),
         ("envoy.stderr_access_log",),
+    ),
+    *_datagram_inputs(),
+    Extension(
+        "udp_route_action",
+        "route",
+        "proxeny.extensions.udp_filters.udp_proxy.router:ROUTE_ACTION",
+        (f"{_UDP}.udp_proxy.v3.Route",),
     ),
     _network_input("destination_ip", "DestinationIPInput"),
     _network_input("destination_port", "DestinationPortInput"),

@@ -42,10 +42,8 @@ class UdpSocketConfig:
 
     @property
     def room(self) -> int:
-        """Bytes that one message may have: coalesced datagrams come as one, and then only their sum is limited."""
-        if not self.prefer_gro:
-            return self.max_datagram_size
-        return min(MESSAGES_AT_ONCE * self.max_datagram_size, LARGEST_DATAGRAM)
+        """Bytes that one message may have: coalesced datagrams come as one, so there is no limit then, as in Envoy."""
+        return LARGEST_DATAGRAM if self.prefer_gro else self.max_datagram_size
 
 
 class UdpListenerConfig(ListenerConfig):

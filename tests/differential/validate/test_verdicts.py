@@ -17,6 +17,7 @@ from tests.differential.validate import (
     listener_filter_cases,
     matcher_cases,
     route_cases,
+    udp_cases,
     yaml_cases,
 )
 from tests.differential.validate.corpus import Verdict
@@ -32,6 +33,7 @@ CASES: list[Verdict] = [
     *listener_cases.CASES,
     *listener_filter_cases.CASES,
     *matcher_cases.CASES,
+    *udp_cases.CASES,
     *cluster_cases.CASES,
     *http_cases.CASES,
     *route_cases.CASES,

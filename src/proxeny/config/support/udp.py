@@ -14,9 +14,10 @@ TABLE: Final[Table] = {
     "envoy.extensions.udp_packet_writer.v3.UdpDefaultWriterFactory": extension(),
     f"{_CORE}.UdpSocketConfig": fields(done="max_rx_datagram_size prefer_gro"),
     f"{_UDP}.udp_proxy.v3.UdpProxyConfig": extension(
-        done="""stat_prefix cluster idle_timeout use_original_src_ip hash_policies upstream_socket_config
+        done="""stat_prefix cluster matcher idle_timeout use_original_src_ip hash_policies upstream_socket_config
             use_per_packet_load_balancing access_log proxy_access_log access_log_options"""
     ),
+    f"{_UDP}.udp_proxy.v3.Route": extension(done="cluster"),
     f"{_UDP}.udp_proxy.v3.UdpProxyConfig.HashPolicy": fields(done="source_ip key"),
     f"{_UDP}.udp_proxy.v3.UdpProxyConfig.UdpAccessLogOptions": fields(
         done="access_log_flush_interval", accepted="flush_access_log_on_tunnel_connected"

@@ -10,7 +10,9 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2 as _file  # noqa: F401
 from envoy.extensions.filters.udp.dns_filter.v3 import dns_filter_pb2 as _dns_filter  # noqa: F401
+from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as _route  # noqa: F401
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2 as _udp_proxy  # noqa: F401
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2 as _inputs  # noqa: F401
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2 as _cares  # noqa: F401
 from google.protobuf import json_format
 

@@ -163,6 +163,32 @@ def test_no_cluster_is_no_route(world: World) -> None:
     assert world.stat("udp.p.downstream_sess_total") == 0
 
 
+INPUTS = "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3"
+
+
+def test_routes_by_the_unified_matcher(world: World) -> None:
+    upstreams = {name: world.udp() for name in ("a", "b")}
+    for name, upstream in upstreams.items():
+        world.cluster(name, port_of(upstream))
+    routes = {
+        ip: {"action": {"name": "r", "typed_config": {"@type": f"{TYPE}.udp_proxy.v3.Route", "cluster": name}}}
+        for ip, name in (("127.0.0.5", "a"), ("127.0.0.6", "b"), ("127.0.0.7", "nothing"))
+    }
+    data_input = {"name": "to", "typed_config": {"@type": f"{INPUTS}.DestinationIPInput"}}
+    matcher = {"matcher_tree": {"input": data_input, "exact_match_map": {"map": routes}}}
+    _, port = world.listen(udp_proxy(matcher=matcher), host="0.0.0.0")
+    assert world.config.filters[0].config.router.cluster_names == ("a", "b", "nothing")
+    client = world.udp()
+    for _ in range(2):
+        client.sendto(b"for a", ("127.0.0.5", port))
+        client.sendto(b"for b", ("127.0.0.6", port))
+        assert world.receive(upstreams["a"])[0] == b"for a"
+        assert world.receive(upstreams["b"])[0] == b"for b"
+    client.sendto(b"x", ("127.0.0.7", port))
+    client.sendto(b"x", ("127.0.0.8", port))
+    world.wait(lambda: world.stat("udp.p.downstream_sess_no_route") == 2)
+
+
 def test_no_host_is_no_session(world: World) -> None:
     world.cluster("up")
     address = world.listen(udp_proxy())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms
+from proxeny.extensions.udp_filters.udp_proxy.router import compile_router
 from proxeny.extensions.udp_filters.udp_proxy.stats import UDP_PROXY, UDP_UPSTREAM
 from proxeny.kernel.sockets import close_descriptor, open_socket
 from proxeny.listener.udp_config import UdpSocketConfig
@@ -46,7 +47,6 @@ class UdpProxyConfig:
     """One UDP proxy's configuration; immutable, shared by its filters and their sessions."""
 
     __slots__ = (
-        "_cluster",
         "_hash_key",
         "_hashes",
         "access_logs",
@@ -55,6 +55,7 @@ class UdpProxyConfig:
         "idle_timeout_ms",
         "per_packet",
         "proxy_access_logs",
+        "router",
         "stats",
         "upstream_socket",
         "use_original_src_ip",
@@ -62,7 +63,7 @@ class UdpProxyConfig:
 
     def __init__(self, message: Any, context: FactoryContext) -> None:
         self.context = context
-        self._cluster: str = message.cluster
+        self.router = compile_router(message, context)
         self.idle_timeout_ms = DEFAULT_IDLE_TIMEOUT_MS
         if message.HasField("idle_timeout"):
             self.idle_timeout_ms = duration_ms(message.idle_timeout)
@@ -81,7 +82,7 @@ class UdpProxyConfig:
             self.flush_interval_ms = duration_ms(options.access_log_flush_interval)
         self._compile_hashes(message)
         if not context.is_worker:
-            for name in self.cluster_names():
+            for name in self.router.cluster_names:
                 context.stats.block(UDP_UPSTREAM, f"{_stat_prefix(name, context)}udp.")
 
     def _compile_hashes(self, message: Any) -> None:
@@ -90,14 +91,6 @@ class UdpProxyConfig:
         for policy in message.hash_policies:
             if policy.WhichOneof("policy_specifier") == "key":
                 self._hash_key = xxhash64(policy.key.encode())
-
-    def cluster_names(self) -> tuple[str, ...]:
-        """Every cluster that datagrams may go to."""
-        return (self._cluster,)
-
-    def route(self, flow: bytes) -> str | None:
-        """The cluster of a flow; None when there is no route for it."""
-        return self._cluster
 
     def load_balancer_context(self, flow: bytes) -> HashContext | None:
         """What the load balancer is told of a flow."""

@@ -59,7 +59,7 @@ class UdpProxy(UdpListenerFilter):
 
     def on_data(self, flow: bytes, data: bytes) -> FilterStatus:
         """A datagram: to the session of its flow, in the cluster that it is routed to."""
-        name = self.config.route(flow)
+        name = self.config.router.route(flow)
         cluster = None if name is None else self._manager.get(name)
         if name is None or cluster is None:
             self.config.stats.inc(SESS_NO_ROUTE)
