@@ -1,5 +1,5 @@
 """Limits that hold across workers (circuit breakers, connection limits); theory in limits.pxd."""
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 import os
 
@@ -132,3 +132,100 @@ cdef class Resource:
         if self.remaining_slot >= 0:
             self.remaining.c_add(self.remaining_slot, 1)
         self.show()
+
+
+cdef extern from * nogil:
+    int64_t __atomic_add_fetch(int64_t* at, int64_t value, int order)
+    int64_t __atomic_load_n(int64_t* at, int order)
+    int __ATOMIC_SEQ_CST
+
+
+
+cdef class ConnectionCounts:
+    """Connections of one listener and of all listeners, over all processes, with a limit for each.
+
+    A connection is counted before the sums are looked at, so no limit is ever exceeded; two processes that count at the
+    same moment may both take it back. The counts are atomic because a worker also writes the column of the one that it
+    hands a connection to: on its way the connection stays counted.
+    """
+
+    cdef LimitTable table
+    cdef int64_t* own
+    cdef int64_t* all
+    cdef public int64_t own_most, all_most
+
+    def __init__(self, LimitTable table, int64_t own_row, int64_t all_row):
+        """Rows of -1 are not counted."""
+        if own_row >= <int64_t>ROWS or all_row >= <int64_t>ROWS:
+            raise ValueError("no such row")
+        self.table = table
+        self.own = table.mem + own_row * table.columns if own_row >= 0 else NULL
+        self.all = table.mem + all_row * table.columns if all_row >= 0 else NULL
+        self.own_most = self.all_most = INT64_MAX
+
+    cdef void add(self, int64_t* row, int column, int64_t number) noexcept:
+        if row != NULL:
+            __atomic_add_fetch(row + column, number, __ATOMIC_SEQ_CST)
+
+    cdef bint within(self, int64_t* row, int64_t most) noexcept:
+        if row == NULL or most == INT64_MAX:
+            return True
+        return self.sum(row) <= most
+
+    cdef int64_t sum(self, int64_t* row) noexcept:
+        cdef int64_t total = 0
+        cdef int i
+        if row != NULL:
+            for i in range(self.table.columns):
+                total += __atomic_load_n(row + i, __ATOMIC_SEQ_CST)
+        return total
+
+    def acquire(self, bint shed=False):
+        """Count one more connection unless a limit says no; 0, or why not: 1 the limit of all, 2 as told, 3 its own."""
+        cdef int me = self.table.column
+        self.add(self.all, me, 1)
+        if not self.within(self.all, self.all_most):
+            self.add(self.all, me, -1)
+            return 1
+        if shed:
+            self.add(self.all, me, -1)
+            return 2
+        self.add(self.own, me, 1)
+        if not self.within(self.own, self.own_most):
+            self.add(self.own, me, -1)
+            self.add(self.all, me, -1)
+            return 3
+        return 0
+
+    def started(self):
+        """Count one more, whatever the limits."""
+        self.add(self.all, self.table.column, 1)
+        self.add(self.own, self.table.column, 1)
+
+    def ended(self):
+        """Count one less."""
+        self.add(self.own, self.table.column, -1)
+        self.add(self.all, self.table.column, -1)
+
+    def pass_to(self, ConnectionCounts other):
+        """A connection becomes another listener's, whatever its limits."""
+        other.started()
+        self.ended()
+
+    def hand_to(self, int worker):
+        """A connection of this worker's becomes another worker's."""
+        if not 0 <= worker < self.table.columns:
+            raise ValueError("no such worker")
+        self.add(self.all, worker, 1)
+        self.add(self.own, worker, 1)
+        self.ended()
+
+    @property
+    def own_count(self):
+        """Connections of the listener."""
+        return self.sum(self.own)
+
+    @property
+    def all_count(self):
+        """Connections of all listeners that count."""
+        return self.sum(self.all)

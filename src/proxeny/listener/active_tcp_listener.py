@@ -12,6 +12,7 @@ from proxeny.kernel.sockets import accept_many, close_descriptor, local_sockaddr
 from proxeny.listener import stats as s
 from proxeny.listener.active_tcp_socket import ActiveTcpSocket
 from proxeny.listener.hand_over import HandedOver, connection_info_of, hand_over_of
+from proxeny.listener.limits import ConnectionLimits
 from proxeny.network.address import from_sockaddr
 from proxeny.network.connection import ServerConnection
 from proxeny.network.filter import ConnectionCallbacks, ConnectionCloseType, ConnectionEvent, ConnectionState
@@ -67,6 +68,8 @@ class ListenSocket(Watcher):
         """The bound address; None where connections have different local addresses (a wildcard)."""
         self._retry: Timer | None = None
         self._shared = shared
+        self._stopped = False
+        """Whether connections wait in the queue until an overload is over."""
         self._mask = EPOLLIN | EPOLLEXCLUSIVE if shared else EPOLLIN
         listener.dispatcher.poller.add(self, fd, self._mask)
 
@@ -82,8 +85,15 @@ class ListenSocket(Watcher):
             listener.config.stats.record(s.ACCEPTED_PER_EVENT, len(accepted))
             if self._shared:
                 self._register_anew()
+        limits = listener.limits
+        may_shed = limits.refresh()
+        acquire = limits.counts.acquire
         for fd, sockaddr in accepted:
-            listener.on_accept(fd, sockaddr, self.address)
+            refused = acquire(may_shed and limits.sheds())
+            if refused:
+                limits.refuse(refused, fd)
+            else:
+                listener.on_accept(fd, sockaddr, self.address)
 
     def on_handler_error(self, error: Exception) -> None:
         """Whatever went wrong with one connection, the next one is accepted."""
@@ -104,7 +114,19 @@ class ListenSocket(Watcher):
         self._retry.enable(ACCEPT_RETRY_MS)
 
     def _resume(self) -> None:
-        if self.fd >= 0:
+        if self.fd >= 0 and not self._stopped:
+            self.listener.dispatcher.poller.add(self, self.fd, self._mask)
+
+    def stop(self, stopped: bool) -> None:
+        """Let connections wait in the socket's queue, or accept again (overload)."""
+        if stopped is self._stopped or self.fd < 0:
+            return
+        self._stopped = stopped
+        if self._retry is not None and self._retry.enabled:
+            return
+        if stopped:
+            self.listener.dispatcher.poller.remove(self)
+        else:
             self.listener.dispatcher.poller.add(self, self.fd, self._mask)
 
     def close(self) -> None:
@@ -131,6 +153,7 @@ class ActiveTcpListener:
         self.config = config
         self.row = row
         """The row of the balance table, -1 without exact balance."""
+        self.limits = ConnectionLimits(config.limits, config.stats, handler.context, handler.limit_table)
         self.connections: dict[ActiveConnection, None] = {}
         self.sockets: dict[ActiveTcpSocket, None] = {}
         """Accepted, and waiting for a listener filter."""
@@ -174,6 +197,15 @@ class ActiveTcpListener:
             for fd, address, listen in zip(fds, self._addresses, listens, strict=False)
         ]
 
+    def follow_overload(self) -> None:
+        """Stop accepting, or accept again, as the overload manager says."""
+        stopped = self.handler.context.overload.stop_accepting_connections and not self.config.limits.bypasses_overload
+        for listening in self._sockets:
+            listening.stop(stopped)
+        for adopted in self._adopted.values():
+            for listening in adopted:
+                listening.stop(stopped)
+
     # Accepting
 
     def on_accept(self, fd: int, sockaddr: bytes, address: Address | None) -> None:
@@ -206,6 +238,7 @@ class ActiveTcpListener:
         hand_over = self.handler.hand_over
         if self.row >= 0 and hand_over is not None and message.epoch != hand_over.epoch:
             hand_over.table.take(self.row)
+            self.limits.counts.started()
         self._admit(fd, connection_info_of(message), message.hands_off)
 
     def _hands_over(self, fd: int, info: ConnectionInfo, hands_off: bool, stays: bool) -> bool:
@@ -216,6 +249,7 @@ class ActiveTcpListener:
         if target == hand_over.me:
             return False
         if not stays and hand_over.send(target, hand_over_of(self.tag, epoch, hands_off, info), fd):
+            self.limits.counts.hand_to(target)
             return True
         hand_over.table.keep(self.row, target)
         return False
@@ -233,9 +267,17 @@ class ActiveTcpListener:
             accepted.abort()
 
     def socket_ended(self) -> None:
-        """A socket that counted as this listener's is closed, or is another's now."""
+        """A socket that counted as this listener's is closed."""
+        self.limits.counts.ended()
         if self.row >= 0 and self.handler.hand_over is not None:
             self.handler.hand_over.table.end(self.row)
+
+    def pass_to(self, other: ActiveTcpListener, fd: int, info: ConnectionInfo, options: Sequence[SocketOption]) -> None:
+        """A socket that counted as this listener's is another's now."""
+        self.limits.counts.pass_to(other.limits.counts)
+        if self.row >= 0 and self.handler.hand_over is not None:
+            self.handler.hand_over.table.end(self.row)
+        other.on_accept_worker(fd, info, False, options)
 
     # Connections
 
@@ -336,6 +378,7 @@ class ActiveTcpListener:
                 self._adopted.setdefault(dead_worker, []).append(ListenSocket(self, fd, address, False))
             else:
                 close_descriptor(fd)
+        self.follow_overload()
 
     def release_adopted(self, dead_worker: int) -> None:
         """Its replacement accepts again."""

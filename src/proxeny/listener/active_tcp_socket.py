@@ -289,7 +289,6 @@ class ActiveTcpSocket:
         if self._hands_off and info.local_address_restored:
             other = listener.handler.lookup.find(info.local_address)
             if other is not None:
-                listener.socket_ended()
-                other.on_accept_worker(fd, info, False, self.upstream_options)
+                listener.pass_to(other, fd, info, self.upstream_options)
                 return
         listener.new_connection(fd, info, self._stream_info, self.upstream_options)

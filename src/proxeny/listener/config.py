@@ -14,6 +14,7 @@ from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
 from proxeny.listener.filter_chain_matcher import NamedFilterChains, UnifiedFilterChainMatcher
 from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters
+from proxeny.listener.limits import LimitsConfig
 from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
 
@@ -48,6 +49,7 @@ class ListenerConfig:
         "drain",
         "exact_balance",
         "hands_off_restored",
+        "limits",
         "listen_addresses",
         "listener_filters",
         "listener_filters_timeout_ms",
@@ -62,6 +64,7 @@ class ListenerConfig:
 
     access_logs: tuple[Any, ...]
     drain: ListenerDrain
+    limits: LimitsConfig
     listener_filters: tuple[ListenerFilterEntry, ...]
     chains: dict[bytes, FilterChain]
     """By the hash of their message: equal chains of two generations are one object."""
@@ -112,6 +115,7 @@ class ListenerConfig:
         config.drain = ListenerDrain(context, listener.drain_type) if origin is None else origin.drain
         inner = context.for_listener(listener.name, config.stat_prefix, listener.traffic_direction, config.drain)
         _allot_stats(config, inner)
+        config.limits = LimitsConfig(listener, inner) if origin is None else origin.limits
         try:
             config._compile_chains(listener, inner, origin)
         except ConfigError as error:

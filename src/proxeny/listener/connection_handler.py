@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from proxeny.kernel.limits import LimitTable
 from proxeny.listener.active_tcp_listener import ActiveTcpListener
 from proxeny.listener.active_udp_listener import ActiveUdpListener
 from proxeny.listener.listener_lookup import ListenerLookup
@@ -27,7 +28,10 @@ class ConnectionHandler:
 
     def __init__(self, context: FactoryContext, hand_over: HandOver | None = None) -> None:
         assert context.dispatcher is not None
+        self.context = context
         self.dispatcher = context.dispatcher
+        self.limit_table = context.limits if context.limits is not None else LimitTable.create(1)
+        context.overload.on_change(self._follow_overload)
         self.concurrency = context.concurrency if context.role == "worker" else 1
         self.hand_over = hand_over
         """This worker's part in exact balance; None in main."""
@@ -44,7 +48,13 @@ class ConnectionHandler:
             return datagrams
         listener = self._listeners[tag] = ActiveTcpListener(self, tag, config, fds, row)
         self.lookup.add(listener, listener.bound_addresses())
+        listener.follow_overload()
         return listener
+
+    def _follow_overload(self) -> None:
+        for listener in self._listeners.values():
+            if isinstance(listener, ActiveTcpListener):
+                listener.follow_overload()
 
     def serve_handed_over(self) -> None:
         """All listeners are there: take what other workers hand over."""

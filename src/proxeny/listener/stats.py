@@ -33,6 +33,18 @@ LISTENER_WORKER: Final = Schema("listener_worker", counters=("downstream_cx_tota
 UDP_LISTENER: Final = Schema("udp_listener", counters=("downstream_rx_datagram_dropped",))
 """``listener.<address>.udp.*`` of a UDP listener."""
 
+LISTENER_CONNECTIONS: Final = Schema("listener_connections", gauges=("connections",), hidden=True)
+"""Its base is the row in the table of limits where a listener's connections are counted."""
+
+ALL_CONNECTIONS: Final = Schema("all_connections", gauges=("connections",), hidden=True)
+"""Likewise for those of all listeners."""
+
+PROACTIVE_RESOURCE: Final = Schema("overload_proactive_resource", counters=("failed_updates",), gauges=("pressure",))
+"""``overload.<resource monitor>.*`` of a monitor that is asked per use."""
+
+LOAD_SHED_POINT: Final = Schema("load_shed_point", counters=("shed_load_count",), gauges=("scale_percent",))
+"""``overload.<load shed point>.*``."""
+
 CX_ACTIVE: Final = LISTENER.slot("downstream_cx_active")
 CX_DESTROY: Final = LISTENER.slot("downstream_cx_destroy")
 CX_LENGTH_MS: Final = LISTENER.slot("downstream_cx_length_ms")
@@ -46,3 +58,9 @@ NO_FILTER_CHAIN_MATCH: Final = LISTENER.slot("no_filter_chain_match")
 DATAGRAMS_DROPPED: Final = UDP_LISTENER.slot("downstream_rx_datagram_dropped")
 WORKER_CX_ACTIVE: Final = LISTENER_WORKER.slot("downstream_cx_active")
 WORKER_CX_TOTAL: Final = LISTENER_WORKER.slot("downstream_cx_total")
+CX_OVERFLOW: Final = LISTENER.slot("downstream_cx_overflow")
+CX_OVERLOAD_REJECT: Final = LISTENER.slot("downstream_cx_overload_reject")
+GLOBAL_CX_OVERFLOW: Final = LISTENER.slot("downstream_global_cx_overflow")
+FAILED_UPDATES: Final = PROACTIVE_RESOURCE.slot("failed_updates")
+SHED_LOAD_COUNT: Final = LOAD_SHED_POINT.slot("shed_load_count")
+SHED_SCALE_PERCENT: Final = LOAD_SHED_POINT.slot("scale_percent")

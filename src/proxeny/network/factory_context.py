@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxeny.network.overload_state import OverloadState
+
 if TYPE_CHECKING:
     from proxeny.access_log.manager import AccessLogManager
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.limits import LimitTable
     from proxeny.kernel.token_bucket import BucketTable
     from proxeny.stats.store import Store
 
@@ -76,6 +79,9 @@ class FactoryContext:
     options: Any = None
     bootstrap: Any = None
     random: Any = None
+    overload: OverloadState = field(default_factory=OverloadState)
+    limits: LimitTable | None = None
+    """Counts that hold across processes; None: within this one only."""
     token_buckets: BucketTable | None = None
     """The token buckets of all workers; None: buckets hold within this process only."""
     cluster_names: frozenset[str] | None = None

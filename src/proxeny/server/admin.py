@@ -49,6 +49,7 @@ def admin_listener(admin: Any) -> Any:
     listener = listener_pb2.Listener(name="admin", address=admin.address)
     listener.socket_options.extend(admin.socket_options)
     listener.enable_reuse_port.value = False
+    listener.ignore_global_conn_limit = admin.ignore_global_conn_limit
     listener.drain_type = listener_pb2.Listener.MODIFY_ONLY
     listener.filter_chains.add()
     return listener
@@ -94,6 +95,7 @@ class AdminInterface:
             "admin", self._server.store, configuration, self._server.dispatcher, configuration.runtime
         )
         context.access_log_manager = self._parts.access_logs
+        context.limits = self._server.supervisor.limits
         self.config = self._compile(context)
         self.sockets = ListenSocketFactory(self.config, 1)
         self._handler = ConnectionHandler(context)

@@ -15,7 +15,7 @@ from proxeny.runtime.snapshot import Snapshot
 from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
-from proxeny.server.configuration import Configuration
+from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
@@ -48,6 +48,7 @@ class Bootstrapped:
         server.store.block(OVERLOAD, "")
         server.store.block(ROUTER, "http.async-client.")
         self.configuration.runtime.on_change = self._push_runtime
+        warn_of_limits(self.configuration)
         self.admin = AdminInterface(server, self)
         self.admin.bind()
         self.clusters = self.configuration.clusters(self._supervisor.limits)

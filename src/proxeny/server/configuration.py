@@ -20,9 +20,11 @@ from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.listener.kinds import compile_listener
+from proxeny.listener.limits import GLOBAL_RUNTIME_KEY, monitored_limit
 from proxeny.network import address
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
+from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.server.options import Options
@@ -33,6 +35,7 @@ from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 
 log = logging.getLogger("proxeny.config")
+server_log = logging.getLogger("proxeny.main")
 
 
 @dataclass(slots=True)
@@ -161,6 +164,23 @@ def check_duplicate_address(added: CompiledListener, others: Iterable[CompiledLi
                     "existing listener, to check if the listener has duplicated addresses with other listeners or "
                     "'enable_reuse_port' is set to 'false' for the listener"
                 )
+
+
+def warn_of_limits(configuration: Configuration) -> None:
+    """Say, as Envoy does, where connections are not limited, or by the deprecated runtime key."""
+    if GLOBAL_RUNTIME_KEY in configuration.runtime.snapshot.entries:
+        server_log.warning(
+            "Usage of the deprecated runtime key %s, consider switching to `%s` instead."
+            "This runtime key will be removed in future.",
+            GLOBAL_RUNTIME_KEY,
+            GLOBAL_DOWNSTREAM_MAX_CONNECTIONS,
+        )
+    if monitored_limit(configuration.bootstrap) is None:
+        server_log.warning(
+            "There is no configured limit to the number of allowed active downstream connections. Configure a limit in "
+            "`%s` resource monitor.",
+            GLOBAL_DOWNSTREAM_MAX_CONNECTIONS,
+        )
 
 
 def make_context(

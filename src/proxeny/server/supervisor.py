@@ -123,8 +123,8 @@ class Supervisor:
         self._zygote = the_zygote
         self._worker_main = worker_main
         self._concurrency = concurrency
-        self.limits = LimitTable.create(concurrency)
-        """Counts that hold across workers: one column per worker."""
+        self.limits = LimitTable.create(concurrency + 1, concurrency)
+        """Counts that hold across processes: one column per worker, the last one main's."""
         self.balance = BalanceTable.create(concurrency)
         """Connections by worker, of listeners with exact balance."""
         self.token_buckets = BucketTable.create()

@@ -66,7 +66,9 @@ class Worker:
         self.segment = Segment(segment_fd)
         self.segment.epoch = epoch
         self.store = WorkerStore(self.segment)
-        self.limits = LimitTable(limits_fd, options.concurrency, index)
+        self.limits = LimitTable(limits_fd, options.concurrency + 1, index)
+        # What was handed to a dead predecessor meanwhile is counted when it is taken out of the inbox.
+        self.limits.clear_column(index)
         self.token_buckets = BucketTable(buckets_fd)
         balance = BalanceTable(balance_fd, options.concurrency, index)
         self.hand_over = HandOver(self.dispatcher, balance, epoch, inbox, outboxes)
@@ -158,6 +160,7 @@ class Worker:
             options=self.options,
             bootstrap=bootstrap,
             random=RandomGenerator(),
+            limits=self.limits,
             token_buckets=self.token_buckets,
             worker_index=self.index,
             concurrency=self.options.concurrency,

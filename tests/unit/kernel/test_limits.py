@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxeny.kernel.limits import LimitTable, Resource
+from proxeny.kernel.limits import ConnectionCounts, LimitTable, Resource
 from proxeny.stats.store import MainStore
 from proxeny.upstream.stats import CLUSTER
 
@@ -50,3 +50,75 @@ def test_bad_shapes_are_refused() -> None:
         Resource(table, 1 << 40, 1, None, -1)
     with pytest.raises(ValueError, match="no such rows"):
         table.clear_rows(1 << 40, 1)
+
+
+def counts(own_most: int | None = None, all_most: int | None = None) -> list[ConnectionCounts]:
+    """The counts of one listener in two workers and main."""
+    main = LimitTable.create(3, 2)
+    made = [ConnectionCounts(LimitTable(main.fd, 3, column), 5, 6) for column in range(3)]
+    for one in made:
+        one.own_most = own_most if own_most is not None else one.own_most
+        one.all_most = all_most if all_most is not None else one.all_most
+    return made
+
+
+def test_connections_are_counted_without_a_limit() -> None:
+    first, second, main = counts()
+    assert [first.acquire(), second.acquire(), second.acquire()] == [0, 0, 0]
+    assert (main.own_count, main.all_count) == (3, 3)
+    second.ended()
+    assert (main.own_count, main.all_count) == (2, 2)
+
+
+def test_the_limit_of_a_listener_holds_over_workers() -> None:
+    first, second, main = counts(own_most=2)
+    assert [first.acquire(), second.acquire(), first.acquire(), second.acquire()] == [0, 0, 3, 3]
+    assert (main.own_count, main.all_count) == (2, 2)
+    first.ended()
+    assert [second.acquire(), first.acquire()] == [0, 3]
+
+
+def test_the_limit_of_all_comes_first_and_then_what_is_shed() -> None:
+    first, second, main = counts(own_most=1, all_most=1)
+    assert first.acquire(True) == 2
+    assert main.all_count == 0
+    assert first.acquire() == 0
+    assert second.acquire(True) == 1
+    second.all_most = 5
+    assert second.acquire() == 3
+    assert (main.own_count, main.all_count) == (1, 1)
+
+
+def test_a_limit_of_zero_admits_nobody() -> None:
+    first, _, main = counts(own_most=0)
+    assert first.acquire() == 3
+    assert main.own_count == 0
+
+
+def test_a_connection_on_its_way_stays_counted() -> None:
+    first, second, main = counts()
+    first.acquire()
+    first.hand_to(1)
+    assert (main.own_count, main.all_count) == (1, 1)
+    second.ended()
+    assert (main.own_count, main.all_count) == (0, 0)
+    with pytest.raises(ValueError, match="no such worker"):
+        first.hand_to(3)
+
+
+def test_passing_to_another_listener() -> None:
+    table = LimitTable.create(1)
+    one, other = ConnectionCounts(table, 1, 9), ConnectionCounts(table, 2, 9)
+    other.own_most = 0
+    one.acquire()
+    one.pass_to(other)
+    assert (one.own_count, other.own_count, one.all_count) == (0, 1, 1)
+
+
+def test_rows_that_are_not_counted() -> None:
+    one = ConnectionCounts(LimitTable.create(1), -1, -1)
+    one.own_most = one.all_most = 0
+    assert one.acquire() == 0
+    assert (one.own_count, one.all_count) == (0, 0)
+    with pytest.raises(ValueError, match="no such row"):
+        ConnectionCounts(LimitTable.create(1), 1 << 40, -1)

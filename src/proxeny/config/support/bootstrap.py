@@ -18,8 +18,8 @@ TABLE: Final[Table] = {
     ),
     f"{_BOOTSTRAP}.Bootstrap.StaticResources": fields(done="listeners clusters"),
     f"{_BOOTSTRAP}.Admin": fields(
-        done="access_log access_log_path address socket_options",
-        accepted="profile_path ignore_global_conn_limit",
+        done="access_log access_log_path address socket_options ignore_global_conn_limit",
+        accepted="profile_path",
     ),
     f"{_BOOTSTRAP}.ClusterManager": fields(
         done="local_cluster_name upstream_bind_config", accepted="enable_deferred_cluster_creation"

@@ -24,8 +24,8 @@ TABLE: Final[Table] = {
             enable_reuse_port access_log bind_to_port deprecated_v1 tcp_backlog_size
             transparent freebind tcp_fast_open_queue_length enable_mptcp
             max_connections_to_accept_per_socket_event use_original_dst listener_filters listener_filters_timeout
-            continue_on_listener_filters_timeout connection_balance_config udp_listener_config""",
-        accepted="ignore_global_conn_limit bypass_overload_manager",
+            continue_on_listener_filters_timeout connection_balance_config udp_listener_config
+            ignore_global_conn_limit bypass_overload_manager""",
     ),
     f"{_LISTENER}.Listener.DeprecatedV1": fields(done="bind_to_port"),
     f"{_LISTENER}.Listener.ConnectionBalanceConfig": fields(done="exact_balance extend_balance"),

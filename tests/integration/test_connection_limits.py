@@ -1,0 +1,137 @@
+"""Limits on connections hold over all workers of the real command, and change while it runs."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from proxeny.testing import RunningProxy
+
+Start = Callable[..., RunningProxy]
+
+LISTENER = """
+  - name: {name}
+    stat_prefix: {name}
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+{fields}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.echo
+        typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}
+"""
+OWN_KEY = "envoy.resource_limits.listener.one.connection_limit"
+GLOBAL_KEY = "overload.global_downstream_max_connections"
+EXACT = "    connection_balance_config: {exact_balance: {}}"
+
+
+def bootstrap(runtime: str = "", *, one: str = "", more: str = "", top: str = "", admin: str = "") -> str:
+    return f"""
+admin:
+  address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+  {admin}
+layered_runtime: {{layers: [{{name: s, static_layer: {{{runtime}}}}}, {{name: a, admin_layer: {{}}}}]}}
+{top}
+static_resources:
+  listeners:
+{LISTENER.format(name="one", fields=one)}{more}
+"""
+
+
+class Clients:
+    """Connections of a test."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def connect(self, port: int) -> socket.socket | None:
+        """A connection that is served, None when it was refused."""
+        client = self._stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        try:
+            client.sendall(b"x")
+            served = client.recv(1) == b"x"
+        except ConnectionError:
+            served = False
+        return client if served else None
+
+    def served(self, port: int, tries: int) -> int:
+        return sum(self.connect(port) is not None for _ in range(tries))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    made = Clients()
+    yield made
+    made.close()
+
+
+def stat(name: str, listener: str = "one") -> str:
+    return f"listener.{listener}.{name}"
+
+
+@pytest.mark.parametrize("fields", ["", "    enable_reuse_port: false", EXACT])
+def test_a_listeners_limit_is_exact_over_workers(proxy: Start, clients: Clients, fields: str) -> None:
+    running = proxy(bootstrap(f"{OWN_KEY}: 7", one=fields), concurrency=2)
+    port = running.port("one")
+    assert clients.served(port, 20) == 7
+    assert running.stat(stat("downstream_cx_overflow")) == 13
+    assert running.stat(stat("downstream_cx_active")) == 7
+
+
+def test_a_connection_that_ends_makes_room(proxy: Start, clients: Clients) -> None:
+    running = proxy(bootstrap(f"{OWN_KEY}: 1"), concurrency=2)
+    port = running.port("one")
+    for ended in range(1, 5):
+        client = clients.connect(port)
+        assert client is not None
+        assert clients.connect(port) is None
+        client.close()
+        running.wait_for_stat(stat("downstream_cx_destroy"), ended)
+
+
+def test_the_limit_changes_while_it_runs(proxy: Start, clients: Clients) -> None:
+    running = proxy(bootstrap(), concurrency=2)
+    port = running.port("one")
+    assert clients.served(port, 5) == 5
+    assert running.admin(f"/runtime_modify?{OWN_KEY}=6", "POST") == "OK\n"
+    assert clients.served(port, 5) == 1
+    assert running.admin(f"/runtime_modify?{OWN_KEY}=8", "POST") == "OK\n"
+    assert clients.served(port, 5) == 2
+    assert running.admin(f"/runtime_modify?{OWN_KEY}=", "POST") == "OK\n"
+    assert clients.served(port, 5) == 5
+
+
+def test_what_a_dead_worker_had_makes_room(proxy: Start, clients: Clients) -> None:
+    running = proxy(bootstrap(f"{OWN_KEY}: 6", one=EXACT), concurrency=2)
+    port = running.port("one")
+    assert clients.served(port, 8) == 6
+    os.kill(running.worker_pids()[0], 9)
+    running.wait_for_stat("server.worker_restarts", 1)
+    running.wait_for_stat("listener_manager.listener_create_success", 2)
+    assert clients.served(port, 8) == 3
+
+
+def test_the_limit_of_all_from_the_runtime_counts_admin_too(proxy: Start, clients: Clients) -> None:
+    other = LISTENER.format(name="other", fields="")
+    running = proxy(bootstrap(f"{GLOBAL_KEY}: 5", more=other, admin="ignore_global_conn_limit: true"), concurrency=2)
+    assert clients.served(running.port("one"), 3) == 3
+    assert clients.served(running.port("other"), 5) == 2
+    assert running.stat(stat("downstream_global_cx_overflow", "other")) == 3
+    log = running.log()
+    assert (
+        f"Usage of the deprecated runtime key {GLOBAL_KEY}, consider switching to "
+        "`envoy.resource_monitors.global_downstream_max_connections` instead.This runtime key will be removed in "
+        "future."
+    ) in log
+    assert "There is no configured limit to the number of allowed active downstream connections." in log
+
+
+def test_a_listener_may_ignore_the_limit_of_all(proxy: Start, clients: Clients) -> None:
+    other = LISTENER.format(name="other", fields="    ignore_global_conn_limit: true")
+    running = proxy(bootstrap(f"{GLOBAL_KEY}: 2", more=other, admin="ignore_global_conn_limit: true"), concurrency=2)
+    assert clients.served(running.port("other"), 5) == 5
+    assert clients.served(running.port("one"), 2) == 0
