@@ -1,6 +1,8 @@
 """UDP through the real proxy: sessions, and what becomes of them when a worker dies."""
 
+import json
 import os
+import random
 import signal
 import socket
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.integration.configs import ADMIN
 from tests.integration.test_workers import wait_until
+from tests.unit.extensions.udp_filters.dns import query, read
 
 from proxeny.testing import RunningProxy
 
@@ -181,4 +184,87 @@ def test_any_bytes_pass(proxy: Start, echo: Echo, clients: list[Client], data: b
     client = clients[0].socket
     client.send(data)
     assert client.recv(65536).partition(b":")[2] == data
+    assert running.stop() == 0
+
+
+def dynamic(folder: Path, port: int) -> str:
+    """A bootstrap that takes its listeners from a file."""
+    head, _, clusters = udp_proxy(port).partition("  listeners:")
+    lds = f"dynamic_resources: {{lds_config: {{path_config_source: {{path: {folder}/lds.json}}}}}}"
+    return f"node: {{id: one, cluster: some}}\n{lds}\n{head}  clusters:{clusters.partition('  clusters:')[2]}"
+
+
+def publish(folder: Path, *prefixes: str) -> None:
+    """Move a new list of listeners into place."""
+    listeners = [
+        {
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "name": "datagrams",
+            "address": {"socket_address": {"protocol": "UDP", "address": "127.0.0.1", "port_value": 0}},
+            "listener_filters": [
+                {
+                    "name": "envoy.filters.udp_listener.udp_proxy",
+                    "typed_config": {"@type": PROXY, "stat_prefix": prefix, "cluster": "service"},
+                }
+            ],
+        }
+        for prefix in prefixes
+    ]
+    (folder / "next.json").write_text(json.dumps({"resources": listeners}))
+    (folder / "next.json").rename(folder / "lds.json")
+
+
+def test_an_updated_listener_keeps_its_sockets_and_begins_new_sessions(
+    proxy: Start, echo: Echo, clients: list[Client], tmp_path: Path
+) -> None:
+    publish(tmp_path, "one")
+    running = proxy(dynamic(tmp_path, echo.port), concurrency=2)
+    running.wait_for_stat("listener_manager.listener_create_success", 2)
+    port = running.port("datagrams")
+    clients += [Client(port) for _ in range(10)]
+    before = [client.ask() for client in clients]
+    publish(tmp_path, "two")
+    running.wait_for_stat("listener_manager.listener_modified", 1)
+    wait_until(lambda: running.stat("udp.one.downstream_sess_active") == 0, "old sessions stay")
+    assert running.port("datagrams") == port
+    after = [client.ask() for client in clients]
+    assert not set(before) & set(after)
+    assert running.stat("udp.two.downstream_sess_active") == 10
+    publish(tmp_path)
+    wait_until(lambda: running.stat("udp.two.downstream_sess_active") == 0, "sessions outlive their listener")
+    assert running.stop() == 0
+
+
+NAMES = """
+static_resources:
+  listeners:
+  - name: names
+    address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 0}}
+    listener_filters:
+    - name: envoy.filters.udp.dns_filter
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig
+        stat_prefix: d
+        server_config:
+          inline_dns_table:
+            virtual_domains:
+            - {name: www.foo.com, endpoint: {address_list: {address: [10.0.0.1]}}}
+"""
+
+
+def test_a_name_server_over_all_workers_and_any_bytes(proxy: Start) -> None:
+    running = proxy(ADMIN + NAMES, concurrency=2)
+    to = ("127.0.0.1", running.port("names"))
+    generator = random.Random(5)
+    for number in range(40):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(20)
+            client.sendto(query("www.foo.com", id=number), to)
+            reply = read(client.recv(4096))
+            assert (reply.id, reply.values) == (number, ["10.0.0.1"])
+            client.sendto(generator.randbytes(generator.randrange(600)), to)
+            assert len(client.recv(4096)) >= 12
+    assert running.stat("dns_filter.d.downstream_rx_queries") == 80
+    assert running.stat("dns_filter.d.local_a_record_answers") == 40
+    assert running.stat("server.worker_restarts") == 0
     assert running.stop() == 0
