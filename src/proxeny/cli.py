@@ -1,4 +1,4 @@
-"""The command: Envoy's flags with Envoy's meaning, exit codes and words; subcommands demo, config and intercept."""
+"""The command: Envoy's flags with Envoy's meaning, exit codes and words; and subcommands beside them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from proxeny.server import demo
 
         return demo.main(arguments[1:])
+    if arguments and arguments[0] == "explain":
+        from proxeny.server import explain_command
+
+        return explain_command.main(arguments[1:])
     if arguments and arguments[0] == "intercept":
         from proxeny.intercept import command
 

@@ -26,6 +26,7 @@ LAYERS = [
     {"upstream"},
     {"router"},
     {"listener"},
+    {"explain"},
     {"admin"},
     {"extensions"},
     {"worker", "server", "testing", "intercept"},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from proxeny.explain.connection import ListenerView
 from proxeny.network.address import Address
 from proxeny.stats.snapshot import StatsView
 from proxeny.upstream.cluster_status import ClusterStatus
@@ -116,6 +117,10 @@ class AdminContext(Protocol):
 
     def listeners(self) -> Sequence[ListenerStatus]:
         """All listeners but admin's."""
+        ...
+
+    def compiled_listeners(self) -> Sequence[ListenerView]:
+        """All active listeners but admin's, as they decide about connections."""
         ...
 
     def clusters(self) -> Sequence[ClusterStatus]:

@@ -10,12 +10,14 @@ from proxeny.admin import profiling
 from proxeny.admin.clusters import ListingHandler
 from proxeny.admin.config_dump import ConfigDumpHandler
 from proxeny.admin.context import AdminContext
+from proxeny.admin.explain import ExplainHandler
 from proxeny.admin.query import Query, parse_query
 from proxeny.admin.response import HTML, AdminResponse, respond
 from proxeny.admin.server_commands import LEVELS, ServerCommands
 from proxeny.admin.server_pages import ServerPages
 from proxeny.admin.stats_handler import StatsHandler
 from proxeny.admin.stats_params import BUCKET_MODES, TYPES
+from proxeny.explain.facts import PARAMETERS
 
 Handle = Callable[[Query, bytes], AdminResponse]
 
@@ -61,7 +63,7 @@ class AdminHandler:
 
     def _page_list(self, context: AdminContext) -> list[Page]:
         stats, server, commands = StatsHandler(context), ServerPages(context), ServerCommands(context)
-        listings, dump = ListingHandler(context), ConfigDumpHandler(context)
+        listings, dump, explainer = ListingHandler(context), ConfigDumpHandler(context), ExplainHandler(context)
         return [
             Page("/", "Admin home page", self._home),
             Page("/allocprofiler", "switch the allocation profiler", profiling.allocation_profiler, True, _SWITCH),
@@ -71,6 +73,7 @@ class AdminHandler:
             Page("/contention", "mutex contention", profiling.contention),
             Page("/cpuprofiler", "switch the CPU profiler", profiling.cpu_profiler, True, _SWITCH),
             Page("/drain_listeners", "drain and stop listeners", commands.drain_listeners, True, _DRAIN),
+            Page("/explain", "what becomes of a connection, and why", explainer.explain, True, _EXPLAIN),
             Page("/healthcheck/fail", "make health checks of this server fail", commands.health_check_fail, True),
             Page("/healthcheck/ok", "make health checks of this server pass", commands.health_check_ok, True),
             Page("/heap_dump", "dump the heap", profiling.heap_dump),
@@ -139,8 +142,10 @@ _DRAIN = (
     ("skip_exit", "drain connections, but keep the listeners"),
     ("inboundonly", "only listeners of inbound traffic"),
 )
+_FORMAT = ("format", f"format of the answer; {_one_of('text', 'json')}")
+_EXPLAIN = (*PARAMETERS.items(), _FORMAT)
 _INIT_DUMP = (("mask", "the part to show, as a FieldMask"),)
-_LISTENERS = (("format", f"format of the answer; {_one_of('text', 'json')}"),)
+_LISTENERS = (_FORMAT,)
 _LOGGING = (
     ("paths", "several levels at once: <name>:<level>,<name>:<level>"),
     ("group", "the level of one logger: <name>:<level>"),

@@ -11,6 +11,7 @@ from proxeny.kernel.epoll import EPOLLIN, Watcher
 from proxeny.kernel.sockets import accept_many, close_descriptor, local_sockaddr
 from proxeny.listener import stats as s
 from proxeny.listener.active_tcp_socket import ActiveTcpSocket
+from proxeny.listener.filter_chain_trace import why_none
 from proxeny.listener.hand_over import HandedOver, connection_info_of, hand_over_of
 from proxeny.listener.limits import ConnectionLimits
 from proxeny.network.address import from_sockaddr
@@ -322,7 +323,9 @@ class ActiveTcpListener:
 
     def _log_refused(self, info: ConnectionInfo, stream_info: StreamInfo | None) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("closing connection from %s: no matching filter chain found", info.remote_address.as_string())
+            why = why_none(self.config.matcher, info, stream_info)
+            remote = info.remote_address.as_string()
+            log.debug("closing connection from %s: no matching filter chain found: %s", remote, why)
         if not self.config.access_logs:
             return
         refused = stream_info or StreamInfo(info, self.dispatcher.system_time(), self.dispatcher.monotonic_ns())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf import json_format
 
@@ -20,8 +20,13 @@ from proxeny.listener.filter_chain_levels import LEVELS, Level, MatchError
 if TYPE_CHECKING:
     from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 
-Step = tuple[Level, Any]
-"""A level that was asked, and the value of it that was taken; None where no chain fits."""
+
+class Step(NamedTuple):
+    """A level that was asked, whether a chain fits there, and the value of it that was taken."""
+
+    level: Level
+    fits: bool
+    value: Any
 
 
 class Node:
@@ -64,9 +69,9 @@ class FilterChainMatcher:
         while node.__class__ is Node:
             found = node.level.choose(node.table, info)
             if found is None:
-                steps.append((node.level, None))
+                steps.append(Step(node.level, False, None))
                 return steps, None
-            steps.append((node.level, found[0]))
+            steps.append(Step(node.level, True, found[0]))
             node = found[1]
         return steps, node
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxeny.admin.context import DynamicListener, ListenerStatus, MemoryUsage, Resource, RuntimeAdmin
+from proxeny.explain.connection import ListenerView
 from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
 from proxeny.server.server_stats import memory_used
@@ -56,6 +57,11 @@ class ServerAdminContext:
     def listeners(self) -> Sequence[ListenerStatus]:
         """Active listeners."""
         return [ListenerStatus(one.name, one.addresses) for one in self._parts.listeners.listeners()]
+
+    def compiled_listeners(self) -> Sequence[ListenerView]:
+        """Active listeners, as main compiled them."""
+        found = self._parts.listeners.listeners()
+        return [ListenerView(one.compiled.config, one.compiled.proto.traffic_direction, one.addresses) for one in found]
 
     def clusters(self) -> Sequence[ClusterStatus]:
         """All clusters with their hosts."""

@@ -217,10 +217,10 @@ def test_wildcards_hold_a_whole_domain() -> None:
 def test_levels_that_nobody_asks_for_are_not_asked() -> None:
     chains = matcher(a={"destination_port": 80}, b={"destination_port": 81, "server_names": ["x"]})
     steps, chain = chains.trace(connection())
-    assert [(level.name, value) for level, value in steps] == [("destination port", 80)]
+    assert [(step.level.name, step.fits, step.value) for step in steps] == [("destination port", True, 80)]
     assert chain.name == "a"
     steps, chain = chains.trace(connection(port=81, server_name="y"))
-    assert [(level.name, value) for level, value in steps] == [("destination port", 81), ("server name", None)]
+    assert [(step.level.name, step.fits) for step in steps] == [("destination port", True), ("server name", False)]
     assert chain is None
 
 

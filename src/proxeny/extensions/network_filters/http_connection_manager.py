@@ -40,6 +40,11 @@ class HttpConnectionManagerFilter:
         """The manager of one connection."""
         return ConnectionManager(self.config)
 
+    def describe(self) -> str:
+        """Where requests go, for people."""
+        table = self.config.route_table
+        return "HTTP, without routes" if table is None else f"HTTP by the route configuration '{table.name}'"
+
 
 class HttpConnectionManagerExtension:
     """The registered factory."""

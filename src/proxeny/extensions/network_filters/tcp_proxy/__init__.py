@@ -28,6 +28,10 @@ class TcpProxyFactory:
         """The proxy of one connection."""
         return TcpProxy(self.config)
 
+    def describe(self) -> str:
+        """Where connections go, for people."""
+        return self.config.describe_clusters()
+
 
 class TcpProxyExtension:
     """The registered factory."""

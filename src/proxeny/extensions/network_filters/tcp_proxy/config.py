@@ -141,6 +141,14 @@ class TcpProxyConfig:
         point = self.random() % self._thresholds[-1]
         return self._names[bisect_right(self._thresholds, point)]
 
+    def describe_clusters(self) -> str:
+        """The clusters that connections go to, for people."""
+        if not self._names:
+            return f"cluster '{self._cluster}'"
+        weights = [end - start for start, end in zip((0, *self._thresholds), self._thresholds, strict=False)]
+        shares = [f"'{name}' ({weight})" for name, weight in zip(self._names, weights, strict=True)]
+        return f"clusters by weight: {', '.join(shares)}"
+
     def random(self) -> int:
         """A large random integer."""
         value: int = self.context.random.random()
