@@ -25,13 +25,14 @@ from proxeny.extensions.udp_filters.udp_proxy.stats import (
 from proxeny.kernel.datagrams import DatagramSocket, coalesce_received, tell_overflows
 from proxeny.kernel.sockets import bind_to, close_descriptor, connect_to, local_sockaddr, open_socket
 from proxeny.listener.udp_filter import local_of, peer_of
-from proxeny.network.address import from_sockaddr
+from proxeny.network.address import from_sockaddr, ip_address
 from proxeny.network.socket_options import SocketState, apply_options, transparent_options
 from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 from proxeny.upstream.stats import UPSTREAM_CX_RX_BYTES_TOTAL, UPSTREAM_CX_TX_BYTES_TOTAL
 
 if TYPE_CHECKING:
     from proxeny.extensions.udp_filters.udp_proxy.cluster_sessions import ClusterSessions
+    from proxeny.network.address import Address
     from proxeny.upstream.host import Host
 
 METADATA: Final = "udp.proxy.session"
@@ -51,6 +52,7 @@ class Session(DatagramSocket):
         "_idle_timer",
         "_proxy",
         "_sessions",
+        "_source",
         "_stats",
         "_upstream_stats",
         "host",
@@ -77,6 +79,7 @@ class Session(DatagramSocket):
         self._upstream_stats = sessions.stats
         self._cluster_stats = sessions.cluster.info.stats
         self._connected = False
+        self._source = b""
         self._idle_ms = config.idle_timeout_ms
         self._idle_timer = dispatcher.create_timer(self._on_idle)
         self._flush_timer = dispatcher.create_timer(self._on_flush) if config.flush_interval_ms else None
@@ -100,6 +103,7 @@ class Session(DatagramSocket):
             if config.upstream_socket.prefer_gro:
                 coalesce_received(fd)
             if config.use_original_src_ip:
+                self._source = _source_for(address.family, peer_of(self._flow))
                 apply_options(fd, transparent_options(address.family), SocketState.PREBIND)
             apply_options(fd, host.cluster.socket_options, SocketState.PREBIND)
             source = host.cluster.source_address
@@ -136,7 +140,7 @@ class Session(DatagramSocket):
         to = self.host.address.sockaddr
         if self._proxy.config.use_original_src_ip:
             # Not connected: the source address is the peer's, with every datagram.
-            return self.send_to(data, to, self._flow[: len(self._flow) // 2])
+            return self.send_to(data, to, self._source)
         error = connect_to(self.fd, to)
         if error:
             return error
@@ -220,3 +224,10 @@ class Session(DatagramSocket):
 
     def __repr__(self) -> str:
         return f"<Session {peer_of(self._flow).as_string()} to {self.host}>"
+
+
+def _source_for(family: int, peer: Address) -> bytes:
+    """A peer's address as a socket of that family may send from it: an IPv4 peer of an IPv6 listener is one of IPv4."""
+    if family == socket.AF_INET and peer.ip_version == 4:
+        return ip_address(peer.ip).sockaddr
+    return peer.sockaddr
