@@ -288,6 +288,7 @@ FORWARDED = [
         forwarded=1,
     ),
     Case("edge_plain", request(GET), listener="edge", status=200, forwarded=1),
+    Case("edge_other_loopback", request(GET), listener="edge", source="127.0.0.2", status=200, forwarded=1),
     Case(
         "edge_external_headers",
         request(get(b"X-Forwarded-For: 8.8.8.8", b"X-Envoy-Max-Retries: 3", b"X-Envoy-Decorator-Operation: o")),

@@ -19,8 +19,6 @@ SOURCE_ANY, SOURCE_LOCAL, SOURCE_EXTERNAL = 0, 1, 2
 SOURCE_TYPES: Final = ("ANY", "SAME_IP_OR_LOOPBACK", "EXTERNAL")
 NO_ADDRESS: Final = b"\xff\xff\xff\xff"
 """What a unix socket counts as where chains ask for addresses: 255.255.255.255, as in Envoy."""
-LOOPBACK: Final = (b"\x7f\x00\x00\x01", b"\x00" * 15 + b"\x01")
-"""Envoy's canonical loopback addresses; 127.0.0.2 is not one of them."""
 
 
 class MatchError(ConfigError):
@@ -246,8 +244,8 @@ LEVELS: Final[tuple[Level, ...]] = (
 
 def is_local_connection(info: ConnectionInfo) -> bool:
     """``SAME_IP_OR_LOOPBACK``: from a unix socket, from 127.0.0.1 or ::1, or from the address that it came to."""
-    remote = info.remote_address.packed
-    return not remote or remote in LOOPBACK or remote == info.local_address.packed
+    remote = info.remote_address
+    return not remote.packed or remote.is_loopback or remote.packed == info.local_address.packed
 
 
 def _exact_or(table: dict[Any, Any], value: Any, anything: Any) -> Choice:

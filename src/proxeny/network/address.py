@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import struct
@@ -10,6 +9,7 @@ from typing import Any
 
 from proxeny.config.errors import ConfigError
 
+LOOPBACK = (b"\x7f\x00\x00\x01", b"\x00" * 15 + b"\x01")
 V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
 IP_RESOLVER = "envoy.ip"
 """The one ``resolver_name`` that there is: it takes literals."""
@@ -127,8 +127,8 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is a loopback IP address."""
-        return bool(self.ip) and ipaddress.ip_address(self.ip.partition("%")[0]).is_loopback
+        """Whether it is 127.0.0.1 or ::1: for Envoy there are no others."""
+        return self.packed in LOOPBACK
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Address):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from proxeny.matcher.xxhash import xxhash64
 from proxeny.stats.schema import Schema
 from proxeny.stats.store import Store
-from proxeny.xds.hash import xx_hash_64
 
 SUBSCRIPTION: Final = Schema(
     "subscription",
@@ -50,5 +50,5 @@ class SubscriptionStats:
         """It was applied."""
         self._block.inc(_UPDATE_SUCCESS)
         self._block.set(_UPDATE_TIME, int(time.time() * 1000))
-        self._store.wide_gauge(f"{self._prefix}version", xx_hash_64(version.encode()))
+        self._store.wide_gauge(f"{self._prefix}version", xxhash64(version.encode()))
         self._store.text_readout(f"{self._prefix}version_text", version)

@@ -11,6 +11,7 @@ LONG = bytes(range(256))
     ("data", "seed", "expected"),
     [
         (b"", 0, 0xEF46DB3751D8E999),
+        (b"1", 0, 13237225503670494420),  # as the real Envoy's gauge of a version "1"
         (b"a", 0, 0xD24EC4F1A98C6E5B),
         (b"10.0.0.1", 7, 0xBB1E9005E090DCA1),
         (b"x" * 100, 1, 0xA27AEC103FA2BDAE),

@@ -105,3 +105,16 @@ def test_resolvers():
     message.socket_address.resolver_name = "mine"
     with pytest.raises(ConfigError, match=r"^Unknown address resolver: mine$"):
         from_proto(message)
+
+
+def test_loopback_is_one_address_of_each_version() -> None:
+    found = {
+        text: ip_address(text).is_loopback for text in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "127.0.0.2", "::2")
+    }
+    assert found == {"127.0.0.1": True, "::1": True, "::ffff:127.0.0.1": True, "127.0.0.2": False, "::2": False}
+    assert not pipe_address("/a").is_loopback
+
+
+@pytest.mark.parametrize(("text", "packed"), [("1.2.3.4", "01020304"), ("::ffff:1.2.3.4", "01020304"), ("::2%1", "2")])
+def test_packed(text: str, packed: str) -> None:
+    assert ip_address(text).packed == bytes.fromhex(packed if len(packed) > 1 else packed.zfill(32))

@@ -98,5 +98,5 @@ SERVER_NAME = ConnectionInput("server name", lambda info: info.requested_server_
 TRANSPORT_PROTOCOL = ConnectionInput("transport protocol", lambda info: info.transport_protocol.encode() or None)
 APPLICATION_PROTOCOL = ConnectionInput("application protocols", _application_protocols)
 NETWORK_NAMESPACE = ConnectionInput("network namespace", lambda info: None)
-"""Listeners are in the proxy's own namespace: ``network_namespace_filepath`` is not served."""
+"""Accepted sockets do not know their listener's ``network_namespace_filepath``; those of Envoy 1.40 do not either."""
 FILTER_STATE = FilterStateFactory()
