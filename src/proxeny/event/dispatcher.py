@@ -44,12 +44,11 @@ class InnerEpoll(Watcher):
 class KernelSelector(selectors.BaseSelector):
     """The selector that asyncio sees; ``select()`` is a turn of the data plane."""
 
-    def __init__(self, poller: Poller) -> None:
+    def __init__(self, poller: Poller, loop: Dispatcher) -> None:
         self.poller = poller
+        self.loop = loop
         self.inner = selectors.EpollSelector()
         self.inner_watcher = InnerEpoll()
-        self.turn_begins: Callable[[], bool] | None = None
-        self.turn_ends: Callable[[], None] | None = None
         poller.add(self.inner_watcher, self.inner.fileno(), EPOLLIN)
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -73,20 +72,31 @@ class KernelSelector(selectors.BaseSelector):
         return self.inner.get_key(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Run one turn; blocks up to ``timeout`` seconds (None: until something happens)."""
-        assert self.turn_begins is not None and self.turn_ends is not None
-        if self.turn_begins():
-            self.poller.run_turn(0)
-        elif timeout is None:
-            self.poller.run_turn(-1)
-        else:
-            # Rounded up: a wait that ends early would spin until asyncio's own clock gets there.
-            self.poller.run_turn(min(int(timeout * 1000 + 0.999), LONGEST_WAIT_MS) if timeout > 0 else 0)
-        self.turn_ends()
-        if self.inner_watcher.fired:
-            self.inner_watcher.fired = False
-            return self.inner.select(0)
-        return []
+        """Run turns for up to ``timeout`` seconds (None: for ever), until asyncio has something to do.
+
+        A turn of asyncio's own costs about as much as a small request, so it gets one only when it needs it.
+        """
+        loop = self.loop
+        scheduled = loop.scheduled_count()
+        ends = 0.0 if timeout is None else loop.time() + timeout
+        while True:
+            if loop.turn_begins():
+                self.poller.run_turn(0)
+            elif timeout is None:
+                self.poller.run_turn(-1)
+            else:
+                # Rounded up: a wait that ends early would spin until asyncio's own clock gets there.
+                self.poller.run_turn(min(int(timeout * 1000 + 0.999), LONGEST_WAIT_MS) if timeout > 0 else 0)
+            loop.turn_ends()
+            if self.inner_watcher.fired:
+                self.inner_watcher.fired = False
+                return self.inner.select(0)
+            if loop.asyncio_waits(scheduled):
+                return []
+            if timeout is not None:
+                timeout = ends - loop.time()
+                if timeout <= 0:
+                    return []
 
     def close(self) -> None:
         """Give both epoll descriptors back."""
@@ -117,14 +127,24 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.pipe_pool = PipePool()
         self._deferred: list[Callable[[], object]] = []
         self._until: Callable[[], object] | None = None
-        self._kernel_selector = KernelSelector(self.poller)
-        self._kernel_selector.turn_begins = self._turn_begins
-        self._kernel_selector.turn_ends = self._turn_ends
+        self._kernel_selector = KernelSelector(self.poller, self)
         super().__init__(self._kernel_selector)
 
     # Turns
 
-    def _turn_begins(self) -> bool:
+    def scheduled_count(self) -> int:
+        """How many of asyncio's timers there are."""
+        return len(self._scheduled)  # type: ignore[attr-defined]
+
+    def asyncio_waits(self, scheduled: int) -> bool:
+        """Whether asyncio must have a turn: a callback is ready, a timer was added, it is to stop, time is simulated.
+
+        ``scheduled`` is the ``scheduled_count`` that its time-out was computed for.
+        """
+        due = self._ready or self._stopping or len(self._scheduled) != scheduled  # type: ignore[attr-defined]
+        return bool(due or self.wheel.simulated)
+
+    def turn_begins(self) -> bool:
         """What must happen before the loop may block; True when it must not block."""
         # asyncio's callbacks ran since the last turn; what they wrote and deferred must not wait for the next event.
         self.poller.flush_dirty()
@@ -134,7 +154,8 @@ class Dispatcher(asyncio.SelectorEventLoop):
             self.wheel.advance(self.monotonic_ns() // 1_000_000)
         return self._until is not None and bool(self._until())
 
-    def _turn_ends(self) -> None:
+    def turn_ends(self) -> None:
+        """What is to be done when all handlers have returned."""
         if self._deferred:
             self._run_deferred()
         if self._until is not None and self._until():
