@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.kernel.datagrams import DatagramArena, DatagramSocket
-from proxeny.kernel.sockets import local_sockaddr
+from proxeny.kernel.sockets import close_descriptor, local_sockaddr
 from proxeny.listener.stats import DATAGRAMS_DROPPED
 from proxeny.listener.udp_config import MESSAGES_AT_ONCE
 from proxeny.network.filter import FilterStatus
@@ -122,6 +122,10 @@ class ActiveUdpListener:
 
     def adopt(self, dead_worker: int, fds: list[int]) -> None:
         """Receive for a dead worker, from main's duplicates of its sockets."""
+        if not self._listeners:  # stopped meanwhile
+            for fd in fds:
+                close_descriptor(fd)
+            return
         made = [ListenSocket(one, fd, self._arena) for one, fd in zip(self._listeners, fds, strict=True)]
         self._adopted.setdefault(dead_worker, []).extend(made)
 

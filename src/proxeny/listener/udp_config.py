@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from proxeny.kernel.stats import Block
     from proxeny.listener.udp_filter import UdpListenerFilterFactory
     from proxeny.network.factory_context import FactoryContext
+
+log = logging.getLogger("proxeny.config")
 
 MAX_DATAGRAM_SIZE: Final = 1500
 """``UdpSocketConfig.max_rx_datagram_size`` when unset."""
@@ -103,6 +106,8 @@ def _compile_filter(item: Any, context: FactoryContext) -> UdpListenerFilterFact
     type_name = item.typed_config.type_url.rpartition("/")[2]
     if not type_name:
         raise ConfigError(f"Didn't find a registered implementation for '{item.name}' with type URL: ''")
+    if item.HasField("filter_disabled") and context.role == "main":
+        log.warning("filter_disabled has no effect on the UDP listener filter '%s'", item.name)
     extension = REGISTRY.factory("udp_listener_filter", item.name, type_name)
     factory: UdpListenerFilterFactory = extension.create_filter_factory(unpack_any(item.typed_config), context)
     return factory

@@ -187,6 +187,8 @@ def test_the_end(worker: Worker) -> None:
     worker.handler.adopt(1, 1, worker.fds(1))
     worker.handler.stop_listener(1)
     assert [made.closed for made in worker.first.made + worker.second.made] == [1, 1]
+    worker.handler.adopt(1, 1, worker.fds(1))
+    assert worker.listener.statistics()["adopted_from"] == []
     worker.handler.remove_listener(1)
     assert [made.closed for made in worker.first.made + worker.second.made] == [1, 1]
     assert worker.handler.connection_count == 0

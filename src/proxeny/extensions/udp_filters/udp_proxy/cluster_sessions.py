@@ -79,7 +79,7 @@ class ClusterSessions:
         try:
             session.start(host)
         except OSError as error:
-            log.warning("%r has no socket: %s", session, error)
+            log.debug("%r has no socket: %s", session, error)
             self.stats.inc(UPSTREAM_TX_ERRORS)
             session.refuse(ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
             return None

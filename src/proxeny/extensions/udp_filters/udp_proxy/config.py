@@ -17,29 +17,33 @@ from proxeny.matcher.xxhash import xxhash64
 from proxeny.network.socket_options import transparent_options
 
 if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.stats import Block
+    from proxeny.network.connection import Connection
     from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.stream_info import StreamInfo
+    from proxeny.upstream.load_balancer.context import LbContext
 
 DEFAULT_IDLE_TIMEOUT_MS: Final = 60_000
 """UdpProxyConfig.idle_timeout."""
 
 
-class HashContext:
-    """What a load balancer may hash a session by (``hash_policies``: the source IP address, or a constant key)."""
+class FlowContext:
+    """What a load balancer may ask of a session: a key to hash by (``hash_policies``), and nothing else."""
 
     __slots__ = ("_flow", "_key")
 
-    # A session has neither a connection nor a request (``LbContext``).
-    downstream_connection = None
-    request_stream_info = None
-    downstream_headers = None
+    metadata_match: dict[str, Any] | None = None
+    downstream_connection: Connection | None = None
+    request_stream_info: StreamInfo | None = None
+    downstream_headers: HeaderMap | None = None
 
     def __init__(self, key: int | None, flow: bytes) -> None:
         self._key = key
         self._flow = flow
 
-    def compute_hash_key(self) -> int:
-        """A 64-bit number, equal for equal sources."""
+    def hash_key(self) -> int | None:
+        """By the source IP address, or a configured key: 64 bits."""
         return xxhash64(peer_of(self._flow).ip.encode()) if self._key is None else self._key
 
 
@@ -92,9 +96,9 @@ class UdpProxyConfig:
             if policy.WhichOneof("policy_specifier") == "key":
                 self._hash_key = xxhash64(policy.key.encode())
 
-    def load_balancer_context(self, flow: bytes) -> HashContext | None:
+    def load_balancer_context(self, flow: bytes) -> LbContext | None:
         """What the load balancer is told of a flow."""
-        return HashContext(self._hash_key, flow) if self._hashes else None
+        return FlowContext(self._hash_key, flow) if self._hashes else None
 
 
 def _stat_prefix(name: str, context: FactoryContext) -> str:

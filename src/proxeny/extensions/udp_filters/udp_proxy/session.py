@@ -50,6 +50,7 @@ class Session(DatagramSocket):
         "_flush_timer",
         "_idle_ms",
         "_idle_timer",
+        "_info",
         "_proxy",
         "_sessions",
         "_source",
@@ -59,7 +60,6 @@ class Session(DatagramSocket):
         "key",
         "rx_bytes",
         "rx_datagrams",
-        "stream_info",
         "tx_bytes",
         "tx_datagrams",
         "tx_errors",
@@ -85,9 +85,12 @@ class Session(DatagramSocket):
         self._flush_timer = dispatcher.create_timer(self._on_flush) if config.flush_interval_ms else None
         self.rx_bytes = self.rx_datagrams = 0
         self.tx_bytes = self.tx_datagrams = self.tx_errors = 0
-        info = ConnectionInfo(local_of(flow), peer_of(flow), _next_id())
-        self.stream_info = StreamInfo(info, dispatcher.system_time(), dispatcher.monotonic_ns())
-        self.stream_info.stream_id = config.context.random.uuid()
+        self._info: StreamInfo | None = None
+        """For access logs."""
+        if config.access_logs:
+            info = ConnectionInfo(local_of(flow), peer_of(flow), _next_id())
+            self._info = StreamInfo(info, dispatcher.system_time(), dispatcher.monotonic_ns())
+            self._info.stream_id = config.context.random.uuid()
         self._stats.inc(SESS_TOTAL)
         self._stats.inc(SESS_ACTIVE)
 
@@ -96,7 +99,8 @@ class Session(DatagramSocket):
         config = self._proxy.config
         address = host.address
         self.host = host
-        self.stream_info.upstream_host = host
+        if self._info is not None:
+            self._info.upstream_host = host
         fd = open_socket(address.family, socket.SOCK_DGRAM)
         try:
             tell_overflows(fd)
@@ -145,8 +149,9 @@ class Session(DatagramSocket):
         if error:
             return error
         self._connected = True
-        self.stream_info.upstream_local_address = from_sockaddr(local_sockaddr(self.fd))
-        self.stream_info.upstream_remote_address = self.host.address
+        if self._info is not None:
+            self._info.upstream_local_address = from_sockaddr(local_sockaddr(self.fd))
+            self._info.upstream_remote_address = self.host.address
         return self.send(data)
 
     # -- upstream to downstream --------------------------------------------------------------------------------
@@ -191,7 +196,8 @@ class Session(DatagramSocket):
 
     def refuse(self, flag: ResponseFlag) -> None:
         """It never got a host."""
-        self.stream_info.set_flag(flag)
+        if self._info is not None:
+            self._info.set_flag(flag)
         self.end()
 
     def end(self) -> None:
@@ -201,15 +207,15 @@ class Session(DatagramSocket):
             self._flush_timer.close()
             self._flush_timer = None
         self.close()
-        self.stream_info.end_ns = self._proxy.callbacks.dispatcher.monotonic_ns()
         self._stats.dec(SESS_ACTIVE)
-        self._log(UDP_SESSION_END)
+        if self._info is not None:
+            self._info.end_ns = self._proxy.callbacks.dispatcher.monotonic_ns()
+            self._log(UDP_SESSION_END)
 
     def _log(self, log_type: bytes) -> None:
-        logs = self._proxy.config.access_logs
-        if not logs:
+        info = self._info
+        if info is None:
             return
-        info = self.stream_info
         info.bytes_received, info.bytes_sent = self.rx_bytes, self.tx_bytes
         info.dynamic_metadata[METADATA] = {
             "bytes_received": self.rx_bytes,
@@ -219,7 +225,7 @@ class Session(DatagramSocket):
             "datagrams_sent": self.tx_datagrams,
             "errors_sent": self.tx_errors,
         }
-        for access_log in logs:
+        for access_log in self._proxy.config.access_logs:
             access_log.log(None, None, None, info, log_type)
 
     def __repr__(self) -> str:
