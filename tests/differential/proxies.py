@@ -2,7 +2,8 @@
 
 Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{datagrams:NAME}}`
 one over UDP, `{{refused}}` a port that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that
-listener's access log, `{{pipe:NAME}}` the path of a unix socket. Listeners bind port 0.
+listener's access log, `{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery
+response. Listeners bind port 0.
 """
 
 import http.client
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.differential.datagram_upstream import DatagramUpstream
@@ -67,9 +69,10 @@ def _address(message: dict[str, dict[str, object]]) -> Address:
 class Proxy:
     """One running proxy with its own fake upstreams; `close` ends everything it started."""
 
-    def __init__(self, kind: str, template: str, folder: Path, concurrency: int = 1) -> None:
+    def __init__(self, kind: str, template: str, folder: Path, concurrency: int = 1, args: Sequence[str] = ()) -> None:
         self.kind = kind
         self.concurrency = concurrency
+        self._args = args
         self.folder = folder
         self.upstreams: dict[str, FakeUpstream] = {}
         self.datagram_upstreams: dict[str, DatagramUpstream] = {}
@@ -107,6 +110,9 @@ class Proxy:
         if what == "pipe":
             self.names[str(self.folder)] = "<folder>"
             return str(self.folder / f"{name}.sock")
+        if what == "lds":
+            (self.folder / "lds.yaml").write_text("resources: []\n")
+            return str(self.folder / "lds.yaml")
         if what == "log":
             return str(self.log_path(name))
         raise KeyError(mark.group(0))
@@ -164,6 +170,7 @@ class Proxy:
                     str(address),
                     "--file-flush-interval-msec",
                     "10",
+                    *self._args,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

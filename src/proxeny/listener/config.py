@@ -150,7 +150,7 @@ class ListenerConfig:
         key = hashlib.blake2b(data, digest_size=16, person=kind).digest()
         chain = kept.get(key)
         if chain is None:
-            chain = compile_filter_chain(message, context, FilterChainDrain(self.drain))
+            chain = compile_filter_chain(message, context, FilterChainDrain(context, self.drain))
         self.chains[key] = chain
         return chain
 

@@ -1,16 +1,22 @@
 """Types of listener.drain."""
 
 
-cdef class ListenerDrain:
-    cdef object _context, _state
-    cdef long long _drain_ns, _start_ns
-    cdef bint _ignores_server, _immediate
+cdef class DrainSequence:
+    cdef object _context
+    cdef long long _drain_s, _start_ns
+    cdef bint _immediate
+
+    cpdef is_due(self)
+
+
+cdef class ListenerDrain(DrainSequence):
+    cdef object _state
+    cdef bint _ignores_server
 
     cpdef drain_close(self)
 
 
-cdef class FilterChainDrain:
+cdef class FilterChainDrain(DrainSequence):
     cdef ListenerDrain _listener
-    cdef public bint started
 
     cpdef drain_close(self)

@@ -79,7 +79,7 @@ class ServerAdminContext:
     def static_listeners(self) -> Sequence[Resource]:
         """Listener messages of the bootstrap."""
         found = self._parts.listeners.listeners()
-        return [Resource(one.compiled.proto, one.updated_at) for one in found if one.is_static]
+        return [Resource(one.compiled.as_configured, one.updated_at) for one in found if one.is_static]
 
     def listeners_version(self) -> str:
         """What the last LDS update said, if it changed something."""

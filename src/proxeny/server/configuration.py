@@ -47,6 +47,17 @@ class CompiledListener:
     stats: StatTable
     data: bytes
     hash: bytes
+    has_own_name: bool = True
+
+    @property
+    def as_configured(self) -> Any:
+        """The message, without the name that it was given."""
+        if self.has_own_name:
+            return self.proto
+        message = type(self.proto)()
+        message.CopyFrom(self.proto)
+        message.ClearField("name")
+        return message
 
 
 def local_info(bootstrap: Any, options: Options) -> LocalInfo:
@@ -113,12 +124,13 @@ class Configuration:
 
     def listener(self, proto: Any) -> CompiledListener:
         """One listener; gives it a name when it has none."""
-        if not proto.name:
+        has_own_name = bool(proto.name)
+        if not has_own_name:
             proto.name = str(uuid.uuid4())
         data = proto.SerializeToString(deterministic=True)
         with self.store.recording() as table:
             config = compile_listener(proto, self.context)
-        return CompiledListener(proto, config, table, data, hashlib.blake2b(data, digest_size=16).digest())
+        return CompiledListener(proto, config, table, data, content_hash(data), has_own_name)
 
     def listeners(self) -> list[CompiledListener]:
         """All static listeners, in order, no two on one address; of two with one name the first counts, as in Envoy."""
@@ -144,6 +156,11 @@ class Configuration:
             return None
         compile_access_logs(admin.access_log, self.context)
         return address.from_proto(admin.address)
+
+
+def content_hash(data: bytes) -> bytes:
+    """What tells serialized messages apart."""
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def check_duplicate_address(added: CompiledListener, others: Iterable[CompiledListener]) -> None:

@@ -34,7 +34,7 @@ def dump_listeners(manager: ListenerManager) -> list[DynamicListener]:
 
 
 def _state(listener: ManagedListener) -> ListenerState:
-    return ListenerState(listener.version_info, listener.compiled.proto, listener.updated_at)
+    return ListenerState(listener.version_info, listener.compiled.as_configured, listener.updated_at)
 
 
 def _refusal(failure: UpdateFailure) -> RefusedUpdate:

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.network.address import Address
-from proxeny.server.configuration import CompiledListener
+from proxeny.server.configuration import CompiledListener, content_hash
 
 
 class State(Enum):
@@ -79,6 +79,8 @@ class ManagedListener:
         self.state = State.WARMING
         self.removed = False
         """Removed while the workers were being told of it."""
+        self.told_to_go = False
+        """Its connections were told to go, by an admin's command: so are those of a worker that comes later."""
         self.stopped = False
         """Accepts no more, by an admin's command."""
         self.settled = asyncio.Event()
@@ -102,6 +104,10 @@ class ManagedListener:
     def config(self) -> Any:
         """The listener as main compiled it."""
         return self.compiled.config
+
+    def is_made_of(self, proto: Any) -> bool:
+        """Whether this Listener message is the one it was made of."""
+        return self.compiled.hash == content_hash(proto.SerializeToString(deterministic=True))
 
     @property
     def addresses(self) -> list[Address]:

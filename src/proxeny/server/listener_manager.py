@@ -63,7 +63,6 @@ class ListenerManager:
     def __init__(
         self, dispatcher: Dispatcher, store: MainStore, configuration: Configuration, supervisor: Supervisor
     ) -> None:
-        self._dispatcher = dispatcher
         self._store = store
         self._configuration = configuration
         self._supervisor = supervisor
@@ -134,13 +133,12 @@ class ListenerManager:
         if self._covers(self._stopped, proto):
             log.debug("listener %s can not be added: listeners of its traffic direction are stopped", proto.name)
             return False
+        newest = self._warming.get(proto.name) or self._active.get(proto.name)
+        if newest is not None and (newest.is_static or newest.is_made_of(proto)):
+            log.debug("duplicate/locked listener '%s'. no add/update", proto.name)
+            return False
         compiled = self._configuration.listener(proto)
         name = proto.name
-        newest = self._warming.get(name) or self._active.get(name)
-        if newest is not None and (newest.is_static or newest.compiled.hash == compiled.hash):
-            log.debug("duplicate/locked listener '%s'. no add/update", name)
-            self._store.release(compiled.stats)
-            return False
         try:
             fresh = self._successor(compiled, newest, version_info)
         except BaseException:
@@ -165,6 +163,7 @@ class ListenerManager:
             return self._generation(compiled, self._open(compiled, newest), version_info)
         assert newest.sockets is not None
         fresh = self._generation(compiled, newest.sockets.share(), newest.version_info, tag=newest.tag)
+        fresh.told_to_go = newest.told_to_go
         self._stats.inc(IN_PLACE_UPDATED)
         return fresh
 
@@ -294,7 +293,7 @@ class ListenerManager:
             lambda request_id: messages.AddListener(request_id, tag, len(compiled.data), rows, addresses, row),
             [listener.memfd, *listener.fds(worker.index)],
         )
-        if self._covers(self._server_drain, compiled.proto):
+        if listener.told_to_go:
             worker.request(lambda request_id: messages.DrainListener(request_id, tag))
         return answer
 
@@ -421,6 +420,7 @@ class ListenerManager:
         self._server_drain = "all" if self._server_drain == "all" else which
         for listener in [*self._active.values(), *self._in_flight.values()]:
             if self._covers(which, listener.compiled.proto):
+                listener.told_to_go = True
                 self._answers.request_all(lambda request_id, tag=listener.tag: messages.DrainListener(request_id, tag))  # type: ignore[misc]
         if skip_exit:
             return
@@ -456,6 +456,7 @@ class ListenerManager:
 
     def close(self) -> None:
         """Close all of main's listening descriptors."""
+        self._answers.close()
         for listener in [*self._active.values(), *self._in_flight.values(), *self._unsettled.values()]:
             listener.close()
         self._active.clear()

@@ -50,6 +50,11 @@ class WorkerAnswers:
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
+    def close(self) -> None:
+        """The process ends: nobody waits any more."""
+        for task in self._tasks:
+            task.cancel()
+
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()

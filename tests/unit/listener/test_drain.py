@@ -6,7 +6,7 @@ import pytest
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.time_source import SimulatedTimeSource
-from proxeny.listener.drain import MODIFY_ONLY, SCALE, FilterChainDrain, ListenerDrain
+from proxeny.listener.drain import MODIFY_ONLY, FilterChainDrain, ListenerDrain
 from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import MainStore
 
@@ -22,7 +22,7 @@ class Fixed:
 
 
 class Setup:
-    def __init__(self, strategy: str = "gradual", drain_type: int = 0) -> None:
+    def __init__(self, strategy: str = "gradual", drain_type: int = 0, drain_time_s: int = 100) -> None:
         self.time = SimulatedTimeSource()
         self.dispatcher = Dispatcher(self.time)
         self.random = Fixed()
@@ -30,7 +30,7 @@ class Setup:
             "worker",
             MainStore(),
             dispatcher=self.dispatcher,
-            options=SimpleNamespace(drain_strategy=strategy, drain_time_s=100),
+            options=SimpleNamespace(drain_strategy=strategy, drain_time_s=drain_time_s),
             random=self.random,
         )
         self.drain = ListenerDrain(self.context, drain_type)
@@ -60,7 +60,7 @@ def test_the_server_drains_all_but_modify_only(make, reason: str) -> None:  # ty
 
 def test_immediate(make) -> None:  # type: ignore[no-untyped-def]
     setup = make(strategy="immediate")
-    setup.random.value = SCALE - 1
+    setup.random.value = 99
     setup.drain.start()
     assert setup.drain.started and setup.drain.drain_close()
 
@@ -68,22 +68,39 @@ def test_immediate(make) -> None:  # type: ignore[no-untyped-def]
 def test_gradual_drains_become_more_likely(make) -> None:  # type: ignore[no-untyped-def]
     setup = make()
     setup.drain.start()
-    setup.random.value = SCALE // 2
+    assert not setup.drain.drain_close()  # not in the first second, whatever the chance
+    for seconds, last in ((1, 1), (29, 59), (20, 99)):
+        setup.time.advance_ms(seconds * 1000)
+        setup.dispatcher.run_once()
+        setup.random.value = last
+        assert setup.drain.drain_close()
+        setup.random.value = last + 1 if last < 99 else 0
+        assert setup.drain.drain_close() is (last == 99)
+
+
+def test_without_a_drain_time_all_go_at_once(make) -> None:  # type: ignore[no-untyped-def]
+    setup = make(drain_time_s=0)
     assert not setup.drain.drain_close()
-    setup.time.advance_ms(60_000)
-    setup.dispatcher.run_once()
-    assert setup.drain.drain_close()
-    setup.random.value = SCALE - 1
-    assert not setup.drain.drain_close()
-    setup.time.advance_ms(60_000)
-    setup.dispatcher.run_once()
+    setup.drain.start()
     assert setup.drain.drain_close()
 
 
 def test_a_chain_drains_with_its_listener_or_by_itself(make) -> None:  # type: ignore[no-untyped-def]
     setup = make(strategy="immediate")
-    gone, stays = FilterChainDrain(setup.drain), FilterChainDrain(setup.drain)
+    gone, stays = (FilterChainDrain(setup.context, setup.drain) for _ in range(2))
     gone.start()
     assert (gone.drain_close(), stays.drain_close()) == (True, False)
     setup.drain.start()
     assert stays.drain_close()
+
+
+def test_a_chain_drains_gradually_too(make) -> None:  # type: ignore[no-untyped-def]
+    setup = make()
+    gone = FilterChainDrain(setup.context, setup.drain)
+    gone.start()
+    setup.random.value = 50
+    assert not gone.drain_close()
+    setup.time.advance_ms(30_000)
+    setup.dispatcher.run_once()
+    assert gone.drain_close()
+    assert not setup.drain.drain_close()

@@ -69,7 +69,7 @@ def test_connections_of_chains_that_stay_live_on(worker: Worker, context: Factor
     client.sendall(b"y")
     assert worker.received(client, 1) == b"y"
     [active] = worker.listener.connections
-    assert not active.chain.drain.drain_close()
+    assert not active.chain.drain.started
 
 
 def test_connections_of_chains_that_go_drain_and_are_closed(worker: Worker, context: FactoryContext) -> None:
@@ -78,7 +78,7 @@ def test_connections_of_chains_that_go_drain_and_are_closed(worker: Worker, cont
     assert worker.received(client, 1) == b"x"
     update(worker, context, filter_chains=[BEFORE[1]])
     [active] = worker.listener.connections
-    assert active.chain.drain.drain_close()
+    assert active.chain.drain.started
     # The listener itself does not drain, and new connections find the new chains.
     assert not worker.listener.config.drain.started
     other = worker.connect()
