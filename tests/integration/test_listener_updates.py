@@ -72,13 +72,13 @@ def listener(name: str, port: int, *chains: dict[str, Any], **more: Any) -> dict
 class Lds:
     """A running proxy and the file that its listeners come from."""
 
-    def __init__(self, proxy: Start, folder: Path, *listeners: dict[str, Any], drain_s: int = 600) -> None:
+    def __init__(self, proxy: Start, folder: Path, *listeners: dict[str, Any], drain_s: int, strategy: str) -> None:
         self.path = folder / "lds.json"
         self.version = 0
         self.clients: list[socket.socket] = []
         self.write(*listeners)
         config = BOOTSTRAP.format(path=self.path)
-        self.running = proxy(config, args=("--drain-time-s", str(drain_s)), concurrency=2)
+        self.running = proxy(config, args=("--drain-time-s", str(drain_s), "--drain-strategy", strategy), concurrency=2)
 
     def write(self, *listeners: dict[str, Any], text: str = "") -> None:
         """Replace the file by a rename, without waiting."""
@@ -121,8 +121,8 @@ def start(proxy: Start, tmp_path: Path) -> Iterator[Serve]:
     """``start(*listeners)``: a proxy that serves them; its clients are closed at the end."""
     made: list[Lds] = []
 
-    def run(*listeners: dict[str, Any], drain_s: int = 600) -> Lds:
-        made.append(Lds(proxy, tmp_path, *listeners, drain_s=drain_s))
+    def run(*listeners: dict[str, Any], drain_s: int = 600, strategy: str = "gradual") -> Lds:
+        made.append(Lds(proxy, tmp_path, *listeners, drain_s=drain_s, strategy=strategy))
         return made[-1]
 
     yield run
@@ -201,7 +201,7 @@ def test_a_removed_listener_drains(start: Serve) -> None:
 
 def test_http_is_told_to_go(start: Serve) -> None:
     port = free_port()
-    lds = start(listener("one", port, chain(web())))
+    lds = start(listener("one", port, chain(web())), strategy="immediate")
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
     def get(connection: socket.socket) -> bytes:
@@ -211,7 +211,7 @@ def test_http_is_told_to_go(start: Serve) -> None:
     kept = lds.connect(port)
     assert b"connection: close" not in get(kept)
     lds.put(listener("one", port, chain(web(), name="renamed")))
-    # A chain that is gone tells at once; the listener lives on.
+    # The chain that is gone tells; the listener lives on.
     assert b"connection: close" in get(kept)
     with connect(port) as fresh:
         assert b"connection: close" not in get(fresh)
