@@ -1,5 +1,7 @@
 """UdpProxy: sessions over real sockets, with simulated time."""
 
+import errno
+import gc
 import socket
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from tests.unit.extensions.udp_filters.conftest import TYPE, World
 
 from proxeny.config.errors import ConfigError
+from proxeny.extensions.udp_filters.udp_proxy import session
 from proxeny.kernel.sockets import peer_sockaddr
 from proxeny.network.address import from_sockaddr
 
@@ -61,8 +64,8 @@ def test_every_client_has_a_session_of_its_own(world: World) -> None:
         client.sendto(b"%d" % number, address)
         sessions.append(world.receive(upstream)[1])
     assert len(set(sessions)) == 3
-    for number, session in enumerate(sessions):
-        upstream.sendto(b"for %d" % number, session)
+    for number, peer in enumerate(sessions):
+        upstream.sendto(b"for %d" % number, peer)
     for number, client in enumerate(clients):
         assert world.receive(client)[0] == b"for %d" % number
 
@@ -366,3 +369,54 @@ def test_refused_in_envoys_words(world: World) -> None:
     chain = [{"filters": []}]
     with pytest.raises(ConfigError, match=r"error adding listener '127.0.0.1:0': 1 filter chain\(s\) specified for"):
         world.listen(udp_proxy(), filter_chains=chain)
+
+
+def test_no_descriptors_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = world.udp()
+    world.cluster("up", port_of(upstream))
+    address = world.listen(udp_proxy())
+
+    def refuse(*args: object) -> int:
+        raise OSError(errno.EMFILE, "socket")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "open_socket", refuse)
+        client = world.udp()
+        client.sendto(b"lost", address)
+        world.wait(lambda: world.stat("cluster.up.udp.sess_tx_errors"))
+        assert world.stat("udp.p.downstream_sess_active") == 0
+        assert world.logger.lines[0][:2] == (b"UdpSessionEnd", "UF")
+    client.sendto(b"found", address)
+    assert world.receive(upstream)[0] == b"found"
+    assert world.stat("udp.p.downstream_sess_active") == 1
+
+
+def test_answers_that_cannot_be_sent_are_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = world.udp()
+    world.cluster("up", port_of(upstream))
+    address = world.listen(udp_proxy())
+    world.udp().sendto(b"x", address)
+    _, peer = world.receive(upstream)
+    # More than a datagram may have on the way to the client.
+    monkeypatch.setattr(type(world.listener._listeners[0]), "reply", lambda *args: errno.EMSGSIZE)
+    upstream.sendto(b"y", peer)
+    world.wait(lambda: world.stat("udp.p.downstream_sess_tx_errors"))
+    assert world.stat("udp.p.downstream_sess_tx_datagrams") == 0
+    world.handler.stop_listener(1)
+    assert world.logger.lines[-1][3]["udp.proxy.session"]["errors_sent"] == 1
+
+
+def test_sessions_go_without_the_collector(world: World) -> None:
+    upstream = world.udp()
+    world.cluster("up", port_of(upstream))
+    address = world.listen(udp_proxy(idle_timeout="5s"))
+    gc.disable()
+    try:
+        for number in range(20):
+            world.udp().sendto(b"%d" % number, address)
+            world.receive(upstream)
+        world.advance(5001)
+        assert world.stat("udp.p.downstream_sess_active") == 0
+        assert not [found for found in gc.get_objects() if isinstance(found, session.Session)]
+    finally:
+        gc.enable()
