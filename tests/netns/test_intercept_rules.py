@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.netns.ends import EchoDatagrams, TellingServer, ask, ask_datagram
-from tests.netns.namespaces import Link, Namespace, Namespaces
+from tests.netns.namespaces import TIMEOUT_S, Link, Namespace, Namespaces
 
 from proxeny.intercept import command
 
@@ -318,6 +320,59 @@ def test_rules_of_others_stay(net: Net, backend: str) -> None:
         intercept(net.side, "install", "--backend", backend)
     intercept(net.side, "remove")
     assert traces(net.side) == before
+
+
+def test_connections_survive_a_replacement(net: Net, backend: str) -> None:
+    """Only new ones meet new rules: conntrack remembers where the others go."""
+    listener = net.servers.enter_context(net.side.listen("127.0.0.1", 19001))
+    intercept(net.side, "install", "--backend", backend, "-p", "19001")
+    client = net.servers.enter_context(net.side.connect(net.back.v4, 7777, uid=APP))
+    captured = net.servers.enter_context(listener.accept()[0])
+    captured.settimeout(TIMEOUT_S)
+    other = "nft" if backend == "iptables" else "iptables"
+    for change in ("-p", "15001"), ("-m", "TPROXY"), ("--backend", other, "-p", "19002"), ("-o", "7777"):
+        intercept(net.side, "install", *change)
+        client.sendall(b"still here")
+        assert captured.recv(100) == b"still here"
+
+
+def test_several_at_once_install_one(net: Net, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    intercept(net.side, "install", "--backend", backend, "-o", "3306")
+    once = traces(net.side)
+    with ThreadPoolExecutor(4) as several:
+        arguments = ["install", "--namespace", net.side.name, "--backend", backend, "-o", "3306"]
+        assert list(several.map(command.main, [arguments] * 8)) == [0] * 8
+    assert traces(net.side) == once
+
+
+def test_loopback_that_is_down_is_told(namespaces: Namespaces, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = namespaces.add("bare")
+    bare.ip("link", "set", "lo", "down")
+    intercept(bare, "install")
+    assert "lo is down" in capsys.readouterr().err
+    bare.ip("link", "set", "lo", "up")
+    intercept(bare, "install")
+    assert capsys.readouterr().err == ""
+
+
+def test_iptables_legacy(net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older kernel interface, where that is what ``iptables-restore`` is."""
+    for name in ("iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore"):
+        legacy = shutil.which(name.replace("tables", "tables-legacy"), path="/usr/sbin:/sbin")
+        assert legacy is not None
+        (tmp_path / name).symlink_to(legacy)
+    monkeypatch.setattr("proxeny.intercept.system._PATH", f"{tmp_path}:{os.environ['PATH']}:/usr/sbin:/sbin")
+    before = net.side.run("iptables-legacy-save").stdout
+    for mode in ("REDIRECT", "TPROXY", "REDIRECT"):
+        intercept(net.side, "install", "--backend", "iptables", "-m", mode)
+    assert "ISTIO_REDIRECT" in net.side.run("ip6tables-legacy-save").stdout
+    assert "ISTIO" not in net.side.run("iptables-nft-save").stdout
+    for family in FAMILIES:
+        assert net.outbound(family, uid=APP).startswith("outbound ")
+        assert net.inbound(family).startswith("inbound ")
+    intercept(net.side, "remove")
+    assert "ISTIO" not in net.side.run("iptables-legacy-save").stdout + before
+    assert net.inbound("v6").startswith("app ")
 
 
 # -- DNS -----------------------------------------------------------------------------------------------------------

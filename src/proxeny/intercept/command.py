@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -166,26 +167,34 @@ def _present(arguments: argparse.Namespace, system: System) -> Installed:
 
 def _install(arguments: argparse.Namespace, system: System) -> int:
     config = config_of(arguments, system)
-    present = _present(arguments, system)
-    backend = choose_backend(system, present) if arguments.backend == "auto" else Backend(arguments.backend)
-    target = wanted(config, backend)
-    if arguments.dry_run:
-        _print_steps(system, present, target)
-        return EXIT_OK
-    apply(system, present, target)
+    with nullcontext() if arguments.dry_run else system.alone():
+        present = _present(arguments, system)
+        backend = choose_backend(system, present) if arguments.backend == "auto" else Backend(arguments.backend)
+        target = wanted(config, backend)
+        if arguments.dry_run:
+            _print_steps(system, present, target)
+            return EXIT_OK
+        apply(system, present, target)
+    _tell_installed(config, backend)
+    if not system.loopback_is_up():
+        sys.stderr.write(f"{PROGRAM}: lo is down: what is captured cannot reach the proxy until it is up\n")
+    return EXIT_OK
+
+
+def _tell_installed(config: InterceptConfig, backend: Backend) -> None:
     inbound = f"inbound to {config.inbound_capture_port} ({config.inbound_mode.value})" if config.inbound_ports else ""
     parts = [f"outbound to {config.envoy_port}", inbound, f"DNS to {config.dns_port}" if config.redirect_dns else ""]
     versions = " and ".join(f"IPv{family}" for family in config.families)
     sys.stdout.write(f"{', '.join(part for part in parts if part)}; {versions}, by {backend.value}\n")
-    return EXIT_OK
 
 
 def _remove(arguments: argparse.Namespace, system: System) -> int:
-    present = _present(arguments, system)
-    if arguments.dry_run:
-        _print_steps(system, present, Installed())
-        return EXIT_OK
-    apply(system, present, Installed())
+    with nullcontext() if arguments.dry_run else system.alone():
+        present = _present(arguments, system)
+        if arguments.dry_run:
+            _print_steps(system, present, Installed())
+            return EXIT_OK
+        apply(system, present, Installed())
     sys.stdout.write("removed\n" if present else "nothing was installed\n")
     return EXIT_OK
 

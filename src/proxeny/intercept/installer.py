@@ -99,7 +99,7 @@ def _read_nftables(system: System) -> str:
 def _read_policies(system: System, family: int) -> Iterator[tuple[int, int, str]]:
     for rule in system.read_json("ip", "-json", f"-{family}", "rule", "show"):
         if "fwmark" in rule and "table" in rule and rule.get("fwmask", "0xffffffff") == "0xffffffff":
-            yield family, int(rule["fwmark"], 0), str(rule["table"])
+            yield family, int(str(rule["fwmark"]), 0), str(rule["table"])
 
 
 def _delivers_locally(system: System, family: int, table: str) -> bool:

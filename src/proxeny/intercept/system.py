@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +18,7 @@ from typing import Any, Final
 from proxeny.intercept.config import Address, InterceptError, addresses
 
 COMMAND_TIMEOUT_S: Final = 30.0
+LOCK_TIMEOUT_S: Final = 30.0
 _NAMED: Final = Path("/run/netns")
 _PATH: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 _PACKAGES: Final = {
@@ -36,10 +41,11 @@ class System:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace
         self._folder = Path("/etc")
+        self._path = Path("/proc/self/ns/net")
         self._prefix: tuple[str, ...] = ()
         if namespace is not None:
-            path = self._find_namespace(namespace)
-            self._prefix = ("nsenter", f"--net={path}", "--")
+            self._path = self._find_namespace(namespace)
+            self._prefix = ("nsenter", f"--net={self._path}", "--")
 
     def __repr__(self) -> str:
         return f"System({self.namespace or 'here'})"
@@ -60,6 +66,23 @@ class System:
         if not os.path.lexists(path):
             raise InterceptError(f"there is no network namespace {namespace!r}")
         return path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from changing the namespace by this command meanwhile, whatever they call it."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InterceptError(f"{self._path}: {error.strerror}") from None
+        try:
+            deadline = time.monotonic() + LOCK_TIMEOUT_S
+            while not _lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise InterceptError("another one is at work in that network namespace")
+                time.sleep(0.02)
+            yield
+        finally:
+            os.close(descriptor)
 
     def has(self, command: str) -> bool:
         """Whether a command is installed."""
@@ -98,6 +121,10 @@ class System:
         found: list[dict[str, Any]] = json.loads(text) if text.strip() else []
         return [one for one in found if one]
 
+    def loopback_is_up(self) -> bool:
+        """Whether ``lo`` is up: what is captured is led over it."""
+        return any("UP" in device.get("flags", ()) for device in self.read_json("ip", "-json", "link", "show", "lo"))
+
     def has_ipv6(self) -> bool:
         """Whether IPv6 is in use there: no device has an address of it where it is switched off."""
         return bool(self.read_json("ip", "-json", "-6", "address", "show"))
@@ -114,3 +141,11 @@ class System:
         words = [line.split() for line in lines]
         found = ",".join(word[1].partition("%")[0] for word in words if len(word) > 1 and word[0] == "nameserver")
         return addresses(found)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

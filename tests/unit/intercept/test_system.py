@@ -62,6 +62,19 @@ def test_objects_of_ip() -> None:
     assert here.read_json("echo", "") == []
 
 
+def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "LOCK_TIMEOUT_S", 0.05)
+    same = System(f"pid:{os.getpid()}")  # by another name
+    with System().alone(), pytest.raises(InterceptError, match="another one is at work"), same.alone():
+        pass
+    with System().alone():
+        pass
+    gone = System("/proc/self/ns/net")
+    gone._path = Path("/no/such")
+    with pytest.raises(InterceptError, match="/no/such: No such file"), gone.alone():
+        pass
+
+
 def test_nameservers(tmp_path: Path) -> None:
     here = System()
     here._folder = tmp_path
