@@ -38,6 +38,34 @@ static_resources:
 """
 
 
+def hidden(name: str, address: str, port: int) -> str:
+    return f"""
+  - name: {name}
+    bind_to_port: false
+    address: {{socket_address: {{address: "{address}", port_value: {port}}}}}
+    filter_chains:
+    - {reply(name, "{}")}
+    - {reply(name + "_ten", "{source_prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]}")}"""
+
+
+HAND_OFF = f"""
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
+static_resources:
+  listeners:
+  - name: entry
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    use_original_dst: true
+    listener_filters:
+    - name: envoy.filters.listener.proxy_protocol
+      typed_config: {{"@type": {TYPE}.listener.proxy_protocol.v3.ProxyProtocol}}
+    filter_chains:
+    - {reply("entry", "{}")}
+{hidden("exact", "10.0.0.1", 80)}
+{hidden("wildcard", "0.0.0.0", 80)}
+{hidden("six", "::", 81)}
+"""
+
+
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "proxeny", "explain", *arguments],
@@ -49,12 +77,11 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     )
 
 
-def asked(port: int, source: str) -> str:
-    """What the proxy answers to a client at ``source``."""
+def asked(port: int, source: str, sends: bytes = b"GET / HTTP/1.1\r\n\r\n") -> str:
+    """What the proxy answers to a client at ``source``, which by default sends what is no PROXY header."""
     with socket.create_connection(("127.0.0.1", port), source_address=(source, 0)) as client:
         client.settimeout(10)
-        # Not a PROXY header, and long enough to be told from one.
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        client.sendall(sends)
         data = b""
         try:
             while more := client.recv(100):
@@ -76,6 +103,29 @@ def test_the_running_proxy_does_what_it_explains(proxy: Start, source: str, chai
     assert value["filter_chain"]["name"] == chain
     if chain is None:
         assert running.stat("listener.127.0.0.1_0.no_filter_chain_match") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "how", "chain"),
+    [
+        ("192.0.2.1:9", "10.0.0.1:80", "exact", "exact"),
+        ("10.0.0.9:9", "10.0.0.1:80", "exact", "exact_ten"),
+        ("10.0.0.9:9", "10.0.0.2:80", "wildcard", "wildcard_ten"),
+        ("192.0.2.1:9", "10.0.0.1:82", "stays", "entry"),
+        ("[2001:db8::1]:9", "[2001:db8::2]:81", "wildcard", "six"),
+        ("[2001:db8::1]:9", "[2001:db8::2]:80", "stays", "entry"),
+    ],
+)
+def test_hand_off_is_explained_as_it_happens(proxy: Start, source: str, destination: str, how: str, chain: str) -> None:
+    running = proxy(HAND_OFF)
+    (from_ip, from_port), (to_ip, to_port) = (text.rsplit(":", 1) for text in (source, destination))
+    family = "TCP6" if "[" in source else "TCP4"
+    header = f"PROXY {family} {from_ip.strip('[]')} {to_ip.strip('[]')} {from_port} {to_port}\r\n"
+    assert asked(running.port("entry"), "127.0.0.1", header.encode()) == chain
+    # Nothing is redirected here: the PROXY header stands for the kernel's part.
+    value = json.loads(running.admin(f"/explain?src={source}&dst={destination}&format=json", "POST"))
+    assert (value["accepted"]["listener"], value["accepted"]["how"]) == ("entry", "captured")
+    assert (value["handed_off"]["how"], value["filter_chain"]["name"]) == (how, chain)
 
 
 def test_the_admin_page_wants_post_and_facts(proxy: Start) -> None:
@@ -108,6 +158,7 @@ def test_the_command(tmp_path: Path) -> None:
         "connection", "--format", "json", "--src", "1.1.1.1:9", "--dst", "127.0.0.1:80", "-c", "one.yaml", cwd=tmp_path
     )
     assert json.loads(done.stdout)["accepted"]["how"] == "nobody"
+    assert command("connection", "--help").stdout.startswith("usage: proxeny explain connection")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ USAGE = (
 
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status."""
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(USAGE)
+        return 0
     try:
         facts, output, rest = _split(arguments)
         options = options_from(rest)

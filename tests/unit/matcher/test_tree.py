@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from envoy.config.common.matcher.v3.matcher_pb2 import Matcher as OlderMatcher
 from google.protobuf import json_format, struct_pb2, wrappers_pb2
 from xds.type.matcher.v3.matcher_pb2 import Matcher
 
@@ -257,6 +258,13 @@ def test_refusals(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as refused:
         compiled(config)
     assert words in refused.value.message
+
+
+def test_the_older_message_says_the_same() -> None:
+    config = a_list((single("a", exact="x"), word("w")), rest=word("rest"))
+    message = json_format.ParseDict(config, OlderMatcher())
+    tree = MatchTreeCompiler(None, "test_input", "test_action").tree(message)  # type: ignore[arg-type]
+    assert [tree.match({"a": value}) for value in (b"x", b"y")] == ["w", "rest"]
 
 
 def test_an_unknown_extension_is_named() -> None:
