@@ -10,12 +10,13 @@ import array
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from proxeny.kernel.epoll import EPOLLIN, Watcher
+from proxeny.kernel.epoll import EPOLLIN, EPOLLOUT, Watcher
 from proxeny.network.address import from_sockaddr
 from proxeny.network.stream_info import ConnectionInfo
 
@@ -28,6 +29,8 @@ log = logging.getLogger("proxeny.conn_handler")
 _ROOM: Final = 65536
 _ANCILLARY: Final = socket.CMSG_SPACE(4)
 _PER_TURN: Final = 64
+MOST_WAITING: Final = 4096
+"""Sockets that wait for room in one inbox; the kernel holds some 200 more. Beyond that a worker serves them itself."""
 
 
 class HandedOver(msgspec.Struct, array_like=True):
@@ -122,6 +125,50 @@ class Inbox(Watcher):
         """Whatever went wrong, the next one is taken."""
 
 
+class Outbox(Watcher):
+    """The way to one worker's inbox. While that is full, what is to be sent waits here."""
+
+    def __init__(self, dispatcher: Dispatcher, sock: socket.socket) -> None:
+        self._dispatcher = dispatcher
+        self._sock = sock
+        self._waiting: deque[tuple[bytes, int]] = deque()
+
+    def send(self, data: bytes, fd: int) -> bool:
+        """Hand a socket over, now or as soon as there is room, and close it here; False when too many wait already."""
+        if self._waiting or not self._sent(data, fd):
+            if len(self._waiting) >= MOST_WAITING:
+                return False
+            self._waiting.append((data, fd))
+            if self.poller is None:
+                self._dispatcher.poller.add(self, self._sock.fileno(), EPOLLOUT)
+        return True
+
+    def _sent(self, data: bytes, fd: int) -> bool:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        try:
+            self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        os.close(fd)
+        return True
+
+    def on_event(self, mask: int) -> None:
+        """There is room in the inbox."""
+        waiting = self._waiting
+        while waiting and self._sent(*waiting[0]):
+            waiting.popleft()
+        if not waiting:
+            self._dispatcher.poller.remove(self)
+
+    def close(self) -> None:
+        """The worker ends: what waits is closed with it, like its own connections."""
+        if self.poller is not None:
+            self._dispatcher.poller.remove(self)
+        while self._waiting:
+            os.close(self._waiting.popleft()[1])
+        self._sock.close()
+
+
 class HandOver:
     """One worker's part in exact balance: the table, its inbox, the ways to the others' inboxes."""
 
@@ -133,7 +180,7 @@ class HandOver:
         self.epoch = epoch
         self._dispatcher = dispatcher
         self._inbox = socket.socket(fileno=inbox)
-        self._outboxes = [socket.socket(fileno=fd) for fd in outboxes]
+        self._outboxes = [Outbox(dispatcher, socket.socket(fileno=fd)) for fd in outboxes]
         self._watcher: Inbox | None = None
         table.begin(epoch)
 
@@ -143,19 +190,14 @@ class HandOver:
             self._watcher = Inbox(self._dispatcher, self._inbox, deliver)
 
     def send(self, target: int, message: HandedOver, fd: int) -> bool:
-        """Hand a socket over and close it here; False when the target's inbox is full."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        try:
-            self._outboxes[target].sendmsg([_encode(message)], rights, socket.MSG_NOSIGNAL)
-        except OSError:
-            return False
-        os.close(fd)
-        return True
+        """Hand a socket over, which is closed here; False when too many wait for room in the target's inbox."""
+        return self._outboxes[target].send(_encode(message), fd)
 
     def close(self) -> None:
         """Take no more; what is in the inbox stays for a successor."""
         if self._watcher is not None:
             self._dispatcher.poller.remove(self._watcher)
             self._watcher = None
-        for sock in (self._inbox, *self._outboxes):
-            sock.close()
+        self._inbox.close()
+        for outbox in self._outboxes:
+            outbox.close()
