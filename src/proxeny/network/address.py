@@ -192,15 +192,17 @@ def ip_address(ip: str, port: int = 0) -> Address:
     try:
         packed = socket.inet_pton(socket.AF_INET, ip)
         return Address(socket.AF_INET, struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, packed))
-    except OSError:
+    except (OSError, ValueError):
         pass
     try:
         packed = socket.inet_pton(socket.AF_INET6, bare)
         number = (int(scope) if scope.isascii() and scope.isdigit() else socket.if_nametoindex(scope)) if scope else 0
-    except OSError:
+        tail = struct.pack("=I", number)
+    except (OSError, ValueError, struct.error):
+        # Besides what is no address: NUL bytes, scopes beyond 32 bits.
         raise ConfigError(f"malformed IP address: {ip}") from None
     head = struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16s", port, 0, packed)
-    return Address(socket.AF_INET6, head + struct.pack("=I", number))
+    return Address(socket.AF_INET6, head + tail)
 
 
 def parse_ip_port(text: str) -> Address | None:

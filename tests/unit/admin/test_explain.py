@@ -29,7 +29,7 @@ def post(server):
 
     def call(path, body=b"", method=b"POST"):
         response = handler.run(method, path.encode(), body)
-        return response.status, response.body.decode()
+        return response.status, response.body.decode("utf-8", "surrogateescape")
 
     return call
 
@@ -63,3 +63,19 @@ def test_the_help_knows_it(post):
     assert (
         "  /explain (POST): what becomes of a connection, and why\n      src: the client's address, IP:PORT\n" in text
     )
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("src=1.1.1.1:1&dst=[::1%259999999999999]:1", 400),
+        ("src=1.1.1.1:1&dst=%5B::1%25%00%5D:1", 400),
+        ("src=1.1.1.1:%d9%a3&dst=1.1.1.1:1", 400),
+        ("src=1.1.1.1:1&dst=/a%00b", 200),
+        ("src=@%ff&dst=@%ff%ff", 200),
+        ("src=1.1.1.1:1&dst=127.0.0.1:80&sni=%ff%00%0a&alpn=,,%ff,&listener=%ff", 200),
+    ],
+)
+def test_hostile_parameters(post, query, status):
+    for form in ("text", "json"):
+        assert post(f"/explain?{query}&format={form}")[0] == status

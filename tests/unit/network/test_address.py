@@ -118,3 +118,12 @@ def test_loopback_is_one_address_of_each_version() -> None:
 @pytest.mark.parametrize(("text", "packed"), [("1.2.3.4", "01020304"), ("::ffff:1.2.3.4", "01020304"), ("::2%1", "2")])
 def test_packed(text: str, packed: str) -> None:
     assert ip_address(text).packed == bytes.fromhex(packed if len(packed) > 1 else packed.zfill(32))
+
+
+@pytest.mark.parametrize(
+    "text", ["::1%99999999999", "::1%\0", "1.2.3.4\0", "::1\0", "::1%nothing", "1.2.3.4%1", "\udcff", "%1"]
+)
+def test_hostile_literals_are_malformed(text: str) -> None:
+    with pytest.raises(ConfigError, match="malformed IP address"):
+        ip_address(text)
+    assert parse_ip_port(f"[{text}]:1") is None
