@@ -126,8 +126,10 @@ UDP_PROXY = [
         listener="any",
         contains=(r"< 're:a' from 127.0.0.5", r"< 're:b' from 127.0.0.6", r"session 1"),
     ),
-    proxied("wildcard_six", Datagram(b"a", to="::1"), Answer(), listener="any6", contains=(r"from ::1",)),
-    proxied("wildcard_six_asked_over_four", Datagram(b"a", to="127.0.0.7"), Answer(), listener="any6"),
+    proxied("wildcard_six", Datagram(b"a", to="::1"), Answer(), SESSION_ENDS, listener="any6", logged=1,
+            contains=(r"from ::1",)),
+    proxied("wildcard_six_over_four", Datagram(b"a", to="127.0.0.7"), Answer(), SESSION_ENDS, listener="any6",
+            logged=1),
     proxied(
         "circuit_breaker",
         b"one",

@@ -82,7 +82,6 @@ cdef extern from *:
     size_t CMSG_LEN(size_t size) nogil
     int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout) nogil
     Py_ssize_t sendmsg(int fd, const msghdr* header, int flags) nogil
-    int setsockopt(int fd, int level, int name, const void* value, socklen_t size) nogil
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size) nogil
     enum:
         AF_INET
@@ -92,7 +91,6 @@ cdef extern from *:
         IPPROTO_UDP
         IP_PKTINFO
         IPV6_PKTINFO
-        IPV6_RECVPKTINFO
         MSG_DONTWAIT
         MSG_TRUNC
         SOL_SOCKET
@@ -375,23 +373,3 @@ cdef unsigned int overflows_so_far(int fd) noexcept:
     if getsockopt(fd, SOL_SOCKET, SO_MEMINFO, values, &size) < 0 or size < sizeof(values):
         return 0
     return values[PX_MEMINFO_DROPS]
-
-
-cdef int switch_on(int fd, int level, int name) noexcept:
-    cdef int one = 1
-    return errno if setsockopt(fd, level, name, &one, sizeof(one)) < 0 else 0
-
-
-def tell_local_address(int fd, bint ipv6):
-    """Have the kernel tell with every packet which address it was sent to: 0 or an errno."""
-    return switch_on(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) if ipv6 else switch_on(fd, IPPROTO_IP, IP_PKTINFO)
-
-
-def tell_overflows(int fd):
-    """Have the kernel tell how many packets found no room in the socket's queue: 0 or an errno."""
-    return switch_on(fd, SOL_SOCKET, SO_RXQ_OVFL)
-
-
-def coalesce_received(int fd):
-    """UDP_GRO: several packets of one sender may come as one message, which is taken apart here: 0 or an errno."""
-    return switch_on(fd, IPPROTO_UDP, UDP_GRO)

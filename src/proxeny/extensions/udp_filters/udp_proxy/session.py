@@ -22,11 +22,12 @@ from proxeny.extensions.udp_filters.udp_proxy.stats import (
     UPSTREAM_TX_DATAGRAMS,
     UPSTREAM_TX_ERRORS,
 )
-from proxeny.kernel.datagrams import DatagramSocket, coalesce_received, tell_overflows
-from proxeny.kernel.sockets import bind_to, close_descriptor, connect_to, local_sockaddr, open_socket
+from proxeny.kernel.datagrams import DatagramSocket
+from proxeny.kernel.sockets import bind_to, close_descriptor, connect_to, local_sockaddr, open_socket, set_option
+from proxeny.listener.udp_config import UDP_GRO
 from proxeny.listener.udp_filter import local_of, peer_of
 from proxeny.network.address import from_sockaddr, ip_address
-from proxeny.network.socket_options import SocketState, apply_options, transparent_options
+from proxeny.network.socket_options import SO_RXQ_OVFL, SocketState, apply_options, transparent_options
 from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 from proxeny.upstream.stats import UPSTREAM_CX_RX_BYTES_TOTAL, UPSTREAM_CX_TX_BYTES_TOTAL
 
@@ -103,9 +104,9 @@ class Session(DatagramSocket):
             self._info.upstream_host = host
         fd = open_socket(address.family, socket.SOCK_DGRAM)
         try:
-            tell_overflows(fd)
+            set_option(fd, socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
             if config.upstream_socket.prefer_gro:
-                coalesce_received(fd)
+                set_option(fd, socket.IPPROTO_UDP, UDP_GRO, 1)
             if config.use_original_src_ip:
                 self._source = _source_for(address.family, peer_of(self._flow))
                 apply_options(fd, transparent_options(address.family), SocketState.PREBIND)
