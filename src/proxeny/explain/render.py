@@ -70,7 +70,11 @@ def _chain_title(trace: ChainTrace, listener: str) -> str:
     if trace.chain is None:
         why = _HOW.get(trace.how, "none matches")
         return f"no filter chain of '{listener}': {why}; it is closed (NR, filter_chain_not_found)"
-    return f"filter chain '{trace.chain.name}' of '{listener}': {_HOW[trace.how]}"
+    return f"filter chain {_named(trace.chain.name)} of '{listener}': {_HOW[trace.how]}"
+
+
+def _named(chain: str) -> str:
+    return f"'{chain}'" if chain else "without a name"
 
 
 def _chain_details(trace: ChainTrace) -> Iterator[str]:
@@ -78,7 +82,7 @@ def _chain_details(trace: ChainTrace) -> Iterator[str]:
         yield f"{criterion.name} {criterion.actual}: {criterion.chosen or 'no chain fits'}"
     yield from trace.notes
     for name, why in trace.others[:MOST_OTHERS]:
-        yield f"not '{name}': {why}"
+        yield f"not {_named(name)}: {why}"
     if len(trace.others) > MOST_OTHERS:
         yield f"and {len(trace.others) - MOST_OTHERS} other chains"
 

@@ -56,6 +56,14 @@ def test_the_default_chain_and_many_others(make: Make) -> None:
     assert len(value["filter_chain"]["others"]) == 60
 
 
+def test_chains_without_a_name(make: Make) -> None:
+    view = make("l", "127.0.0.1:9000", filter_chains=[chain("", destination_port=1), {**chain(""), "name": ""}])
+    explanation = explain_connection([view], parse_facts({"src": "10.9.9.9:5000", "dst": "127.0.0.1:9000"}))
+    lines = as_text(explanation).splitlines()
+    assert lines[2] == "2. filter chain without a name of 'l': it matches"
+    assert lines[4] == "   not without a name: destination port 9000 is not 1"
+
+
 def test_the_json(sidecar: list[ListenerView]) -> None:
     facts = parse_facts({"src": "10.9.9.9:5000", "dst": "10.1.0.7:443"})
     value = as_json(explain_connection(sidecar, facts))
