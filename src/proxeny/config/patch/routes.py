@@ -22,8 +22,9 @@ def patch_routes(patches: PatchSet, routes: Any, context: Context | None = None,
         context = patches.proxy.route_context(routes.name)
     before = patches.changes
     place = f"route configuration '{routes.name}'"
-    for patch in _matching(patches, ApplyTo.ROUTE_CONFIGURATION, routes, context, listener_port):
-        patches.record(patch, merge(routes, patch.value, patch.replaces_lists), place)
+    for patch in patches.select(ApplyTo.ROUTE_CONFIGURATION, context):
+        if routes_match(patch, routes, context, listener_port):
+            patches.record(patch, merge(routes, patch.value, patch.replaces_lists), place)
     on_hosts = _matching(patches, ApplyTo.VIRTUAL_HOST, routes, context, listener_port)
     on_routes = _matching(patches, ApplyTo.HTTP_ROUTE, routes, context, listener_port)
     removed = [

@@ -80,6 +80,18 @@ def test_route_configuration_match(
     assert list(made.internal_only_headers) == (["x"] if matches else [])
 
 
+def test_a_new_name_is_matched_by_the_patches_that_follow(patches: MakePatches) -> None:
+    made = patched(
+        patches,
+        entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: '80'}}", "{name: new}"),
+        entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: new}}", "{internal_only_headers: [x]}"),
+        entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: '80'}}", "{internal_only_headers: [y]}"),
+        entry("VIRTUAL_HOST", "REMOVE", "{routeConfiguration: {name: new, vhost: {name: two}}}"),
+    )
+    assert list(made.internal_only_headers) == ["x"]
+    assert shape(made) == "one:abc"
+
+
 @pytest.mark.parametrize(
     ("node", "name", "context"),
     [
