@@ -1,9 +1,9 @@
 """Datagram sockets: many packets per system call, the local address of each packet, lost packets counted.
 
-Packets are received into an arena that all sockets of one size share, and are handed on as bytes objects. A *flow* names
-who sent a packet to whom: the raw sockaddr of the peer followed by the one of the local address, both of one length; it
-is a key for sessions, and ``reply`` answers it from that local address. Sockets are watched level-triggered: what one
-turn does not read, the next one does.
+Packets are received into an arena that all sockets of one size share, and are handed on as bytes objects. A *flow*
+names who sent a packet to whom: the raw sockaddr of the peer followed by the one of the local address, both of one
+length; it is a key for sessions, and ``reply`` answers it from that local address. Sockets are watched level-triggered:
+what one turn does not read, the next one does.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, EINVAL, errno
