@@ -85,7 +85,7 @@ def test_a_new_name_is_matched_by_the_patches_that_follow(patches: MakePatches) 
         patches,
         entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: '80'}}", "{name: new}"),
         entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: new}}", "{internal_only_headers: [x]}"),
-        entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: '80'}}", "{internal_only_headers: [y]}"),
+        entry("ROUTE_CONFIGURATION", "MERGE", "{routeConfiguration: {name: '80'}}", "{internal_only_headers: [other]}"),
         entry("VIRTUAL_HOST", "REMOVE", "{routeConfiguration: {name: new, vhost: {name: two}}}"),
     )
     assert list(made.internal_only_headers) == ["x"]
