@@ -10,16 +10,19 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from proxeny.testing.namespace import NAMED, command_inside, run_inside
 
 PREFIX: Final = "pxt"
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 20.0
 _numbers = itertools.count(1)
 
 T = TypeVar("T")
@@ -97,6 +100,19 @@ class Namespace:
     def add_route(self, destination: str, via: str) -> None:
         """A route; ``default`` means that of the gateway's family."""
         self.ip("-6" if ":" in via else "-4", "route", "add", destination, "via", via)
+
+    @contextmanager
+    def resolv_conf(self, text: str) -> Iterator[None]:
+        """Give it a ``resolv.conf`` of its own, as ``ip netns exec`` takes it."""
+        folder = Path("/etc/netns") / self.name
+        folder.mkdir(parents=True)
+        try:
+            (folder / "resolv.conf").write_text(text)
+            yield
+        finally:
+            shutil.rmtree(folder)
+            with suppress(OSError):  # others have theirs
+                folder.parent.rmdir()
 
     # -- commands ----------------------------------------------------------------------------------------------
 

@@ -424,18 +424,12 @@ def test_dns_servers_that_are_not_listed(dns: Net, backend: str) -> None:
 
 
 def test_dns_servers_of_resolv_conf(dns: Net, backend: str) -> None:
-    folder = Path("/etc/netns") / dns.side.name
-    folder.mkdir(parents=True)
-    try:
-        (folder / "resolv.conf").write_text(f"search x\nnameserver {dns.back.v4}\n#nameserver 1.1.1.1\n")
+    with dns.side.resolv_conf(f"search x\nnameserver {dns.back.v4}\n#nameserver 1.1.1.1\n"):
         intercept(dns.side, "install", "--backend", backend, "--redirect-dns")
         assert ask_datagram(dns.side, dns.back.v4, 53, b"who", uid=APP)[0] == "proxy who"
         assert ask_datagram(dns.side, dns.back.v6, 53, b"who", uid=APP)[0] == "server who"
-        (folder / "resolv.conf").write_text("search x\n")
+    with dns.side.resolv_conf("search x\n"):
         assert command.main(["install", "--namespace", dns.side.name, "--redirect-dns"]) == 1
-    finally:
-        (folder / "resolv.conf").unlink()
-        folder.rmdir()
 
 
 def test_a_dns_server_on_loopback(dns: Net, backend: str) -> None:
