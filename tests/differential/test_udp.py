@@ -1,5 +1,6 @@
 """UDP listeners, udp_proxy and dns_filter against Envoy's: datagrams, sessions, answers, statistics, access logs."""
 
+import socket
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.differential.datagrams import (
     Step,
     Unasked,
 )
+from tests.differential.proxies import ENVOY, PROXENY, Proxy
 from tests.unit.extensions.udp_filters.dns import query, read, wire_name
 
 LONG_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "foo.com"])
@@ -306,3 +308,48 @@ DNS_ELSEWHERE = [
 @pytest.mark.parametrize("case", DNS_ELSEWHERE, ids=case_id)
 def test_dns_filter_asks_elsewhere(pairs: DatagramPairs, case: DatagramCase) -> None:
     pairs.check(case)
+
+
+PROXY_LOG = """
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
+static_resources:
+  listeners:
+  - name: main
+    address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 0}}
+    listener_filters:
+    - name: envoy.filters.udp_listener.udp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig
+        stat_prefix: main
+        cluster: up
+        proxy_access_log:
+        - name: envoy.access_loggers.file
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+            path: "{{log:main}}"
+            log_format: {text_format_source: {inline_string: "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %UPSTREAM_HOST% %BYTES_RECEIVED% %BYTES_SENT% %ACCESS_LOG_TYPE% %RESPONSE_FLAGS% %PROTOCOL% %DYNAMIC_METADATA(udp.proxy.proxy)% %DYNAMIC_METADATA(udp.proxy.proxy:session_total)%\\n"}}
+  clusters:
+  - name: up
+    load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: "{{datagrams:up}}"}}}}]}]}
+"""  # noqa: E501 - a format is a line
+
+
+def proxy_log(kind: str, folder: Path) -> str:
+    """What a proxy writes about itself when it ends."""
+    proxy = Proxy(kind, PROXY_LOG, folder)
+    try:
+        for text in (b"one", b"two"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(20)
+                for _ in range(3):
+                    client.sendto(text, proxy.listeners["main"])
+                    assert client.recv(100) == b"re:" + text
+    finally:
+        proxy.close()
+    return proxy.log_path("main").read_text()
+
+
+def test_the_proxys_own_log(tmp_path: Path) -> None:
+    envoy, proxeny = (proxy_log(kind, tmp_path / kind) for kind in (ENVOY, PROXENY))
+    assert '"session_total":2' in envoy
+    assert proxeny == envoy

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 import pytest
-from tests.unit.extensions.udp_filters.conftest import TYPE, World
+from tests.unit.extensions.udp_filters.conftest import TYPE, Logger, World
 
 from proxeny.config.errors import ConfigError
 from proxeny.extensions.udp_filters.udp_proxy import session
@@ -245,6 +245,49 @@ def test_hosts_that_go_take_their_sessions_along(world: World) -> None:
     assert world.stat("udp.p.downstream_sess_total") == 2
     world.clusters.remove("up")
     assert world.stat("udp.p.downstream_sess_active") == 0
+
+
+def test_an_update_of_hosts_ends_the_sessions_of_those_that_are_gone(world: World) -> None:
+    upstreams = [world.udp(), world.udp()]
+    world.cluster("up", *[port_of(one) for one in upstreams])
+    address = world.listen(udp_proxy())
+    clients = [world.udp(), world.udp()]
+    for client in clients:
+        client.sendto(b"one", address)
+    for upstream in upstreams:
+        world.receive(upstream)
+    cluster: Any = world.clusters.get("up")
+    stays = next(host for host in cluster.priority_set.hosts() if host.address.port == port_of(upstreams[0]))
+    cluster.update_hosts([stays.entry])
+    assert world.stat("udp.p.downstream_sess_active") == 1
+    for client in clients:
+        client.sendto(b"two", address)
+    assert {world.receive(upstreams[0])[0] for _ in clients} == {b"two"}
+    assert world.stat("udp.p.downstream_sess_total") == 3
+
+
+def test_the_proxys_own_log(world: World) -> None:
+    upstream = world.udp()
+    world.cluster("up", port_of(upstream))
+    address = world.listen(udp_proxy())
+    own = Logger()
+    world.config.filters[0].config.proxy_access_logs = (own,)
+    world.udp().sendto(b"hello", address)
+    world.receive(upstream)
+    world.handler.stop_listener(1)
+    ((log_type, flags, host, metadata),) = own.lines
+    assert (log_type, flags, host) == (b"NotSet", "-", "-")
+    assert metadata["udp.proxy.proxy"] == {
+        "bytes_received": 5,
+        "bytes_sent": 0,
+        "datagrams_received": 1,
+        "datagrams_sent": 0,
+        "errors_received": 0,
+        "errors_sent": 0,
+        "idle_timeout": 0,
+        "no_route": 0,
+        "session_total": 1,
+    }
 
 
 def test_a_session_leaves_an_unhealthy_host_when_there_is_a_better_one(world: World) -> None:
