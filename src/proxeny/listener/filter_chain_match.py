@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf import json_format
@@ -29,6 +30,10 @@ class Step(NamedTuple):
     value: Any
 
 
+Asking = tuple[Any, dict[Level, list[Any]]]
+"""A chain and what it asks for: values by level, without the levels at which all is welcome."""
+
+
 class Node:
     """A place in the tree where a level has to be asked."""
 
@@ -44,10 +49,9 @@ class FilterChainMatcher:
 
     __slots__ = ("_tree", "chains", "default", "only")
 
-    def __init__(self, tree: Any, chains: Sequence[tuple[Any, Any]], default: Any) -> None:
+    def __init__(self, tree: Any, chains: Sequence[Asking], default: Any) -> None:
         self._tree = default if tree is None else tree
         self.chains = chains
-        """Pairs of chain and what it asks for: values by level, without the levels at which all is welcome."""
         self.default = default
         self.only: Any = None if self._tree.__class__ is Node else self._tree
         """The one chain that takes every connection, where there is such a one."""
@@ -80,9 +84,9 @@ class FilterChainTable:
     """Takes the chains of a listener one by one and makes their matcher."""
 
     def __init__(self) -> None:
-        self._tree: dict[Any, Any] = {}
-        self._chains: list[tuple[Any, Any]] = []
+        self._chains: list[Asking] = []
         self._names: dict[bytes, str] = {}
+        self._taken: set[tuple[Any, ...]] = set()
 
     def check(self, message: Any) -> None:
         """Refuse a FilterChain whose match says what an earlier one says, or what nothing serves."""
@@ -98,13 +102,31 @@ class FilterChainTable:
     def add(self, message: Any, chain: Any) -> None:
         """A FilterChain that passed ``check``, compiled to ``chain``; ConfigError in Envoy's words."""
         criteria = [level.values(message.filter_chain_match) for level in LEVELS]
-        _insert(self._tree, criteria, chain)
+        for combination in product(*criteria):
+            if combination in self._taken:
+                raise MatchError("multiple filter chains with overlapping matching rules are defined")
+            self._taken.add(combination)
         asked = {level: values for level, values in zip(LEVELS, criteria, strict=True) if values != [level.anything]}
         self._chains.append((chain, asked))
 
     def build(self, default: Any = None) -> FilterChainMatcher:
         """The matcher of all that was added."""
-        return FilterChainMatcher(_freeze(self._tree, 0), self._chains, default)
+        tree = _build(self._chains, 0) if self._chains else None
+        return FilterChainMatcher(tree, self._chains, default)
+
+
+def _build(chains: list[Asking], depth: int) -> Any:
+    """The tree of chains from a level on: Nodes, and a chain where nothing is left to ask."""
+    while depth < len(LEVELS):
+        level = LEVELS[depth]
+        depth += 1
+        if any(level in asked for _, asked in chains):
+            groups: dict[Any, list[Asking]] = {}
+            for one in chains:
+                for value in one[1].get(level, (level.anything,)):
+                    groups.setdefault(value, []).append(one)
+            return Node(level, level.table({value: _build(group, depth) for value, group in groups.items()}))
+    return chains[0][0]
 
 
 def check_implemented(message: Any) -> None:
@@ -114,31 +136,7 @@ def check_implemented(message: Any) -> None:
         raise MatchError(f"filter chain '{message.name}' contains unimplemented fields")
 
 
-def _insert(tree: dict[Any, Any], criteria: list[list[Any]], chain: Any) -> None:
-    first, rest = criteria[0], criteria[1:]
-    for value in first:
-        if rest:
-            _insert(tree.setdefault(value, {}), rest, chain)
-        elif value in tree:
-            raise MatchError("multiple filter chains with overlapping matching rules are defined")
-        else:
-            tree[value] = chain
-
-
 def _as_json(match: Any) -> str:
     fields = json_format.MessageToDict(match, preserving_proto_field_name=True)
     order = {field.name: field.number for field in match.DESCRIPTOR.fields}
     return json.dumps(dict(sorted(fields.items(), key=lambda item: order[item[0]])), separators=(",", ":"))
-
-
-def _freeze(tree: dict[Any, Any], depth: int) -> Any:
-    """The tree of Nodes; chains are its leaves, None is an empty one."""
-    if depth == len(LEVELS):
-        return tree
-    level = LEVELS[depth]
-    below = {value: _freeze(branch, depth + 1) for value, branch in tree.items()}
-    if not below:
-        return None
-    if len(below) == 1 and level.anything in below:
-        return below[level.anything]
-    return Node(level, level.table(below))
