@@ -35,27 +35,33 @@ def address_key(address: Address) -> bytes:
 class ListenerLookup:
     """Address to listener; the newest generation of a listener is the one that is found."""
 
-    __slots__ = ("_compatible", "_exact")
+    __slots__ = ("_compatible", "_exact", "_keys")
 
     def __init__(self) -> None:
         self._exact: dict[bytes, Any] = {}
         self._compatible: dict[bytes, Any] = {}
         """IPv4 wildcards served by dual-stack listeners, where no IPv4 listener has the port."""
+        self._keys: dict[Any, list[bytes]] = {}
+        """By listener."""
 
     def add(self, listener: Any, addresses: Iterable[tuple[ListenAddress, Address]]) -> None:
         """Have a listener found at its addresses: (as configured, as bound) pairs."""
+        keys = self._keys.setdefault(listener, [])
         for listen, bound in addresses:
             key = address_key(bound)
             if key:
+                keys.append(key)
                 self._exact[key] = listener
                 if listen.ipv4_compat and key[2:] == V6_ANY:
+                    keys.append(key[:2] + V4_ANY)
                     self._compatible[key[:2] + V4_ANY] = listener
 
     def remove(self, listener: Any) -> None:
         """Find it no more (a newer generation at the same addresses stays)."""
-        for table in (self._exact, self._compatible):
-            for key in [key for key, found in table.items() if found is listener]:
-                del table[key]
+        for key in self._keys.pop(listener, ()):
+            for table in (self._exact, self._compatible):
+                if table.get(key) is listener:
+                    del table[key]
 
     def find(self, address: Address) -> Any:
         """The listener of an IP address, or None."""

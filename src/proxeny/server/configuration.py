@@ -27,6 +27,7 @@ from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
+from proxeny.server.listener_table import ListenerTable
 from proxeny.server.options import Options
 from proxeny.server.server_stats import PATCHES, PATCHES_APPLIED, PATCHES_UNMATCHED
 from proxeny.server.version import describe
@@ -38,7 +39,7 @@ log = logging.getLogger("proxeny.config")
 server_log = logging.getLogger("proxeny.main")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class CompiledListener:
     """One generation of a listener as main keeps it; ``data`` is the serialized message, ``tag`` its generation."""
 
@@ -48,6 +49,11 @@ class CompiledListener:
     data: bytes
     hash: bytes
     has_own_name: bool = True
+
+    @property
+    def name(self) -> str:
+        """The listener's name."""
+        return str(self.proto.name)
 
     @property
     def as_configured(self) -> Any:
@@ -136,18 +142,18 @@ class Configuration:
         """All static listeners, in order, no two on one address; of two with one name the first counts, as in Envoy."""
         protos = self.bootstrap.static_resources.listeners
         log.info("loading %d listener(s)", len(protos))
-        by_name: dict[str, CompiledListener] = {}
+        table: ListenerTable[CompiledListener] = ListenerTable()
         for index, proto in enumerate(protos):
-            if proto.name in by_name:
+            if proto.name in table:
                 log.debug("duplicate/locked listener '%s'. no add/update", proto.name)
                 continue
             try:
                 compiled = self.listener(proto)
             except ConfigError as error:
                 raise error.at(f"static_resources.listeners[{index}]") from None
-            check_duplicate_address(compiled, by_name.values())
-            by_name[proto.name] = compiled
-        return list(by_name.values())
+            check_duplicate_address(compiled, table.sharing(compiled.config))
+            table.put(compiled)
+        return list(table.values())
 
     def admin(self) -> Any:
         """The admin address and access logs, checked; None without an admin interface."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.stats import Block
@@ -30,7 +30,9 @@ class Draining:
         self._answers = answers
         self._stats = stats
         self._drain_time_ms = drain_time_ms
-        self._listeners: list[ManagedListener] = []
+        self._listeners: dict[ManagedListener, None] = {}
+        self._by_address: dict[Any, dict[ManagedListener, None]] = {}
+        """By their first address."""
         self._chains = 0
         self._timers: set[Timer] = set()
         self.on_removed: Callable[[ManagedListener], object] | None = None
@@ -38,7 +40,12 @@ class Draining:
 
     def listeners(self) -> list[ManagedListener]:
         """Draining listeners, the newest first."""
-        return list(self._listeners)
+        return list(reversed(self._listeners))
+
+    def with_addresses(self, config: Any) -> list[ManagedListener]:
+        """Those that may have the addresses of a listener, the newest first."""
+        found = [one for address in config.addresses for one in self._by_address.get(address, ())]
+        return found[::-1]
 
     def after_drain_time(self, callback: Callable[[], object]) -> None:
         """Run something when the drain time that begins now is over."""
@@ -59,7 +66,8 @@ class Draining:
     def drain(self, listener: ManagedListener) -> None:
         """Stop it everywhere; remove it when the drain time is over."""
         listener.state = State.DRAINING
-        self._listeners.insert(0, listener)
+        self._listeners[listener] = None
+        self._by_address.setdefault(listener.config.addresses[0], {})[listener] = None
         self._count_listeners()
         answers = self._answers.request_all(lambda request_id: messages.StopListener(request_id, listener.tag))
         self._answers.spawn(self._release_sockets(listener, answers))
@@ -82,8 +90,16 @@ class Draining:
         if self.on_removed is not None:
             self.on_removed(listener)
         if listener in self._listeners:
-            self._listeners.remove(listener)
+            del self._listeners[listener]
+            self._forget_address(listener)
         self._count_listeners()
+
+    def _forget_address(self, listener: ManagedListener) -> None:
+        address = listener.config.addresses[0]
+        same = self._by_address[address]
+        del same[listener]
+        if not same:
+            del self._by_address[address]
 
     # -- filter chains -----------------------------------------------------------------------------------------
 
@@ -136,3 +152,4 @@ class Draining:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        self._by_address.clear()

@@ -30,6 +30,7 @@ from proxeny.server.listener_generation import (
     same_addresses,
     socket_facts,
 )
+from proxeny.server.listener_table import ListenerTable
 from proxeny.server.server_stats import LISTENER_MANAGER
 from proxeny.server.supervisor import Supervisor, Worker
 from proxeny.server.worker_answers import WorkerAnswers
@@ -71,8 +72,8 @@ class ListenerManager:
         drain_time_ms = configuration.options.drain_time_s * 1000
         self._drains = Draining(dispatcher, store, self._answers, self._stats, drain_time_ms)
         self._drains.on_removed = self._free_row
-        self._active: dict[str, ManagedListener] = {}
-        self._warming: dict[str, ManagedListener] = {}
+        self._active: ListenerTable[ManagedListener] = ListenerTable()
+        self._warming: ListenerTable[ManagedListener] = ListenerTable()
         self._unsettled: dict[str, ManagedListener] = {}
         """By name the newest generation that the workers have not answered for."""
         self._in_flight: dict[str, ManagedListener] = {}
@@ -117,7 +118,7 @@ class ListenerManager:
         """Take the compiled static listeners and bind their sockets; ConfigError."""
         for item in compiled:
             sockets = self._open(item, None)
-            self._active[item.proto.name] = self._generation(item, sockets, is_static=True)
+            self._active.put(self._generation(item, sockets, is_static=True))
             self._stats.inc(ADDED)
         self._gauges()
 
@@ -146,11 +147,11 @@ class ListenerManager:
             raise
         self._stats.inc(ADDED if newest is None else MODIFIED)
         if self._started:
-            self._warming[name] = fresh
+            self._warming.put(fresh)
             before, self._unsettled[name] = self._unsettled.get(name), fresh
             self._answers.spawn(self._warm(fresh, before))
         else:
-            self._active[name] = fresh
+            self._active.put(fresh)
             if newest is not None:
                 self._discard(newest)
         self._gauges()
@@ -192,8 +193,8 @@ class ListenerManager:
         return True
 
     def _remove(self, name: str) -> None:
-        self._warming.pop(name, None)
-        active = self._active.pop(name, None)
+        self._warming.drop(name)
+        active = self._active.drop(name)
         told = self._in_flight.get(name)
         if told is not None:
             told.removed = True  # it goes once the workers have answered, and takes its predecessor along
@@ -224,7 +225,7 @@ class ListenerManager:
             if newest.sockets is not None and newest.sockets.facts == socket_facts(config):
                 return newest.sockets.share()
         self._check_duplicates(compiled)
-        for leaving in [*self._drains.listeners(), *self._in_flight.values()]:
+        for leaving in [*self._drains.with_addresses(config), *self._in_flight.values()]:
             sockets = leaving.sockets
             if sockets is not None and same_addresses(leaving.config, config) and _may_share(leaving.config, config):
                 return sockets.share()
@@ -240,7 +241,7 @@ class ListenerManager:
         # Without reuse_port a generation cannot bind beside its predecessor either.
         others = [
             listener.compiled
-            for listener in [*self._active.values(), *self._warming.values()]
+            for listener in [*self._active.sharing(compiled.config), *self._warming.sharing(compiled.config)]
             if listener.name != compiled.proto.name or not compiled.config.reuse_port
         ]
         check_duplicate_address(compiled, others)
@@ -312,7 +313,7 @@ class ListenerManager:
             if failure and listener.is_static:
                 raise ConfigError(failure)
             if failure:
-                self._active.pop(listener.name)
+                self._active.drop(listener.name)
                 self._refused(listener, failure)
             else:
                 listener.state = State.ACTIVE
@@ -378,9 +379,9 @@ class ListenerManager:
         name = fresh.name
         fresh.state = State.ACTIVE
         if self._warming.get(name) is fresh:
-            del self._warming[name]
+            self._warming.drop(name)
         if not fresh.removed:
-            self._active[name] = fresh
+            self._active.put(fresh)
         if old is not None and old.tag == fresh.tag:
             self._drains.drain_chains(old, fresh)
         elif old is not None:
@@ -393,7 +394,7 @@ class ListenerManager:
     def _give_up(self, fresh: ManagedListener, old: ManagedListener | None, failure: str) -> None:
         """A worker refused: all workers go back to what they had."""
         if self._warming.get(fresh.name) is fresh:
-            del self._warming[fresh.name]
+            self._warming.drop(fresh.name)
         if old is not None and old.tag == fresh.tag:
             for worker in self._supervisor.configured_workers():
                 self._send(worker, old, old)

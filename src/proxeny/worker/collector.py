@@ -29,9 +29,12 @@ class Collector:
         self._timer = dispatcher.create_timer(self._collect)
         self._timer.enable(self._interval_ms)
 
-    def freeze(self) -> None:
-        """A configuration was compiled: collect what its compile left, and keep the rest out of every collection."""
-        gc.collect()
+    def freeze(self, *, serving: bool = False) -> None:
+        """A configuration was compiled: collect what its compile left, and keep the rest out of every collection.
+
+        While a process serves, only the young generations are collected: a full collection would be a pause.
+        """
+        gc.collect(1 if serving else 2)
         gc.freeze()
 
     def _collect(self) -> None:

@@ -80,6 +80,8 @@ class Worker:
         self._replaced_stats: dict[tuple[int, int], StatTable] = {}
         """Tables of listeners before an update in place, by tag and the update's version."""
         self._call_counter: CallCounter | None = None
+        self._serving = False
+        """Whether all that the others have has been received."""
         self._handlers: dict[type, Callable[[Any, Fds], None]] = {
             messages.Configure: self._configure,
             messages.AddClusters: self._add_clusters,
@@ -214,7 +216,7 @@ class Worker:
             for fd in fds[1:]:
                 os.close(fd)
             raise
-        self.collector.freeze()
+        self.collector.freeze(serving=self._serving)
 
     def _update_listener(self, message: messages.UpdateListener, fds: Fds) -> None:
         tag = message.tag
@@ -232,13 +234,14 @@ class Worker:
         self._replaced_stats[tag, message.version] = self._listener_stats[tag]
         self._listener_stats[tag] = table
         self.handler.update_listener(tag, config, message.version)
-        self.collector.freeze()
+        self.collector.freeze(serving=True)
 
     def _remove_filter_chains(self, message: messages.RemoveFilterChains, fds: Fds) -> None:
         self.handler.remove_filter_chains(message.tag, message.version)
         self.store.release(self._replaced_stats.pop((message.tag, message.version), {}))
 
     def _serve_handed_over(self, message: messages.ServeHandedOver, fds: Fds) -> None:
+        self._serving = True
         self.handler.serve_handed_over()
 
     def _drain_listener(self, message: messages.DrainListener, fds: Fds) -> None:

@@ -18,6 +18,7 @@ from tests.differential.validate import (
     matcher_cases,
     route_cases,
     udp_cases,
+    xds_cases,
     yaml_cases,
 )
 from tests.differential.validate.corpus import Verdict
@@ -37,6 +38,7 @@ CASES: list[Verdict] = [
     *cluster_cases.CASES,
     *http_cases.CASES,
     *route_cases.CASES,
+    *xds_cases.CASES,
 ]
 
 

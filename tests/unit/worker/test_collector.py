@@ -40,12 +40,15 @@ def test_full_collections_run_from_a_timer_only(
     calls: list[int] = []
     kept = Collector(dispatcher)
     assert gc.get_threshold()[2] >= 1_000_000
-    monkeypatch.setattr("proxeny.worker.collector.gc.collect", lambda: calls.append(1))
+    monkeypatch.setattr("proxeny.worker.collector.gc.collect", lambda generation=2: calls.append(generation))
     clock.advance_ms(COLLECT_MS)
     dispatcher.run_once()
-    assert calls == [1]
+    assert calls == [2]
     kept.freeze()
     assert gc.get_freeze_count() > 0
+    # Once there is traffic a full one would be a pause.
+    kept.freeze(serving=True)
+    assert calls == [2, 2, 1]
 
 
 def test_slow_collections_become_rarer(
