@@ -2,8 +2,10 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +137,95 @@ def test_a_listener_may_ignore_the_limit_of_all(proxy: Start, clients: Clients) 
     running = proxy(bootstrap(f"{GLOBAL_KEY}: 2", more=other, admin="ignore_global_conn_limit: true"), concurrency=2)
     assert clients.served(running.port("other"), 5) == 5
     assert clients.served(running.port("one"), 2) == 0
+
+
+MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
+GLOBAL_MONITOR = f"""{{name: envoy.resource_monitors.global_downstream_max_connections, typed_config: {{
+      "@type": {MONITORS}.downstream_connections.v3.DownstreamConnectionsConfig,
+      max_active_downstream_connections: 5}}}}"""
+TRIGGER = "triggers: [{name: envoy.resource_monitors.injected_resource, threshold: {value: 0.5}}]"
+
+
+def overload(folder: Path, action: str) -> str:
+    """An overload manager whose pressure a file in ``folder`` holds."""
+    (folder / "pressure").write_text("0")
+    return f"""
+overload_manager:
+  refresh_interval: 0.01s
+  resource_monitors:
+  - name: envoy.resource_monitors.injected_resource
+    typed_config:
+      "@type": {MONITORS}.injected_resource.v3.InjectedResourceConfig
+      filename: {folder}/pressure
+  {action}
+"""
+
+
+def press(running: RunningProxy, folder: Path, percent: int) -> None:
+    (folder / "new").write_text(str(percent / 100))
+    os.rename(folder / "new", folder / "pressure")
+    name = "overload.envoy.resource_monitors.injected_resource.pressure"
+    deadline = time.monotonic() + 20
+    while running.stat(name) != percent:
+        assert time.monotonic() < deadline
+
+
+def test_the_monitor_of_all_connections(proxy: Start, clients: Clients) -> None:
+    other = LISTENER.format(name="other", fields="    ignore_global_conn_limit: true")
+    top = f"overload_manager: {{resource_monitors: [{GLOBAL_MONITOR}]}}"
+    running = proxy(bootstrap(f"{GLOBAL_KEY}: 1", top=top, more=other), concurrency=2)
+    assert clients.served(running.port("other"), 3) == 3
+    assert clients.served(running.port("one"), 8) == 5
+    assert running.stat(stat("downstream_global_cx_overflow")) == 3
+    assert running.stat("overload.envoy.resource_monitors.global_downstream_max_connections.failed_updates") == 3
+    assert "There is no configured limit" not in running.log()
+
+
+def test_stopping_to_accept_lets_connections_wait(proxy: Start, clients: Clients, tmp_path: Path) -> None:
+    action = f"actions: [{{name: envoy.overload_actions.stop_accepting_connections, {TRIGGER}}}]"
+    bypass = LISTENER.format(name="bypass", fields="    bypass_overload_manager: true")
+    running = proxy(bootstrap(top=overload(tmp_path, action), more=bypass), concurrency=2)
+    assert clients.served(running.port("one"), 4) == 4
+    press(running, tmp_path, 60)
+    running.wait_for_stat("overload.envoy.overload_actions.stop_accepting_connections.active", 1)
+    waiting = [socket.create_connection(("127.0.0.1", running.port("one")), timeout=20) for _ in range(8)]
+    assert clients.served(running.port("bypass"), 4) == 4
+    press(running, tmp_path, 10)
+    for client in waiting:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        client.close()
+    assert running.stat(stat("downstream_cx_total")) == 12
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        f"actions: [{{name: envoy.overload_actions.reject_incoming_connections, {TRIGGER}}}]",
+        f"loadshed_points: [{{name: envoy.load_shed_points.tcp_listener_accept, {TRIGGER}}}]",
+    ],
+)
+def test_connections_are_shed(proxy: Start, clients: Clients, tmp_path: Path, action: str) -> None:
+    bypass = LISTENER.format(name="bypass", fields="    bypass_overload_manager: true")
+    running = proxy(bootstrap(top=overload(tmp_path, action), more=bypass), concurrency=2)
+    assert clients.served(running.port("one"), 4) == 4
+    press(running, tmp_path, 60)
+    refused = 0
+    for _ in range(20):
+        refused += clients.connect(running.port("one")) is None
+    assert refused == running.stat(stat("downstream_cx_overload_reject")) > 0
+    assert clients.served(running.port("bypass"), 4) == 4
+    if "loadshed" in action:
+        assert running.stat("overload.envoy.load_shed_points.tcp_listener_accept.shed_load_count") == refused
+    press(running, tmp_path, 10)
+    while clients.connect(running.port("one")) is None:
+        pass
+
+
+def test_a_new_worker_knows_the_state(proxy: Start, clients: Clients, tmp_path: Path) -> None:
+    action = f"actions: [{{name: envoy.overload_actions.reject_incoming_connections, {TRIGGER}}}]"
+    running = proxy(bootstrap(top=overload(tmp_path, action)), concurrency=1)
+    press(running, tmp_path, 60)
+    os.kill(running.worker_pids()[0], 9)
+    running.wait_for_stat("server.worker_restarts", 1)
+    assert clients.served(running.port("one"), 4) == 0

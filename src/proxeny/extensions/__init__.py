@@ -55,6 +55,19 @@ def _matching(kind: str, name: str, target: str, config_type: str) -> Extension:
 
 
 BUILT_IN: Final[tuple[Extension, ...]] = (
+    *(
+        Extension(
+            "resource_monitor",
+            f"envoy.resource_monitors.{name}",
+            f"proxeny.extensions.resource_monitors.{name}:FACTORY",
+            (f"envoy.extensions.resource_monitors.{name}.v3.{message}",),
+        )
+        for name, message in (
+            ("cgroup_memory", "CgroupMemoryConfig"),
+            ("fixed_heap", "FixedHeapConfig"),
+            ("injected_resource", "InjectedResourceConfig"),
+        )
+    ),
     Extension(
         "listener_filter",
         "envoy.filters.listener.original_dst",

@@ -19,9 +19,11 @@ cdef class ActiveStream(FilterManager):
     cpdef decode_headers(self, HeaderMap headers, bint end_stream)
     cpdef decode_data(self, data, bint end_stream)
     cdef bint _wants_close(self, HeaderMap headers, protocol) except -1
+    cdef bint _is_overload(self) except -1
     cdef bint _check_request(self, HeaderMap headers, protocol) except -1
     cdef bint _create_chain(self, HeaderMap headers, route) except -1
     cdef _decide_close(self, HeaderMap headers, bint granted)
+    cdef _stop_keepalive(self, double fraction)
     cdef _charge(self, long long code)
     cdef _end_response(self)
     cpdef finish(self)

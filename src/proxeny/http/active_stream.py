@@ -17,6 +17,7 @@ from proxeny.http.header_sanitizing import CONNECTION, UPGRADE, has_token, is_up
 from proxeny.http.local_reply import is_grpc_content_type, prepare
 from proxeny.http.path_normalization import NormalizePathAction
 from proxeny.kernel.headers import HeaderMap
+from proxeny.network.overload_state import falls_within
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class ActiveStream(FilterManager):
             info.last_downstream_rx_ns = self.config.clock.monotonic_ns()
         if headers.get(EXPECT) is not None:
             self._answer_expect(headers)
+        if self.config.overload.stop_accepting_requests and self._is_overload():
+            return
         if not self._check_request(headers, protocol):
             return
         self.upgrade = upgrade = is_upgrade(headers) or headers.get(METHOD) == b"CONNECT"
@@ -233,6 +236,15 @@ class ActiveStream(FilterManager):
         self._charge(100)
         self.encoder.encode_1xx_headers(continue_headers)
         headers.remove(EXPECT)
+
+    def _is_overload(self) -> bool:
+        """Answer instead of serving, with the probability that the overload action has."""
+        config = self.config
+        if not falls_within(config.random.random(), config.overload.stop_accepting_requests):
+            return False
+        config.stats.inc(s.RQ_OVERLOAD_CLOSE)
+        self.send_local_reply(503, b"envoy overloaded", None, None, "overload")
+        return True
 
     def _check_request(self, headers: HeaderMap, protocol: str) -> bool:
         config = self.config
@@ -440,6 +452,9 @@ class ActiveStream(FilterManager):
         if not manager.closing_after_response and manager.drain_decision.drain_close():
             manager.start_drain_sequence()
             self.config.stats.inc(s.CX_DRAIN_CLOSE)
+        overload = self.config.overload
+        if overload.disable_http_keepalive and not manager.closing_after_response:
+            self._stop_keepalive(overload.disable_http_keepalive)
         if self.stream_info.protocol == "HTTP/1.0":
             if headers.get(CONTENT_LENGTH) is None:
                 self.saw_connection_close = True
@@ -453,6 +468,13 @@ class ActiveStream(FilterManager):
             self.config.stats.inc(s.RQ_RESPONSE_BEFORE_RQ_COMPLETE)
         if manager.closing_after_response and not granted:
             headers.set(CONNECTION, CLOSE)
+
+    def _stop_keepalive(self, fraction: float) -> None:
+        config = self.config
+        if falls_within(config.random.random(), fraction):
+            config.stats.inc(s.CX_OVERLOAD_DISABLE_KEEPALIVE)
+            config.stats.inc(s.CX_DRAIN_CLOSE)
+            self.manager.close_after_response()
 
     def _charge(self, code: int) -> None:
         """Count the response by class, for the manager and its listener."""

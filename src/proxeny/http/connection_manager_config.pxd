@@ -5,6 +5,7 @@ from proxeny.http.filter_chain cimport FilterChain
 from proxeny.http.header_sanitizing cimport HeaderSanitizer
 from proxeny.kernel.randomness cimport RandomGenerator
 from proxeny.kernel.stats cimport Block
+from proxeny.network.overload_state cimport OverloadState
 
 
 cdef class UpgradeConfig:
@@ -14,6 +15,7 @@ cdef class UpgradeConfig:
 
 cdef class ConnectionManagerConfig:
     cdef public object context, dispatcher, local_info, route_table, codec_settings, codec_stats, stat_prefix
+    cdef public OverloadState overload
     cdef public TimeSource clock
     cdef public RandomGenerator random
     cdef public FilterChain chain

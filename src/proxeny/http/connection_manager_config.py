@@ -69,6 +69,7 @@ class ConnectionManagerConfig:
         "max_connection_duration_ms",
         "max_requests_per_connection",
         "max_stream_duration_ms",
+        "overload",
         "path_normalizer",
         "proxy_100_continue",
         "random",
@@ -95,6 +96,7 @@ class ConnectionManagerConfig:
         self.clock = RealTimeSource() if context.dispatcher is None else context.dispatcher.time_source
         self.local_info = context.local_info
         self.random = context.random
+        self.overload = context.overload
         self.route_table = route_table
         self.chain = chain
         self.access_logs: tuple[Any, ...] = ()

@@ -17,6 +17,7 @@ from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filte
 from proxeny.listener.limits import LimitsConfig
 from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
+from proxeny.network.overload_state import OverloadState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,6 +115,8 @@ class ListenerConfig:
             config.stat_prefix = "listener.admin."
         config.drain = ListenerDrain(context, listener.drain_type) if origin is None else origin.drain
         inner = context.for_listener(listener.name, config.stat_prefix, listener.traffic_direction, config.drain)
+        if listener.bypass_overload_manager:
+            inner.overload = OverloadState()  # nothing ever changes it
         _allot_stats(config, inner)
         config.limits = LimitsConfig(listener, inner) if origin is None else origin.limits
         try:

@@ -19,7 +19,7 @@ from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
-from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, OVERLOAD, PYTHON_CALLS, WIP_PROTOS
+from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, WIP_PROTOS, memory_used
 from proxeny.server.supervisor import Worker
 from proxeny.server.validation import load_options
 from proxeny.xds.config_source import is_passed_over
@@ -45,7 +45,8 @@ class Bootstrapped:
             server.dispatcher, server.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
         server.store.block(FILESYSTEM, PREFIX)
-        server.store.block(OVERLOAD, "")
+        self.overload = self.configuration.overload(lambda: memory_used(server.pids())[0])
+        self.overload.on_change = self._push_overload
         server.store.block(ROUTER, "http.async-client.")
         self.configuration.runtime.on_change = self._push_runtime
         warn_of_limits(self.configuration)
@@ -104,6 +105,7 @@ class Bootstrapped:
         if self.lds is not None:
             await self.lds.initialize()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
+        self.overload.start(self._server.dispatcher)
         self.listeners.listen()
         await self._supervisor.feed_all()
         self.listeners.workers_started()
@@ -127,6 +129,7 @@ class Bootstrapped:
                 self._bootstrap,
             )
         )
+        worker.send(messages.SetOverload(self.overload.states()))
         answers = [self._feed_clusters(worker)]
         for name, update in self.clusters.host_updates():
             worker.send(messages.UpdateHosts(name, update))
@@ -157,6 +160,9 @@ class Bootstrapped:
     def _push_runtime(self, snapshot: Snapshot) -> None:
         self._supervisor.broadcast(messages.SetRuntime(snapshot.to_json()))
 
+    def _push_overload(self, states: dict[str, float]) -> None:
+        self._supervisor.broadcast(messages.SetOverload(states))
+
     def _push_hosts(self, name: str, update: bytes) -> None:
         self._supervisor.broadcast(messages.UpdateHosts(name, update))
 
@@ -166,6 +172,7 @@ class Bootstrapped:
 
     def close(self) -> None:
         """Stop accepting and resolving."""
+        self.overload.stop()
         self.admin.close()
         if self.lds is not None:
             self.lds.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.server.listener_table import ListenerTable
 from proxeny.server.options import Options
+from proxeny.server.overload.manager import OverloadManager
 from proxeny.server.server_stats import PATCHES, PATCHES_APPLIED, PATCHES_UNMATCHED
 from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
@@ -154,6 +155,10 @@ class Configuration:
             check_duplicate_address(compiled, table.sharing(compiled.config))
             table.put(compiled)
         return list(table.values())
+
+    def overload(self, used_memory: Callable[[], int]) -> OverloadManager:
+        """The overload manager, with its resource monitors; ConfigError."""
+        return OverloadManager(self.bootstrap.overload_manager, self.store, used_memory)
 
     def admin(self) -> Any:
         """The admin address and access logs, checked; None without an admin interface."""

@@ -163,6 +163,12 @@ class SetRuntime(Message):
     entries: bytes
 
 
+class SetOverload(Message):
+    """States of the overload actions and load shed points that are not at rest, from 0 to 1."""
+
+    states: dict[str, float]
+
+
 class SetLogLevel(Message):
     """Log level of one component, of all when ``component`` is empty."""
 
@@ -218,6 +224,7 @@ Any = (
     | ReleaseAdopted
     | SetServerState
     | SetRuntime
+    | SetOverload
     | SetLogLevel
     | ReopenLogs
     | Stop

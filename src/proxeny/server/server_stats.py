@@ -81,7 +81,19 @@ OVERLOAD: Final = Schema(
     counters=("envoy.overload_actions.reset_high_memory_stream.count",),
     histograms=("overload.refresh_interval_delay",),
 )
-"""The overload manager's: nothing overloads yet."""
+REFRESH_INTERVAL_DELAY: Final = OVERLOAD.slot("overload.refresh_interval_delay")
+
+OVERLOAD_RESOURCE: Final = Schema(
+    "overload_resource", counters=("failed_updates", "skipped_updates"), gauges=("pressure",)
+)
+"""``overload.<resource monitor>.*``; nothing is skipped here: no monitor takes longer than its call."""
+RESOURCE_FAILED_UPDATES: Final = OVERLOAD_RESOURCE.slot("failed_updates")
+RESOURCE_PRESSURE: Final = OVERLOAD_RESOURCE.slot("pressure")
+
+OVERLOAD_ACTION: Final = Schema("overload_action", gauges=("active", "scale_percent"))
+"""``overload.<action>.*``."""
+ACTION_ACTIVE: Final = OVERLOAD_ACTION.slot("active")
+ACTION_SCALE_PERCENT: Final = OVERLOAD_ACTION.slot("scale_percent")
 
 PYTHON_CALLS: Final = Schema("python_calls", gauges=("python_calls",))
 """Only allotted under PROXENY_COUNT_CALLS."""

@@ -36,6 +36,7 @@ def validate_bootstrap(loaded: LoadedBootstrap, options: Options | None = None) 
     from proxeny.server.configuration import Configuration
 
     configuration = Configuration(loaded, options or Options(), MainStore())
+    configuration.overload(lambda: 0)
     configuration.admin()
     configuration.clusters()
     configuration.listeners()

@@ -14,6 +14,7 @@ CATEGORIES: Final[dict[str, str]] = {
     "network_filter": "envoy.filters.network",
     "http_filter": "envoy.filters.http",
     "access_logger": "envoy.access_loggers",
+    "resource_monitor": "envoy.resource_monitors",
     "network_input": "envoy.matching.network.input",
     "common_input": "envoy.matching.common_inputs",
     "input_matcher": "envoy.matching.input_matchers",

@@ -98,6 +98,7 @@ class Worker:
             messages.ReleaseAdopted: self._release_adopted,
             messages.SetServerState: self._set_server_state,
             messages.SetRuntime: self._set_runtime,
+            messages.SetOverload: self._set_overload,
             messages.SetLogLevel: self._set_log_level,
             messages.ReopenLogs: self._reopen_logs,
             messages.Stop: self._stop,
@@ -269,6 +270,9 @@ class Worker:
 
     def _set_runtime(self, message: messages.SetRuntime, fds: Fds) -> None:
         self.runtime.snapshot = Snapshot.from_json(message.entries)
+
+    def _set_overload(self, message: messages.SetOverload, fds: Fds) -> None:
+        self.context.overload.update(message.states)
 
     def _set_log_level(self, message: messages.SetLogLevel, fds: Fds) -> None:
         if message.component:

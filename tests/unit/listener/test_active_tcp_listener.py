@@ -15,6 +15,7 @@ from proxeny.listener.config import ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.network.factory_context import FactoryContext
+from proxeny.network.overload_state import STOP_ACCEPTING_CONNECTIONS
 
 
 class Worker:
@@ -218,3 +219,50 @@ def test_sockets_of_a_dead_worker_are_served_meanwhile(make: Any, context: Facto
     assert worker.listener.statistics()["adopted_from"] == []
     client.close()
     other.close()
+
+
+def test_under_overload_connections_wait(make: Any, context: FactoryContext) -> None:
+    worker = make()
+    context.overload.update({STOP_ACCEPTING_CONNECTIONS: 1.0})
+    client = worker.connect()
+    client.sendall(b"hello")
+    for _ in range(5):
+        worker.dispatcher.run_once()
+    assert worker.count(s.CX_TOTAL) == 0
+    context.overload.update({})
+    assert worker.received(client, 5) == b"hello"
+
+
+def test_a_listener_added_under_overload_waits_too(make: Any, context: FactoryContext) -> None:
+    context.overload.update({STOP_ACCEPTING_CONNECTIONS: 1.0})
+    waiting, bypassing = make(), make(bypass_overload_manager=True)
+    clients = [worker.connect() for worker in (waiting, bypassing)]
+    for client in clients:
+        client.sendall(b"hello")
+    assert bypassing.received(clients[1], 5) == b"hello"
+    assert waiting.count(s.CX_TOTAL) == 0
+    waiting.listener.stop()
+    context.overload.update({})
+
+
+def test_connections_are_counted_from_accept_to_end(make: Any) -> None:
+    worker = make()
+    counts = worker.listener.limits.counts
+    clients = [worker.connect() for _ in range(3)]
+    worker.wait(lambda: worker.count(s.CX_ACTIVE) == 3)
+    assert (counts.own_count, counts.all_count) == (3, 3)
+    counts.own_most = 3
+    refused = worker.connect()
+    worker.wait(lambda: worker.is_closed(refused))
+    assert worker.count(s.CX_OVERFLOW) == 1
+    for client in clients:
+        client.close()
+    worker.wait(lambda: worker.count(s.CX_ACTIVE) == 0)
+    assert (counts.own_count, counts.all_count) == (0, 0)
+
+
+def test_what_finds_no_chain_is_not_counted_for_long(make: Any) -> None:
+    worker = make(filter_chains=[{"filter_chain_match": {"destination_port": 1}, "filters": [ECHO]}])
+    client = worker.connect()
+    worker.wait(lambda: worker.is_closed(client))
+    assert worker.listener.limits.counts.own_count == 0

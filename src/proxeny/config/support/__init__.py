@@ -14,6 +14,7 @@ from proxeny.config.support import (
     listener_filters,
     matching,
     network_filters,
+    overload,
     router,
     udp,
     upstream,
@@ -23,6 +24,7 @@ from proxeny.config.support.table import MessageSupport, Table
 
 AREAS: Final[dict[str, Table]] = {
     "Bootstrap, admin, runtime": bootstrap.TABLE,
+    "Overload manager": overload.TABLE,
     "Listeners and addresses": listener.TABLE,
     "Listener filters": listener_filters.TABLE,
     "UDP": udp.TABLE,

@@ -11,7 +11,7 @@ _METRICS: Final = "envoy.config.metrics.v3"
 TABLE: Final[Table] = {
     f"{_BOOTSTRAP}.Bootstrap": fields(
         done="""node static_resources dynamic_resources cluster_manager stats_config stats_flush_interval
-            layered_runtime admin watchdog watchdogs""",
+            layered_runtime overload_manager admin watchdog watchdogs""",
         accepted="""node_context_params enable_dispatcher_stats deferred_stat_options stats_flush_on_admin
             stats_eviction_interval memory_allocator_manager perf_tracing_file_path default_socket_interface
             default_regex_engine stats_server_version_override grpc_async_client_manager_config""",

@@ -1,0 +1,1 @@
+"""Resource monitors of the overload manager."""
