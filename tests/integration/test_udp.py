@@ -155,11 +155,14 @@ def test_sessions_of_other_workers_go_on_when_one_dies(proxy: Start, echo: Echo,
     wait_until(lambda: set(running.worker_pids()) - set(owner.values()), "no new worker")
     fresh = set(running.worker_pids()) - set(owner.values())
     # The replacement takes over once it is ready; from then on its clients stay with it.
-    while True:
-        after = {client: client.ask() for client in orphans}
+    after: dict[Client, int] = {}
+
+    def taken_over() -> bool:
+        after.update({client: client.ask() for client in orphans})
         now = owners(running.worker_pids())
-        if {now.get(session) for session in after.values()} == fresh:
-            break
+        return {now.get(session) for session in after.values()} == fresh
+
+    wait_until(taken_over, "the replacement does not get its datagrams")
     assert {client: client.ask() for client in orphans} == after
     assert {client: client.ask() for client in others} == {client: before[client] for client in others}
     assert running.stop() == 0
