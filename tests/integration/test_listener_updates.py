@@ -451,7 +451,7 @@ def test_a_hundred_updates_leak_nothing(start: Serve) -> None:
     updates(30, 0)
     blocks, before, used = lds.running.admin("/stats").count("\n"), descriptors(lds.running), memory(lds.running)
     updates(100, 30)
-    assert descriptors(lds.running) == before
+    wait_until(lambda: descriptors(lds.running) == before, f"descriptors: {before}, then {descriptors(lds.running)}")
     assert lds.running.admin("/stats").count("\n") == blocks
     grown = [after - kb for after, kb in zip(memory(lds.running), used, strict=True)]
     assert max(grown) < 3000, f"kB more: {grown}"
