@@ -46,6 +46,7 @@ _UNORDERED: Final = frozenset(
 
 def checked_operation(entry: Any) -> Operation:
     """The operation of an entry, an insertion where order means nothing made an addition; ConfigError."""
+    _check_numbers(entry)
     if not entry.apply_to:
         raise ConfigError("missing applyTo", "apply_to")
     if not entry.HasField("patch"):
@@ -62,6 +63,18 @@ def checked_operation(entry: Any) -> Operation:
     if operation is not Operation.REMOVE and not entry.patch.HasField("value"):
         raise ConfigError("missing patch value for non-remove operation", "patch.value")
     return operation
+
+
+def _check_numbers(entry: Any) -> None:
+    """Values of enums may be written as numbers, also as ones that stand for nothing."""
+    for kind, number, path in (
+        (ApplyTo, entry.apply_to, "apply_to"),
+        (Operation, entry.patch.operation, "patch.operation"),
+        (FilterClass, entry.patch.filter_class, "patch.filter_class"),
+        (Context, entry.match.context, "match.context"),
+    ):
+        if number not in kind._value2member_map_:
+            raise ConfigError(f"{kind.__name__} has no value {number}", path)
 
 
 def check_match(entry: Any, operation: Operation) -> list[str]:

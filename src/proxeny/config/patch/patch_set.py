@@ -95,16 +95,25 @@ class PatchSet:
                     "the zero value of a field, which a merge cannot set"
                 )
             elif not outcome.changed:
-                reason = self.refused.get(patch)
                 later = awaits_listeners and patch.apply_to not in _STATIC_ONLY
-                nothing = "matches nothing yet; delivered listeners are patched too" if later else "matches nothing"
-                lines.append(f"{patch} does not apply: {reason}" if reason else f"{patch} {nothing}")
+                lines.append(f"{patch} {self._why_not(patch, later)}")
             if patch.labels and self.proxy.labels is None and patch not in self.refused:
                 lines.append(
                     f"{patch}: the workloadSelector is not evaluated: the node's metadata has no LABELS; "
                     "the patch applies to this proxy"
                 )
         return lines
+
+    def _why_not(self, patch: Patch, later: bool) -> str:
+        """Why a patch matched nothing; ``later``: so far."""
+        reason = self.refused.get(patch)
+        if reason is not None:
+            return f"does not apply: {reason}"
+        if later:
+            return "matches nothing yet; delivered listeners are patched too"
+        if patch.context is not Context.ANY and (patch.apply_to, patch.context) not in self._selected:
+            return f"matches nothing: nothing here has the context {patch.context.name}"
+        return "matches nothing"
 
     @property
     def applied(self) -> int:

@@ -24,7 +24,7 @@ from proxeny.config.yaml_loader import Tree, line_of, load_documents
 
 API_VERSION: Final = "networking.istio.io/v1alpha3"
 KIND: Final = "EnvoyFilter"
-_LISTS: Final = frozenset(("List", "EnvoyFilterList"))
+_LISTS: Final = ("List", "EnvoyFilterList")
 _KEYS: Final = frozenset(("apiVersion", "kind", "metadata", "spec", "status"))
 _LIST_KEYS: Final = frozenset(("apiVersion", "kind", "metadata", "items"))
 

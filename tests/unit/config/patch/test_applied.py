@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -61,7 +63,9 @@ def test_listeners_clusters_and_the_bootstrap(tmp_path: Path) -> None:
     assert loaded.patches is not None
     assert (loaded.patches.applied, loaded.patches.unmatched) == (5, 2)
     assert len(loaded.patches.summary) == 5
-    assert len([text for text in loaded.warnings if text.endswith("matches nothing")]) == 2
+    assert (
+        len([text for text in loaded.warnings if "matches nothing: nothing here has the context GATEWAY" in text]) == 2
+    )
 
 
 def test_the_node_of_the_command_line_decides(tmp_path: Path) -> None:
@@ -113,3 +117,60 @@ def test_unknown_fields_are_counted_once(tmp_path: Path) -> None:
     loaded = load(tmp_path, patch, allow_unknown_static_fields=True)
     assert loaded.unknown_fields == 1
     assert any("connect_time" in text for text in loaded.warnings)
+
+
+def test_a_context_that_nothing_has_is_named(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path,
+        one("LISTENER", "MERGE", "{context: GATEWAY}", "{stat_prefix: x}"),
+        one("CLUSTER", "MERGE", "{context: SIDECAR_OUTBOUND, cluster: {name: x}}", "{alt_stat_name: x}"),
+    )
+    first, second = loaded.warnings
+    assert first.endswith("(MERGE LISTENER) matches nothing: nothing here has the context GATEWAY")
+    assert second.endswith("(MERGE CLUSTER) matches nothing")
+
+
+SCALARS = [None, True, -1, 0, 5, 1e308, "", "x", "$", "\x00", [], {}, [[]], [None], {"": None}, {"@type": "a/b"}]
+
+
+def mutated(random: Random, tree: object) -> object:
+    """The tree with a part of it replaced, dropped or doubled."""
+    if isinstance(tree, dict) and tree and random.random() < 0.9:
+        key = random.choice(sorted(tree))
+        kept = {name: value for name, value in tree.items() if name != key or random.random() < 0.95}
+        if key in kept:
+            kept[key if random.random() < 0.95 else key + "x"] = mutated(random, kept[key])
+        return kept
+    if isinstance(tree, list) and tree and random.random() < 0.9:
+        index = random.randrange(len(tree))
+        return [*tree[:index], mutated(random, tree[index]), *tree[index + (random.random() < 0.9) :]]
+    return random.choice(SCALARS)
+
+
+def test_no_patch_file_does_worse_than_be_refused(tmp_path: Path) -> None:
+    """Whatever is in it: the configuration is loaded or a ConfigError says why not."""
+    echo = {"name": "echo", "typed_config": {"@type": ECHO}}
+    chain = {"name": "", "sni": "", "filter": {"name": "echo"}}
+    entries = [
+        {"applyTo": kind, "match": {"context": "ANY", "listener": {"portNumber": 1, "filterChain": chain}},
+         "patch": {"operation": operation, "value": echo}}
+        for kind in ("NETWORK_FILTER", "HTTP_FILTER")
+        for operation in ("MERGE", "ADD", "INSERT_BEFORE")
+    ]  # fmt: skip
+    entries.append({"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": {"connect_timeout": "2s"}}})
+    spec = {"priority": 1, "workloadSelector": {"labels": {"a": "b"}}, "configPatches": entries}
+    resource = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": {"name": "x"}}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [{**resource, "spec": spec}]}
+    random = Random(5)
+    outcomes = {"loaded": 0, "refused": 0}
+    for round in range(400):
+        tree = random.choice([listed, spec, {**spec, "configPatches": [random.choice(entries)]}])
+        for _ in range(round % 4 + 1):
+            tree = mutated(random, tree)  # type: ignore[assignment]
+        try:
+            load(tmp_path, json.dumps(tree))
+            outcomes["loaded"] += 1
+        except ConfigError as error:
+            assert str(error)
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 10, outcomes
