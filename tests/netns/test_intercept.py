@@ -171,13 +171,14 @@ def test_a_call_of_the_captures_port_does_not_loop(mesh: Mesh) -> None:
 
 def test_names_of_the_mesh_by_dns(mesh: Mesh, backend: str) -> None:
     """The resolver of the C library asks a server that does not exist; the sidecar answers in its stead."""
-    with mesh.side.resolv_conf(f"nameserver {mesh.back.v4}\n"):
-        mesh.intercept("install", "--backend", backend, "--redirect-dns")
-        curl = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "curl", "-s4", "http://shop.mesh:8080/dns")
-        done = subprocess.run(
-            ["ip", "netns", "exec", mesh.side.name, *curl], capture_output=True, text=True, timeout=TIMEOUT_S
-        )
-    assert done.stdout == "app /dns from 127.0.0.6\n"
+    curl = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "curl", "-s4", "http://shop.mesh:8080/dns")
+    for family in FAMILIES:
+        with mesh.side.resolv_conf(f"nameserver {mesh.far(family)}\n"):
+            mesh.intercept("install", "--backend", backend, "--redirect-dns")
+            done = subprocess.run(
+                ["ip", "netns", "exec", mesh.side.name, *curl], capture_output=True, text=True, timeout=TIMEOUT_S
+            )
+        assert done.stdout == "app /dns from 127.0.0.6\n"
     mesh.wait_for_log("outbound 240.240.0.1:8080 outbound|8080||shop.mesh 200")
 
 
