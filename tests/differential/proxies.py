@@ -62,6 +62,8 @@ def proxeny_binary() -> Path:
 def _address(message: dict[str, dict[str, object]]) -> Address:
     if "pipe" in message:
         return str(message["pipe"]["path"])
+    if "envoy_internal_address" in message:
+        return str(message["envoy_internal_address"]["server_listener_name"])
     bound = message["socket_address"]
     return (str(bound["address"]), int(str(bound["port_value"])))
 

@@ -8,7 +8,7 @@ from proxeny.admin.context import AdminContext
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.admin.stats_params import compile_filter
-from proxeny.upstream.cluster_status import PIPE, CircuitBreakerStatus, ClusterStatus, HostStatus
+from proxeny.upstream.cluster_status import INTERNAL, PIPE, CircuitBreakerStatus, ClusterStatus, HostStatus
 
 _PRIORITIES = ("default", "high")
 _LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
@@ -69,13 +69,20 @@ class ListingHandler:
 
 
 def address_json(address: Any) -> dict[str, Any]:
-    """``config.core.v3.Address`` of a socket or pipe address."""
+    """``config.core.v3.Address`` of any kind of address."""
+    if getattr(address, "is_internal", False):
+        return _internal_json(address.listener_name, address.endpoint_id)
     if getattr(address, "ip", None):
         found = {"address": address.ip, "port_value": address.port}
         if getattr(address, "network_namespace", ""):
             found["network_namespace_filepath"] = address.network_namespace
         return {"socket_address": found}
     return {"pipe": {"path": address.as_string()}}
+
+
+def _internal_json(listener_name: str, endpoint_id: str) -> dict[str, Any]:
+    named = {"server_listener_name": listener_name}
+    return {"envoy_internal_address": {**named, "endpoint_id": endpoint_id} if endpoint_id else named}
 
 
 def _cluster_text(cluster: ClusterStatus) -> str:
@@ -130,9 +137,11 @@ def _limits_json(index: int, limits: CircuitBreakerStatus) -> dict[str, Any]:
 
 
 def _host_json(host: HostStatus) -> dict[str, Any]:
-    address = {"pipe": {"path": host.address}}
-    if host.port != PIPE:
-        address = {"socket_address": {"address": host.address, "port_value": host.port}}  # type: ignore[dict-item]
+    address: dict[str, Any] = {"socket_address": {"address": host.address, "port_value": host.port}}
+    if host.port == PIPE:
+        address = {"pipe": {"path": host.address}}
+    elif host.port == INTERNAL:
+        address = _internal_json(host.address, host.endpoint_id)
     statistics = [_statistic(None, name, value) for name, value in host.counters.items()]
     statistics += [_statistic("GAUGE", name, value) for name, value in host.gauges.items()]
     made: dict[str, Any] = {"address": address, "stats": statistics, "health_status": _health_json(host)}

@@ -69,6 +69,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         )
     ),
     Extension(
+        "bootstrap",
+        "envoy.bootstrap.internal_listener",
+        "proxeny.extensions.bootstrap.internal_listener:FACTORY",
+        ("envoy.extensions.bootstrap.internal_listener.v3.InternalListener",),
+    ),
+    Extension(
         "listener_filter",
         "envoy.filters.listener.original_dst",
         "proxeny.extensions.listener_filters.original_dst:FACTORY",

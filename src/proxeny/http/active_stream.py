@@ -111,7 +111,7 @@ class ActiveStream(FilterManager):
         self.stream_info.protocol = manager.protocol
         state = connection.filter_state_map
         if state is not None:
-            self.stream_info.filter_state_map = dict(state)
+            self.stream_info.filter_state_map = state.copy()
         self.idle_timer: Timer | None = None
         self.request_timer: Timer | None = None
         self.header_timer: Timer | None = None

@@ -15,7 +15,7 @@ from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainT
 from proxeny.listener.filter_chain_matcher import NamedFilterChains, UnifiedFilterChainMatcher
 from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters
 from proxeny.listener.limits import LimitsConfig
-from proxeny.listener.listen_address import binds_to_port, compile_addresses, reuses_port
+from proxeny.listener.listen_address import ListenAddress, binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
 from proxeny.network.overload_state import OverloadState
 
@@ -75,7 +75,7 @@ class ListenerConfig:
 
     def __init__(self, listener: Any) -> None:
         self.name: str = listener.name
-        self.listen_addresses = compile_addresses(listener)
+        self.listen_addresses = self._compile_addresses(listener)
         self.bind_to_port = binds_to_port(listener)
         self.buffer_limit = _value(listener, "per_connection_buffer_limit_bytes", BUFFER_LIMIT)
         self.backlog = min(_value(listener, "tcp_backlog_size", BACKLOG), BACKLOG)
@@ -91,6 +91,9 @@ class ListenerConfig:
         self.continue_on_listener_filters_timeout: bool = listener.continue_on_listener_filters_timeout
         text = listener.stat_prefix or self.listen_addresses[0].address.as_string()
         self.stat_prefix = f"listener.{text.replace(':', '_')}."
+
+    def _compile_addresses(self, listener: Any) -> list[ListenAddress]:
+        return compile_addresses(listener)
 
     @property
     def socket_type(self) -> int:
@@ -169,7 +172,7 @@ def _in_listener_words(error: ConfigError, config: ListenerConfig) -> ConfigErro
 
 
 def _check(listener: Any) -> None:
-    if not listener.HasField("address"):
+    if not listener.HasField("address") and not listener.HasField("internal_listener"):
         raise ConfigError(f"error adding listener named '{listener.name}': address is necessary")
 
 

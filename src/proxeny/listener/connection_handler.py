@@ -7,8 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from proxeny.kernel.limits import LimitTable
+from proxeny.listener.active_internal_listener import ActiveInternalListener
 from proxeny.listener.active_tcp_listener import ActiveTcpListener
 from proxeny.listener.active_udp_listener import ActiveUdpListener
+from proxeny.listener.internal_config import InternalListenerConfig
 from proxeny.listener.listener_lookup import ListenerLookup
 from proxeny.listener.udp_config import UdpListenerConfig
 from proxeny.network.address import from_sockaddr
@@ -36,6 +38,7 @@ class ConnectionHandler:
         self.hand_over = hand_over
         """This worker's part in exact balance; None in main."""
         self.lookup = ListenerLookup()
+        self._internal = context.internal_listeners
         self._listeners: dict[int, ActiveListener] = {}
 
     def add_listener(self, tag: int, config: ListenerConfig, fds: list[int], row: int = -1) -> ActiveListener:
@@ -46,6 +49,9 @@ class ConnectionHandler:
         if isinstance(config, UdpListenerConfig):
             datagrams = self._listeners[tag] = ActiveUdpListener(self.dispatcher, config, fds)
             return datagrams
+        if isinstance(config, InternalListenerConfig):
+            internal = self._listeners[tag] = ActiveInternalListener(self, tag, config, self._internal)
+            return internal
         listener = self._listeners[tag] = ActiveTcpListener(self, tag, config, fds, row)
         self.lookup.add(listener, listener.bound_addresses())
         listener.follow_overload()

@@ -31,6 +31,7 @@ from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.network.filter_state import FilterState
 
 OPEN = ConnectionState.OPEN
 CLOSING = ConnectionState.CLOSING
@@ -113,7 +114,7 @@ class Connection(Stream):
         return info
 
     @property
-    def filter_state_map(self) -> dict[str, Any] | None:
+    def filter_state_map(self) -> FilterState | None:
         """The connection's filter state, which each of its requests begins with; None where nothing was set."""
         info = self._stream_info
         return None if info is None else info.filter_state_map
@@ -295,7 +296,8 @@ class Connection(Stream):
         if self.connecting:
             self._set_failure_reason(f"delayed connect error: {os.strerror(error)}")
         elif error == ECONNRESET:
-            self.remote_reset = True
+            # Within the process (unix sockets) it only means that not all was read.
+            self.remote_reset = not self.connection_info.direct_remote_address.is_internal
         self._close_socket(REMOTE_CLOSE)
 
     def on_handler_error(self, error: Exception) -> None:
@@ -441,7 +443,8 @@ class ServerConnection(Connection):
         self._raise_event(CONNECTED)
 
 
-def _immediate_error(number: int, address: Address) -> str:
+def immediate_error(number: int, address: Address) -> str:
+    """Why a connect failed at once, as Envoy says it."""
     return f"immediate connect error: {os.strerror(number)}|remote address:{address.as_string()}"
 
 
@@ -483,7 +486,7 @@ class ClientConnection(Connection):
             if error_number == 0:
                 self.open(self.dispatcher.poller, fd, connecting=True)
                 return
-            event, reason = REMOTE_CLOSE, _immediate_error(error_number, address)
+            event, reason = REMOTE_CLOSE, immediate_error(error_number, address)
         close_descriptor(fd)
         self._fail_later(reason, event)
 

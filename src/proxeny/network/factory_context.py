@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxeny.network.internal import InternalListeners
 from proxeny.network.overload_state import OverloadState
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class FactoryContext:
     """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
     worker_index: int = 0
     concurrency: int = 1
+    internal_listeners: InternalListeners = field(default_factory=InternalListeners)
     log_commands: Any = None
     """Commands that access log formats have besides or (a ``ClosedTable``) instead of the usual ones."""
     # Facts of the listener being compiled.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from proxeny.network.filter_state import FilterState
+
 if TYPE_CHECKING:
     from proxeny.network.address import Address
 
@@ -180,7 +182,7 @@ class StreamInfo:
         self.health_check = False
         self.stream_id: bytes = b""
         self.dynamic_metadata_map: dict[str, Any] | None = None
-        self.filter_state_map: dict[str, Any] | None = None
+        self.filter_state_map: FilterState | None = None
 
     @property
     def dynamic_metadata(self) -> dict[str, Any]:
@@ -190,10 +192,10 @@ class StreamInfo:
         return self.dynamic_metadata_map
 
     @property
-    def filter_state(self) -> dict[str, Any]:
+    def filter_state(self) -> FilterState:
         """Filter state objects by name; made at the first use."""
         if self.filter_state_map is None:
-            self.filter_state_map = {}
+            self.filter_state_map = FilterState()
         return self.filter_state_map
 
     def set_flag(self, flag: ResponseFlag) -> None:

@@ -6,18 +6,23 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from proxeny.network.internal import Passthrough
     from proxeny.network.socket_options import SocketOption
 
 
 class PoolOptions:
     """How the connections of one pool are made, where that differs from what the cluster says."""
 
-    __slots__ = ("key", "socket_options")
+    __slots__ = ("key", "passthrough", "socket_options")
 
-    def __init__(self, priority: int, socket_options: tuple[SocketOption, ...]) -> None:
+    def __init__(
+        self, priority: int, socket_options: tuple[SocketOption, ...], extra: tuple[Hashable, ...] = ()
+    ) -> None:
         self.socket_options = socket_options
-        self.key: Hashable = (priority, *[option.key for option in socket_options])
-        """Under which the host keeps the pool."""
+        self.passthrough: Passthrough | None = None
+        """What the connections bring an internal listener."""
+        self.key: Hashable = (priority, tuple([option.key for option in socket_options]), *extra)
+        """Under which the host keeps the pool; ``extra`` is what else tells it from others."""
 
     def __repr__(self) -> str:
         return f"PoolOptions({self.socket_options})"

@@ -22,6 +22,7 @@ from proxeny.kernel.randomness import RandomGenerator
 from proxeny.listener.kinds import compile_listener
 from proxeny.listener.limits import GLOBAL_RUNTIME_KEY, monitored_limit
 from proxeny.network import address
+from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
@@ -107,6 +108,7 @@ class Configuration:
         clusters = self.bootstrap.static_resources.clusters
         self.context = make_context("main", store, self, dispatcher, self.runtime)
         self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
+        install_bootstrap_extensions(self.context)
         log_notices(loaded)
         if loaded.patches is not None:
             block = store.block(PATCHES, "server.")

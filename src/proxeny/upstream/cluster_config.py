@@ -16,6 +16,8 @@ from proxeny.upstream import dns_options, http_protocol_options, original_dst_co
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.dns_options import DnsOptions, milliseconds
 from proxeny.upstream.endpoints import DnsTarget, HostEntry, parse_dns, parse_static, socket_address_pair
+from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
+from proxeny.upstream.internal_upstream import InternalUpstream
 from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
@@ -67,6 +69,7 @@ class ClusterConfig:
         "dns",
         "hosts",
         "info",
+        "internal_upstream",
         "lb_policy",
         "original_dst",
         "overprovisioning_factor",
@@ -84,6 +87,7 @@ class ClusterConfig:
         self.targets: list[DnsTarget | HostEntry] = []
         """The names (and pipes) of a DNS cluster."""
         self.dns: DnsOptions | None = None
+        self.internal_upstream: InternalUpstream | None = None
         self.original_dst: OriginalDstOptions | None = None
         """Of a cluster that has no hosts but those which connections bring."""
         self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
@@ -117,6 +121,11 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     config.targets = targets
     config.dns = dns
     config.original_dst = original_dst
+    transport_socket = present.get("transport_socket")
+    if transport_socket is not None and transport_socket.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
+        config.internal_upstream = InternalUpstream(
+            unpack_any(transport_socket.typed_config), info.stat_prefix, context
+        )
     for entry in hosts:
         info.host_stats(entry.stat_index)
     if original_dst is not None and context.role == "main":
@@ -188,7 +197,7 @@ def _check_transport_socket(cluster: Any, present: dict[str, Any]) -> None:
     if transport_socket is None:
         return
     type_name = transport_socket.typed_config.type_url.rpartition("/")[2]
-    if type_name == _RAW_BUFFER:
+    if type_name in (_RAW_BUFFER, INTERNAL_UPSTREAM):
         return
     if not type_name:
         raise ConfigError(f"Didn't find a registered implementation for '{transport_socket.name}' with type URL: ''")

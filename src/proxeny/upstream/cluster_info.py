@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.kernel.limits import LimitTable
+from proxeny.network.address import InternalAddress
 from proxeny.network.connection import ClientConnection
+from proxeny.network.internal import InternalClientConnection
 from proxeny.network.socket_options import source_of
 from proxeny.upstream.endpoints import host_stat_prefix
 from proxeny.upstream.resource_manager import PRIORITY_NAMES, ResourceManager
@@ -236,11 +238,21 @@ class ClusterInfo:
         self, dispatcher: Dispatcher, address: Address, options: PoolOptions | None = None
     ) -> ClientConnection:
         """A connection to ``address`` with this cluster's settings and byte counters, not yet connecting."""
+        if isinstance(address, InternalAddress):
+            passthrough = None if options is None else options.passthrough
+            listeners = self._context.internal_listeners
+            internal = InternalClientConnection(dispatcher, address, listeners, passthrough)
+            self._set_up(internal)
+            return internal
         source, socket_options = self.source_address, self.socket_options
         if options is not None:
             source = source_of(options.socket_options) or source
             socket_options += options.socket_options
         connection = ClientConnection(dispatcher, address, source, socket_options)
+        self._set_up(connection)
+        return connection
+
+    def _set_up(self, connection: ClientConnection) -> None:
         connection.set_stats(
             self.stats,
             UPSTREAM_CX_RX_BYTES_TOTAL,
@@ -249,7 +261,6 @@ class ClusterInfo:
             UPSTREAM_CX_TX_BYTES_BUFFERED,
         )
         connection.set_buffer_limits(self.per_connection_buffer_limit)
-        return connection
 
     def __repr__(self) -> str:
         return f"<ClusterInfo {self.name}>"

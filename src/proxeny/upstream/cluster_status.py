@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 PIPE: Final = -1
+INTERNAL: Final = -2
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class HostStatus:
     """One host; ``counters`` and ``gauges`` are in Envoy's order and summed over the workers."""
 
     address: str
-    """IP address, or the path of a unix domain socket (then ``port`` is -1)."""
+    """IP address, the path of a unix domain socket (then ``port`` is -1) or the name of an internal listener (-2)."""
     port: int
     hostname: str
     counters: dict[str, int]
@@ -36,12 +37,15 @@ class HostStatus:
     sub_zone: str
     canary: bool
     priority: int
+    endpoint_id: str = ""
 
     @property
     def address_text(self) -> str:
-        """``127.0.0.1:80``, ``[::1]:80`` or the path."""
+        """``127.0.0.1:80``, ``[::1]:80``, the path or ``envoy://listener/id``."""
         if self.port == PIPE:
             return self.address
+        if self.port == INTERNAL:
+            return f"envoy://{self.address}/{self.endpoint_id}"
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 

@@ -16,6 +16,8 @@ from proxeny.network.address import IP_RESOLVER
 
 PIPE: Final = -1
 """``HostEntry.port`` of a unix domain socket, whose path is ``HostEntry.address``."""
+INTERNAL: Final = -2
+"""``HostEntry.port`` of an internal listener of this proxy, whose name is ``HostEntry.address``."""
 
 FAILED_ACTIVE_HC: Final = 0x01
 FAILED_OUTLIER_CHECK: Final = 0x02
@@ -40,7 +42,8 @@ UNIX_PATH_MAX: Final = 108
 
 
 class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
-    """One host: an IP address and port, or the path of a unix domain socket and ``PIPE``."""
+    """One host: an IP address and port, the path of a unix domain socket and ``PIPE``, or the name of an internal
+    listener and ``INTERNAL``."""
 
     address: str
     port: int
@@ -56,6 +59,8 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     """A serialized core.v3.Metadata."""
     stat_index: int = 0
     """Which of the cluster's per-host stat blocks is this host's."""
+    endpoint_id: str = ""
+    """Tells hosts apart that are the same internal listener."""
 
 
 class HostUpdate(msgspec.Struct, array_like=True):
@@ -150,7 +155,7 @@ def parse_dns(assignment: Any, kind: str) -> list[DnsTarget | HostEntry]:
 
 
 def static_address(address: Any) -> tuple[str, int]:
-    """(ip, port) or (path, PIPE) of a core.v3.Address that needs no resolution."""
+    """(ip, port), (path, PIPE) or (listener, INTERNAL) of a core.v3.Address that needs no resolution."""
     which = address.WhichOneof("address")
     if which == "socket_address":
         return socket_address_pair(address.socket_address)
@@ -160,7 +165,7 @@ def static_address(address: Any) -> tuple[str, int]:
             raise ConfigError(f'Path "{path}" exceeds maximum UNIX domain socket path size of {UNIX_PATH_MAX}.')
         return path, PIPE
     if which == "envoy_internal_address":
-        raise UnsupportedFieldError("envoy_internal_address endpoints are not supported")
+        return address.envoy_internal_address.server_listener_name, INTERNAL
     raise ConfigError("Address must be set")
 
 
@@ -198,6 +203,8 @@ def _entry(address: str, port: int, index: int, endpoint: Any, common: tuple[int
     entry = HostEntry(
         address, port, endpoint.endpoint.hostname, 1, priority, 0, region, zone, sub_zone, False, b"", index
     )
+    if port == INTERNAL:
+        entry.endpoint_id = endpoint.endpoint.address.envoy_internal_address.endpoint_id
     if endpoint.HasField("load_balancing_weight"):
         entry.weight = endpoint.load_balancing_weight.value
     if endpoint.health_status:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from envoy.config.core.v3 import base_pb2
 
-from proxeny.network.address import ip_address, pipe_address
+from proxeny.network.address import InternalAddress, ip_address, pipe_address
 from proxeny.upstream.endpoints import (
     DEGRADED_ACTIVE_HC,
     DEGRADED_EDS_HEALTH,
@@ -16,6 +16,7 @@ from proxeny.upstream.endpoints import (
     FAILED_EDS_HEALTH,
     FAILED_OUTLIER_CHECK,
     HEALTH_FLAG_NAMES,
+    INTERNAL,
     PIPE,
     HostEntry,
 )
@@ -109,7 +110,12 @@ class Host:
         """Where to connect to."""
         if self._address is None:
             entry = self.entry
-            self._address = pipe_address(entry.address) if entry.port == PIPE else ip_address(entry.address, entry.port)
+            if entry.port == PIPE:
+                self._address = pipe_address(entry.address)
+            elif entry.port == INTERNAL:
+                self._address = InternalAddress(entry.address, entry.endpoint_id)
+            else:
+                self._address = ip_address(entry.address, entry.port)
         return self._address
 
     @property

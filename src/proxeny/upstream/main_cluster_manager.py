@@ -393,6 +393,7 @@ class MainClusterManager:
             sub_zone=entry.sub_zone,
             canary=entry.canary,
             priority=entry.priority,
+            endpoint_id=entry.endpoint_id,
         )
 
     def protos(self) -> Iterator[tuple[bytes, bool]]:

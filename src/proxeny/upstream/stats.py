@@ -32,6 +32,10 @@ CM_CLUSTER_UPDATED: Final = CLUSTER_MANAGER.slot("cluster_updated")
 CM_ACTIVE_CLUSTERS: Final = CLUSTER_MANAGER.slot("active_clusters")
 CM_WARMING_CLUSTERS: Final = CLUSTER_MANAGER.slot("warming_clusters")
 
+INTERNAL_UPSTREAM: Final = Schema("internal_upstream", counters=("no_metadata",))
+"""Prefix ``cluster.<observability name>.internal_upstream.``."""
+NO_METADATA: Final = INTERNAL_UPSTREAM.slot("no_metadata")
+
 THREAD_LOCAL_CLUSTER_MANAGER: Final = Schema("thread_local_cluster_manager", gauges=("clusters_inflated",))
 """Prefix ``thread_local_cluster_manager.<worker_0 | main_thread>.``."""
 CLUSTERS_INFLATED: Final = THREAD_LOCAL_CLUSTER_MANAGER.slot("clusters_inflated")

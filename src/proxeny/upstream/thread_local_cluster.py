@@ -9,6 +9,7 @@ from proxeny.pool.options import PoolOptions
 from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.cluster_config import ClusterType
 from proxeny.upstream.host import Host
+from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.load_balancer.base import LoadBalancer
 from proxeny.upstream.original_dst import OriginalDstHosts
 from proxeny.upstream.priority_set import PrioritySet
@@ -28,7 +29,9 @@ class ThreadLocalCluster:
     """Chooses hosts and hands out their pools. ``choose_host(context) -> Host | None`` is an attribute that changes
     with the hosts: do not keep it."""
 
-    __slots__ = ("_dispatcher", "_lb", "_logical", "_on_demand", "choose_host", "info", "priority_set")
+    __slots__ = (
+        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_on_demand", "choose_host", "info", "priority_set",
+    )  # fmt: skip
 
     info: ClusterInfo
     choose_host: Callable[[Any], Host | None]
@@ -45,6 +48,7 @@ class ThreadLocalCluster:
         self.priority_set = PrioritySet(config.overprovisioning_factor)
         self._dispatcher = dispatcher
         self._lb = LoadBalancer(config.lb_policy, config.info.stats)
+        self._internal_upstream = config.internal_upstream
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._on_demand: OriginalDstHosts | None = None
         self.update_hosts(config.hosts)
@@ -100,10 +104,11 @@ class ThreadLocalCluster:
     ) -> HttpConnPool:
         """The HTTP pool of a host for a routing priority, and for the ``options`` of the downstream's upstream
         sockets; made at the first use."""
-        if options:
-            apart = PoolOptions(priority, options)
+        if options or self._internal_upstream is not None:
+            apart, shared = self._apart(priority, options, context)
             pool = host.http_pools.get(apart.key)
             if pool is None:
+                self._bring_along(apart, host, shared)
                 pool = host.http_pools[apart.key] = HttpConnPool(self._dispatcher, host, priority, apart)
             return pool
         pool = host.http_pools.get(priority)
@@ -119,16 +124,30 @@ class ThreadLocalCluster:
         context: LbContext | None = None,
     ) -> TcpConnPool:
         """The TCP pool of a host, likewise."""
-        if options:
-            apart = PoolOptions(priority, options)
+        if options or self._internal_upstream is not None:
+            apart, shared = self._apart(priority, options, context)
             pool = host.tcp_pools.get(apart.key)
             if pool is None:
+                self._bring_along(apart, host, shared)
                 pool = host.tcp_pools[apart.key] = TcpConnPool(self._dispatcher, host, priority, apart)
             return pool
         pool = host.tcp_pools.get(priority)
         if pool is None:
             pool = host.tcp_pools[priority] = TcpConnPool(self._dispatcher, host, priority)
         return pool
+
+    def _apart(
+        self, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+    ) -> tuple[PoolOptions, SharedState]:
+        """What sets a pool apart, and the filter state that goes along with its connections."""
+        if self._internal_upstream is None:
+            return PoolOptions(priority, options), {}
+        shared = shared_state(context)
+        return PoolOptions(priority, options, hash_key(shared)), shared
+
+    def _bring_along(self, apart: PoolOptions, host: Host, shared: SharedState) -> None:
+        if self._internal_upstream is not None:
+            apart.passthrough = self._internal_upstream.passthrough(host, shared)
 
     def close(self) -> None:
         """The cluster goes: its connections drain, and nothing refers back to it any more."""

@@ -22,6 +22,7 @@ from proxeny.kernel.token_bucket import BucketTable
 from proxeny.listener.connection_handler import ConnectionHandler
 from proxeny.listener.hand_over import HandOver
 from proxeny.listener.kinds import compile_listener
+from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, ServerState
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot
 from proxeny.server import log as log_set_up
@@ -168,6 +169,7 @@ class Worker:
             worker_index=self.index,
             concurrency=self.options.concurrency,
         )
+        install_bootstrap_extensions(self.context)
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
         self.clusters.on_host_changes = self._report_hosts
         self.handler = ConnectionHandler(self.context, self.hand_over)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxeny.config.support.table import Table, fields
+from proxeny.config.support.table import Table, extension, fields
 
 _BOOTSTRAP: Final = "envoy.config.bootstrap.v3"
 _CORE: Final = "envoy.config.core.v3"
@@ -11,11 +11,12 @@ _METRICS: Final = "envoy.config.metrics.v3"
 TABLE: Final[Table] = {
     f"{_BOOTSTRAP}.Bootstrap": fields(
         done="""node static_resources dynamic_resources cluster_manager stats_config stats_flush_interval
-            layered_runtime overload_manager admin watchdog watchdogs""",
+            layered_runtime overload_manager admin watchdog watchdogs bootstrap_extensions""",
         accepted="""node_context_params enable_dispatcher_stats deferred_stat_options stats_flush_on_admin
             stats_eviction_interval memory_allocator_manager perf_tracing_file_path default_socket_interface
             default_regex_engine stats_server_version_override grpc_async_client_manager_config""",
     ),
+    "envoy.extensions.bootstrap.internal_listener.v3.InternalListener": extension(done="buffer_size_kb"),
     f"{_BOOTSTRAP}.Bootstrap.StaticResources": fields(done="listeners clusters"),
     f"{_BOOTSTRAP}.Admin": fields(
         done="access_log access_log_path address socket_options ignore_global_conn_limit",

@@ -8,7 +8,8 @@ _LISTENER: Final = "envoy.config.listener.v3"
 _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
-    f"{_CORE}.Address": fields(done="socket_address pipe"),
+    f"{_CORE}.Address": fields(done="socket_address pipe envoy_internal_address"),
+    f"{_CORE}.EnvoyInternalAddress": fields(done="server_listener_name endpoint_id"),
     f"{_CORE}.SocketAddress": fields(
         done="protocol address port_value ipv4_compat resolver_name network_namespace_filepath"
     ),
@@ -19,7 +20,8 @@ TABLE: Final[Table] = {
     f"{_CORE}.SocketOption.SocketType.Datagram": fields(),
     f"{_CORE}.BindConfig": fields(done="source_address freebind socket_options"),
     f"{_LISTENER}.Listener": fields(
-        done="""name address additional_addresses stat_prefix filter_chains default_filter_chain filter_chain_matcher
+        done="""name address additional_addresses internal_listener stat_prefix filter_chains default_filter_chain
+            filter_chain_matcher
             per_connection_buffer_limit_bytes metadata drain_type socket_options traffic_direction reuse_port
             enable_reuse_port access_log bind_to_port deprecated_v1 tcp_backlog_size
             transparent freebind tcp_fast_open_queue_length enable_mptcp
@@ -30,6 +32,7 @@ TABLE: Final[Table] = {
     f"{_LISTENER}.Listener.DeprecatedV1": fields(done="bind_to_port"),
     f"{_LISTENER}.Listener.ConnectionBalanceConfig": fields(done="exact_balance extend_balance"),
     f"{_LISTENER}.ListenerFilter": fields(done="name typed_config filter_disabled"),
+    f"{_LISTENER}.Listener.InternalListenerConfig": fields(),
     f"{_LISTENER}.AdditionalAddress": fields(done="address socket_options"),
     f"{_LISTENER}.Filter": fields(done="name typed_config"),
     f"{_LISTENER}.FilterChain": fields(
@@ -44,5 +47,8 @@ TABLE: Final[Table] = {
     f"{_CORE}.TransportSocket": fields(done="name typed_config"),
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": extension(),
     "envoy.extensions.filters.listener.original_src.v3.OriginalSrc": extension(done="mark", accepted="bind_port"),
+    "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport": extension(
+        done="passthrough_metadata transport_socket"
+    ),
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": extension(),
 }

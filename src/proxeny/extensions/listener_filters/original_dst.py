@@ -71,7 +71,7 @@ class OriginalDst(ListenerFilter):
         accepted = self.socket
         info = accepted.stream_info
         text = metadata_value(info.dynamic_metadata_map, NAME, (LOCAL_FIELD,))
-        state = info.filter_state_map or {}
+        state: dict[str, Any] = info.filter_state_map or {}
         local = parse_ip_port(text) if isinstance(text, str) else state.get(LOCAL_STATE)
         if isinstance(local, Address):
             accepted.restore_local_address(local)
