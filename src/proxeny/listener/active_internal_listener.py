@@ -43,6 +43,7 @@ class ActiveInternalListener(ActiveTcpListener):
     def on_internal_connection(self, fd: int, local: Address, passthrough: Passthrough | None) -> bool:
         """One end of a new connection, and what the other one sends along. Whether it is still open afterwards."""
         self._refused = True
+        self.limits.counts.started()
         info = ConnectionInfo(local, CLIENT_ADDRESS, 0)
         if not self.config.listener_filters:
             stream_info = None

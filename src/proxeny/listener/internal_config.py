@@ -43,7 +43,10 @@ class InternalListenerConfig(ListenerConfig):
     def compile(cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None) -> ListenerConfig:
         """From the message; ConfigError in Envoy's words."""
         _check(listener, context)
-        return super().compile(listener, context, origin)
+        config = super().compile(listener, context, origin)
+        # The client behind such a connection counts at the listener that it came to.
+        config.limits.all_row = -1
+        return config
 
 
 def _check(listener: Any, context: FactoryContext) -> None:
