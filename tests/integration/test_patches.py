@@ -220,5 +220,6 @@ def test_delivered_listeners_are_patched(proxy: Start, tmp_path: Path) -> None:
     update.write_text(LDS.replace("PORT", str(port)).replace("VERSION", "2").replace("unwanted", "wanted"))
     update.rename(lds)
     running.wait_for_stat("listener_manager.lds.update_success", 2)
+    running.wait_for_stat("listener_manager.total_listeners_active", 2)
     assert [line.partition("::")[0] for line in running.admin("/listeners").split()] == ["virtualOutbound", "wanted"]
     assert running.stat("listener_manager.listener_modified") == 0

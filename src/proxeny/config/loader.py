@@ -98,6 +98,8 @@ def _load(path: str | None, yaml: str, options: LoadOptions) -> LoadedBootstrap:
             raise _placed(error, sources) from error.__cause__
         accept = options.accept_unsupported_fields
         raise patches.guilty(error, accept, lambda found: _placed(found, sources)) from error.__cause__
+    if patches is not None:
+        patches.settle()
     return _loaded(bootstrap, findings, sources, options, patches)
 
 

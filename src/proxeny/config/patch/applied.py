@@ -18,34 +18,49 @@ from proxeny.config.validate import inspect
 class AppliedPatches:
     """What the files say, and what came of it."""
 
-    __slots__ = ("_awaits_listeners", "_node_id", "_original", "_patches", "_read_warnings", "set", "unknown")
+    __slots__ = (
+        "_awaits_listeners",
+        "_node_id",
+        "_original",
+        "_patches",
+        "_proxy",
+        "_read_warnings",
+        "_set",
+        "unknown",
+    )
 
     def __init__(self, paths: Sequence[str], allow_unknown: bool, node_id: str) -> None:
         """Read the files; ConfigError. ``node_id``: that of the command line, if it has one."""
         read = read_patches(paths, allow_unknown)
         self.unknown = read.unknown
-        self.set: PatchSet | None = None
+        self._set: PatchSet | None = None
         self._patches: list[Patch] = read.patches
         self._read_warnings = read.warnings
         self._node_id = node_id
         self._original: Any = None
+        self._proxy: Proxy
         self._awaits_listeners = False
 
     def apply(self, bootstrap: Any) -> None:
         """Patch ``bootstrap`` in place; ConfigError names the patch that cannot be applied."""
         self._original = type(bootstrap)()
         self._original.CopyFrom(bootstrap)
-        self.set = self._apply(bootstrap, self._patches)
+        self._proxy = Proxy(bootstrap.node, self._node_id)
+        self._set = self._apply(bootstrap, self._patches)
         self._awaits_listeners = bootstrap.dynamic_resources.HasField("lds_config")
 
     def _apply(self, bootstrap: Any, patches: Sequence[Patch]) -> PatchSet:
-        made = PatchSet(patches, Proxy(self._original.node, self._node_id))
+        made = PatchSet(patches, self._proxy)
         patch_bootstrap(made, bootstrap)
         return made
 
+    def settle(self) -> None:
+        """The patched bootstrap was accepted: let go of the original one."""
+        self._original = None
+
     def for_delivered(self) -> PatchSet:
         """The patches for what is delivered later."""
-        return PatchSet(self._patches, Proxy(self._original.node, self._node_id))
+        return PatchSet(self._patches, self._proxy)
 
     def guilty(
         self, error: ConfigError, accept_unsupported: bool, place: Callable[[ConfigError], ConfigError]
@@ -69,19 +84,19 @@ class AppliedPatches:
     @property
     def applied(self) -> int:
         """Patches that changed something."""
-        return self.set.applied if self.set is not None else 0
+        return self._set.applied if self._set is not None else 0
 
     @property
     def unmatched(self) -> int:
         """Patches that matched nothing."""
-        return self.set.unmatched if self.set is not None else 0
+        return self._set.unmatched if self._set is not None else 0
 
     @property
     def warnings(self) -> list[str]:
         """What of the patches has no effect."""
-        return self._read_warnings + (self.set.warnings(self._awaits_listeners) if self.set is not None else [])
+        return self._read_warnings + (self._set.warnings(self._awaits_listeners) if self._set is not None else [])
 
     @property
     def summary(self) -> list[str]:
         """What the patches changed, a line for each."""
-        return self.set.summary() if self.set is not None else []
+        return self._set.summary() if self._set is not None else []
