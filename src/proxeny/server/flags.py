@@ -114,6 +114,14 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("help", SWITCH, "Print this text and exit", short="h", default=False),
 )  # fmt: skip
 
+SUBCOMMANDS: Final[tuple[tuple[str, str], ...]] = (
+    ("demo [--seconds <N>] [--check]", "Run the proxy before embedded upstreams on free ports and print what to try"),
+    ("config <flags as above>", "Print the configuration as it is used, merged and patched"),
+    ("explain connection <facts> <flags as above>", "Say what becomes of a connection, and why; --help says more"),
+    ("intercept install|show|remove", "Redirect a service's connections to the proxy; --help says more"),
+)
+"""Usage and purpose of what may stand before the flags."""
+
 _BY_SPELLING: Final = {f"--{flag.name}": flag for flag in FLAGS} | {f"-{f.short}": f for f in FLAGS if f.short}
 
 
@@ -173,12 +181,12 @@ def parse_error_text(program: str, error: ArgumentError) -> str:
 
 def help_text(program: str) -> str:
     """The text of --help."""
-    subcommands = f"   {program}  demo [--seconds <N>] [--check]\n   {program}  config <flags as above>\n"
-    parts = [f"\nUSAGE: \n\n{brief_usage(program)}\n{subcommands}\n\nWhere: \n"]
+    usages = [brief_usage(program), *(f"   {program}  {usage}" for usage, _ in SUBCOMMANDS)]
+    parts = ["\nUSAGE: \n\n" + "\n".join(usages) + "\n\n\nWhere: \n"]
     for flag in FLAGS:
         value = f" <{flag.kind}>" if flag.kind else ""
         spelled = f"-{flag.short}{value},  --{flag.name}{value}" if flag.short else f"--{flag.name}{value}"
         note = flag.help if flag.supported else f"{flag.help} (not supported yet)"
         parts.append(f"   {spelled}\n{textwrap.fill(note, 75, initial_indent='     ', subsequent_indent='     ')}\n")
-    parts.append("   demo\n     Run the proxy before embedded upstreams on free ports and print what to try\n")
+    parts += [f"   {usage.partition(' ')[0]}\n     {text}\n" for usage, text in SUBCOMMANDS]
     return "\n".join(parts)

@@ -88,3 +88,15 @@ def test_help_names_every_flag() -> None:
     text = help_text("proxeny")
     for name in ("--config-path <string>", "--concurrency <uint32_t>", "--stats-tag <string>", "--mode"):
         assert name in text
+
+
+def test_help_names_every_subcommand() -> None:
+    text = help_text("proxeny")
+    for name in ("demo", "config", "explain", "intercept"):
+        assert f"   proxeny  {name} " in text
+        assert f"\n   {name}\n" in text
+
+
+def test_patches_are_listed_in_their_order() -> None:
+    assert options_from(["--patch", "a", "-c", "x", "--patch", "b"]).patch == ["a", "b"]
+    assert options_from([]).patch == []
