@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.netns.namespaces import Namespaces, remove_left_overs, unavailable
+from tests.netns.service import Net, wire
 
 from proxeny.testing.fixtures import proxy, upstream
 
@@ -51,3 +53,16 @@ def namespaces(_usable: None) -> Iterator[Namespaces]:
     made = Namespaces()
     yield made
     made.close()
+
+
+@pytest.fixture
+def net(namespaces: Namespaces) -> Iterator[Net]:
+    """A service between a client and an upstream, all with raw servers."""
+    with ExitStack() as servers:
+        yield wire(namespaces, servers, transparent=False)
+
+
+@pytest.fixture(params=["nft", "iptables"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """What holds the rules."""
+    return str(request.param)

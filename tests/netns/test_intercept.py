@@ -111,11 +111,6 @@ def program(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["nft", "iptables"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def mesh(program: str, namespaces: Namespaces, proxy: Callable[..., RunningProxy]) -> Iterator[Mesh]:
     with running_mesh(program, namespaces, proxy, EXAMPLE.read_text()) as made:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from tests.netns.ends import ask
 from tests.netns.namespaces import Namespaces
-from tests.netns.test_intercept_rules import APP, FAMILIES, LOOPBACK, PROXY, Net, intercept, traces, wire
+from tests.netns.service import APP, FAMILIES, LOOPBACK, PROXY, Net, intercept, traces, wire
 
 OTHER_GROUP = 3000
 
