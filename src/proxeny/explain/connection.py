@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxeny.explain.listener_filters import ORIGINAL_DST, FilterStep, run_filters, unseen
@@ -27,8 +28,9 @@ OUTBOUND = 2
 """``config.core.v3.TrafficDirection.OUTBOUND``."""
 
 
-class ListenerView(NamedTuple):
-    """A listener that is there: as compiled, and where it is bound."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ListenerView:
+    """A listener that is there: as compiled, and where it is bound. Looked up by what it is, not by what it holds."""
 
     config: ListenerConfig
     direction: int
