@@ -248,6 +248,7 @@ class ListenerManager:
 
     def listen(self) -> None:
         """The workers are about to start: listen on all sockets; who cannot is dropped, the others go on."""
+        self._started = True
         for listener in list(self._active.values()):
             if not self._listen(listener):
                 self._remove(listener.name)
