@@ -344,10 +344,13 @@ def flood(port: int) -> Iterator[list[str]]:
         problems.append(f"only {done} connections")
 
 
-@pytest.mark.parametrize("reuse_port", [True, False])
-def test_no_connection_is_lost_while_a_listener_is_replaced(start: Serve, reuse_port: bool) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"enable_reuse_port": False}, {"connection_balance_config": {"exact_balance": {}}}],
+    ids=["reuse_port", "shared", "exact_balance"],
+)
+def test_no_connection_is_lost_while_a_listener_is_replaced(start: Serve, fields: dict[str, Any]) -> None:
     port = free_port()
-    fields = {"enable_reuse_port": reuse_port}
     lds = start(listener("one", port, **fields))
     with flood(port) as problems:
         for number in range(50):
@@ -356,14 +359,15 @@ def test_no_connection_is_lost_while_a_listener_is_replaced(start: Serve, reuse_
     assert lds.stat("listener_modified") == 50
 
 
-def test_no_connection_is_lost_in_updates_in_place(start: Serve) -> None:
+@pytest.mark.parametrize("fields", [{}, {"connection_balance_config": {"exact_balance": {}}}], ids=["plain", "exact"])
+def test_no_connection_is_lost_in_updates_in_place(start: Serve, fields: dict[str, Any]) -> None:
     port = free_port()
-    lds = start(listener("one", port))
+    lds = start(listener("one", port, **fields))
     kept = lds.connect(port)
     with flood(port) as problems:
         for number in range(50):
             other = chain(greeting("x"), name=f"n{number}", destination_port=1)
-            lds.put(listener("one", port, chain(ECHO), other))
+            lds.put(listener("one", port, chain(ECHO), other, **fields))
             assert echoes(kept, b"still here")
     assert problems == []
     assert lds.stat("listener_in_place_updated") == 50
