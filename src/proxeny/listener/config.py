@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms
+from proxeny.event.slices import Steps, finish
 from proxeny.listener.drain import FilterChainDrain, ListenerDrain
 from proxeny.listener.filter_chain import compile_filter_chain
 from proxeny.listener.filter_chain_levels import MatchError
@@ -111,6 +112,13 @@ class ListenerConfig:
 
         ``origin`` is what an update in place starts from: only filter chains differ, and equal ones are taken over.
         """
+        return finish(cls.compile_steps(listener, context, origin))
+
+    @classmethod
+    def compile_steps(
+        cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None
+    ) -> Steps[ListenerConfig]:
+        """``compile`` in slices, chain by chain."""
         _check(listener)
         config = cls(listener)
         reuses_port(listener, warn=context.role == "main")
@@ -123,13 +131,13 @@ class ListenerConfig:
         _allot_stats(config, inner)
         config.limits = LimitsConfig(listener, inner) if origin is None else origin.limits
         try:
-            config._compile_chains(listener, inner, origin)
+            yield from config._compile_chains(listener, inner, origin)
         except ConfigError as error:
             raise _in_listener_words(error, config) from None
         config.access_logs = compile_access_logs(listener.access_log, inner) if origin is None else origin.access_logs
         return config
 
-    def _compile_chains(self, listener: Any, context: FactoryContext, origin: ListenerConfig | None) -> None:
+    def _compile_chains(self, listener: Any, context: FactoryContext, origin: ListenerConfig | None) -> Steps[None]:
         if origin is None:
             self.listener_filters = compile_listener_filters(listener, context)
         else:
@@ -144,10 +152,11 @@ class ListenerConfig:
         for chain in listener.filter_chains:
             chains.check(chain)
             chains.add(chain, self._chain(chain, context, kept))
+            yield
         default = None
         if listener.HasField("default_filter_chain"):
             default = self._chain(listener.default_filter_chain, context, kept, b"default")
-        self.matcher = chains.build(default)
+        self.matcher = yield from chains.build_steps(default)
 
     def _chain(
         self, message: Any, context: FactoryContext, kept: dict[bytes, FilterChain], kind: bytes = b""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf import json_format
 
+from proxeny.event.slices import Steps, finish
 from proxeny.listener.filter_chain_levels import LEVELS, Level, MatchError
 
 if TYPE_CHECKING:
@@ -111,12 +112,17 @@ class FilterChainTable:
 
     def build(self, default: Any = None) -> FilterChainMatcher:
         """The matcher of all that was added."""
-        tree = _build(self._chains, 0) if self._chains else None
+        return finish(self.build_steps(default))
+
+    def build_steps(self, default: Any = None) -> Steps[FilterChainMatcher]:
+        """``build`` in slices."""
+        tree = (yield from _build(self._chains, 0)) if self._chains else None
         return FilterChainMatcher(tree, self._chains, default)
 
 
-def _build(chains: list[Asking], depth: int) -> Any:
+def _build(chains: list[Asking], depth: int) -> Steps[Any]:
     """The tree of chains from a level on: Nodes, and a chain where nothing is left to ask."""
+    yield
     while depth < len(LEVELS):
         level = LEVELS[depth]
         depth += 1
@@ -125,7 +131,10 @@ def _build(chains: list[Asking], depth: int) -> Any:
             for one in chains:
                 for value in one[1].get(level, (level.anything,)):
                     groups.setdefault(value, []).append(one)
-            return Node(level, level.table({value: _build(group, depth) for value, group in groups.items()}))
+            below = {}
+            for value, group in groups.items():
+                below[value] = yield from _build(group, depth)
+            return Node(level, level.table(below))
     return chains[0][0]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import Steps
 from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.filter_chain_match import check_implemented
 from proxeny.matcher.tree import MatchTree, Observer
@@ -90,8 +91,9 @@ class NamedFilterChains:
             log.debug("filter chain match in chain '%s' is ignored", name)
         self._by_name[name] = chain
 
-    def build(self, default: Any = None) -> UnifiedFilterChainMatcher:
+    def build_steps(self, default: Any = None) -> Steps[UnifiedFilterChainMatcher]:
         """The matcher of all that was added."""
+        yield
         try:
             tree = MatchTreeCompiler(self._context, INPUT_KIND, ACTION_KIND).tree(self._matcher)
         except ConfigError as error:

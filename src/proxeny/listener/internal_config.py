@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import Steps
 from proxeny.listener.config import ListenerConfig
 from proxeny.listener.listen_address import ListenAddress
 from proxeny.network.address import InternalAddress
@@ -40,10 +41,12 @@ class InternalListenerConfig(ListenerConfig):
         return [ListenAddress(InternalAddress(listener.name), ())]
 
     @classmethod
-    def compile(cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None) -> ListenerConfig:
+    def compile_steps(
+        cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None
+    ) -> Steps[ListenerConfig]:
         """From the message; ConfigError in Envoy's words."""
         _check(listener, context)
-        config = super().compile(listener, context, origin)
+        config = yield from super().compile_steps(listener, context, origin)
         # The client behind such a connection counts at the listener that it came to.
         config.limits.all_row = -1
         return config

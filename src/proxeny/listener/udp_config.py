@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.event.slices import Steps
 from proxeny.listener.config import ListenerConfig
 from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.listen_address import reuses_port
@@ -68,12 +69,15 @@ class UdpListenerConfig(ListenerConfig):
                 listen.options += (SocketOption(socket.IPPROTO_UDP, UDP_GRO, 1, SocketState.BOUND),)
 
     @classmethod
-    def compile(cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None) -> ListenerConfig:
+    def compile_steps(
+        cls, listener: Any, context: FactoryContext, origin: ListenerConfig | None = None
+    ) -> Steps[ListenerConfig]:
         """From the message; ConfigError in Envoy's words."""
         _check(listener, context)
-        return super().compile(listener, context, origin)
+        return (yield from super().compile_steps(listener, context, origin))
 
-    def _compile_chains(self, listener: Any, context: FactoryContext, origin: ListenerConfig | None) -> None:
+    def _compile_chains(self, listener: Any, context: FactoryContext, origin: ListenerConfig | None) -> Steps[None]:
+        yield
         self.udp_stats = context.stats.block(UDP_LISTENER, f"{self.stat_prefix}udp.")
         self.filters = tuple([_compile_filter(item, context) for item in listener.listener_filters])
         if listener.filter_chains or listener.HasField("default_filter_chain"):

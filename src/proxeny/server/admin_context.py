@@ -55,8 +55,8 @@ class ServerAdminContext:
         return MemoryUsage(private, private, resident)
 
     def listeners(self) -> Sequence[ListenerStatus]:
-        """Active listeners."""
-        return [ListenerStatus(one.name, one.addresses) for one in self._parts.listeners.listeners()]
+        """Active listeners, and new ones that are on their way to the workers: they listen already."""
+        return [ListenerStatus(one.name, one.addresses) for one in self._parts.listeners.listening()]
 
     def compiled_listeners(self) -> Sequence[ListenerView]:
         """Active listeners, as main compiled them."""

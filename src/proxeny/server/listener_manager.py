@@ -95,6 +95,10 @@ class ListenerManager:
         """Active listeners in the order they were added."""
         return list(self._active.values())
 
+    def listening(self) -> list[ManagedListener]:
+        """Active listeners and new ones that still warm."""
+        return [*self._active.values(), *(one for one in self._warming.values() if one.name not in self._active)]
+
     def warming(self) -> list[ManagedListener]:
         """Generations that not all workers have yet."""
         return list(self._warming.values())

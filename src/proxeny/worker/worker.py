@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from envoy.config.listener.v3 import listener_pb2
 from proxeny.access_log.manager import AccessLogManager
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.event.slices import SlicedWork, Steps, finish
 from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
@@ -21,7 +23,7 @@ from proxeny.kernel.stats import Segment
 from proxeny.kernel.token_bucket import BucketTable
 from proxeny.listener.connection_handler import ConnectionHandler
 from proxeny.listener.hand_over import HandOver
-from proxeny.listener.kinds import compile_listener
+from proxeny.listener.kinds import compile_listener_steps
 from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, ServerState
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot
@@ -83,7 +85,10 @@ class Worker:
         self._call_counter: CallCounter | None = None
         self._serving = False
         """Whether all that the others have has been received."""
-        self._handlers: dict[type, Callable[[Any, Fds], None]] = {
+        self._work: Any = None
+        """The message that is being carried out in slices."""
+        self._waiting: deque[tuple[Any, Fds]] = deque()
+        self._handlers: dict[type, Callable[[Any, Fds], Steps[None] | None]] = {
             messages.Configure: self._configure,
             messages.AddClusters: self._add_clusters,
             messages.RemoveCluster: self._remove_cluster,
@@ -126,21 +131,45 @@ class Worker:
     # -- messages ----------------------------------------------------------------------------------------------
 
     def _on_message(self, message: Any, fds: Fds) -> None:
+        if self._work is not None:
+            self._waiting.append((message, fds))  # messages are carried out in their order
+        else:
+            self._carry_out(message, fds)
+
+    def _carry_out(self, message: Any, fds: Fds) -> None:
         handle = self._handlers.get(type(message))
         if handle is None:
             log.error("worker %d does not know the message %s", self.index, type(message).__name__)
             return
-        request_id = getattr(message, "id", 0)
-        error = ""
         try:
-            handle(message, fds)
-        except ConfigError as refused:
-            error = str(refused)
-        except Exception as failed:
-            log.exception("worker %d failed to carry out %s", self.index, type(message).__name__)
-            error = f"{type(failed).__name__}: {failed}"
+            steps = handle(message, fds)
+            if steps is not None and self._serving:
+                self._work = message
+                SlicedWork(self.dispatcher, steps, self._on_worked)
+                return
+            if steps is not None:
+                finish(steps)
+        except Exception as error:
+            self._answer(message, error)
+        else:
+            self._answer(message, None)
+
+    def _on_worked(self, error: Exception | None) -> None:
+        message, self._work = self._work, None
+        self._answer(message, error)
+        while self._waiting and self._work is None:
+            self._carry_out(*self._waiting.popleft())
+
+    def _answer(self, message: Any, error: Exception | None) -> None:
+        text = ""
+        if isinstance(error, ConfigError):
+            text = str(error)
+        elif error is not None:
+            log.error("worker %d failed to carry out %s", self.index, type(message).__name__, exc_info=error)
+            text = f"{type(error).__name__}: {error}"
+        request_id = getattr(message, "id", 0)
         if request_id:
-            self.channel.send(messages.Done(request_id, error))
+            self.channel.send(messages.Done(request_id, text))
 
     def _on_main_gone(self) -> None:
         log.critical("the main process is gone: worker %d ends", self.index)
@@ -207,13 +236,13 @@ class Worker:
 
     # -- listeners ---------------------------------------------------------------------------------------------
 
-    def _add_listener(self, message: messages.AddListener, fds: Fds) -> None:
+    def _add_listener(self, message: messages.AddListener, fds: Fds) -> Steps[None]:
         proto = listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size))
         table = messages.stat_table(message.stats)
         self.store.install(table)
         self._listener_stats[message.tag] = table
         try:
-            config = compile_listener(proto, self.context)
+            config = yield from compile_listener_steps(proto, self.context)
             self.handler.add_listener(message.tag, config, fds[1:], message.balance_row)
         except BaseException:
             for fd in fds[1:]:
@@ -221,7 +250,7 @@ class Worker:
             raise
         self.collector.freeze(serving=self._serving)
 
-    def _update_listener(self, message: messages.UpdateListener, fds: Fds) -> None:
+    def _update_listener(self, message: messages.UpdateListener, fds: Fds) -> Steps[None]:
         tag = message.tag
         proto = listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size))
         origin = self.handler.config_of(tag)
@@ -230,7 +259,7 @@ class Worker:
         table = messages.stat_table(message.stats)
         self.store.install(table)
         try:
-            config = compile_listener(proto, self.context, origin)
+            config = yield from compile_listener_steps(proto, self.context, origin)
         except BaseException:
             self.store.release(table)
             raise
