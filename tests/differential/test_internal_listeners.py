@@ -6,6 +6,8 @@ from tests.differential.upstream import FIN, READ_END, Read
 from tests.differential.wire import End
 
 BULK = bytes(range(256)) * 2048
+WHO_CLOSES = "upstream_cx_destroy_(local|remote)"
+"""Both ends of a connection are told to close at once."""
 GET = b"GET %s HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
@@ -57,12 +59,38 @@ BROUGHT = [
         Do("end"),
         listener="logged",
         raw=(Read(4), b"pong", FIN),
+        ignore=(WHO_CLOSES,),
         log='"deep":{"x":null}',
         contains=(r'"yes":true', r"cluster.to_logged.internal_upstream.no_metadata"),
     ),
     case("destination", b"ping", Expect(b"pong"), listener="destination", raw=(Read(4), b"pong"), forwarded=1),
     case("chain_of_the_destination", b"ping", Expect(b"pong"), listener="by_port", raw=(Read(4), b"pong"), forwarded=1),
     case("bad_destination", b"", Do("end"), listener="bad_destination", log="UH", end=End.CLOSED),
+]
+
+STATE = [
+    case(
+        "filter_state_and_destination",
+        b"ping",
+        Expect(b"pong"),
+        Do("fin"),
+        Do("end"),
+        listener="state",
+        raw=(Read(4), b"pong", FIN),
+        ignore=(WHO_CLOSES,),
+        log="- 10.1.2.3:44 127.0.0.1:<up> 127.0.0.1:<up> 127.0.0.1 goes on -",
+    ),
+    case(
+        "filter_state_that_goes_on",
+        b"ping",
+        Expect(b"pong"),
+        Do("fin"),
+        Do("end"),
+        listener="further",
+        raw=(Read(4), b"pong", FIN),
+        ignore=(WHO_CLOSES,),
+        log=" - goes on - -",
+    ),
 ]
 
 FAILURES = [
@@ -83,6 +111,6 @@ ADMIN = [
 ]
 
 
-@pytest.mark.parametrize("one", [*THROUGH, *REQUESTS, *BROUGHT, *FAILURES, *ADMIN], ids=case_id)
+@pytest.mark.parametrize("one", [*THROUGH, *REQUESTS, *BROUGHT, *STATE, *FAILURES, *ADMIN], ids=case_id)
 def test_internal_listeners(one: Case, pairs: Pairs) -> None:
     pairs.check(one)

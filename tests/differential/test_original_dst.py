@@ -4,6 +4,7 @@ import pytest
 from tests.differential.harness import (
     Case,
     Do,
+    Expect,
     Pairs,
     Release,
     Reply,
@@ -14,7 +15,7 @@ from tests.differential.harness import (
     case_id,
     request,
 )
-from tests.differential.upstream import OK, Hold
+from tests.differential.upstream import FIN, OK, Hold, Read
 from tests.differential.wire import End
 
 TO_UP = b"127.0.0.1:{{upstream:up}}"
@@ -46,6 +47,31 @@ DESTINATIONS = [
     case("not_asked_to_look", *request(get("/nothing", to(TO_UP))), status=503, log="UH"),
     case("tcp_without_destination", b"x", Do("end"), listener="tcp", end=End.CLOSED, log="UH"),
     case("refused", *request(get("/header", to(b"127.0.0.1:{{refused}}"))), status=503, log="UF"),
+]
+
+STATE = [
+    case("request_state", *request(get("/", b"x-state: " + TO_UP)), listener="by_state", status=200, forwarded=1),
+    case(
+        "request_state_wins_over_the_header",
+        *request(get("/", b"x-state: " + TO_UP, to(TO_SECOND))),
+        listener="by_state",
+        status=200,
+        contains=("^upstream up",),
+    ),
+    case("bad_request_state", *request(get("/", b"x-state: x")), listener="by_state", status=503, log="UH"),
+    case("no_request_state", *request(get("/", to(TO_UP))), listener="by_state", status=200, forwarded=1),
+    case(
+        "connection_state",
+        b"ping",
+        Expect(b"pong"),
+        Do("fin"),
+        Do("end"),
+        listener="tcp_state",
+        raw=(Read(4), b"pong", FIN),
+        forwarded=1,
+        ignore=("upstream_cx_destroy_(local|remote)",),
+    ),
+    case("bad_connection_state", b"x", Do("end"), listener="bad_state", end=End.CLOSED, log="UH"),
 ]
 
 BAD_VALUES = [
@@ -112,7 +138,7 @@ ADMIN = [
 ]
 
 
-@pytest.mark.parametrize("one", [*DESTINATIONS, *LIVES, *ADMIN], ids=case_id)
+@pytest.mark.parametrize("one", [*DESTINATIONS, *STATE, *LIVES, *ADMIN], ids=case_id)
 def test_original_dst(one: Case, pairs: Pairs) -> None:
     pairs.check(one)
 

@@ -162,6 +162,18 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("envoy.router",),
     ),
     Extension(
+        "network_filter",
+        "envoy.filters.network.set_filter_state",
+        "proxeny.extensions.network_filters.set_filter_state:FACTORY",
+        (f"{_NETWORK}.set_filter_state.v3.Config",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.set_filter_state",
+        "proxeny.extensions.http_filters.set_filter_state:FACTORY",
+        (f"{_HTTP}.set_filter_state.v3.Config",),
+    ),
+    Extension(
         "http_filter",
         "envoy.filters.http.original_src",
         "proxeny.extensions.http_filters.original_src:FACTORY",

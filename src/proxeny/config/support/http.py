@@ -42,6 +42,7 @@ TABLE: Final[Table] = {
     "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
         accepted="forward_reason_phrase formatter_type_on_envoy_headers"
     ),
+    f"{_HTTP}.set_filter_state.v3.Config": extension(done="on_request_headers"),
     f"{_HTTP}.original_src.v3.OriginalSrc": extension(done="mark"),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers

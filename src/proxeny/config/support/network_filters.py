@@ -9,6 +9,10 @@ _NETWORK: Final = "envoy.extensions.filters.network"
 TABLE: Final[Table] = {
     f"{_NETWORK}.echo.v3.Echo": extension(),
     f"{_NETWORK}.direct_response.v3.Config": extension(done="response"),
+    f"{_NETWORK}.set_filter_state.v3.Config": extension(done="on_new_connection"),
+    "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": fields(
+        done="object_key factory_key format_string read_only shared_with_upstream skip_if_empty"
+    ),
     f"{_NETWORK}.tcp_proxy.v3.TcpProxy": extension(
         done="""stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts
             max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage backoff_options
