@@ -94,7 +94,11 @@ class ListenSocket(Watcher):
             if refused:
                 limits.refuse(refused, fd)
             else:
-                listener.on_accept(fd, sockaddr, self.address)
+                try:
+                    listener.on_accept(fd, sockaddr, self.address)
+                except Exception:
+                    # The others of this event must not be lost with it.
+                    log.exception("%r could not take a connection", listener)
 
     def on_handler_error(self, error: Exception) -> None:
         """Whatever went wrong with one connection, the next one is accepted."""
@@ -235,11 +239,20 @@ class ActiveTcpListener:
         self._admit(fd, info, hands_off, options)
 
     def on_handed_over(self, message: HandedOver, fd: int) -> None:
-        """Another worker's turn was ours."""
+        """Another worker's turn was ours. ``fd`` is -1 where the socket was lost on the way."""
         hand_over = self.handler.hand_over
-        if self.row >= 0 and hand_over is not None and message.epoch != hand_over.epoch:
-            hand_over.table.take(self.row)
+        assert hand_over is not None
+        counted = message.epoch == hand_over.epoch
+        if not counted:
+            # It was meant for a predecessor, whose counts are forgotten.
             self.limits.counts.started()
+        elif message.tag != self.tag:
+            self.limits.take_over(message.own_row, message.all_row)
+        if self.row >= 0 and not (counted and message.tag == self.tag):
+            hand_over.table.take(self.row)
+        if fd < 0:
+            self.socket_ended()
+            return
         self._admit(fd, connection_info_of(message), message.hands_off)
 
     def _hands_over(self, fd: int, info: ConnectionInfo, hands_off: bool, stays: bool) -> bool:
@@ -249,7 +262,7 @@ class ActiveTcpListener:
         target, epoch = hand_over.table.assign(self.row)
         if target == hand_over.me:
             return False
-        if not stays and hand_over.send(target, hand_over_of(self.tag, epoch, hands_off, info), fd):
+        if not stays and hand_over.send(target, hand_over_of(self.tag, epoch, hands_off, info, self.limits.rows), fd):
             self.limits.counts.hand_to(target)
             return True
         hand_over.table.keep(self.row, target)
@@ -287,12 +300,17 @@ class ActiveTcpListener:
     ) -> None:
         """Find the filter chain of an accepted socket and start its network filters."""
         config = self.config
-        chain: FilterChain | None = config.matcher.find(info, stream_info)
+        try:
+            chain: FilterChain | None = config.matcher.find(info, stream_info)
+        except Exception:
+            # What a matcher asks may be a user's code.
+            log.exception("the filter chain matcher of %r failed", self)
+            chain = None
         if chain is None:
             config.stats.inc(s.NO_FILTER_CHAIN_MATCH)
             self.socket_ended()
-            self._log_refused(info, stream_info)
             close_descriptor(fd)
+            self._log_refused(info, stream_info)
             return
         connection = ServerConnection(self.dispatcher, fd, info.local_address, info.remote_address)
         connection.continue_from(info, stream_info)

@@ -6,7 +6,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from proxeny.kernel.limits import LimitTable
+from proxeny.kernel.limits import ConnectionCounts, LimitTable
+from proxeny.kernel.sockets import close_descriptor
 from proxeny.listener.active_internal_listener import ActiveInternalListener
 from proxeny.listener.active_tcp_listener import ActiveTcpListener
 from proxeny.listener.active_udp_listener import ActiveUdpListener
@@ -74,7 +75,10 @@ class ConnectionHandler:
             listener = self.lookup.find(from_sockaddr(message.local))
         if listener is None:
             log.debug("a connection was handed over to a listener that is gone")
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+            if self.hand_over is not None and message.epoch == self.hand_over.epoch:
+                ConnectionCounts(self.limit_table, -1, message.all_row).ended()
             return
         listener.on_handed_over(message, fd)
 
@@ -115,7 +119,12 @@ class ConnectionHandler:
 
     def adopt(self, tag: int, dead_worker: int, fds: list[int]) -> None:
         """Accept for a dead worker meanwhile."""
-        self._listeners[tag].adopt(dead_worker, fds)
+        listener = self._listeners.get(tag)
+        if listener is None:  # it was refused here, or is gone
+            for fd in fds:
+                close_descriptor(fd)
+            return
+        listener.adopt(dead_worker, fds)
 
     def release_adopted(self, dead_worker: int) -> None:
         """The dead worker's replacement accepts again."""

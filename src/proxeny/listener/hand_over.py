@@ -7,6 +7,7 @@ still there for its successor. A message is the facts of one socket, its descrip
 from __future__ import annotations
 
 import array
+import errno
 import logging
 import os
 import socket
@@ -23,12 +24,14 @@ from proxeny.network.stream_info import ConnectionInfo
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.balance import BalanceTable
+    from proxeny.kernel.timer import Timer
 
 log = logging.getLogger("proxeny.conn_handler")
 
 _ROOM: Final = 65536
 _ANCILLARY: Final = socket.CMSG_SPACE(4)
 _PER_TURN: Final = 64
+_RETRY_MS: Final = 10
 MOST_WAITING: Final = 4096
 """Sockets that wait for room in one inbox; the kernel holds some 200 more. Beyond that a worker serves them itself."""
 
@@ -44,6 +47,9 @@ class HandedOver(msgspec.Struct, array_like=True):
     direct_local: bytes = b""
     """Empty where it is the same as ``local``; likewise ``direct_remote``."""
     direct_remote: bytes = b""
+    own_row: int = -1
+    """Where it counts against its listener's connection limit, ``all_row`` against that of all listeners."""
+    all_row: int = -1
     restored: bool = False
     transport_protocol: str = "raw_buffer"
     server_name: str = ""
@@ -56,10 +62,13 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(HandedOver).decode
 
 Deliver = Callable[[HandedOver, int], None]
+"""Takes a socket; -1 for one that was lost on the way."""
 
 
-def hand_over_of(tag: int, epoch: int, hands_off: bool, info: ConnectionInfo) -> HandedOver:
-    """The message of one socket."""
+def hand_over_of(
+    tag: int, epoch: int, hands_off: bool, info: ConnectionInfo, rows: tuple[int, int] = (-1, -1)
+) -> HandedOver:
+    """The message of one socket, which counts in ``rows`` of the table of limits (its listener's, that of all)."""
     local, remote = info.local_address, info.remote_address
     direct_local, direct_remote = info.direct_local_address, info.direct_remote_address
     return HandedOver(
@@ -70,6 +79,7 @@ def hand_over_of(tag: int, epoch: int, hands_off: bool, info: ConnectionInfo) ->
         remote.sockaddr,
         b"" if direct_local is local else direct_local.sockaddr,
         b"" if direct_remote is remote else direct_remote.sockaddr,
+        *rows,
         info.local_address_restored,
         info.transport_protocol,
         info.requested_server_name,
@@ -112,8 +122,8 @@ class Inbox(Watcher):
             fds = array.array("i")
             for _level, _kind, content in ancillary:
                 fds.frombytes(content[:4])
-            if len(fds) == 1:
-                self._take(data, fds[0])
+            # Without room for one more descriptor (EMFILE) the kernel has closed it; it was counted all the same.
+            self._take(data, fds[0] if fds else -1)
 
     def _take(self, data: bytes, fd: int) -> None:
         try:
@@ -132,36 +142,54 @@ class Outbox(Watcher):
         self._dispatcher = dispatcher
         self._sock = sock
         self._waiting: deque[tuple[bytes, int]] = deque()
+        self._retry: Timer | None = None
 
     def send(self, data: bytes, fd: int) -> bool:
-        """Hand a socket over, now or as soon as there is room, and close it here; False when too many wait already."""
-        if self._waiting or not self._sent(data, fd):
-            if len(self._waiting) >= MOST_WAITING:
-                return False
-            self._waiting.append((data, fd))
-            if self.poller is None:
-                self._dispatcher.poller.add(self, self._sock.fileno(), EPOLLOUT)
+        """Hand a socket over, now or as soon as there is room, and close it here; False: it stays with the caller."""
+        waiting = self._waiting
+        if not waiting:
+            error = self._sent(data, fd)
+            if error != errno.EAGAIN:
+                return not error
+            self._watch()
+        if len(waiting) >= MOST_WAITING:
+            return False
+        waiting.append((data, fd))
         return True
 
-    def _sent(self, data: bytes, fd: int) -> bool:
+    def _watch(self) -> None:
+        if self.poller is None:
+            self._dispatcher.poller.add(self, self._sock.fileno(), EPOLLOUT)
+
+    def _sent(self, data: bytes, fd: int) -> int:
+        """0, or why not: there is no room (EAGAIN), or too many descriptors are on their way (ETOOMANYREFS)."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
         try:
             self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return False
+        except OSError as error:
+            return error.errno or errno.EIO
         os.close(fd)
-        return True
+        return 0
 
     def on_event(self, mask: int) -> None:
         """There is room in the inbox."""
         waiting = self._waiting
-        while waiting and self._sent(*waiting[0]):
+        error = 0
+        while waiting and not (error := self._sent(*waiting[0])):
             waiting.popleft()
-        if not waiting:
-            self._dispatcher.poller.remove(self)
+        if error == errno.EAGAIN:
+            return
+        self._dispatcher.poller.remove(self)
+        if waiting:
+            # There is room, but not for descriptors: trying again at once would spin.
+            if self._retry is None:
+                self._retry = self._dispatcher.create_timer(self._watch)
+            self._retry.enable(_RETRY_MS)
 
     def close(self) -> None:
         """The worker ends: what waits is closed with it, like its own connections."""
+        if self._retry is not None:
+            self._retry.close()
         if self.poller is not None:
             self._dispatcher.poller.remove(self)
         while self._waiting:
@@ -190,7 +218,7 @@ class HandOver:
             self._watcher = Inbox(self._dispatcher, self._inbox, deliver)
 
     def send(self, target: int, message: HandedOver, fd: int) -> bool:
-        """Hand a socket over, which is closed here; False when too many wait for room in the target's inbox."""
+        """Hand a socket over, which is closed here; False when the target's inbox cannot take it: it stays here."""
         return self._outboxes[target].send(_encode(message), fd)
 
     def close(self) -> None:

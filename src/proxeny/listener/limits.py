@@ -87,7 +87,7 @@ class LimitsConfig:
 class ConnectionLimits:
     """The limits of one listener in one process. ``counts`` has every connection, limited or not."""
 
-    __slots__ = ("_config", "_overload", "_random", "_runtime", "_seen", "_stats", "counts")
+    __slots__ = ("_config", "_overload", "_random", "_runtime", "_seen", "_stats", "_table", "counts")
 
     def __init__(self, config: LimitsConfig, stats: Block, context: FactoryContext, table: LimitTable) -> None:
         self._config = config
@@ -96,8 +96,20 @@ class ConnectionLimits:
         self._random = context.random
         self._runtime = context.runtime
         self._seen: Any = None
+        self._table = table
         self.counts = ConnectionCounts(table, config.own_row, config.all_row)
         self._read()
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Where a connection counts: of this listener, of all."""
+        return self._config.own_row, self._config.all_row
+
+    def take_over(self, own_row: int, all_row: int) -> None:
+        """A connection that counted in these rows, of a listener that is gone, is this one's now."""
+        if (own_row, all_row) != self.rows:
+            mine = own_row if own_row == self._config.own_row else -1  # another's is gone with it
+            ConnectionCounts(self._table, mine, all_row).pass_to(self.counts)
 
     def refresh(self) -> bool:
         """Once per event: take up changes of the runtime. Whether single connections may be shed (``sheds``)."""

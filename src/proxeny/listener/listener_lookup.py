@@ -38,8 +38,9 @@ class ListenerLookup:
     __slots__ = ("_compatible", "_exact", "_keys")
 
     def __init__(self) -> None:
-        self._exact: dict[bytes, Any] = {}
-        self._compatible: dict[bytes, Any] = {}
+        self._exact: dict[bytes, list[Any]] = {}
+        """The newest one last: where a worker refuses that, its predecessor is found again."""
+        self._compatible: dict[bytes, list[Any]] = {}
         """IPv4 wildcards served by dual-stack listeners, where no IPv4 listener has the port."""
         self._keys: dict[Any, list[bytes]] = {}
         """By listener."""
@@ -51,17 +52,20 @@ class ListenerLookup:
             key = address_key(bound)
             if key:
                 keys.append(key)
-                self._exact[key] = listener
+                self._exact.setdefault(key, []).append(listener)
                 if listen.ipv4_compat and key[2:] == V6_ANY:
                     keys.append(key[:2] + V4_ANY)
-                    self._compatible[key[:2] + V4_ANY] = listener
+                    self._compatible.setdefault(key[:2] + V4_ANY, []).append(listener)
 
     def remove(self, listener: Any) -> None:
         """Find it no more (a newer generation at the same addresses stays)."""
         for key in self._keys.pop(listener, ()):
             for table in (self._exact, self._compatible):
-                if table.get(key) is listener:
-                    del table[key]
+                owners = table.get(key, [])
+                if listener in owners:
+                    owners.remove(listener)
+                    if not owners:
+                        del table[key]
 
     def find(self, address: Address) -> Any:
         """The listener of an IP address, or None."""
@@ -69,11 +73,11 @@ class ListenerLookup:
         if not key:
             return None
         exact = self._exact
-        found = exact.get(key)
-        if found is None:
+        owners = exact.get(key)
+        if owners is None:
             if len(key) == 6:
                 wildcard = key[:2] + V4_ANY
-                found = exact.get(wildcard) or self._compatible.get(wildcard)
+                owners = exact.get(wildcard) or self._compatible.get(wildcard)
             else:
-                found = exact.get(key[:2] + V6_ANY)
-        return found
+                owners = exact.get(key[:2] + V6_ANY)
+        return owners[-1] if owners else None

@@ -125,6 +125,7 @@ class Supervisor:
         self._concurrency = concurrency
         self.limits = LimitTable.create(concurrency + 1, concurrency)
         """Counts that hold across processes: one column per worker, the last one main's."""
+        store.on_freed = self.limits.clear_rows
         self.balance = BalanceTable.create(concurrency)
         """Connections by worker, of listeners with exact balance."""
         self.token_buckets = BucketTable.create()

@@ -7,7 +7,7 @@ Both sides run the same compile code against the same interface (`Store`). In ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -98,6 +98,8 @@ class MainStore:
         self._retired_log = DynamicLog(self.retired)
         self._slots = SlotAllocator()
         self._recordings: list[StatTable] = []
+        self.on_freed: Callable[[int, int], object] | None = None
+        """Hears of slots (base and size) that come back: what else is kept by their numbers is to be forgotten."""
         # Reading a page of a segment allots it: the retired one is left alone until a worker dies.
         self._retired_used = False
 
@@ -156,6 +158,8 @@ class MainStore:
             self.retired.block(entry.base, size).clear(entry.schema.histograms_from)
         for segment in self.workers.values():
             segment.block(entry.base, size).wipe()
+        if self.on_freed is not None:
+            self.on_freed(entry.base, size)
         del self.entries[key]
         self._slots.give_back(entry.base, size)
 

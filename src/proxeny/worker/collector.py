@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 INTERVAL_MS: Final = 30_000
 LONGEST_INTERVAL_MS: Final = 3_600_000
 BUDGET_S: Final = 0.005
+FREEZE_DELAY_MS: Final = 20
 _NEVER: Final = 1_000_000_000
 
 
@@ -29,12 +30,24 @@ class Collector:
         self._timer = dispatcher.create_timer(self._collect)
         self._timer.enable(self._interval_ms)
 
-    def freeze(self, *, serving: bool = False) -> None:
-        """A configuration was compiled: collect what its compile left, and keep the rest out of every collection.
+        self._freeze_timer = dispatcher.create_timer(self._freeze_young)
 
-        While a process serves, only the young generations are collected: a full collection would be a pause.
+    def freeze(self) -> None:
+        """All was compiled: collect what that left, and keep the rest out of every collection."""
+        gc.collect()
+        gc.freeze()
+
+    def freeze_soon(self) -> None:
+        """Something was compiled while the process serves: the same for the young generations, once for a burst.
+
+        A full collection would be a pause. One collection for each of thousands would be quadratic, as dictionaries of
+        untracked tuples are looked through every time.
         """
-        gc.collect(1 if serving else 2)
+        if not self._freeze_timer.enabled:
+            self._freeze_timer.enable(FREEZE_DELAY_MS)
+
+    def _freeze_young(self) -> None:
+        gc.collect(1)
         gc.freeze()
 
     def _collect(self) -> None:

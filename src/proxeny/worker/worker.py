@@ -248,7 +248,8 @@ class Worker:
             for fd in fds[1:]:
                 os.close(fd)
             raise
-        self.collector.freeze(serving=self._serving)
+        if self._serving:
+            self.collector.freeze_soon()
 
     def _update_listener(self, message: messages.UpdateListener, fds: Fds) -> Steps[None]:
         tag = message.tag
@@ -266,7 +267,7 @@ class Worker:
         self._replaced_stats[tag, message.version] = self._listener_stats[tag]
         self._listener_stats[tag] = table
         self.handler.update_listener(tag, config, message.version)
-        self.collector.freeze(serving=True)
+        self.collector.freeze_soon()
 
     def _remove_filter_chains(self, message: messages.RemoveFilterChains, fds: Fds) -> None:
         self.handler.remove_filter_chains(message.tag, message.version)
@@ -274,6 +275,7 @@ class Worker:
 
     def _serve_handed_over(self, message: messages.ServeHandedOver, fds: Fds) -> None:
         self._serving = True
+        self.collector.freeze()
         self.handler.serve_handed_over()
 
     def _drain_listener(self, message: messages.DrainListener, fds: Fds) -> None:

@@ -1,21 +1,27 @@
 """Accepting in a worker over real sockets: chains, books, drain, stop and removal."""
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.unit.listener.conftest import ECHO, listener_proto
 
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.kernel.balance import BalanceTable
 from proxeny.listener import active_tcp_listener
 from proxeny.listener import stats as s
 from proxeny.listener.config import ListenerConfig
 from proxeny.listener.connection_handler import ConnectionHandler
+from proxeny.listener.hand_over import hand_over_of
 from proxeny.listener.socket_factory import ListenSocketFactory
+from proxeny.network.address import ip_address
 from proxeny.network.factory_context import FactoryContext
 from proxeny.network.overload_state import STOP_ACCEPTING_CONNECTIONS
+from proxeny.network.stream_info import ConnectionInfo
 
 
 class Worker:
@@ -266,3 +272,52 @@ def test_what_finds_no_chain_is_not_counted_for_long(make: Any) -> None:
     client = worker.connect()
     worker.wait(lambda: worker.is_closed(client))
     assert worker.listener.limits.counts.own_count == 0
+
+
+def test_a_matcher_that_fails_costs_one_connection(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        only = None
+
+        def find(self, *about: Any) -> Any:
+            raise RuntimeError("a bug")
+
+    worker = make()
+    worker.config.matcher = Broken()
+    client = worker.connect()
+    worker.wait(lambda: worker.is_closed(client))
+    assert "the filter chain matcher of" in caplog.text
+    assert worker.listener.limits.counts.own_count == 0
+
+
+def test_what_is_handed_over_stays_counted_whatever_became_of_its_listener(make: Any) -> None:
+    worker = make()
+    handler, listener = worker.handler, worker.listener
+    counts = listener.limits.counts
+    table = BalanceTable.create(1)
+    handler.hand_over = SimpleNamespace(epoch=5, table=table, close=lambda: None)
+    info = ConnectionInfo(worker.sockets.addresses[0], ip_address("127.0.0.1", 4000), 0)
+
+    def arrives(tag: int, epoch: int, *, lost: bool = False) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        worker.clients.append(ours)
+        fd = theirs.detach()
+        if lost:
+            os.close(fd)
+        rows = listener.limits.rows
+        if epoch == 5:
+            counts.started()  # by who handed it over
+        handler._on_handed_over(hand_over_of(tag, epoch, False, info, rows), -1 if lost else fd)
+        return ours
+
+    served = [arrives(1, 5), arrives(1, 4), arrives(9, 5), arrives(9, 4)]
+    arrives(1, 5, lost=True)
+    assert (counts.own_count, counts.all_count) == (4, 4)
+    for client in served:
+        client.close()
+    worker.wait(lambda: worker.count(s.CX_ACTIVE) == 0)
+    assert (counts.own_count, counts.all_count) == (0, 0)
+    handler.lookup.remove(listener)
+    # Nobody serves the address any more: it does not count among all connections; its listener's count is gone.
+    gone = arrives(9, 5)
+    assert worker.is_closed(gone)
+    assert counts.all_count == 0

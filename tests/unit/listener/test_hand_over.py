@@ -1,5 +1,6 @@
 """Sockets from one worker to another: what is known of them, a full inbox, an inbox that outlives its worker."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.balance import BalanceTable
 from proxeny.listener import hand_over
-from proxeny.listener.hand_over import HandedOver, HandOver, connection_info_of, hand_over_of
+from proxeny.listener.hand_over import HandedOver, HandOver, Outbox, connection_info_of, hand_over_of
 from proxeny.network.address import ip_address
 from proxeny.network.stream_info import ConnectionInfo
 from proxeny.server.inboxes import Inboxes
@@ -90,6 +91,24 @@ def test_beyond_the_cap_the_sender_keeps_them(fixture: Fixture, monkeypatch: pyt
     # The refused one is still open, and the sender's.
     fixture.workers[1].open(fixture.take)
     fixture.dispatcher.run_until(lambda: len(fixture.got) == sent)
+
+
+def test_when_too_many_descriptors_are_on_their_way_a_socket_stays_or_waits(
+    fixture: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Outbox._sent
+    error = [errno.ETOOMANYREFS]
+    monkeypatch.setattr(Outbox, "_sent", lambda self, data, fd: error[0] or real(self, data, fd))
+    assert not fixture.send(0)
+    # What waits for room already is sent later, without spinning.
+    error[0] = errno.EAGAIN
+    assert fixture.send(1)
+    error[0] = errno.ETOOMANYREFS
+    fixture.dispatcher.run_once()
+    assert fixture.workers[0]._outboxes[1].poller is None
+    error[0] = 0
+    fixture.workers[1].open(fixture.take)
+    fixture.dispatcher.run_until(lambda: len(fixture.got) == 1)
 
 
 def test_what_a_dead_worker_did_not_take_is_its_successors(fixture: Fixture) -> None:

@@ -56,3 +56,13 @@ def test_the_newest_generation_is_found_and_the_old_one_leaves_it_alone() -> Non
     assert find(lookup, "10.0.0.1", 80) == "new"
     lookup.remove("new")
     assert find(lookup, "10.0.0.1", 80) is None
+
+
+def test_where_the_newest_generation_is_refused_the_old_one_is_found_again() -> None:
+    lookup = ListenerLookup()
+    for generation in ("old", "new"):
+        lookup.add(generation, [pair("::", 80, compat=True), pair("10.0.0.1", 81)])
+    lookup.remove("new")
+    assert find(lookup, "10.0.0.9", 80) == find(lookup, "fe80::1", 80) == find(lookup, "10.0.0.1", 81) == "old"
+    lookup.remove("old")
+    assert find(lookup, "10.0.0.9", 80) is find(lookup, "fe80::1", 80) is find(lookup, "10.0.0.1", 81) is None

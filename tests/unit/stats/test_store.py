@@ -136,3 +136,14 @@ def test_reset_counters_zeroes_sums_without_writing_into_workers():
     block.inc(RQ_TOTAL)
     assert total(store, "a.", RQ_TOTAL) == 1
     assert block.get(RQ_TOTAL) == 6
+
+
+def test_slots_that_come_back_are_told():
+    store = MainStore()
+    freed = []
+    store.on_freed = lambda base, size: freed.append((base, size))
+    with store.recording() as table:
+        store.block(THING, "a.")
+    base = store.entries[(THING.name, "a.")].base
+    store.release(table)
+    assert freed == [(base, THING.size)]

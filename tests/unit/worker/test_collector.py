@@ -13,7 +13,7 @@ from proxeny.kernel.stats import Segment
 from proxeny.server.server_stats import PYTHON_CALLS
 from proxeny.stats.store import MainStore
 from proxeny.worker.call_counter import INTERVAL_MS, CallCounter
-from proxeny.worker.collector import BUDGET_S, Collector
+from proxeny.worker.collector import BUDGET_S, FREEZE_DELAY_MS, Collector
 from proxeny.worker.collector import INTERVAL_MS as COLLECT_MS
 from proxeny.worker.heartbeat import Heartbeat
 
@@ -47,7 +47,11 @@ def test_full_collections_run_from_a_timer_only(
     kept.freeze()
     assert gc.get_freeze_count() > 0
     # Once there is traffic a full one would be a pause.
-    kept.freeze(serving=True)
+    kept.freeze_soon()
+    kept.freeze_soon()
+    assert calls == [2, 2]
+    clock.advance_ms(FREEZE_DELAY_MS)
+    dispatcher.run_once()
     assert calls == [2, 2, 1]
 
 
