@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.netns.namespaces import TIMEOUT_S, Namespaces
+from tests.netns.namespaces import TIMEOUT_S, Namespace, Namespaces
 from tests.netns.service import APP, FAMILIES, Net, intercept, shown, traces
 
 from proxeny.intercept import command
@@ -188,13 +188,27 @@ def test_a_failure_undoes_what_was_done(
     assert traces(net.side) == before
 
 
+def unprivileged(namespace: Namespace, *args: str, capabilities: str = "") -> subprocess.CompletedProcess[str]:
+    """The command as another user; it may read the interpreter, wherever that is."""
+    kept = f"+dac_read_search{capabilities}"
+    owner = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+    owner += (f"--inh-caps={kept}", f"--ambient-caps={kept}")
+    return namespace.run(*owner, sys.executable, "-m", "proxeny", "intercept", *args, check=False)
+
+
 def test_without_the_right_to(net: Net) -> None:
-    run = [sys.executable, "-m", "proxeny", "intercept"]
-    done = net.side.run("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=+dac_read_search",
-                        "--ambient-caps=+dac_read_search", *run, "install", check=False)  # fmt: skip
+    done = unprivileged(net.side, "install")
     assert done.returncode == 1
     assert "root or CAP_NET_ADMIN is needed" in done.stderr and done.stderr.startswith("proxeny intercept: ")
-    dry = net.side.run("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=+dac_read_search",
-                       "--ambient-caps=+dac_read_search", *run, "install", "--dry-run")  # fmt: skip
+    dry = unprivileged(net.side, "install", "--dry-run")
+    assert dry.returncode == 0 and "istio-proxy-nat" in dry.stdout
     assert dry.stdout.startswith("# What is installed cannot be read; taken for nothing.")
-    assert "istio-proxy-nat" in dry.stdout
+
+
+def test_the_capability_is_enough(net: Net, backend: str) -> None:
+    before = traces(net.side)
+    installed = unprivileged(net.side, "install", "--backend", backend, "-m", "TPROXY", capabilities=",+net_admin")
+    assert installed.returncode == 0, installed.stderr
+    assert net.outbound("v4", uid=APP).startswith("outbound ")
+    assert unprivileged(net.side, "remove", capabilities=",+net_admin").returncode == 0
+    assert traces(net.side) == before

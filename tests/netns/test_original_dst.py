@@ -80,6 +80,7 @@ class World:
         self.kind = kind
         self.log = folder / f"{kind}.log"
         self.seen: list[str] = []
+        self.requests = 0
         self._stack = stack
         self.client, self.side, self.server = (namespaces.add(label) for label in ("client", "side", "server"))
         self.near, self.gateway = namespaces.link(self.client, self.side)
@@ -152,6 +153,9 @@ class World:
             while data := client.recv(65536):
                 answer += data
             self.note(f"client got {answer.splitlines()[0].decode()}")
+        # The proxy keeps the connection to the server until it sees it end: statistics differ before and after.
+        self.requests += 1
+        self.proxy.wait_for_stat("cluster.destination.upstream_cx_destroy", self.requests)
 
     def settle(self, logged: int) -> None:
         """Wait for the log; note it and the statistics."""
