@@ -68,13 +68,19 @@ def wanted(config: InterceptConfig, backend: Backend) -> Installed:
 
 
 def read_installed(system: System, marks: Iterable[int] = (), tables: Iterable[str] = ()) -> Installed:
-    """What of ours is there; ``marks`` and ``tables`` are looked for besides those that the rules name."""
+    """What of ours is there; policies of these ``marks`` and ``tables`` are looked for besides those of the rules."""
     states = {family: state for family in (4, 6) if (state := _read_iptables(system, family))}
     listing = _read_nftables(system)
-    ours = {*marks, *nftables.tproxy_marks(listing)}
+    ours = {*nftables.tproxy_marks(listing)}
     for state in states.values():
         ours.update(iptables.tproxy_marks(state))
-    policies = {policy for family in (4, 6) for policy in _read_policies(system, family) if policy[1] in ours}
+    asked = {(mark, table) for mark in marks for table in tables}
+    policies = {
+        policy
+        for family in (4, 6)
+        for policy in _read_policies(system, family)
+        if policy[1] in ours or policy[1:] in asked
+    }
     candidates = {*tables, *(table for _, _, table in policies)}
     routes = {(family, table) for family in (4, 6) for table in candidates if _delivers_locally(system, family, table)}
     return Installed(states, listing, frozenset(policies), frozenset(routes), _has_passthrough(system))

@@ -84,6 +84,7 @@ ANSWERS = {
     "nft list table inet istio-proxy-nat": "table inet istio-proxy-nat {\n}\n",
     "ip -json -4 rule show": json.dumps(
         [{"priority": 1, "fwmark": "0x4d", "table": "99"}, {"fwmark": "0x1", "table": "100"}, {"table": "local"},
+         {"fwmark": "0x539", "table": "5"},
          {"fwmark": "0x4d", "fwmask": "0xff", "table": "7"}]
     ),
     "ip -json -4 route show table 99": json.dumps([{"type": "local", "dst": "default", "dev": "lo"}, {}]),
