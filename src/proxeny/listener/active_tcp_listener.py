@@ -194,6 +194,11 @@ class ActiveTcpListener:
             for listen, listening in zip(listens, self._sockets, strict=True)
         ]
 
+    @property
+    def network_namespace(self) -> str:
+        """The namespace that it listens in (that of its first address); empty: the process's own."""
+        return self.config.listen_addresses[0].address.network_namespace
+
     def _listen(self, fds: list[int]) -> list[ListenSocket]:
         several = self.handler.concurrency > 1
         listens = self.config.listen_addresses

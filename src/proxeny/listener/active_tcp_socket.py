@@ -287,7 +287,7 @@ class ActiveTcpSocket:
         self._let_go()
         self.fd = -1
         if self._hands_off and info.local_address_restored:
-            other = listener.handler.lookup.find(info.local_address)
+            other = listener.handler.lookup.find(info.local_address, listener.network_namespace)
             if other is not None:
                 listener.pass_to(other, fd, info, self.upstream_options)
                 return

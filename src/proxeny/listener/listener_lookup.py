@@ -7,6 +7,7 @@ listeners. A listener that was stopped is not in it.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +51,14 @@ class ListenerLookup:
         keys = self._keys.setdefault(listener, [])
         for listen, bound in addresses:
             key = address_key(bound)
-            if key:
-                keys.append(key)
-                self._exact.setdefault(key, []).append(listener)
-                if listen.ipv4_compat and key[2:] == V6_ANY:
-                    keys.append(key[:2] + V4_ANY)
-                    self._compatible.setdefault(key[:2] + V4_ANY, []).append(listener)
+            if not key:
+                continue
+            space = os.fsencode(listen.address.network_namespace)
+            keys.append(key + space)
+            self._exact.setdefault(key + space, []).append(listener)
+            if listen.ipv4_compat and key[2:] == V6_ANY:
+                keys.append(key[:2] + V4_ANY + space)
+                self._compatible.setdefault(key[:2] + V4_ANY + space, []).append(listener)
 
     def remove(self, listener: Any) -> None:
         """Find it no more (a newer generation at the same addresses stays)."""
@@ -67,17 +70,18 @@ class ListenerLookup:
                     if not owners:
                         del table[key]
 
-    def find(self, address: Address) -> Any:
-        """The listener of an IP address, or None."""
+    def find(self, address: Address, namespace: str = "") -> Any:
+        """The listener of an IP address of a network namespace (its path; empty: the process's own), or None."""
         key = address_key(address)
         if not key:
             return None
+        space = os.fsencode(namespace)
         exact = self._exact
-        owners = exact.get(key)
+        owners = exact.get(key + space)
         if owners is None:
             if len(key) == 6:
-                wildcard = key[:2] + V4_ANY
+                wildcard = key[:2] + V4_ANY + space
                 owners = exact.get(wildcard) or self._compatible.get(wildcard)
             else:
-                owners = exact.get(key[:2] + V6_ANY)
+                owners = exact.get(key[:2] + V6_ANY + space)
         return owners[-1] if owners else None

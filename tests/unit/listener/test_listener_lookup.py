@@ -2,7 +2,7 @@
 
 from proxeny.listener.listen_address import ListenAddress
 from proxeny.listener.listener_lookup import ListenerLookup, address_key
-from proxeny.network.address import Address, ip_address, pipe_address
+from proxeny.network.address import Address, NamespacedAddress, ip_address, pipe_address
 
 
 def pair(ip: str, port: int, compat: bool = False) -> tuple[ListenAddress, Address]:
@@ -66,3 +66,18 @@ def test_where_the_newest_generation_is_refused_the_old_one_is_found_again() -> 
     assert find(lookup, "10.0.0.9", 80) == find(lookup, "fe80::1", 80) == find(lookup, "10.0.0.1", 81) == "old"
     lookup.remove("old")
     assert find(lookup, "10.0.0.9", 80) is find(lookup, "fe80::1", 80) is find(lookup, "10.0.0.1", 81) is None
+
+
+def test_network_namespaces_do_not_see_each_other() -> None:
+    lookup = ListenerLookup()
+    for name, path in (("here", ""), ("there", "/run/netns/a")):
+        for ip in ("10.0.0.1", "0.0.0.0"):
+            bound = ip_address(ip, 80)
+            lookup.add(name, [(ListenAddress(NamespacedAddress(bound, path) if path else bound, ()), bound)])
+    for ip in ("10.0.0.1", "10.0.0.2"):
+        assert lookup.find(ip_address(ip, 80)) == "here"
+        assert lookup.find(ip_address(ip, 80), "/run/netns/a") == "there"
+        assert lookup.find(ip_address(ip, 80), "/run/netns/b") is None
+    lookup.remove("there")
+    assert lookup.find(ip_address("10.0.0.1", 80), "/run/netns/a") is None
+    assert lookup.find(ip_address("10.0.0.1", 80)) == "here"
