@@ -6,6 +6,7 @@ the internal listener of the same worker; so buffers, watermarks, filters and sp
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from errno import EINVAL
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from proxeny.network.address import Address
     from proxeny.network.filter_state import Sharing
 
+log = logging.getLogger("proxeny.connection")
+
 CLIENT_ADDRESS: Final = InternalAddress("internal_client_address")
 """Where all internal connections come from, as in Envoy."""
+MOST_NESTED: Final = 32
+"""Listeners that one connect may lead through at once: a loop of them ends here."""
 
 
 class Passthrough:
@@ -46,7 +51,7 @@ class InternalAcceptor(Protocol):
 class InternalListeners:
     """The internal listeners of this worker by name."""
 
-    __slots__ = ("_by_name", "buffer_size", "enabled")
+    __slots__ = ("_by_name", "buffer_size", "enabled", "nested")
 
     def __init__(self) -> None:
         self._by_name: dict[str, InternalAcceptor] = {}
@@ -54,6 +59,8 @@ class InternalListeners:
         """Whether the bootstrap has ``envoy.bootstrap.internal_listener``."""
         self.buffer_size = 0
         """Bytes that a connection may hold in each direction; 0: as many as the system allows."""
+        self.nested = 0
+        """How many listeners are accepting right now, one for the sake of the other."""
 
     def add(self, name: str, listener: InternalAcceptor) -> None:
         """Find ``listener`` from now on; the newest of a name counts."""
@@ -91,8 +98,11 @@ class InternalClientConnection(ClientConnection):
     def connect(self) -> None:
         """As ClientConnection.connect. The listener accepts at once; if it refuses, the connect has failed."""
         address = self.server_address
-        listener = self._listeners.find(address.listener_name)
-        if listener is None:
+        listeners = self._listeners
+        listener = listeners.find(address.listener_name)
+        if listener is None or listeners.nested == MOST_NESTED:
+            if listener is not None:
+                log.warning("internal listeners lead to each other, at last to %s", address.as_string())
             self._fail_later(immediate_error(EINVAL, address), REMOTE_CLOSE)
             return
         try:
@@ -100,7 +110,12 @@ class InternalClientConnection(ClientConnection):
         except OSError as error:
             self._fail_later(f"immediate connect error: {os.strerror(error.errno or 0)}", REMOTE_CLOSE)
             return
-        if listener.on_internal_connection(theirs, address, self._passthrough):
+        listeners.nested += 1
+        try:
+            accepted = listener.on_internal_connection(theirs, address, self._passthrough)
+        finally:
+            listeners.nested -= 1
+        if accepted:
             self.open(self.dispatcher.poller, ours, connecting=True)
         else:
             close_descriptor(ours)
