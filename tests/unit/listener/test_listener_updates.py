@@ -1,5 +1,6 @@
 """Updates in place in a worker: what stays, what goes."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,3 +112,7 @@ def test_what_is_unknown_is_passed_over(worker: Worker) -> None:
     worker.handler.remove_filter_chains(1, 99)
     worker.handler.remove_filter_chains(99, 1)
     assert worker.handler.config_of(99) is None
+    fd = os.dup(worker.sockets.fds(0)[0])
+    worker.handler.adopt(99, 1, [fd])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
