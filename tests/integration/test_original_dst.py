@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from tests.integration.configs import ADMIN
 from tests.integration.test_workers import wait_until
@@ -91,6 +93,13 @@ static_resources:
         for name, listener in (("inner", "inner"), ("greeting", "greeting_inside"), ("loop", "loop_inside"))
     )
 )
+
+
+UPDATED = """
+node: {id: test, cluster: test}
+dynamic_resources:
+  lds_config: {resource_api_version: V3, path_config_source: {path: "PATH"}}
+"""
 
 
 def connect(port: int) -> socket.socket:
@@ -180,3 +189,48 @@ def test_a_loop_of_internal_listeners_ends(proxy: Start) -> None:
         assert client.recv(4) == b"ping"
     assert running.stat("server.worker_restarts") == 0
     wait_until(lambda: running.stat("cluster.to_loop.upstream_cx_active") == 0, "nothing of it is left")
+
+
+def inner_listener(text: str, **more: Any) -> dict[str, Any]:
+    """An internal listener that says ``text``."""
+    config = {"@type": f"{TYPE}.filters.network.direct_response.v3.Config", "response": {"inline_string": text}}
+    return {
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": "inner",
+        "internal_listener": {},
+        "filter_chains": [{"filters": [{"name": "hello", "typed_config": config}]}],
+        **more,
+    }
+
+
+def test_internal_listeners_change_while_they_serve(proxy: Start, tmp_path: Path) -> None:
+    path = tmp_path / "lds.json"
+
+    def write(*listeners: dict[str, Any]) -> None:
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps({"version_info": str(len(listeners)), "resources": listeners}))
+        fresh.rename(path)
+
+    # The static one of this name makes room for those that are delivered.
+    without = INTERNAL.replace("  - name: inner\n", "  - name: another\n")
+    write(inner_listener("one"))
+    running = proxy(without + UPDATED.replace("PATH", str(path)), concurrency=2)
+
+    def says(text: bytes) -> bool:
+        with connect(running.port("outer")) as client:
+            try:
+                return client.recv(100) == text
+            except ConnectionResetError:
+                return text == b""
+
+    assert says(b"one")
+    write(inner_listener("two"))
+    wait_until(lambda: says(b"two"), "other filter chains")
+    assert running.stat("listener_manager.listener_in_place_updated") == 1
+    write(inner_listener("three", per_connection_buffer_limit_bytes=4096))
+    wait_until(lambda: says(b"three"), "another listener")
+    assert all(says(b"three") for _ in range(8))
+    write()
+    wait_until(lambda: says(b""), "no listener")
+    assert running.stat("listener_manager.listener_removed") == 1
+    assert running.stat("server.worker_restarts") == 0
