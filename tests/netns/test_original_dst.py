@@ -38,7 +38,7 @@ static_resources:
     address: {{socket_address: {{address: "{bind}", port_value: 15001, ipv4_compat: {compat}}}}}
     {listener}
     filter_chains:
-    - filters: [{chain}]
+    - filters: [{chain}]{more}
   clusters:
   - {{name: destination, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, connect_timeout: 2s, {cluster}}}
 """
@@ -92,11 +92,11 @@ class World:
 
     def start(
         self, chain: Callable[[Path], str], listener: str, bind: str = "0.0.0.0", cluster: str = "",
-        uid: int | None = None,
+        uid: int | None = None, more: str = "",
     ) -> None:  # fmt: skip
         config = CONFIG.format(
             bind=bind, compat="true" if bind == "::" else "false", listener=listener, chain=chain(self.log),
-            cluster=cluster,
+            cluster=cluster, more=more,
         )  # fmt: skip
         binary = [str(envoy_binary())] if self.kind == "envoy" else [sys.executable, "-m", "proxeny"]
         args = ("--file-flush-interval-msec", "10")
@@ -395,6 +395,29 @@ def test_each_source_has_upstream_connections_of_its_own(both: Both) -> None:
 
     seen = both(scenario)
     assert "server talks to 10.88.0.1" in seen and "server talks to <client>" in seen
+
+
+def test_the_source_goes_along_when_the_connection_is_handed_off(both: Both) -> None:
+    """The listener that the redirection leads to has the filter; the one of the destination opens the connection."""
+
+    def scenario(world: World) -> None:
+        redirect(world.side, "v4")
+        return_path(world.side, "v4")
+        world.start(
+            lambda log: "{name: nobody, typed_config: {" + f'"@type": {TYPE}.filters.network.echo.v3.Echo' + "}}",
+            f"use_original_dst: true\n    listener_filters: [{ORIGINAL_SRC}]",
+            more=f"""
+  - name: seven
+    address: {{socket_address: {{address: 0.0.0.0, port_value: {PORT}}}}}
+    bind_to_port: false
+    filter_chains: [{{filters: [{tcp_proxy(world.log)}]}}]""",
+        )
+        world.exchange(world.serve(world.far.v4), world.connect(world.far.v4))
+        world.settle(1)
+        world.note(f"marked {world.packets_marked('v4') > 0}")
+
+    seen = both(scenario)
+    assert "server talks to <client>" in seen and "marked True" in seen
 
 
 def test_http_original_src(both: Both) -> None:
