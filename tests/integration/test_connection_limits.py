@@ -1,5 +1,6 @@
 """Limits on connections hold over all workers of the real command, and change while it runs."""
 
+import http.client
 import os
 import socket
 import time
@@ -229,3 +230,47 @@ def test_a_new_worker_knows_the_state(proxy: Start, clients: Clients, tmp_path: 
     os.kill(running.worker_pids()[0], 9)
     running.wait_for_stat("server.worker_restarts", 1)
     assert clients.served(running.port("one"), 4) == 0
+
+
+WEB = """
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          route_config:
+            virtual_hosts:
+            - {name: all, domains: ["*"], routes: [
+                {match: {prefix: /}, direct_response: {status: 200, body: {inline_string: served}}}]}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "closes"), [("stop_accepting_requests", 503, False), ("disable_http_keepalive", 200, True)]
+)
+def test_requests_under_overload(proxy: Start, tmp_path: Path, action: str, status: int, closes: bool) -> None:
+    actions = f"actions: [{{name: envoy.overload_actions.{action}, {TRIGGER}}}]"
+    running = proxy(bootstrap(top=overload(tmp_path, actions), more=WEB), concurrency=2)
+
+    def get() -> tuple[int, bool]:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port("web"), timeout=20)
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status, response.getheader("connection") == "close"
+
+    assert get() == (200, False)
+    press(running, tmp_path, 60)
+    while get() == (200, False):
+        pass
+    assert get() == (status, closes)
+    press(running, tmp_path, 0)
+    while get() != (200, False):
+        pass

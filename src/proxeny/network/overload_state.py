@@ -15,6 +15,7 @@ STOP_ACCEPTING_CONNECTIONS: Final = "envoy.overload_actions.stop_accepting_conne
 REJECT_INCOMING_CONNECTIONS: Final = "envoy.overload_actions.reject_incoming_connections"
 STOP_ACCEPTING_REQUESTS: Final = "envoy.overload_actions.stop_accepting_requests"
 DISABLE_HTTP_KEEPALIVE: Final = "envoy.overload_actions.disable_http_keepalive"
+SHRINK_HEAP: Final = "envoy.overload_actions.shrink_heap"
 TCP_LISTENER_ACCEPT: Final = "envoy.load_shed_points.tcp_listener_accept"
 GLOBAL_DOWNSTREAM_MAX_CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
 SATURATED: Final = 1.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.access_log.manager import AccessLogManager
 from proxeny.access_log.stats import FILESYSTEM, PREFIX
 from proxeny.config.loader import LoadedBootstrap
+from proxeny.network.overload_state import OverloadState
 from proxeny.router.stats import ROUTER
 from proxeny.runtime.snapshot import Snapshot
 from proxeny.server import log as log_set_up
@@ -19,9 +20,10 @@ from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
-from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, WIP_PROTOS, memory_used
+from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, SHRINK_COUNT, WIP_PROTOS, memory_used
 from proxeny.server.supervisor import Worker
 from proxeny.server.validation import load_options
+from proxeny.worker.heap_shrinker import HeapShrinker, trim
 from proxeny.xds.config_source import is_passed_over
 from proxeny.xds.validation import DynamicValidation
 
@@ -47,6 +49,8 @@ class Bootstrapped:
         server.store.block(FILESYSTEM, PREFIX)
         self.overload = self.configuration.overload(lambda: memory_used(server.pids())[0])
         self.overload.on_change = self._push_overload
+        self._overload_state = OverloadState()
+        self._shrinker = HeapShrinker(server.dispatcher, self._overload_state, self._shrink)
         server.store.block(ROUTER, "http.async-client.")
         self.configuration.runtime.on_change = self._push_runtime
         warn_of_limits(self.configuration)
@@ -160,7 +164,13 @@ class Bootstrapped:
     def _push_runtime(self, snapshot: Snapshot) -> None:
         self._supervisor.broadcast(messages.SetRuntime(snapshot.to_json()))
 
+    def _shrink(self) -> None:
+        trim()
+        if self.overload.shrink_stats is not None:
+            self.overload.shrink_stats.inc(SHRINK_COUNT)
+
     def _push_overload(self, states: dict[str, float]) -> None:
+        self._overload_state.update(states)
         self._supervisor.broadcast(messages.SetOverload(states))
 
     def _push_hosts(self, name: str, update: bytes) -> None:

@@ -95,6 +95,10 @@ OVERLOAD_ACTION: Final = Schema("overload_action", gauges=("active", "scale_perc
 ACTION_ACTIVE: Final = OVERLOAD_ACTION.slot("active")
 ACTION_SCALE_PERCENT: Final = OVERLOAD_ACTION.slot("scale_percent")
 
+SHRINK: Final = Schema("shrink_heap", counters=("shrink_count",))
+"""``overload.envoy.overload_actions.shrink_heap.shrink_count``."""
+SHRINK_COUNT: Final = SHRINK.slot("shrink_count")
+
 PYTHON_CALLS: Final = Schema("python_calls", gauges=("python_calls",))
 """Only allotted under PROXENY_COUNT_CALLS."""
 

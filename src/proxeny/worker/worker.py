@@ -38,6 +38,7 @@ from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.endpoints import HostChange
 from proxeny.worker.call_counter import CallCounter
 from proxeny.worker.collector import Collector
+from proxeny.worker.heap_shrinker import HeapShrinker
 from proxeny.worker.heartbeat import Heartbeat, register_traceback
 
 log = logging.getLogger("proxeny.main")
@@ -202,6 +203,7 @@ class Worker:
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
         self.clusters.on_host_changes = self._report_hosts
         self.handler = ConnectionHandler(self.context, self.hand_over)
+        self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
         self._set_server_state(
             messages.SetServerState(message.live, message.draining, message.health_check_failed), fds

@@ -10,6 +10,7 @@ from proxeny.network.overload_state import (
     DISABLE_HTTP_KEEPALIVE,
     REJECT_INCOMING_CONNECTIONS,
     SATURATED,
+    SHRINK_HEAP,
     STOP_ACCEPTING_CONNECTIONS,
     STOP_ACCEPTING_REQUESTS,
     TCP_LISTENER_ACCEPT,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from proxeny.stats.store import Store
 
-SHRINK_HEAP: Final = "envoy.overload_actions.shrink_heap"
 ACTIONS: Final = frozenset(
     {
         STOP_ACCEPTING_CONNECTIONS,

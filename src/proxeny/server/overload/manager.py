@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms, unpack_any
 from proxeny.listener.stats import PROACTIVE_RESOURCE
-from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS, SATURATED
+from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS, SATURATED, SHRINK_HEAP
 from proxeny.network.resource_monitor import ResourceMonitor, ResourceMonitorError
 from proxeny.registry import REGISTRY
 from proxeny.server.overload.actions import (
-    SHRINK_HEAP,
     LoadShedPoint,
     OverloadAction,
     Triggered,
@@ -26,10 +25,12 @@ from proxeny.server.server_stats import (
     REFRESH_INTERVAL_DELAY,
     RESOURCE_FAILED_UPDATES,
     RESOURCE_PRESSURE,
+    SHRINK,
 )
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.stats import Block
     from proxeny.kernel.timer import Timer
     from proxeny.stats.store import Store
 
@@ -68,6 +69,8 @@ class OverloadManager:
 
     def __init__(self, message: Any, store: Store, used_memory: Callable[[], int]) -> None:
         self.on_change: Callable[[dict[str, float]], None] | None = None
+        self.shrink_stats: Block | None = None
+        """Where ``shrink_heap`` is counted; None without that action."""
         self._stats = store.block(OVERLOAD, "")
         self._interval_ms = duration_ms(message.refresh_interval) if message.HasField("refresh_interval") else 0
         self._interval_ms = self._interval_ms or REFRESH_INTERVAL_MS
@@ -82,7 +85,7 @@ class OverloadManager:
         for action in message.actions:
             check_action(action)
             if action.name == SHRINK_HEAP:
-                log.warning("overload action %s shows its state but has no effect here", SHRINK_HEAP)
+                self.shrink_stats = store.block(SHRINK, f"overload.{SHRINK_HEAP}.")
             self._add(OverloadAction(action, store), "overload action")
         for point in message.loadshed_points:
             check_load_shed_point(point)

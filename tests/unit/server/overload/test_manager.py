@@ -16,10 +16,10 @@ from proxeny.listener.stats import LOAD_SHED_POINT, SHED_SCALE_PERCENT
 from proxeny.network.overload_state import (
     GLOBAL_DOWNSTREAM_MAX_CONNECTIONS,
     REJECT_INCOMING_CONNECTIONS,
+    SHRINK_HEAP,
     STOP_ACCEPTING_CONNECTIONS,
     TCP_LISTENER_ACCEPT,
 )
-from proxeny.server.overload.actions import SHRINK_HEAP
 from proxeny.server.overload.manager import OverloadManager
 from proxeny.server.server_stats import (
     ACTION_ACTIVE,
@@ -122,10 +122,10 @@ def test_it_asks_at_every_interval(tmp_path: Path) -> None:
         dispatcher.close()
 
 
-def test_shrinking_the_heap_is_only_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("WARNING"):
-        made = Made(tmp_path, actions=[{"name": SHRINK_HEAP, "triggers": [ON]}])
-    assert "has no effect here" in caplog.text
+def test_shrinking_the_heap_has_a_counter(tmp_path: Path) -> None:
+    assert Made(tmp_path).manager.shrink_stats is None
+    made = Made(tmp_path, actions=[{"name": SHRINK_HEAP, "triggers": [ON]}])
+    assert made.manager.shrink_stats is not None
     made.press("0.5")
     assert made.action(SHRINK_HEAP) == (1, 100)
 
