@@ -134,6 +134,7 @@ ADMIN = [
         *request(get("/clusters?filter=by_nothing")),
         listener="admin",
         status=200,
+        stats="^none$",
     ),
 ]
 

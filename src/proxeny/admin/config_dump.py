@@ -17,7 +17,7 @@ from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.admin.stats_params import compile_filter
 from proxeny.config.message_types import message_class, type_name_of
-from proxeny.upstream.cluster_status import PIPE, ClusterStatus
+from proxeny.upstream.cluster_status import INTERNAL, PIPE, ClusterStatus
 
 NameMatch = Callable[[str], bool]
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -219,6 +219,9 @@ def _assignment(cluster: ClusterStatus) -> Any:
             endpoint.health_check_config.SetInParent()
             if host.port == PIPE:
                 endpoint.address.pipe.path = host.address
+            elif host.port == INTERNAL:
+                endpoint.address.envoy_internal_address.server_listener_name = host.address
+                endpoint.address.envoy_internal_address.endpoint_id = host.endpoint_id
             else:
                 endpoint.address.socket_address.address = host.address
                 endpoint.address.socket_address.port_value = host.port

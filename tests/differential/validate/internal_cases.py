@@ -1,4 +1,5 @@
-"""Internal listeners, their bootstrap extension, endpoints and upstream transport socket."""
+"""Internal listeners, their bootstrap extension, endpoints and upstream transport socket; filter state to bring along."""
+# ruff: noqa: E501 - a case is a line
 
 from tests.differential.validate.corpus import TYPE, bootstrap
 
@@ -35,7 +36,28 @@ def _socket(*sources: str, inner: str = _RAW) -> str:
     return f', transport_socket: {{name: t, typed_config: {{"@type": {kind}, {inner}{listed}}}}}'
 
 
+def _state(name: str, value: str, stricter: str = "") -> object:
+    state = f'{{name: s, typed_config: {{"@type": {_EXT}.filters.network.set_filter_state.v3.Config, on_new_connection: [{value}]}}}}'
+    chains = f'filter_chains: [{{filters: [{state}, {{name: e, typed_config: {{"@type": {_EXT}.filters.network.echo.v3.Echo}}}}]}}]'
+    return _listener(f"state-{name}", chains=chains, stricter=stricter)
+
+
+_FORMAT = "format_string: {text_format_source: {inline_string: a}}"
+
 CASES = [
+    _state("none", ""),
+    _state("string", f"{{object_key: mine, factory_key: envoy.string, {_FORMAT}}}"),
+    _state(
+        "hashable", f"{{object_key: mine, factory_key: envoy.hashable_string, shared_with_upstream: ONCE, {_FORMAT}}}"
+    ),
+    _state("address", f"{{object_key: envoy.network.transport_socket.original_dst_address, {_FORMAT}}}"),
+    _state("no-factory", f"{{object_key: mine, {_FORMAT}}}"),
+    _state("unknown-factory", f"{{object_key: mine, factory_key: other, {_FORMAT}}}"),
+    _state("no-key", f"{{{_FORMAT}}}"),
+    _state("empty-key", f"{{object_key: '', {_FORMAT}}}"),
+    _state("no-value", "{object_key: envoy.string}"),
+    _state("bad-format", "{object_key: envoy.string, format_string: {text_format_source: {inline_string: '%NOPE%'}}}"),
+    _state("not-served", f"{{object_key: envoy.network.upstream_server_name, {_FORMAT}}}", "nothing looks at it"),
     _listener("plain"),
     _listener("without-extension", head=""),
     _listener("with-address", f"address: {_ADDRESS}, "),
