@@ -90,8 +90,8 @@ def listener(name: str, port: str, *chains: Json, **more: Any) -> Json:
 class Side:
     """One proxy under a case."""
 
-    def __init__(self, kind: str, folder: Path, args: Sequence[str]) -> None:
-        self.proxy = Proxy(kind, (CONFIGS / "lds.yaml").read_text(), folder, args=args)
+    def __init__(self, kind: str, folder: Path, args: Sequence[str], config: str = "lds") -> None:
+        self.proxy = Proxy(kind, (CONFIGS / f"{config}.yaml").read_text(), folder, args=args)
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         self.lines: list[str] = []
         self._version = 0
@@ -109,19 +109,30 @@ class Side:
 
     def put(self, *listeners: Json, text: str = "") -> None:
         """Replace the file by a rename; wait until what it says is carried out."""
-        attempts = self.stat("lds.update_attempt")
-        self.write(*listeners, text=text)
-        self.wait_until(lambda: self.stat("lds.update_attempt") > attempts)
-        self.wait_until(lambda: self.stat("total_listeners_warming") == 0)
+        fresh = self.proxy.folder / "new"
+        fresh.write_text(self._content(listeners, text))
+        self._move(fresh, "lds.yaml")
 
-    def write(self, *listeners: Json, text: str = "") -> None:
-        """Replace the file by a rename."""
+    def swap(self, *listeners: Json) -> None:
+        """Have the symbolic link `data` point to another folder with another file; wait likewise."""
+        content = self._content(listeners, "")
+        folder = self.proxy.folder / f"v{self._version}"
+        folder.mkdir()
+        (folder / "lds.yaml").write_text(content)
+        link = self.proxy.folder / "new"
+        link.symlink_to(folder.name)
+        self._move(link, "data")
+
+    def _content(self, listeners: Sequence[Json], text: str) -> str:
         self._version += 1
         content = text or json.dumps({"version_info": f"v{self._version}", "resources": listeners})
-        content = re.sub(r'"@([A-D])"', lambda mark: str(self.ports[mark[1]]), content)
-        fresh = self.proxy.folder / "new"
-        fresh.write_text(content)
-        fresh.rename(self.proxy.folder / "lds.yaml")
+        return re.sub(r'"@([A-D])"', lambda mark: str(self.ports[mark[1]]), content)
+
+    def _move(self, fresh: Path, name: str) -> None:
+        attempts = self.stat("lds.update_attempt")
+        fresh.rename(self.proxy.folder / name)
+        self.wait_until(lambda: self.stat("lds.update_attempt") > attempts)
+        self.wait_until(lambda: self.stat("total_listeners_warming") == 0)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for a fact."""

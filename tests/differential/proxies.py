@@ -3,7 +3,8 @@
 Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{datagrams:NAME}}`
 one over UDP, `{{refused}}` a port that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that
 listener's access log, `{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery
-response. Listeners bind port 0.
+response, `{{lds_link}}` the same behind the symbolic link `data`, `{{folder}}` the folder of all these. Listeners bind
+port 0.
 """
 
 import http.client
@@ -115,6 +116,13 @@ class Proxy:
         if what == "lds":
             (self.folder / "lds.yaml").write_text("resources: []\n")
             return str(self.folder / "lds.yaml")
+        if what == "lds_link":
+            (self.folder / "v0").mkdir()
+            (self.folder / "v0" / "lds.yaml").write_text("resources: []\n")
+            (self.folder / "data").symlink_to("v0")
+            return str(self.folder / "data" / "lds.yaml")
+        if what == "folder":
+            return str(self.folder)
         if what == "log":
             return str(self.log_path(name))
         raise KeyError(mark.group(0))

@@ -23,14 +23,17 @@ class Sequence:
     contains: tuple[str, ...]
     drain_s: int = 600
     strategy: str = "gradual"
+    config: str = "lds"
 
 
 CASES: list[Sequence] = []
 
 
-def case(*contains: str, drain_s: int = 600, strategy: str = "gradual") -> Callable[[Callable[[Side], None]], None]:
+def case(
+    *contains: str, drain_s: int = 600, strategy: str = "gradual", config: str = "lds"
+) -> Callable[[Callable[[Side], None]], None]:
     """Make a case of a function."""
-    return lambda run: CASES.append(Sequence(run, contains, drain_s, strategy))
+    return lambda run: CASES.append(Sequence(run, contains, drain_s, strategy, config))
 
 
 @case("listener_added: 3", "asked, got b'ping'", "B says b'two'", "v1 updated: True")
@@ -350,6 +353,19 @@ def only_a_rename_counts(side: Side) -> None:
     side.snapshot()
 
 
+@case("lds.update_success: 4", "A says b'two'", config="lds_watched")
+def a_link_that_is_swapped(side: Side) -> None:
+    side.swap(listener("one", "A", greeting("one")))
+    side.hear("A")
+    side.swap(listener("one", "A", greeting("two")))
+    side.hear("A")
+    # Whatever is moved into the folder, the file behind the link is read again.
+    (side.proxy.folder / "other").write_text("x")
+    (side.proxy.folder / "other").rename(side.proxy.folder / "another")
+    side.wait_until(lambda: side.stat("lds.update_success") == 4)
+    side.snapshot()
+
+
 @pytest.mark.parametrize("sequence", CASES, ids=lambda sequence: sequence.run.__name__)
 def test_lds(sequence: Sequence, tmp_path: Path) -> None:
     args = ("--drain-time-s", str(sequence.drain_s), "--drain-strategy", sequence.strategy)
@@ -367,7 +383,7 @@ def test_lds(sequence: Sequence, tmp_path: Path) -> None:
 
 
 def _transcript(kind: str, sequence: Sequence, folder: Path, args: tuple[str, ...]) -> list[str]:
-    side = Side(kind, folder, args)
+    side = Side(kind, folder, args, sequence.config)
     try:
         sequence.run(side)
         if not side.proxy.alive():
