@@ -78,11 +78,11 @@ def test_one_socket_per_worker_or_one_for_all(proxy: Start, fields: str, sockets
 
 
 def test_a_listener_that_does_not_bind(proxy: Start) -> None:
-    unbound = "bind_to_port: false\naddress: {socket_address: {address: 127.0.0.3, port_value: 15001}}"
+    unbound = "bind_to_port: false\naddress: {socket_address: {address: 127.0.0.3, port_value: 47}}"
     running = proxy(bootstrap(listener(ANY_PORT), listener(unbound, "handed")), concurrency=2)
-    assert "handed::127.0.0.3:15001" in running.admin("/listeners").splitlines()
+    assert "handed::127.0.0.3:47" in running.admin("/listeners").splitlines()
     assert running.stat("listener_manager.listener_create_success") == 4
-    assert listening(15001) == 0
+    assert listening(47) == 0
     assert listening(running.port("one")) == 2
 
 

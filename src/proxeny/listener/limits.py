@@ -35,8 +35,9 @@ def monitored_limit(bootstrap: Any) -> int | None:
         return None
     for monitor in bootstrap.overload_manager.resource_monitors:
         if monitor.name == GLOBAL_DOWNSTREAM_MAX_CONNECTIONS:
+            # Another type of configuration is refused by the overload manager.
             config: Any = unpack_any(monitor.typed_config)
-            return int(config.max_active_downstream_connections)
+            return getattr(config, "max_active_downstream_connections", None)
     return None
 
 
