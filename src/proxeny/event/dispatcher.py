@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from proxeny.event.time_source import RealTimeSource, TimeSource
-from proxeny.kernel.epoll import EPOLLIN, Poller, Watcher
+from proxeny.kernel.epoll import EPOLLIN, Alarm, Poller, Watcher
 from proxeny.kernel.splice import PipePool
 from proxeny.kernel.timer import Timer, TimerWheel
 
@@ -30,17 +30,6 @@ logger = logging.getLogger("proxeny.main")
 LONGEST_WAIT_MS = 3_600_000
 
 
-class InnerEpoll(Watcher):
-    """Watches the epoll descriptor that holds asyncio's own descriptors."""
-
-    def __init__(self) -> None:
-        self.fired = False
-
-    def on_event(self, mask: int) -> None:
-        """One of asyncio's descriptors is ready."""
-        self.fired = True
-
-
 class KernelSelector(selectors.BaseSelector):
     """The selector that asyncio sees; ``select()`` is a turn of the data plane."""
 
@@ -48,7 +37,8 @@ class KernelSelector(selectors.BaseSelector):
         self.poller = poller
         self.loop = loop
         self.inner = selectors.EpollSelector()
-        self.inner_watcher = InnerEpoll()
+        self.inner_watcher = Alarm()
+        """Watches the epoll descriptor that holds asyncio's own descriptors."""
         poller.add(self.inner_watcher, self.inner.fileno(), EPOLLIN)
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -76,27 +66,14 @@ class KernelSelector(selectors.BaseSelector):
 
         A turn of asyncio's own costs about as much as a small request, so it gets one only when it needs it.
         """
-        loop = self.loop
-        scheduled = loop.scheduled_count()
-        ends = 0.0 if timeout is None else loop.time() + timeout
-        while True:
-            if loop.turn_begins():
-                self.poller.run_turn(0)
-            elif timeout is None:
-                self.poller.run_turn(-1)
-            else:
-                # Rounded up: a wait that ends early would spin until asyncio's own clock gets there.
-                self.poller.run_turn(min(int(timeout * 1000 + 0.999), LONGEST_WAIT_MS) if timeout > 0 else 0)
-            loop.turn_ends()
-            if self.inner_watcher.fired:
-                self.inner_watcher.fired = False
-                return self.inner.select(0)
-            if loop.asyncio_waits(scheduled):
-                return []
-            if timeout is not None:
-                timeout = ends - loop.time()
-                if timeout <= 0:
-                    return []
+        if self.loop.takes_single_turns:
+            self.loop.single_turn(timeout)
+        else:
+            self.poller.run_turns(-1.0 if timeout is None else timeout, self.inner_watcher, self.loop)
+        if self.inner_watcher.fired:
+            self.inner_watcher.fired = False
+            return self.inner.select(0)
+        return []
 
     def close(self) -> None:
         """Give both epoll descriptors back."""
@@ -125,46 +102,42 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.handler_errors = 0
         self.next_connection_id: Callable[[], int] = itertools.count().__next__
         self.pipe_pool = PipePool()
-        self._deferred: list[Callable[[], object]] = []
+        self.deferred: list[Callable[[], object]] = []
         self._until: Callable[[], object] | None = None
         self._kernel_selector = KernelSelector(self.poller, self)
         super().__init__(self._kernel_selector)
 
     # Turns
 
-    def scheduled_count(self) -> int:
-        """How many of asyncio's timers there are."""
-        return len(self._scheduled)  # type: ignore[attr-defined]
+    @property
+    def takes_single_turns(self) -> bool:
+        """Whether somebody looks after every turn: ``run_until``, or whoever plays the time."""
+        return self._until is not None or self.wheel.simulated
 
-    def asyncio_waits(self, scheduled: int) -> bool:
-        """Whether asyncio must have a turn: a callback is ready, a timer was added, it is to stop, time is simulated.
-
-        ``scheduled`` is the ``scheduled_count`` that its time-out was computed for.
-        """
-        due = self._ready or self._stopping or len(self._scheduled) != scheduled  # type: ignore[attr-defined]
-        return bool(due or self.wheel.simulated)
-
-    def turn_begins(self) -> bool:
-        """What must happen before the loop may block; True when it must not block."""
+    def single_turn(self, timeout: float | None) -> None:
+        """One turn of up to ``timeout`` seconds (None: until something happens)."""
         # asyncio's callbacks ran since the last turn; what they wrote and deferred must not wait for the next event.
         self.poller.flush_dirty()
-        if self._deferred:
-            self._run_deferred()
+        if self.deferred:
+            self.run_deferred()
         if self.wheel.simulated:
             self.wheel.advance(self.monotonic_ns() // 1_000_000)
-        return self._until is not None and bool(self._until())
-
-    def turn_ends(self) -> None:
-        """What is to be done when all handlers have returned."""
-        if self._deferred:
-            self._run_deferred()
+        if self._until is not None and self._until():
+            timeout = 0
+        if timeout is None:
+            self.poller.run_turn(-1)
+        else:
+            self.poller.run_turn(min(int(timeout * 1000 + 0.999), LONGEST_WAIT_MS) if timeout > 0 else 0)
+        if self.deferred:
+            self.run_deferred()
         if self._until is not None and self._until():
             self.stop()
 
-    def _run_deferred(self) -> None:
-        while self._deferred:
-            batch = self._deferred
-            self._deferred = []
+    def run_deferred(self) -> None:
+        """Call what was deferred, and what that defers."""
+        while self.deferred:
+            batch = self.deferred[:]
+            self.deferred.clear()
             for callback in batch:
                 try:
                     callback()
@@ -194,7 +167,7 @@ class Dispatcher(asyncio.SelectorEventLoop):
 
     def defer(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` at the end of this turn, when no handler is on the stack (Envoy: ``deferredDelete``)."""
-        self._deferred.append(callback)
+        self.deferred.append(callback)
 
     def run(self) -> None:
         """Run until ``exit()``."""
@@ -245,5 +218,5 @@ class Dispatcher(asyncio.SelectorEventLoop):
     def close(self) -> None:
         """Close the loop and its epoll descriptors."""
         if not self.is_closed():
-            self._deferred.clear()
+            self.deferred.clear()
         super().close()

@@ -45,6 +45,7 @@ EPOLLET = _EPOLLET
 
 cdef enum:
     BATCH = 256     # events per epoll_wait
+    LONGEST_MS = 3600000    # of a wait
 
 
 cdef class Watcher:
@@ -74,6 +75,16 @@ cdef class Watcher:
         """An exception came out of this watcher's handler. The watcher is not called again by default."""
         if self.poller is not None:
             self.poller.remove(self)
+
+
+cdef class Alarm(Watcher):
+    """Remembers that its descriptor had an event, until somebody clears `fired`."""
+
+    cdef public bint fired
+
+    cdef int handle(self, int mask) except -1:
+        self.fired = True
+        return 0
 
 
 cdef class Poller:
@@ -321,23 +332,61 @@ cdef class Poller:
 
     def run_turn(self, int timeout_ms):
         """wait() no longer than until the next timer, then fire what is due and send what the timers wrote."""
+        return one_turn(self, timeout_ms)
+
+    def run_turns(self, double timeout_s, Alarm alarm not None, loop):
+        """Turns for up to `timeout_s` seconds (below 0: for ever), until asyncio has something to do.
+
+        That is: `alarm` fired, or the asyncio loop `loop` has a callback that is ready, was given a timer, or is to stop.
+        Around each turn `loop.run_deferred()` is called while `loop.deferred` holds something.
+        """
         cdef TimerWheel wheel = self.wheel
-        cdef long long left
-        cdef int count
-        if timeout_ms != 0:
+        cdef list deferred = loop.deferred
+        cdef list scheduled = loop._scheduled
+        cdef object ready = loop._ready
+        cdef Py_ssize_t timers = len(scheduled)
+        cdef long long ends = -1
+        cdef int wait = -1
+        if timeout_s >= 0:
+            # Rounded up: a wait that ends early would spin until asyncio's own clock gets there.
             wheel.read_clock()
-            left = wheel.c_next_deadline()
-            if left >= 0 and not wheel.simulated:
-                left -= wheel.now_ms
-                left = min(max(left, 0), 3600000)
-                if timeout_ms < 0 or left < timeout_ms:
-                    timeout_ms = <int> left
-        count = self.c_wait(timeout_ms)
-        wheel.c_advance()
-        if self.dirty:
-            self.flush_all()
-        return count
+            ends = wheel.now_ms + <long long> (min(timeout_s * 1000, <double> LONGEST_MS) + 0.999)
+            wait = <int> (ends - wheel.now_ms)
+        while True:
+            if self.dirty:
+                self.flush_all()
+            if deferred:
+                loop.run_deferred()
+            one_turn(self, wait)
+            if deferred:
+                loop.run_deferred()
+            if alarm.fired or ready or len(scheduled) != timers or loop._stopping:
+                return
+            if ends >= 0:
+                if wheel.now_ms >= ends:
+                    return
+                wait = <int> (ends - wheel.now_ms)
 
     def statistics(self):
         """Counts for admin pages."""
         return {"turns": self.turns, "events": self.events_total, "ready": len(self.ready), "dirty": len(self.dirty)}
+
+
+cdef int one_turn(Poller poller, int timeout_ms) except -1:
+    """A batch that waits no longer than until the next timer, then the timers; the number of events."""
+    cdef TimerWheel wheel = poller.wheel
+    cdef long long left
+    cdef int count
+    if timeout_ms != 0:
+        wheel.read_clock()
+        left = wheel.c_next_deadline()
+        if left >= 0 and not wheel.simulated:
+            left -= wheel.now_ms
+            left = min(max(left, 0), LONGEST_MS)
+            if timeout_ms < 0 or left < timeout_ms:
+                timeout_ms = <int> left
+    count = poller.c_wait(timeout_ms)
+    wheel.c_advance()
+    if poller.dirty:
+        poller.flush_all()
+    return count
