@@ -4,6 +4,8 @@ Calls return 0 or an errno where the caller decides by it, and raise OSError whe
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, EIO, errno
+from libc.string cimport memcpy, memset
+from posix.uio cimport iovec
 from posix.unistd cimport close
 
 cdef extern from "sys/socket.h" nogil:
@@ -25,7 +27,28 @@ cdef extern from "sys/socket.h" nogil:
     int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
     Py_ssize_t recv(int fd, void* buffer, size_t size, int flags)
+    cdef struct msghdr:
+        void* msg_name
+        unsigned int msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    cdef struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    Py_ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    Py_ssize_t recvmsg(int fd, msghdr* message, int flags)
+    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
+    unsigned char* CMSG_DATA(cmsghdr* head)
+    size_t CMSG_LEN(size_t size)
+    size_t CMSG_SPACE(size_t size)
     enum:
+        MSG_CMSG_CLOEXEC
+        MSG_NOSIGNAL
+        SCM_RIGHTS
         MSG_PEEK
         SOCK_NONBLOCK
         SOCK_CLOEXEC
@@ -197,3 +220,61 @@ def discard(int fd, size_t size):
             raise OSError(EIO, "the stream ended")
         elif errno != EINTR:
             raise OSError(errno, "recv")
+
+
+def send_descriptor(int channel, int fd, bytes payload not None):
+    """Send a message with one descriptor (SCM_RIGHTS) through a unix socket: 0 or an errno. `fd` stays open."""
+    cdef msghdr message
+    cdef iovec vector
+    cdef char[64] control
+    cdef cmsghdr* head
+    memset(&message, 0, sizeof(message))
+    memset(control, 0, sizeof(control))
+    vector.iov_base = PyBytes_AS_STRING(payload)
+    vector.iov_len = <size_t> PyBytes_GET_SIZE(payload)
+    message.msg_iov = &vector
+    message.msg_iovlen = 1
+    message.msg_control = control
+    message.msg_controllen = CMSG_SPACE(sizeof(int))
+    head = CMSG_FIRSTHDR(&message)
+    head.cmsg_level = SOL_SOCKET
+    head.cmsg_type = SCM_RIGHTS
+    head.cmsg_len = CMSG_LEN(sizeof(int))
+    memcpy(CMSG_DATA(head), &fd, sizeof(int))
+    while sendmsg(channel, &message, MSG_NOSIGNAL) < 0:
+        if errno != EINTR:
+            return errno
+    return 0
+
+
+def receive_descriptor(int channel):
+    """Take one message: (bytes, descriptor), the descriptor -1 if it came without; None when there is none.
+
+    The descriptor is close-on-exec. At most 64 KB; raises OSError when the socket failed.
+    """
+    cdef msghdr message
+    cdef iovec vector
+    cdef char[65536] space
+    cdef char[64] control
+    cdef cmsghdr* head
+    cdef Py_ssize_t n
+    cdef int fd = -1
+    memset(&message, 0, sizeof(message))
+    vector.iov_base = space
+    vector.iov_len = sizeof(space)
+    message.msg_iov = &vector
+    message.msg_iovlen = 1
+    message.msg_control = control
+    message.msg_controllen = CMSG_SPACE(sizeof(int))
+    while True:
+        n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC)
+        if n >= 0:
+            break
+        if errno == EAGAIN:
+            return None
+        if errno != EINTR:
+            raise OSError(errno, "recvmsg")
+    head = CMSG_FIRSTHDR(&message)
+    if head != NULL and head.cmsg_level == SOL_SOCKET and head.cmsg_type == SCM_RIGHTS:
+        memcpy(&fd, CMSG_DATA(head), sizeof(int))
+    return PyBytes_FromStringAndSize(space, n), fd

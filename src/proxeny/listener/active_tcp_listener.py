@@ -63,6 +63,8 @@ class ListenSocket(Watcher):
     anew: that puts it behind the others in the socket's wait queue, so that all get their part (docs/listeners.md).
     """
 
+    __slots__ = ("_mask", "_retry", "_shared", "_stopped", "address", "listener")
+
     def __init__(self, listener: ActiveTcpListener, fd: int, address: Address | None, shared: bool) -> None:
         self.listener = listener
         self.address = address
@@ -148,6 +150,21 @@ class ListenSocket(Watcher):
 
 class ActiveTcpListener:
     """One listener in one worker."""
+
+    __slots__ = (
+        "_addresses",
+        "_adopted",
+        "_removed_chains",
+        "_sockets",
+        "config",
+        "connections",
+        "dispatcher",
+        "handler",
+        "limits",
+        "row",
+        "sockets",
+        "tag",
+    )
 
     def __init__(
         self, handler: ConnectionHandler, tag: int, config: ListenerConfig, fds: list[int], row: int = -1

@@ -6,10 +6,8 @@ still there for its successor. A message is the facts of one socket, its descrip
 
 from __future__ import annotations
 
-import array
 import errno
 import logging
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from proxeny.kernel.epoll import EPOLLIN, EPOLLOUT, Watcher
+from proxeny.kernel.sockets import close_descriptor, receive_descriptor, send_descriptor
 from proxeny.network.address import from_sockaddr
 from proxeny.network.stream_info import ConnectionInfo
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.conn_handler")
 
-_ROOM: Final = 65536
-_ANCILLARY: Final = socket.CMSG_SPACE(4)
 _PER_TURN: Final = 64
 _RETRY_MS: Final = 10
 MOST_WAITING: Final = 4096
@@ -108,22 +105,17 @@ class Inbox(Watcher):
     """Takes out what others handed over."""
 
     def __init__(self, dispatcher: Dispatcher, sock: socket.socket, deliver: Deliver) -> None:
-        self._sock = sock
         self._deliver = deliver
         dispatcher.poller.add(self, sock.fileno(), EPOLLIN)
 
     def on_event(self, mask: int) -> None:
         """Sockets wait: level-triggered, so what is left comes in the next turn."""
         for _ in range(_PER_TURN):
-            try:
-                data, ancillary, _, _ = self._sock.recvmsg(_ROOM, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
+            received = receive_descriptor(self.fd)
+            if received is None:
                 return
-            fds = array.array("i")
-            for _level, _kind, content in ancillary:
-                fds.frombytes(content[:4])
             # Without room for one more descriptor (EMFILE) the kernel has closed it; it was counted all the same.
-            self._take(data, fds[0] if fds else -1)
+            self._take(*received)
 
     def _take(self, data: bytes, fd: int) -> None:
         try:
@@ -141,6 +133,7 @@ class Outbox(Watcher):
     def __init__(self, dispatcher: Dispatcher, sock: socket.socket) -> None:
         self._dispatcher = dispatcher
         self._sock = sock
+        self._fd = sock.fileno()
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._retry: Timer | None = None
 
@@ -163,13 +156,10 @@ class Outbox(Watcher):
 
     def _sent(self, data: bytes, fd: int) -> int:
         """0, or why not: there is no room (EAGAIN), or too many descriptors are on their way (ETOOMANYREFS)."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        try:
-            self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
-        except OSError as error:
-            return error.errno or errno.EIO
-        os.close(fd)
-        return 0
+        error = send_descriptor(self._fd, fd, data)
+        if not error:
+            close_descriptor(fd)
+        return error
 
     def on_event(self, mask: int) -> None:
         """There is room in the inbox."""
@@ -193,7 +183,7 @@ class Outbox(Watcher):
         if self.poller is not None:
             self._dispatcher.poller.remove(self)
         while self._waiting:
-            os.close(self._waiting.popleft()[1])
+            close_descriptor(self._waiting.popleft()[1])
         self._sock.close()
 
 

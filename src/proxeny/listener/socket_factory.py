@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from proxeny.config.errors import ConfigError
-from proxeny.kernel.sockets import bind_to, local_sockaddr
+from proxeny.kernel.sockets import bind_to, local_sockaddr, set_no_delay
 from proxeny.network.address import from_sockaddr
 from proxeny.network.network_namespace import open_socket_in
 from proxeny.network.socket_options import SocketOptionError, SocketState, apply_options
@@ -103,6 +103,8 @@ class ListenSocketFactory:
                     raise ConfigError(f"cannot listen() errno={error.errno}") from None
                 refusal = f"cannot set post-listen socket option on socket: {bound.as_string()}"
                 self._apply(opened.fileno(), listen, SocketState.LISTENING, refusal)
+                # Accepted sockets inherit it, so that none needs a system call for it.
+                set_no_delay(opened.fileno())
         self._listening = True
 
     def fds(self, worker_index: int) -> list[int]:

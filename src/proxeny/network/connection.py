@@ -424,8 +424,6 @@ class ServerConnection(Connection):
         transport: Transport | None = None,
     ) -> None:
         super().__init__(dispatcher, local_address, remote_address)
-        if not remote_address.is_pipe:
-            set_no_delay(fd)
         if transport is not None:
             self.set_transport(transport)
         self.open(dispatcher.poller, fd)

@@ -1,0 +1,6 @@
+"""Types of network.address."""
+
+
+cdef class Address:
+    cdef public object _ip, _text, sockaddr
+    cdef public Py_ssize_t _port, family, mode
