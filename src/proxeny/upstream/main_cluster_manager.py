@@ -94,6 +94,10 @@ class MainCluster:
         self.next_index = 0
         self.spare: list[int] = []
 
+    def members(self) -> list[HostEntry]:
+        """The hosts that there are now."""
+        return self.hosts if self.on_demand is None else self.on_demand.entries()
+
 
 class MainClusterManager:
     """All clusters of the server; changes reach the workers through ``on_hosts_changed`` and the server's messages."""
@@ -309,8 +313,11 @@ class MainClusterManager:
                 self._members_changed(cluster, on_demand)
 
     def _members_changed(self, cluster: MainCluster, on_demand: OnDemandHosts) -> None:
-        cluster.hosts = on_demand.entries()
-        self._show_members(cluster, cluster.hosts)
+        """Only counted here: clients may name any number of destinations; /clusters makes the list when asked."""
+        stats, count = cluster.config.info.stats, len(on_demand)
+        stats.inc(MEMBERSHIP_CHANGE)
+        stats.set(MEMBERSHIP_TOTAL, count)
+        stats.set(MEMBERSHIP_HEALTHY, count)
 
     def _clear_retired(self, cluster: MainCluster, index: int) -> None:
         """What a host's counts left in the retired segment must not show as the next one's."""
@@ -371,7 +378,7 @@ class MainClusterManager:
                 CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
                 for t in info.thresholds
             ),
-            hosts=[self._host_status(cluster, entry) for entry in cluster.hosts],
+            hosts=[self._host_status(cluster, entry) for entry in cluster.members()],
         )
 
     def _host_status(self, cluster: MainCluster, entry: HostEntry) -> HostStatus:

@@ -37,6 +37,9 @@ class OnDemandHosts:
         """A worker died with all its hosts; whether that changes the members."""
         return any([self._remove(key, worker_index) for key in list(self._hosts)])
 
+    def __len__(self) -> int:
+        return len(self._hosts)
+
     def entries(self) -> list[HostEntry]:
         """The members."""
         return [self._entry(address, port) for address, port in self._hosts]

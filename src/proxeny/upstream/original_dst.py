@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.upstream")
 
+SWEEP: Final = 500
+"""Hosts that are looked at in one turn (about half a millisecond)."""
+SWEEP_PAUSE_MS: Final = 1
 FILTER_STATE_KEY: Final = "envoy.network.transport_socket.original_dst_address"
 
 
@@ -53,7 +56,7 @@ class OnDemandHost(Host):
 class OriginalDstHosts:
     """The hosts of the cluster, by address, and the choice among them."""
 
-    __slots__ = ("_first_block", "_free", "_hosts", "_info", "_options", "_report", "_timer")
+    __slots__ = ("_first_block", "_free", "_hosts", "_info", "_options", "_report", "_sweep", "_timer")
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class OriginalDstHosts:
         self._hosts: dict[str, OnDemandHost] = {}
         self._first_block = worker_index * HOST_BLOCKS
         self._free = list(range(HOST_BLOCKS - 1, SHARED_BLOCK, -1))
+        self._sweep: list[OnDemandHost] = []
+        """What the clean-up that is under way has still to look at."""
         self._timer = dispatcher.create_timer(self._clean_up)
 
     # -- choosing ------------------------------------------------------------------------------------------------
@@ -142,14 +147,19 @@ class OriginalDstHosts:
         return host
 
     def _clean_up(self) -> None:
+        """Look at all hosts, some at a time: clients may name any number of destinations."""
+        sweep = self._sweep or list(self._hosts.values())
+        self._sweep = sweep[SWEEP:]
         stale = []
-        for host in self._hosts.values():
+        for host in sweep[:SWEEP]:
             if host.used:
                 host.used = False
             elif not host.in_pools:
                 stale.append(host)
         self._remove(stale)
-        if self._hosts:
+        if self._sweep:
+            self._timer.enable(SWEEP_PAUSE_MS)
+        elif self._hosts:
             self._timer.enable(self._options.cleanup_interval_ms)
 
     def _remove(self, stale: list[OnDemandHost]) -> None:

@@ -219,6 +219,21 @@ def test_unused_hosts_go(simulated: tuple[World, SimulatedTimeSource]) -> None:
     assert world.changes[-1].block in (1, 2)
 
 
+def test_many_hosts_are_swept_some_at_a_time(simulated: tuple[World, SimulatedTimeSource]) -> None:
+    world, time = simulated
+    hosts = world.make(cleanupInterval="1s")
+    for number in range(1200):
+        world.choose(Request().restored("192.0.2.1", 1 + number))
+
+    def pass_by(ms: int) -> int:
+        time.advance_ms(ms)
+        world.dispatcher.run_once()
+        return len(hosts.hosts())
+
+    assert [pass_by(1000), pass_by(1), pass_by(1)] == [1200, 1200, 1200]
+    assert [pass_by(1000), pass_by(1), pass_by(1)] == [700, 200, 0]
+
+
 def test_hosts_in_use_stay(simulated: tuple[World, SimulatedTimeSource]) -> None:
     world, time = simulated
     hosts = world.make(cleanupInterval="1s")
