@@ -93,6 +93,20 @@ STATE = [
     ),
 ]
 
+WHO = b"GET / HTTP/1.1\r\nHost: a.test\r\nx-who: %s\r\n\r\n"
+STATE += [
+    case(
+        "filter_state_of_requests",
+        *request(WHO % b"one"),
+        *request(WHO % b"two"),
+        *request(WHO % b"one"),
+        listener="http_state",
+        status=(201, 201, 201),
+        logged=3,
+        contains=(r"log 201 one p-one", r"log 201 two p-two"),
+    ),
+]
+
 FAILURES = [
     case("no_such_listener", b"x", Do("end"), listener="lost", log="UF", end=End.CLOSED),
     case("no_such_listener_for_a_request", *request(GET % b"/"), listener="http_lost", status=503, log="UF"),
