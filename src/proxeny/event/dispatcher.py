@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from proxeny.event.time_source import RealTimeSource, TimeSource
-from proxeny.kernel.epoll import EPOLLIN, Alarm, Poller, Watcher
+from proxeny.kernel.epoll import EPOLLIN, Alarm, Poller, Watcher, run_deferred
 from proxeny.kernel.splice import PipePool
 from proxeny.kernel.timer import Timer, TimerWheel
 
@@ -103,6 +103,8 @@ class Dispatcher(asyncio.SelectorEventLoop):
         self.next_connection_id: Callable[[], int] = itertools.count().__next__
         self.pipe_pool = PipePool()
         self.deferred: list[Callable[[], object]] = []
+        self.defer: Callable[[Callable[[], object]], None] = self.deferred.append
+        """Call it at the end of this turn, when no handler is on the stack (Envoy: ``deferredDelete``)."""
         self._until: Callable[[], object] | None = None
         self._kernel_selector = KernelSelector(self.poller, self)
         super().__init__(self._kernel_selector)
@@ -134,16 +136,12 @@ class Dispatcher(asyncio.SelectorEventLoop):
             self.stop()
 
     def run_deferred(self) -> None:
-        """Call what was deferred, and what that defers."""
-        while self.deferred:
-            batch = self.deferred[:]
-            self.deferred.clear()
-            for callback in batch:
-                try:
-                    callback()
-                except Exception as error:
-                    self._report("deferred callback", callback, error)
+        """Call what was deferred, and what that defers; send what it wrote."""
+        run_deferred(self.deferred, self._deferred_failed)
         self.poller.flush_dirty()
+
+    def _deferred_failed(self, callback: object, error: Exception) -> None:
+        self._report("deferred callback", callback, error)
 
     def _handler_failed(self, watcher: Watcher, error: Exception) -> None:
         self._report("event handler", watcher, error)
@@ -164,10 +162,6 @@ class Dispatcher(asyncio.SelectorEventLoop):
     def post(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` in the loop; from any thread."""
         self.call_soon_threadsafe(callback)
-
-    def defer(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` at the end of this turn, when no handler is on the stack (Envoy: ``deferredDelete``)."""
-        self.deferred.append(callback)
 
     def run(self) -> None:
         """Run until ``exit()``."""

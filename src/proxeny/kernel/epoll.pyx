@@ -390,3 +390,16 @@ cdef int one_turn(Poller poller, int timeout_ms) except -1:
     if poller.dirty:
         poller.flush_all()
     return count
+
+
+def run_deferred(list deferred not None, failed):
+    """Call what the list holds, in order, and what these calls add; `failed(callback, exception)` hears of exceptions."""
+    cdef list batch
+    while deferred:
+        batch = deferred[:]
+        deferred.clear()
+        for callback in batch:
+            try:
+                callback()
+            except Exception as error:
+                failed(callback, error)
