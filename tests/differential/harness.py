@@ -81,18 +81,28 @@ class Pair:
             side.close()
 
 
+MOST_PAIRS = 6
+"""Proxies that run at a time: idle ones are not free, and a file of tests needs few."""
+
+
 class Pairs:
-    """All pairs of a test session, started on first use."""
+    """The pairs of a test session, started on first use; the ones used least recently make room."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pool = ThreadPoolExecutor(4)
         self._pairs: dict[str, Pair] = {}
+        self._started = 0
 
     def check(self, case: Case) -> None:
-        if case.config not in self._pairs:
-            self._pairs[case.config] = Pair(case.config, self._folder / case.config, self._pool)
-        self._pairs[case.config].check(case)
+        pair = self._pairs.pop(case.config, None)
+        if pair is None:
+            while len(self._pairs) >= MOST_PAIRS:
+                self._pairs.pop(next(iter(self._pairs))).close()
+            self._started += 1
+            pair = Pair(case.config, self._folder / f"{self._started}-{case.config}", self._pool)
+        self._pairs[case.config] = pair
+        pair.check(case)
 
     def close(self) -> None:
         for pair in self._pairs.values():

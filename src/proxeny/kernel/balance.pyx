@@ -148,8 +148,8 @@ cdef class BalanceTable:
         self.free_rows.append(row)
 
     def worker_died(self, int worker):
-        """Assign nothing more to a dead worker, and forget what it had; what was on its way to it is counted anew by its
-        successor, which tells it by the epoch."""
+        """Assign nothing more to a dead worker, and forget what it had; what was on its way to it is counted anew by
+        its successor, which tells it by the epoch."""
         cdef Share* shares
         cdef int row
         self.pulse(worker).beat_ns = 0
@@ -179,7 +179,7 @@ cdef class BalanceTable:
     def assign(self, int row):
         """Assign a connection to the serving worker that has the fewest, this one if it is among them.
 
-        Returns (worker, its epoch). A worker whose heart does not beat is passed over; without any other it is this one.
+        Returns (worker, its epoch). A worker whose heart does not beat is passed over; without any other it is this.
         """
         cdef Share* shares
         cdef int worker

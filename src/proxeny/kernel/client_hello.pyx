@@ -1,7 +1,7 @@
 """Reads a TLS ClientHello out of the first bytes of a connection, without I/O and without answering it.
 
-`feed` is given everything that arrived so far (a listener filter peeks) and takes up where it stopped: whole records are
-looked at once, their handshake bytes collected until the message is there. The verdicts are those of BoringSSL as a
+`feed` is given everything that arrived so far (a listener filter peeks) and takes up where it stopped: whole records
+are looked at once, their handshake bytes collected until the message is there. The verdicts are those of BoringSSL as a
 server up to its early callback (the reasons carry its numbers): a record that is no handshake, a message that is no
 ClientHello, an extension block with duplicates, a malformed server name or encrypted hello are NOT_TLS. What a server
 would refuse later (no shared cipher, odd extensions) is not looked at. Also the SSLv2 form of the hello is read.

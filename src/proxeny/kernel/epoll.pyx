@@ -337,7 +337,7 @@ cdef class Poller:
     def run_turns(self, double timeout_s, Alarm alarm not None, loop):
         """Turns for up to `timeout_s` seconds (below 0: for ever), until asyncio has something to do.
 
-        That is: `alarm` fired, or the asyncio loop `loop` has a callback that is ready, was given a timer, or is to stop.
+        That is: `alarm` fired, or the asyncio loop `loop` has a callback ready, was given a timer, or is to stop.
         Around each turn `loop.run_deferred()` is called while `loop.deferred` holds something.
         """
         cdef TimerWheel wheel = self.wheel
@@ -393,7 +393,7 @@ cdef int one_turn(Poller poller, int timeout_ms) except -1:
 
 
 def run_deferred(list deferred not None, failed):
-    """Call what the list holds, in order, and what these calls add; `failed(callback, exception)` hears of exceptions."""
+    """Call what the list holds, in order, and what these calls add; `failed(callback, exception)` is told."""
     cdef list batch
     while deferred:
         batch = deferred[:]

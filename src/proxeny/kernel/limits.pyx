@@ -140,7 +140,6 @@ cdef extern from * nogil:
     int __ATOMIC_SEQ_CST
 
 
-
 cdef class ConnectionCounts:
     """Connections of one listener and of all listeners, over all processes, with a limit for each.
 

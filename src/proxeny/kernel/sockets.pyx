@@ -194,8 +194,8 @@ def shutdown_write(int fd):
 
 
 def peek(int fd, size_t most):
-    """What the socket holds, up to `most` bytes, without taking it: bytes, b"" at the end of the stream, None when there
-    is nothing yet. Raises OSError when the socket failed."""
+    """What the socket holds, up to `most` bytes, without taking it: b"" at the end of the stream, None when there is
+    nothing yet. Raises OSError when the socket failed."""
     cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> most)
     cdef Py_ssize_t n
     while True:
