@@ -104,6 +104,23 @@ def even(counts: list[int], total: int) -> bool:
     return sum(counts) == total and max(counts) - min(counts) <= 1
 
 
+def evenly(lds: Lds, prefix: str, total: int, open_one: Callable[[], Client]) -> list[Client]:
+    """The first connections of a listener, evenly spread: tried again until a new worker serves."""
+    made: list[Client] = []
+
+    def opened() -> bool:
+        for client in made:
+            client.close()
+        wait_until(lambda: sum(per_worker(lds.running, prefix)) == 0, "connections did not end")
+        made[:] = [open_one() for _ in range(total)]
+        counts = per_worker(lds.running, prefix)
+        assert sum(counts) == total
+        return even(counts, total)
+
+    wait_until(opened, "connections are not spread evenly")
+    return made
+
+
 def is_quiet(running: RunningProxy) -> bool:
     """Whether no listener has sockets or connections."""
     lines = running.admin("/stats?filter=^listener[.].*downstream(_pre)?_cx_active$").splitlines()
@@ -265,9 +282,8 @@ def test_limits_with_exact_balance_never_leak(serve: Serve, fields: dict[str, An
         return kept
 
     for index in (0, 2, 1):
-        clients = served(40)
-        assert len(clients) == 30
-        assert even(per_worker(lds.running, "one"), 30)
+        evenly(lds, "one", 30, lambda: held(lds, port, b"hello", b"hello"))
+        assert served(10) == []
         waiting = [lds.connect(port) for _ in range(5)]
         # Ten connections are with the one that dies.
         kill_one(lds.running, index)
@@ -286,8 +302,7 @@ def test_limits_with_hand_off_never_leak(serve: Serve) -> None:
     lds = serve(redirect(port, **EXACT), inner, concurrency=2, more=limited(redirect=20))
     for index in (0, 1):
         # Handed off they do not count here any more: the limit is that of who accepts.
-        clients = [held(lds, port, going_to("10.1.2.3") + b"x", b"x") for _ in range(50)]
-        assert even(per_worker(lds.running, "behind"), 50)
+        clients = evenly(lds, "behind", 50, lambda: held(lds, port, going_to("10.1.2.3") + b"x", b"x"))
         waiting = [lds.connect(port) for _ in range(20)]
         wait_until(lambda: lds.running.stat("listener.redirect.downstream_pre_cx_active") == 20, "they do not wait")
         refused = lds.connect(port)
@@ -437,9 +452,7 @@ def test_workers_die_in_the_middle_of_everything(serve: Serve) -> None:
     wait_until(lambda: lds.stat("total_listeners_warming") == 0, "an update hangs")
     wait_until(lambda: lds.stat("total_listeners_draining") == 0, "listeners still drain")
     wait_until(lambda: is_quiet(lds.running), "something is left")
-    for _ in range(90):
-        held(lds, port, going_to("10.1.2.3") + tls, tls)
-    assert even(per_worker(lds.running, "behind"), 90)
+    evenly(lds, "behind", 90, lambda: held(lds, port, going_to("10.1.2.3") + tls, tls))
     assert "Traceback" not in lds.running.log()
     assert lds.running.stop() == 0
 

@@ -413,6 +413,7 @@ def test_a_worker_is_killed_in_the_middle_of_updates(start: Serve) -> None:
         lds.write(listener("one", port, chain(greeting(f"v{number}")), **({"stat_prefix": "x"} if number % 2 else {})))
         lds.wait_for("lds.update_success", number + 1)
         os.kill(victim, signal.SIGKILL)
+        lds.running.wait_for_stat("server.worker_restarts", number)
         wait_until(lambda: len(lds.running.worker_pids()) == 2, "no new worker")
         wait_until(lambda: lds.stat("total_listeners_warming") == 0, "the update hangs")
         wait_until(

@@ -6,11 +6,14 @@ import asyncio
 import os
 import time
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.network.address import Address
 from proxeny.server.configuration import CompiledListener, content_hash
+
+MOST_INLINE: Final = 65_536
+"""Thousands of listeners must not cost a descriptor each; a large one is not copied for each worker."""
 
 
 class State(Enum):
@@ -90,7 +93,7 @@ class ManagedListener:
         self.answers: list[asyncio.Future[Any]] = []
         self._sockets: SharedSockets | None = sockets
         self._addresses = sockets.addresses
-        self.memfd = _memfd(compiled.data)
+        self._memfd = -1
 
     def __repr__(self) -> str:
         return f"<ManagedListener {self.name} tag={self.tag} version={self.version} {self.state.value}>"
@@ -123,6 +126,15 @@ class ManagedListener:
         """The listening descriptors of one worker; none once it has let go of them."""
         return self._sockets.fds(worker_index) if self._sockets is not None else []
 
+    def carried(self) -> tuple[bytes, list[int]]:
+        """The serialized listener as it goes to a worker: in the message, or in a memfd that all workers read."""
+        data = self.compiled.data
+        if len(data) <= MOST_INLINE:
+            return data, []
+        if self._memfd < 0:
+            self._memfd = _memfd(data)
+        return b"", [self._memfd]
+
     def release_sockets(self) -> None:
         """Hold the sockets no longer."""
         if self._sockets is not None:
@@ -132,9 +144,9 @@ class ManagedListener:
     def close(self) -> None:
         """Let go of all of main's descriptors."""
         self.release_sockets()
-        if self.memfd >= 0:
-            os.close(self.memfd)
-            self.memfd = -1
+        if self._memfd >= 0:
+            os.close(self._memfd)
+            self._memfd = -1
 
 
 def _memfd(data: bytes) -> int:

@@ -287,17 +287,17 @@ class ListenerManager:
         self, worker: Worker, listener: ManagedListener, old: ManagedListener | None
     ) -> asyncio.Future[messages.Done]:
         """Have a worker add it, or change ``old``, which has the same tag."""
-        compiled, tag, version = listener.compiled, listener.tag, listener.version
-        rows = messages.stat_rows(compiled.stats)
+        tag, version, size = listener.tag, listener.version, len(listener.compiled.data)
+        rows = messages.stat_rows(listener.compiled.stats)
+        data, memfd = listener.carried()
         if old is not None and old.tag == tag:
             return worker.request(
-                lambda request_id: messages.UpdateListener(request_id, tag, version, len(compiled.data), rows),
-                [listener.memfd],
+                lambda request_id: messages.UpdateListener(request_id, tag, version, size, rows, data), memfd
             )
         addresses, row = [bound.as_string() for bound in listener.addresses], listener.balance_row
         answer = worker.request(
-            lambda request_id: messages.AddListener(request_id, tag, len(compiled.data), rows, addresses, row),
-            [listener.memfd, *listener.fds(worker.index)],
+            lambda request_id: messages.AddListener(request_id, tag, size, rows, addresses, row, data),
+            [*memfd, *listener.fds(worker.index)],
         )
         if listener.told_to_go:
             worker.request(lambda request_id: messages.DrainListener(request_id, tag))

@@ -75,7 +75,8 @@ class UpdateHosts(Message):
 class AddListener(Message):
     """Compile a listener and accept from it.
 
-    Descriptors: a memfd with the serialized listener (``size`` bytes), then one listening socket per address.
+    ``data`` is the serialized listener; where it is empty the first descriptor is a memfd that holds it (``size``
+    bytes). Descriptors: one listening socket per address.
     ``tag`` tells generations of one listener apart; ``balance_row`` is its row in the balance table (-1: none).
     """
 
@@ -85,6 +86,7 @@ class AddListener(Message):
     stats: StatRows
     addresses: list[str]
     balance_row: int = -1
+    data: bytes = b""
 
 
 class ServeHandedOver(Message):
@@ -94,8 +96,8 @@ class ServeHandedOver(Message):
 class UpdateListener(Message):
     """Change listener ``tag`` in place: its filter chains differ, its sockets and the other chains' connections stay.
 
-    Descriptor: a memfd with the serialized listener (``size`` bytes). The connections of chains that are gone drain;
-    ``version`` names them for ``RemoveFilterChains``.
+    The listener travels as in ``AddListener``. The connections of chains that are gone drain; ``version`` names them
+    for ``RemoveFilterChains``.
     """
 
     id: int
@@ -103,6 +105,7 @@ class UpdateListener(Message):
     version: int
     size: int
     stats: StatRows
+    data: bytes = b""
 
 
 class RemoveFilterChains(Message):

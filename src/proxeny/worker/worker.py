@@ -239,15 +239,15 @@ class Worker:
     # -- listeners ---------------------------------------------------------------------------------------------
 
     def _add_listener(self, message: messages.AddListener, fds: Fds) -> Steps[None]:
-        proto = listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size))
+        proto, fds = _listener_of(message, fds)
         table = messages.stat_table(message.stats)
         self.store.install(table)
         self._listener_stats[message.tag] = table
         try:
             config = yield from compile_listener_steps(proto, self.context)
-            self.handler.add_listener(message.tag, config, fds[1:], message.balance_row)
+            self.handler.add_listener(message.tag, config, fds, message.balance_row)
         except BaseException:
-            for fd in fds[1:]:
+            for fd in fds:
                 os.close(fd)
             raise
         if self._serving:
@@ -255,7 +255,7 @@ class Worker:
 
     def _update_listener(self, message: messages.UpdateListener, fds: Fds) -> Steps[None]:
         tag = message.tag
-        proto = listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size))
+        proto, fds = _listener_of(message, fds)
         origin = self.handler.config_of(tag)
         if origin is None:
             raise ConfigError(f"listener '{proto.name}' cannot be updated: there is none")
@@ -322,6 +322,13 @@ class Worker:
 
     def _stop(self, message: messages.Stop, fds: Fds) -> None:
         self.dispatcher.stop()
+
+
+def _listener_of(message: messages.AddListener | messages.UpdateListener, fds: Fds) -> tuple[Any, Fds]:
+    """The Listener that a message brings, and the other descriptors."""
+    if message.data:
+        return listener_pb2.Listener.FromString(message.data), fds
+    return listener_pb2.Listener.FromString(_read_memfd(fds[0], message.size)), fds[1:]
 
 
 def _read_memfd(fd: int, size: int) -> bytes:

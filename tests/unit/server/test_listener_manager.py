@@ -41,9 +41,9 @@ def test_add_is_counted_when_every_worker_has_it(fixture: Fixture) -> None:
     assert fixture.stat("total_listeners_warming") == 1
     assert fixture.manager.listeners() == []
     sent = fixture.answer(messages.AddListener)
-    # A memfd with the listener, and one socket of its own for each worker.
-    assert [len(fds) for fds in sent] == [2, 2]
-    assert os.fstat(sent[0][1]).st_ino != os.fstat(sent[1][1]).st_ino
+    # One socket of its own for each worker.
+    assert [len(fds) for fds in sent] == [1, 1]
+    assert os.fstat(sent[0][0]).st_ino != os.fstat(sent[1][0]).st_ino
     close_all(sent)
     assert fixture.stat("listener_create_success") == 2
     assert (fixture.stat("total_listeners_warming"), fixture.stat("total_listeners_active")) == (0, 1)
@@ -63,7 +63,7 @@ def test_an_update_takes_over_the_sockets(fixture: Fixture) -> None:
     sockets = old.sockets
     fixture.do(lambda: fixture.manager.add_or_update(listener(buffer_limit=2000)))
     after = fixture.answer(messages.AddListener)
-    assert [os.fstat(fds[1]).st_ino for fds in before] == [os.fstat(fds[1]).st_ino for fds in after]
+    assert [os.fstat(fds[0]).st_ino for fds in before] == [os.fstat(fds[0]).st_ino for fds in after]
     close_all(before + after)
     assert fixture.stat("listener_modified") == 1
     # The drain time is 0: the old generation is removed at once; its stats and the new one's are the same blocks.
@@ -363,3 +363,14 @@ def test_graceful_drain(fixture: Fixture) -> None:
     assert fixture.settle() == ["AddListener"]
     fixture.do(lambda: fixture.manager.feed(fixture.supervisor.workers[0]))
     assert fixture.settle() == ["AddListener", "DrainListener", "AddListener"]
+
+
+def test_a_large_listener_travels_in_a_memfd(fixture: Fixture) -> None:
+    large = listener()
+    large.filter_chains[0].name = "x" * 70_000
+    fixture.do(lambda: fixture.manager.add_or_update(large))
+    sent = fixture.answer(messages.AddListener)
+    assert [len(fds) for fds in sent] == [2, 2]
+    assert os.fstat(sent[0][0]).st_ino == os.fstat(sent[1][0]).st_ino
+    assert os.pread(sent[0][0], 100_000, 0) == large.SerializeToString(deterministic=True)
+    close_all(sent)
