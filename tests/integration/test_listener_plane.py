@@ -127,6 +127,24 @@ def is_quiet(running: RunningProxy) -> bool:
     return all(line.endswith(": 0") for line in lines if not line.startswith("listener.admin."))
 
 
+def log_to(path: Path, line: str) -> dict[str, Any]:
+    """An access log of such lines."""
+    config = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(path),
+        "log_format": {"text_format_source": {"inline_string": line + "\n"}},
+    }
+    return {"name": "envoy.access_loggers.file", "typed_config": config}
+
+
+def logged(lds: Lds, path: Path, lines: int) -> list[str]:
+    """So many lines, sorted."""
+    wait_until(lambda: is_quiet(lds.running), "something is left")
+    lds.running.signal(signal.SIGUSR1)  # writes them out
+    wait_until(lambda: len(path.read_text().splitlines()) == lines, "lines are missing")
+    return sorted(path.read_text().splitlines())
+
+
 def kill_one(running: RunningProxy, index: int) -> None:
     """Kill a worker; wait for its successor."""
     victim = running.worker_pids()[index]
@@ -213,19 +231,8 @@ def test_connections_handed_off_are_balanced_and_filtered_again(serve: Serve) ->
 
 @pytest.mark.parametrize("first", [EXACT, {}], ids=["both balance", "the second balances"])
 def test_what_the_first_listeners_filters_found_goes_along(serve: Serve, first: dict[str, Any], tmp_path: Path) -> None:
-    log = {
-        "name": "envoy.access_loggers.file",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": str(tmp_path / "log"),
-            "log_format": {
-                "text_format_source": {
-                    "inline_string": "%REQUESTED_SERVER_NAME% %DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% "
-                    "%FILTER_CHAIN_NAME%\n"
-                }
-            },
-        },
-    }
+    found = "%REQUESTED_SERVER_NAME% %DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %FILTER_CHAIN_NAME%"
+    log = log_to(tmp_path / "log", found)
     inner = behind("10.1.2.3", chain(ECHO, name="named", server_names=["a.test"]), **EXACT, access_log=[log])
     port = free_port()
     lds = serve(redirect(port, "tls_inspector", **first), inner, concurrency=4)
@@ -235,10 +242,24 @@ def test_what_the_first_listeners_filters_found_goes_along(serve: Serve, first: 
     for client in clients:
         client.close()
     wait_until(lambda: is_quiet(lds.running), "something is left")
-    lds.running.signal(signal.SIGUSR1)  # writes the log out
-    lines = lambda: (tmp_path / "log").read_text().splitlines()  # noqa: E731
-    wait_until(lambda: len(lines()) == 40, "lines are missing")
-    assert sorted(lines()) == sorted(f"a.test 10.0.0.{n}:4000 10.1.2.3:80 named" for n in range(1, 41))
+    assert logged(lds, tmp_path / "log", 40) == sorted(
+        f"a.test 10.0.0.{n}:4000 10.1.2.3:80 named" for n in range(1, 41)
+    )
+
+
+def test_metadata_of_listener_filters_stays_behind_at_a_hand_off(serve: Serve, tmp_path: Path) -> None:
+    """As in Envoy 1.40: addresses and what the socket says go along, dynamic metadata do not."""
+    found = "%DYNAMIC_METADATA(envoy.filters.listener.proxy_protocol:found)% %DOWNSTREAM_LOCAL_ADDRESS%"
+    log = log_to(tmp_path / "log", found)
+    port = free_port()
+    outer = redirect(port, access_log=[log], **EXACT)
+    outer["listener_filters"][0]["typed_config"]["rules"] = [{"tlv_type": 0xE0, "on_tlv_present": {"key": "found"}}]
+    lds = serve(outer, behind("5.6.7.8", chain(greeting("inner")), access_log=[log], **EXACT))
+    for destination, answer in {"5.6.7.8": b"inner", "5.6.7.9": b"nobody's"}.items():
+        client = lds.connect(port)
+        client.sendall(v2(ipv4("1.2.3.4", destination, (4000, PORT)), tlv(0xE0, b"value")))
+        assert text_of(client) == answer
+    assert logged(lds, tmp_path / "log", 2) == ["- 5.6.7.8:80", "value 5.6.7.9:80"]
 
 
 def test_dual_stack_hand_off(serve: Serve) -> None:

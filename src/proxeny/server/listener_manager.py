@@ -369,7 +369,10 @@ class ListenerManager:
         if old is not None and old.tag == listener.tag:
             listener.balance_row = old.balance_row
         elif listener.config.exact_balance:
-            listener.balance_row = self._supervisor.balance.allot_row()
+            try:
+                listener.balance_row = self._supervisor.balance.allot_row()
+            except OSError as error:
+                log.warning("connections of listener '%s' are not balanced: %s", listener.name, error)
 
     def _free_row(self, listener: ManagedListener) -> None:
         if listener.balance_row >= 0:

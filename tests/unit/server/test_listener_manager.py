@@ -13,6 +13,13 @@ from proxeny.server import messages
 from proxeny.server.listener_manager import ListenerManager
 
 
+class FullTable:
+    """A balance table without a row left."""
+
+    def allot_row(self) -> int:
+        raise OSError("no row is left in the balance table")
+
+
 @pytest.fixture
 def fixture() -> Iterator[Fixture]:
     made = Fixture()
@@ -374,3 +381,13 @@ def test_a_large_listener_travels_in_a_memfd(fixture: Fixture) -> None:
     assert os.fstat(sent[0][0]).st_ino == os.fstat(sent[1][0]).st_ino
     assert os.pread(sent[0][0], 100_000, 0) == large.SerializeToString(deterministic=True)
     close_all(sent)
+
+
+def test_without_a_row_left_a_listener_serves_unbalanced(fixture: Fixture, caplog: pytest.LogCaptureFixture) -> None:
+    fixture.supervisor.balance = FullTable()  # type: ignore[assignment]
+    balanced = listener()
+    balanced.connection_balance_config.exact_balance.SetInParent()
+    fixture.do(lambda: fixture.manager.add_or_update(balanced))
+    close_all(fixture.answer(messages.AddListener))
+    assert fixture.stat("total_listeners_active") == 1
+    assert "are not balanced: no row is left" in caplog.text
