@@ -181,7 +181,7 @@ class Driver:
     def _wait_settled(self) -> None:
         """No active request or connection downstream, and the upstream connections that both ends agree on."""
         deadline = time.monotonic() + STALL_SECONDS
-        gauges = rf"(^(http|tcp)\.{self.case.listener}\.downstream_(rq|cx)_active|\.upstream_(cx|rq)_active)$"
+        gauges = rf"(^(http|tcp|listener)\.{self.case.listener}\.downstream_(rq|cx)_active|\.upstream_(cx|rq)_active)$"
         while time.monotonic() < deadline:
             values = self.proxy.stats(gauges)
             held = sum(value for name, value in values.items() if name.endswith(".upstream_cx_active"))

@@ -35,9 +35,15 @@ def of_all(name: str, listener: str, *steps: Step, ignore: tuple[str, ...] = ())
     return case(name, listener, *steps, config="limits_of_all", ignore=ignore)
 
 
-def closed(name: str, listener: str, config: str) -> Case:
-    """The first connection is closed at once."""
-    return case(name, listener, b"", Do("end"), config=config, end=End.CLOSED)
+def overloaded(name: str) -> StatIs:
+    """Wait until the overload manager has looked for the first time."""
+    return StatIs(f"overload.{name}.scale_percent", 100)
+
+
+def closed(name: str, listener: str, config: str, what: str) -> Case:
+    """Under this action or load shed point a connection is closed at once."""
+    steps = (overloaded(what), b"", Do("end"))
+    return case(name, listener, *steps, config=config, end=End.CLOSED, ignore=(r"\.active$", "scale_percent"))
 
 
 CASES = [
@@ -61,20 +67,26 @@ CASES = [
     of_all("of_all_ignored", "ignoring", *served(), *served(1), *served(2), ignore=("failed_updates",)),
     of_all("of_all_bypassed", "bypassing", *served(), *served(1), *served(2)),
     of_all("of_all_and_its_own", "both", *served(), *refused(1)),
-    closed("rejected", "rejecting", "overload_reject"),
+    closed("rejected", "rejecting", "overload_reject", "envoy.overload_actions.reject_incoming_connections"),
     case("rejection_bypassed", "bypassing", *served(), config="overload_reject"),
-    closed("shed", "shedding", "overload_shed"),
+    closed("shed", "shedding", "overload_shed", "envoy.load_shed_points.tcp_listener_accept"),
     case("shedding_bypassed", "bypassing", *served(), config="overload_shed"),
     Case(
         "no_requests",
-        request(GET),
+        (overloaded("envoy.overload_actions.stop_accepting_requests"), *request(GET)),
         config="overload_requests",
         status=(503, 503),  # the second is for the request that shows that the connection is still open
         log="overload",
         contains=("body 'envoy overloaded'",),
     ),
     Case("requests_bypass", request(GET), config="overload_requests", listener="bypassing", status=200, end=End.OPEN),
-    Case("no_keepalive", request(GET), config="overload_keepalive", status=200, end=End.CLOSED),
+    Case(
+        "no_keepalive",
+        (overloaded("envoy.overload_actions.disable_http_keepalive"), *request(GET)),
+        config="overload_keepalive",
+        status=200,
+        end=End.CLOSED,
+    ),
     Case("keepalive_bypass", request(GET), config="overload_keepalive", listener="bypassing", status=200, end=End.OPEN),
 ]
 
