@@ -225,8 +225,9 @@ class ActiveTcpListener:
         ]
 
     def follow_overload(self) -> None:
-        """Stop accepting, or accept again, as the overload manager says."""
-        stopped = self.handler.context.overload.stop_accepting_connections and not self.config.limits.bypasses_overload
+        """Stop accepting, or accept again, as the overload manager says; nobody accepts before the worker serves."""
+        overloaded = bool(self.handler.context.overload.stop_accepting_connections)
+        stopped = not self.handler.serving or (overloaded and not self.config.limits.bypasses_overload)
         for listening in self._sockets:
             listening.stop(stopped)
         for adopted in self._adopted.values():

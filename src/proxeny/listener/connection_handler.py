@@ -38,6 +38,8 @@ class ConnectionHandler:
         self.concurrency = context.concurrency if context.role == "worker" else 1
         self.hand_over = hand_over
         """This worker's part in exact balance; None in main."""
+        self.serving = hand_over is None
+        """Whether it accepts: a worker waits for its last listener, since one may lead to another."""
         self.lookup = ListenerLookup()
         self._internal = context.internal_listeners
         self._listeners: dict[int, ActiveListener] = {}
@@ -63,8 +65,10 @@ class ConnectionHandler:
             if isinstance(listener, ActiveTcpListener):
                 listener.follow_overload()
 
-    def serve_handed_over(self) -> None:
-        """All listeners are there: take what other workers hand over."""
+    def serve(self) -> None:
+        """All listeners are there: accept, and take what other workers hand over."""
+        self.serving = True
+        self._follow_overload()
         if self.hand_over is not None:
             self.hand_over.open(self._on_handed_over)
 

@@ -89,8 +89,8 @@ class AddListener(Message):
     data: bytes = b""
 
 
-class ServeHandedOver(Message):
-    """All listeners were sent: serve what other workers hand over."""
+class Serve(Message):
+    """All listeners were sent: accept, and serve what other workers hand over."""
 
 
 class UpdateListener(Message):
@@ -219,7 +219,7 @@ Any = (
     | AddListener
     | UpdateListener
     | RemoveFilterChains
-    | ServeHandedOver
+    | Serve
     | DrainListener
     | StopListener
     | RemoveListener

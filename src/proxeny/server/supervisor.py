@@ -231,7 +231,7 @@ class Supervisor:
     def _feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         assert self.feeder is not None
         answers = self.feeder.feed(worker)
-        worker.send(messages.ServeHandedOver())
+        worker.send(messages.Serve())
         worker.configured = True
         return answers
 

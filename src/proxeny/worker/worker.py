@@ -97,7 +97,7 @@ class Worker:
             messages.AddListener: self._add_listener,
             messages.UpdateListener: self._update_listener,
             messages.RemoveFilterChains: self._remove_filter_chains,
-            messages.ServeHandedOver: self._serve_handed_over,
+            messages.Serve: self._serve,
             messages.DrainListener: self._drain_listener,
             messages.StopListener: self._stop_listener,
             messages.RemoveListener: self._remove_listener,
@@ -275,10 +275,10 @@ class Worker:
         self.handler.remove_filter_chains(message.tag, message.version)
         self.store.release(self._replaced_stats.pop((message.tag, message.version), {}))
 
-    def _serve_handed_over(self, message: messages.ServeHandedOver, fds: Fds) -> None:
+    def _serve(self, message: messages.Serve, fds: Fds) -> None:
         self._serving = True
         self.collector.freeze()
-        self.handler.serve_handed_over()
+        self.handler.serve()
 
     def _drain_listener(self, message: messages.DrainListener, fds: Fds) -> None:
         self.handler.drain_listener(message.tag)

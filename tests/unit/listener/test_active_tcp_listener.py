@@ -321,3 +321,20 @@ def test_what_is_handed_over_stays_counted_whatever_became_of_its_listener(make:
     gone = arrives(9, 5)
     assert worker.is_closed(gone)
     assert counts.all_count == 0
+
+
+def test_a_worker_accepts_once_all_its_listeners_are_there(context: FactoryContext) -> None:
+    worker = Worker(context)
+    handler = worker.handler
+    try:
+        handler.serving = False
+        worker.listener.follow_overload()
+        client = worker.connect()
+        client.sendall(b"waits")
+        for _ in range(3):
+            worker.dispatcher.run_once()
+        assert worker.count(s.CX_TOTAL) == 0
+        handler.serve()
+        assert worker.received(client, 5) == b"waits"
+    finally:
+        worker.close()

@@ -117,7 +117,7 @@ def test_a_dead_worker_is_replaced_fed_and_helped(fixture: Fixture, monkeypatch:
     assert fixture.read(1) == [messages.AdoptListener(2, 7, 0)]
     fixture.start(2, THIRD)
     [message, serve] = fixture.read(2)
-    assert serve == messages.ServeHandedOver()
+    assert serve == messages.Serve()
     assert isinstance(message, messages.AddClusters)
     fixture.zygote.ends[2].send(messages.Done(message.id))
     fixture.turn()
