@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNEL := $(wildcard src/proxeny/kernel/*.pyx src/proxeny/kernel/*.pxd)
+MAPS := $(shell find src/proxeny -name '*.pxd')
+# The kernel, the maps of types, and the Python modules that have one: these are compiled.
+COMPILED := $(wildcard src/proxeny/kernel/*.pyx) $(MAPS) $(wildcard $(MAPS:.pxd=.py))
 
 .PHONY: help build demo test check bench docs clean peers
 
@@ -21,7 +23,7 @@ build: .stamps/build
 	@$(BIN)/python -m pip install -q --upgrade pip "setuptools>=77" wheel "Cython>=3.1"
 	@mkdir -p .stamps && touch $@
 
-.stamps/build: .stamps/venv pyproject.toml setup.py $(KERNEL)
+.stamps/build: .stamps/venv pyproject.toml setup.py $(COMPILED)
 	@echo "building the kernel and installing into $(VENV)"
 	@$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
