@@ -1,0 +1,117 @@
+"""The checks of a request that need no route yet, in Envoy's order (``ConnectionManagerImpl::ActiveStream``)."""
+
+from __future__ import annotations
+
+from proxeny.http import stats as s
+from proxeny.http.header_sanitizing import CONNECTION, has_token
+from proxeny.http.local_reply import is_grpc_content_type
+from proxeny.http.path_normalization import NormalizePathAction
+from proxeny.http.stream_timeouts import StreamTimeouts
+from proxeny.kernel.headers import HeaderMap
+from proxeny.network.overload_state import falls_within
+
+METHOD = b":method"
+PATH = b":path"
+AUTHORITY = b":authority"
+STATUS = b":status"
+EXPECT = b"expect"
+PROXY_CONNECTION = b"proxy-connection"
+CONTENT_TYPE = b"content-type"
+CLOSE = b"close"
+KEEP_ALIVE = b"keep-alive"
+SLASH = 0x2F
+FRAGMENT = b"#"
+
+
+class RequestChecks(StreamTimeouts):
+    """Base of ActiveStream: what is refused, answered or normalized before routing."""
+
+    __slots__ = ()
+
+    def _wants_close(self, headers: HeaderMap, protocol: str) -> bool:
+        connection = headers.get(CONNECTION)
+        if protocol == "HTTP/1.0":
+            return not has_token(connection, KEEP_ALIVE)
+        if connection is not None and has_token(connection, CLOSE):
+            return True
+        proxy_connection = headers.get(PROXY_CONNECTION)
+        return proxy_connection is not None and has_token(proxy_connection, CLOSE)
+
+    def _answer_expect(self, headers: HeaderMap) -> None:
+        if self.config.proxy_100_continue or headers.get(EXPECT).lower() != b"100-continue":  # type: ignore[union-attr]
+            return
+        continue_headers = HeaderMap(((STATUS, b"100"),))
+        self._charge(100)
+        self.encoder.encode_1xx_headers(continue_headers)
+        headers.remove(EXPECT)
+
+    def _is_overload(self) -> bool:
+        """Answer instead of serving, with the probability that the overload action has."""
+        config = self.config
+        if not falls_within(config.random.random(), config.overload.stop_accepting_requests):
+            return False
+        config.stats.inc(s.RQ_OVERLOAD_CLOSE)
+        self.send_local_reply(503, b"envoy overloaded", None, None, "overload")
+        return True
+
+    def _check_request(self, headers: HeaderMap, protocol: str) -> bool:
+        config = self.config
+        if protocol == "HTTP/1.0":
+            if not config.accept_http_10:
+                self.send_local_reply(426, b"", None, None, "low_version")
+                return False
+            if config.default_host_for_http_10 and not headers.get(AUTHORITY):
+                headers.set(AUTHORITY, config.default_host_for_http_10)
+        if headers.get(AUTHORITY) is None:
+            self.send_local_reply(400, b"", None, None, "missing_host_header")
+            return False
+        path = headers.get(PATH)
+        if not path:
+            if path is None and headers.get(METHOD) == b"CONNECT":
+                return True
+            self.send_local_reply(404, b"", None, None, "missing_path_rejected")
+            return False
+        if path[0] != SLASH:
+            return self._check_odd_path(headers, path)
+        if (config.path_normalizer or FRAGMENT in path) and not self._normalize_path(headers, path):
+            return False
+        if config.strip_matching_port or config.strip_any_port or config.strip_trailing_dot:
+            self._normalize_host(headers)
+        return True
+
+    def _check_odd_path(self, headers: HeaderMap, path: bytes) -> bool:
+        self.config.stats.inc(s.RQ_NON_RELATIVE_PATH)
+        self.send_local_reply(404, b"", None, None, "absolute_path_rejected")
+        return False
+
+    def _normalize_path(self, headers: HeaderMap, path: bytes) -> bool:
+        config = self.config
+        normalized, action = config.path_normalizer.apply(path)
+        if normalized != path:
+            headers.set(PATH, normalized)
+        if action is not NormalizePathAction.CONTINUE:
+            grpc = is_grpc_content_type(headers.get(CONTENT_TYPE))
+            if action is NormalizePathAction.REJECT or grpc:
+                config.stats.inc(s.RQ_FAILED_PATH_NORMALIZATION)
+                self.send_local_reply(400, b"", None, None, "path_normalization_failed")
+            else:
+                config.stats.inc(s.RQ_REDIRECTED_WITH_NORMALIZED_PATH)
+                target = normalized
+                self.send_local_reply(
+                    307, b"", lambda answer: answer.set(b"location", target), None, "path_normalization_failed"
+                )
+            return False
+        return True
+
+    def _normalize_host(self, headers: HeaderMap) -> None:
+        config = self.config
+        host = headers.get(AUTHORITY)
+        assert host is not None
+        name, colon, port = host.rpartition(b":")
+        if colon and port.isdigit() and not (name.startswith(b"[") and not name.endswith(b"]")):
+            local = self.manager.connection_info.local_address
+            if config.strip_any_port or (config.strip_matching_port and int(port) == local.port):
+                host = name
+                headers.set(AUTHORITY, host)
+        if config.strip_trailing_dot and host.endswith(b".") and len(host) > 1:
+            headers.set(AUTHORITY, host[:-1])
