@@ -19,6 +19,7 @@ from proxeny.matcher.string import (
     StringMatcher,
     SuffixMatcher,
     compile_string_matcher,
+    quoted,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 class HeaderMatcher(Protocol):
     """Says whether a message's headers match."""
 
+    name: bytes
+
     def matches(self, headers: HeaderMap) -> bool:
         """True on a match."""
+
+    def describe(self) -> str:
+        """What it asks of the header's value, for people."""
 
 
 class PresentMatcher:
@@ -45,6 +51,10 @@ class PresentMatcher:
     def matches(self, headers: HeaderMap) -> bool:
         """True on a match."""
         return (self.missing_is_present or self.name in headers) == self.wanted
+
+    def describe(self) -> str:
+        """For people."""
+        return "present" if self.wanted else "absent"
 
 
 class ExactHeaderMatcher:
@@ -63,14 +73,19 @@ class ExactHeaderMatcher:
             return value is not None
         return self.expected in headers.get_all(self.name)
 
+    def describe(self) -> str:
+        """For people."""
+        return quoted(self.expected)
+
 
 class ValueMatcher:
     """A string matcher over every value."""
 
-    __slots__ = ("invert", "missing", "name", "value_matches")
+    __slots__ = ("invert", "matcher", "missing", "name", "value_matches")
 
     def __init__(self, name: bytes, matcher: StringMatcher, invert: bool, missing_is_empty: bool) -> None:
         self.name = name
+        self.matcher = matcher
         self.value_matches = matcher.match
         self.invert = invert
         self.missing = b"" if missing_is_empty else None
@@ -89,6 +104,10 @@ class ValueMatcher:
             return not self.invert
         return self.invert
 
+    def describe(self) -> str:
+        """For people."""
+        return f"other than {self.matcher.describe()}" if self.invert else self.matcher.describe()
+
 
 class RangeMatcher:
     """A decimal int64 in [start, end)."""
@@ -104,6 +123,10 @@ class RangeMatcher:
         number = parse_int64(value)
         return number is not None and self.start <= number < self.end
 
+    def describe(self) -> str:
+        """For people."""
+        return f"a number from {self.start} to below {self.end}"
+
 
 class AnyValue:
     """Every value: what Envoy makes of an empty ``exact_match``."""
@@ -113,6 +136,10 @@ class AnyValue:
     def match(self, value: bytes) -> bool:
         """True on a match."""
         return True
+
+    def describe(self) -> str:
+        """For people."""
+        return "any value"
 
 
 _DEPRECATED_KINDS = {
@@ -151,6 +178,13 @@ def compile_header_matcher(config: Any) -> HeaderMatcher:
 def compile_header_matchers(configs: Iterable[Any]) -> tuple[HeaderMatcher, ...]:
     """Matchers that must all match."""
     return tuple([compile_header_matcher(config) for config in configs])
+
+
+def failure(matcher: HeaderMatcher, headers: HeaderMap) -> str:
+    """Why a matcher does not match, for people."""
+    values = headers.get_all(matcher.name)
+    actual = f"is {', '.join([quoted(value) for value in values])}" if values else "is absent"
+    return f"header {matcher.name.decode('latin-1')} {actual}, not {matcher.describe()}"
 
 
 def match_all(headers: HeaderMap, matchers: tuple[HeaderMatcher, ...]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxeny.config.errors import ConfigError
-from proxeny.matcher.string import StringMatcher, compile_string_matcher
+from proxeny.matcher.string import StringMatcher, compile_string_matcher, quoted
 
 
 class QueryParameterMatcher:
@@ -27,6 +27,16 @@ class QueryParameterMatcher:
         if self.value_matcher is None:
             return (value is not None) == self.wanted
         return value is not None and self.value_matcher.match(value)
+
+    def failure(self, parameters: dict[bytes, bytes]) -> str:
+        """Why it does not match, for people."""
+        value = parameters.get(self.name)
+        actual = "is absent" if value is None else f"is {quoted(value)}"
+        if self.value_matcher is None:
+            wanted = "present" if self.wanted else "absent"
+        else:
+            wanted = self.value_matcher.describe()
+        return f"query parameter {self.name.decode('latin-1')} {actual}, not {wanted}"
 
 
 def parse_query(path: bytes) -> dict[bytes, bytes]:

@@ -47,6 +47,10 @@ class CompiledRegex:
         """Whether the whole of ``text`` matches."""
         return bool(self._match(_ANCHOR_BOTH, text, 0, len(text))[0][0] == 0)
 
+    def describe(self) -> str:
+        """For people."""
+        return f"regex {self.pattern.decode('utf-8', 'replace')!r}"
+
     def replace_all(self, text: bytes, substitution: bytes) -> bytes:
         """All non-overlapping matches replaced; ``\\0``..``\\9`` stand for groups (RE2's GlobalReplace).
 

@@ -14,11 +14,21 @@ class StringMatcher(Protocol):
     def match(self, value: bytes) -> bool:
         """True on a match."""
 
+    def describe(self) -> str:
+        """What it takes, for people: ``'value'``, ``prefix 'value'``."""
+
+
+def quoted(value: bytes) -> str:
+    """A value of the wire (Latin-1), as people are shown it."""
+    return repr(value.decode("latin-1"))
+
 
 class ExactMatcher:
     """The whole value."""
 
     __slots__ = ("expected",)
+
+    words = ""
 
     def __init__(self, expected: bytes) -> None:
         self.expected = expected
@@ -27,11 +37,17 @@ class ExactMatcher:
         """True on a match."""
         return value == self.expected
 
+    def describe(self) -> str:
+        """For people."""
+        return self.words + quoted(self.expected)
+
 
 class PrefixMatcher(ExactMatcher):
     """The value's beginning."""
 
     __slots__ = ()
+
+    words = "prefix "
 
     def match(self, value: bytes) -> bool:
         """True on a match."""
@@ -43,6 +59,8 @@ class SuffixMatcher(ExactMatcher):
 
     __slots__ = ()
 
+    words = "suffix "
+
     def match(self, value: bytes) -> bool:
         """True on a match."""
         return value.endswith(self.expected)
@@ -52,6 +70,8 @@ class ContainsMatcher(ExactMatcher):
     """Anywhere in the value."""
 
     __slots__ = ()
+
+    words = "containing "
 
     def match(self, value: bytes) -> bool:
         """True on a match."""
@@ -69,6 +89,10 @@ class IgnoreCase:
     def match(self, value: bytes) -> bool:
         """True on a match."""
         return self.inner.match(value.lower())
+
+    def describe(self) -> str:
+        """For people."""
+        return f"{self.inner.describe()} (case ignored)"
 
 
 _LITERAL_KINDS: dict[str, type[ExactMatcher]] = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.matcher.header import HeaderMatcher, compile_header_matchers, match_all
+from proxeny.matcher.header import HeaderMatcher, compile_header_matchers, failure, match_all
 from proxeny.matcher.query import QueryParameterMatcher, compile_query_parameter_matcher, parse_query
+from proxeny.matcher.string import quoted
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
@@ -39,6 +40,11 @@ class RuntimeFraction:
         if self.key and self.runtime is not None:
             return self.runtime.feature_enabled(self.key, self.numerator, self.denominator, random_value)
         return random_value % self.denominator < self.numerator
+
+    def describe(self) -> str:
+        """For people."""
+        key = f" (runtime key {self.key!r})" if self.key else ""
+        return f"{self.numerator} of {self.denominator} requests{key}"
 
 
 class RouteCondition:
@@ -95,3 +101,22 @@ class RouteCondition:
                 if not matcher.matches(parameters):
                     return False
         return True
+
+    def first_failure(self, headers: HeaderMap, path: bytes, random_value: int) -> str:
+        """The first predicate that refuses, in words; "" when ``matches`` is true. For explanations only."""
+        if self.separated >= 0 and path[self.separated : self.separated + 1] not in (b"", b"/"):
+            return f"path goes on after the prefix with {quoted(path[self.separated : self.separated + 1])}, not '/'"
+        if self.connect and headers.get(b":method") != b"CONNECT":
+            return f"method is {quoted(headers.get(b':method') or b'')}, not 'CONNECT'"
+        if self.fraction is not None and not self.fraction.enabled(random_value):
+            return f"runtime fraction: {self.fraction.describe()}, and this one is not of them"
+        if self.grpc and not is_grpc_request(headers):
+            return "content-type is not that of gRPC"
+        for matcher in self.headers:
+            if not matcher.matches(headers):
+                return failure(matcher, headers)
+        parameters = parse_query(headers.get(b":path") or b"") if self.query else {}
+        for query in self.query:
+            if not query.matches(parameters):
+                return query.failure(parameters)
+        return ""
