@@ -1,12 +1,12 @@
 """Types of event.time_source."""
 
+from proxeny.kernel.timer cimport SystemClock
 
-cdef class TimeSource:
+
+cdef class TimeSource(SystemClock):
     cdef bytes _date
     cdef public long long _date_second
 
-    cpdef long long monotonic_ns(self)
-    cpdef double system_time(self)
     cpdef bytes http_date(self)
 
 

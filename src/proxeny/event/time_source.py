@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from wsgiref.handlers import format_date_time
 
+from proxeny.kernel.timer import SystemClock
 
-class TimeSource:
+
+class TimeSource(SystemClock):
     """The two clocks of a dispatcher; this one is the machine's own."""
 
     __slots__ = ("_date", "_date_second")
@@ -16,14 +17,6 @@ class TimeSource:
     def __init__(self) -> None:
         self._date = b""
         self._date_second = -1
-
-    def monotonic_ns(self) -> int:
-        """Nanoseconds that never go back."""
-        return time.monotonic_ns()
-
-    def system_time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
 
     def http_date(self) -> bytes:
         """The Date header's value (RFC 9110 section 5.6.7); made once per second."""

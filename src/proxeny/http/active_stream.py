@@ -9,10 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.http import codes
-from proxeny.http import stats as s
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import CONNECTION, UPGRADE, is_upgrade
 from proxeny.http.request_checks import RequestChecks
+from proxeny.http.stats import (
+    CX_DRAIN_CLOSE,
+    CX_OVERLOAD_DISABLE_KEEPALIVE,
+    CX_UPGRADES_ACTIVE,
+    CX_UPGRADES_TOTAL,
+    RQ_ACTIVE,
+    RQ_HTTP1_TOTAL,
+    RQ_RESPONSE_BEFORE_RQ_COMPLETE,
+    RQ_RX_RESET,
+    RQ_TIME,
+    RQ_TOTAL,
+    RQ_TX_RESET,
+    RQ_WS_ON_NON_WS_ROUTE,
+)
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.overload_state import falls_within
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
@@ -88,7 +101,7 @@ class ActiveStream(RequestChecks):
         self.max_duration_timer = None
         self.idle_timeout_ms = config.stream_idle_timeout_ms
         encoder.stream.callbacks = self  # type: ignore[assignment]
-        config.stats.inc3(s.RQ_TOTAL, s.RQ_ACTIVE, s.RQ_HTTP1_TOTAL)
+        config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, RQ_HTTP1_TOTAL)
         if self.idle_timeout_ms:
             self.idle_timer = dispatcher.create_timer(self.on_idle_timeout)
             self.idle_timer.enable(self.idle_timeout_ms)
@@ -188,14 +201,14 @@ class ActiveStream(RequestChecks):
         allowed = config.upgrades.get(kind.lower())
         if allowed is not None and allowed.enabled:
             self.create_filters(allowed.chain or config.chain)
-            config.stats.inc2(s.CX_UPGRADES_TOTAL, s.CX_UPGRADES_ACTIVE)
+            config.stats.inc2(CX_UPGRADES_TOTAL, CX_UPGRADES_ACTIVE)
             return True
         self.upgrade = False
         self.create_filters(config.chain)
         if route is None:
             return True
         self.saw_connection_close = True
-        config.stats.inc(s.RQ_WS_ON_NON_WS_ROUTE)
+        config.stats.inc(RQ_WS_ON_NON_WS_ROUTE)
         self.send_local_reply(403, b"", None, None, "upgrade_failed")
         return False
 
@@ -297,7 +310,7 @@ class ActiveStream(RequestChecks):
         manager = self.manager
         if not manager.closing_after_response and manager.drain_decision.drain_close():
             manager.start_drain_sequence()
-            self.config.stats.inc(s.CX_DRAIN_CLOSE)
+            self.config.stats.inc(CX_DRAIN_CLOSE)
         overload = self.config.overload
         if overload.disable_http_keepalive and not manager.closing_after_response:
             self._stop_keepalive(overload.disable_http_keepalive)
@@ -311,15 +324,15 @@ class ActiveStream(RequestChecks):
         if not self.remote_complete:
             if not granted:
                 manager.close_after_response()
-            self.config.stats.inc(s.RQ_RESPONSE_BEFORE_RQ_COMPLETE)
+            self.config.stats.inc(RQ_RESPONSE_BEFORE_RQ_COMPLETE)
         if manager.closing_after_response and not granted:
             headers.set(CONNECTION, CLOSE)
 
     def _stop_keepalive(self, fraction: float) -> None:
         config = self.config
         if falls_within(config.random.random(), fraction):
-            config.stats.inc(s.CX_OVERLOAD_DISABLE_KEEPALIVE)
-            config.stats.inc(s.CX_DRAIN_CLOSE)
+            config.stats.inc(CX_OVERLOAD_DISABLE_KEEPALIVE)
+            config.stats.inc(CX_DRAIN_CLOSE)
             self.manager.close_after_response()
 
     def _end_response(self) -> None:
@@ -332,14 +345,14 @@ class ActiveStream(RequestChecks):
 
     def reset_stream(self) -> None:
         """A filter ends the stream without an answer."""
-        self.config.stats.inc(s.RQ_TX_RESET)
+        self.config.stats.inc(RQ_TX_RESET)
         self.manager.end_stream(self)
 
     def on_reset_stream(self, reason: StreamResetReason, details: str) -> None:
         """The codec (or the closing connection) ended the stream."""
         if self.destroyed:
             return
-        self.config.stats.inc(s.RQ_RX_RESET)
+        self.config.stats.inc(RQ_RX_RESET)
         if details:
             self.stream_info.response_code_details = details
         self.abort_iteration()
@@ -368,9 +381,9 @@ class ActiveStream(RequestChecks):
             log.log(self.request_headers, self.response_headers, self.response_trailers, info)
         self.destroy_filters()
         if self.upgrade:
-            config.stats.dec(s.CX_UPGRADES_ACTIVE)
-        config.stats.dec(s.RQ_ACTIVE)
-        config.stats.record(s.RQ_TIME, (now - info.start_ns) // 1_000_000)
+            config.stats.dec(CX_UPGRADES_ACTIVE)
+        config.stats.dec(RQ_ACTIVE)
+        config.stats.record(RQ_TIME, (now - info.start_ns) // 1_000_000)
         # What refers back to us is let go here, so that a request never waits for the garbage collector.
         self.encoder.stream.callbacks = None
         self.encoder = None

@@ -9,10 +9,31 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from proxeny.http import stats as s
 from proxeny.http.active_stream import ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection
+from proxeny.http.stats import (
+    CX_ACTIVE,
+    CX_DELAYED_CLOSE_TIMEOUT,
+    CX_DESTROY,
+    CX_DESTROY_ACTIVE_RQ,
+    CX_DESTROY_LOCAL,
+    CX_DESTROY_LOCAL_ACTIVE_RQ,
+    CX_DESTROY_REMOTE,
+    CX_DESTROY_REMOTE_ACTIVE_RQ,
+    CX_HTTP1_ACTIVE,
+    CX_HTTP1_TOTAL,
+    CX_IDLE_TIMEOUT,
+    CX_LENGTH_MS,
+    CX_MAX_DURATION_REACHED,
+    CX_MAX_REQUESTS_REACHED,
+    CX_PROTOCOL_ERROR,
+    CX_RX_BYTES_BUFFERED,
+    CX_RX_BYTES_TOTAL,
+    CX_TOTAL,
+    CX_TX_BYTES_BUFFERED,
+    CX_TX_BYTES_TOTAL,
+)
 from proxeny.network.filter import (
     ConnectionCloseType,
     ConnectionEvent,
@@ -123,10 +144,10 @@ class ConnectionManager(NetworkFilter):
         self.remote_address = self.connection_info.remote_address
         self.buffer_limit = connection.buffer_limit
         self.start_ns = self.dispatcher.monotonic_ns()
-        config.stats.inc2(s.CX_TOTAL, s.CX_ACTIVE)
+        config.stats.inc2(CX_TOTAL, CX_ACTIVE)
         connection.add_connection_callbacks(self)
         connection.set_stats(
-            config.stats, s.CX_RX_BYTES_TOTAL, s.CX_RX_BYTES_BUFFERED, s.CX_TX_BYTES_TOTAL, s.CX_TX_BYTES_BUFFERED
+            config.stats, CX_RX_BYTES_TOTAL, CX_RX_BYTES_BUFFERED, CX_TX_BYTES_TOTAL, CX_TX_BYTES_BUFFERED
         )
         connection.set_delayed_close_timeout_ms(config.delayed_close_timeout_ms)
         connection.on_delayed_close_timeout = self.on_delayed_close_timeout
@@ -156,12 +177,12 @@ class ConnectionManager(NetworkFilter):
 
     def _create_codec(self) -> ServerCodec:
         config = self.config
-        config.stats.inc2(s.CX_HTTP1_TOTAL, s.CX_HTTP1_ACTIVE)
+        config.stats.inc2(CX_HTTP1_TOTAL, CX_HTTP1_ACTIVE)
         self.codec = codec = Http1ServerConnection(self.connection, self, config.codec_settings, config.codec_stats)
         return codec
 
     def _on_codec_error(self, error: CodecError) -> None:
-        self.config.stats.inc(s.CX_PROTOCOL_ERROR)
+        self.config.stats.inc(CX_PROTOCOL_ERROR)
         self.connection_info.termination_details = f"codec_error:{error.message}" if error.message else ""
         if self.streams:
             self.streams[-1].on_codec_error(error)
@@ -178,7 +199,7 @@ class ConnectionManager(NetworkFilter):
         self.requests += 1
         limit = self.config.max_requests_per_connection
         if limit and self.requests >= limit and self.drain_state is NOT_DRAINING:
-            self.config.stats.inc(s.CX_MAX_REQUESTS_REACHED)
+            self.config.stats.inc(CX_MAX_REQUESTS_REACHED)
             stream.saw_connection_close = True
         return stream
 
@@ -191,16 +212,16 @@ class ConnectionManager(NetworkFilter):
         stats = self.config.stats
         if event is ConnectionEvent.REMOTE_CLOSE:
             self.remote_closed = True
-            stats.inc(s.CX_DESTROY_REMOTE)
+            stats.inc(CX_DESTROY_REMOTE)
         else:
-            stats.inc(s.CX_DESTROY_LOCAL)
+            stats.inc(CX_DESTROY_LOCAL)
         self.do_connection_close(None, FLAG_DC)
-        stats.dec(s.CX_ACTIVE)
+        stats.dec(CX_ACTIVE)
         if self.codec is not None:
-            stats.dec(s.CX_HTTP1_ACTIVE)
-        stats.inc(s.CX_DESTROY)
+            stats.dec(CX_HTTP1_ACTIVE)
+        stats.inc(CX_DESTROY)
         self.dispatcher.defer(self._let_go)
-        stats.record(s.CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
+        stats.record(CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
 
     def _let_go(self) -> None:
         """The connection is closed: break the cycle with the codec."""
@@ -208,7 +229,7 @@ class ConnectionManager(NetworkFilter):
 
     def on_delayed_close_timeout(self) -> None:
         """The peer did not close within the delayed-close timeout."""
-        self.config.stats.inc(s.CX_DELAYED_CLOSE_TIMEOUT)
+        self.config.stats.inc(CX_DELAYED_CLOSE_TIMEOUT)
 
     def on_above_write_buffer_high_watermark(self) -> None:
         """The client does not read: tell the streams."""
@@ -271,7 +292,7 @@ class ConnectionManager(NetworkFilter):
 
     def on_idle_timeout(self) -> None:
         """No request for ``idle_timeout``."""
-        self.config.stats.inc(s.CX_IDLE_TIMEOUT)
+        self.config.stats.inc(CX_IDLE_TIMEOUT)
         if not self.requests:
             self.do_connection_close(FLUSH_WRITE, 0)
         elif self.drain_state is NOT_DRAINING:
@@ -279,7 +300,7 @@ class ConnectionManager(NetworkFilter):
 
     def on_connection_duration(self) -> None:
         """The connection reached ``max_connection_duration``."""
-        self.config.stats.inc(s.CX_MAX_DURATION_REACHED)
+        self.config.stats.inc(CX_MAX_DURATION_REACHED)
         if not self.requests:
             self.do_connection_close(FLUSH_WRITE, 0)
         elif self.drain_state is NOT_DRAINING:
@@ -298,8 +319,8 @@ class ConnectionManager(NetworkFilter):
         self.idle_timer = self.duration_timer = self.drain_timer = None
         if self.streams:
             stats = self.config.stats
-            stats.inc(s.CX_DESTROY_LOCAL_ACTIVE_RQ if close_type is not None else s.CX_DESTROY_REMOTE_ACTIVE_RQ)
-            stats.inc(s.CX_DESTROY_ACTIVE_RQ)
+            stats.inc(CX_DESTROY_LOCAL_ACTIVE_RQ if close_type is not None else CX_DESTROY_REMOTE_ACTIVE_RQ)
+            stats.inc(CX_DESTROY_ACTIVE_RQ)
             for stream in tuple(self.streams):
                 stream.stream_info.flags |= flag
                 stream.on_reset_stream(StreamResetReason.CONNECTION_TERMINATION, "")

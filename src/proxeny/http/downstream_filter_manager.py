@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.http import codes
-from proxeny.http import stats as s
 from proxeny.http.filter_manager import FilterManager
 from proxeny.http.local_reply import is_grpc_content_type, prepare
+from proxeny.http.stats import (
+    CODE_CLASS,
+    FLOW_PAUSED,
+    FLOW_RESUMED,
+    LISTENER_CODE_CLASS,
+    LISTENER_RQ_COMPLETED,
+    RQ_COMPLETED,
+    RQ_TOO_LARGE,
+    RS_TOO_LARGE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +79,11 @@ class DownstreamFilterManager(FilterManager):
         config = self.config
         position = code // 100 - 1
         if 0 <= position < 5:
-            config.stats.inc2(s.RQ_COMPLETED, s.CODE_CLASS[position])
-            config.listener_stats.inc2(s.LISTENER_RQ_COMPLETED, s.LISTENER_CODE_CLASS[position])
+            config.stats.inc2(RQ_COMPLETED, CODE_CLASS[position])
+            config.listener_stats.inc2(LISTENER_RQ_COMPLETED, LISTENER_CODE_CLASS[position])
         else:
-            config.stats.inc(s.RQ_COMPLETED)
-            config.listener_stats.inc(s.LISTENER_RQ_COMPLETED)
+            config.stats.inc(RQ_COMPLETED)
+            config.listener_stats.inc(LISTENER_RQ_COMPLETED)
 
     def send_local_reply(
         self,
@@ -155,13 +164,13 @@ class DownstreamFilterManager(FilterManager):
     def request_data_too_large(self) -> None:
         """Stop reading from the client."""
         if not self.destroyed:
-            self.config.stats.inc(s.FLOW_PAUSED)
+            self.config.stats.inc(FLOW_PAUSED)
             self.encoder.stream.read_disable(True)
 
     def request_data_drained(self) -> None:
         """Read from the client again."""
         if not self.destroyed:
-            self.config.stats.inc(s.FLOW_RESUMED)
+            self.config.stats.inc(FLOW_RESUMED)
             self.encoder.stream.read_disable(False)
 
     def response_data_too_large(self) -> None:
@@ -174,10 +183,10 @@ class DownstreamFilterManager(FilterManager):
 
     def request_too_large(self) -> None:
         """A filter wants more of the request than may be buffered."""
-        self.config.stats.inc(s.RQ_TOO_LARGE)
+        self.config.stats.inc(RQ_TOO_LARGE)
         self.send_local_reply(413, codes.reason(413), None, None, "request_payload_too_large")
 
     def response_too_large(self) -> None:
         """A filter wants more of the response than may be buffered."""
-        self.config.stats.inc(s.RS_TOO_LARGE)
+        self.config.stats.inc(RS_TOO_LARGE)
         self.send_local_reply(500, codes.reason(500), None, None, "response_payload_too_large")

@@ -73,7 +73,7 @@ class RequestChecks(StreamTimeouts):
             return False
         if path[0] != SLASH:
             return self._check_odd_path(headers, path)
-        if (config.path_normalizer or FRAGMENT in path) and not self._normalize_path(headers, path):
+        if (config.path_normalizer or path.find(FRAGMENT) >= 0) and not self._normalize_path(headers, path):
             return False
         if config.strip_matching_port or config.strip_any_port or config.strip_trailing_dot:
             self._normalize_host(headers)

@@ -76,7 +76,9 @@ cdef class DynamicStats:
     cdef readonly DynamicLog log
     cdef readonly str prefix
     cdef dict counters               # name -> address of its slot
+    cdef dict histograms             # likewise
     cdef uint64_t* counter(self, str name) except NULL
+    cdef uint64_t* histogram(self, str name) except NULL
 
     cpdef record(self, str name, int64_t value)
 

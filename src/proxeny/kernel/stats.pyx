@@ -546,6 +546,7 @@ cdef class DynamicStats:
         self.log = log
         self.prefix = prefix
         self.counters = {}
+        self.histograms = {}
 
     cdef uint64_t* counter(self, str name) except NULL:
         found = self.counters.get(name)
@@ -572,8 +573,17 @@ cdef class DynamicStats:
         cdef uint64_t* slot = self.log.slot_of(1, self.prefix + name)
         slot[0] = (slot[0] + <uint64_t>n) | STAT_USED
 
-    cpdef record(self, str name, int64_t value):
+    cdef uint64_t* histogram(self, str name) except NULL:
+        found = self.histograms.get(name)
+        if found is not None:
+            return <uint64_t*><size_t>found
         cdef uint64_t* slot = self.log.slot_of(2, self.prefix + name)
+        if slot != &(<uint64_t*>self.log.segment.mem)[F_SINK]:
+            self.histograms[name] = <size_t>slot
+        return slot
+
+    cpdef record(self, str name, int64_t value):
+        cdef uint64_t* slot = self.histogram(name)
         if slot != &(<uint64_t*>self.log.segment.mem)[F_SINK]:
             self.log.segment.record_at(slot, value)
 

@@ -6,6 +6,11 @@ cdef enum:
     SLOTS = 64
 
 
+cdef class SystemClock:
+    cpdef long long monotonic_ns(self)
+    cpdef double system_time(self)
+
+
 cdef class Timer:
     cdef TimerWheel wheel
     cdef object callback

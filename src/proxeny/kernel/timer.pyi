@@ -1,6 +1,10 @@
 from collections.abc import Callable
 from typing import final
 
+class SystemClock:
+    def monotonic_ns(self) -> int: ...
+    def system_time(self) -> float: ...
+
 @final
 class Timer:
     @property

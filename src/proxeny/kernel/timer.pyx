@@ -9,7 +9,7 @@ Timers are linked through pointers that hold no reference: a timer that nobody h
 """
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 cdef extern from *:
     int ctzll "__builtin_ctzll" (unsigned long long) nogil
@@ -17,6 +17,22 @@ cdef extern from *:
 
 # One slot of the top level less than the whole: a deadline never falls into the slot that the wheel is in.
 cdef int64_t SPAN = (<int64_t> (SLOTS - 1)) << (6 * (LEVELS - 1))
+
+
+cdef class SystemClock:
+    """The machine's two clocks."""
+
+    cpdef long long monotonic_ns(self):
+        """Nanoseconds that never go back."""
+        cdef timespec now
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return <long long> now.tv_sec * 1000000000 + now.tv_nsec
+
+    cpdef double system_time(self):
+        """Seconds since the epoch."""
+        cdef timespec now
+        clock_gettime(CLOCK_REALTIME, &now)
+        return <double> now.tv_sec + now.tv_nsec / 1e9
 
 
 @cython.freelist(256)

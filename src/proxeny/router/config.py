@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from proxeny.event.time_source import RealTimeSource, TimeSource
+from proxeny.kernel.timer import TimerWheel
 from proxeny.router.stats import ROUTER
 
 if TYPE_CHECKING:
-    from proxeny.kernel.timer import Timer
     from proxeny.network.factory_context import FactoryContext
 
 _random_bits: Final = random.Random().getrandbits
@@ -20,30 +20,26 @@ class RouterConfig:
     """Compiled from an ``envoy.extensions.filters.http.router.v3.Router`` message (None: all defaults)."""
 
     __slots__ = (
-        "create_timer",
+        "clock",
         "emit_dynamic_stats",
         "get_cluster",
         "insert_envoy_headers",
-        "monotonic_ns",
         "random_value",
         "respect_expected_timeout",
         "runtime",
         "stats",
         "strict_check_headers",
         "suppress_grpc_failure_stats",
+        "wheel",
         "zone",
     )
 
     def __init__(self, config: Any, stats_prefix: str, context: FactoryContext) -> None:
         self.stats = context.stats.block(ROUTER, stats_prefix)
         dispatcher = context.dispatcher
-        self.monotonic_ns: Callable[[], int] = monotonic_ns
-        self.create_timer: Callable[[Callable[[], object]], Timer] = _no_timer
-        if dispatcher is not None:
-            # Past the dispatcher: each of these is called several times for every request.
-            self.create_timer = dispatcher.wheel.create
-            if dispatcher.time_source.simulated:
-                self.monotonic_ns = dispatcher.time_source.monotonic_ns
+        # Past the dispatcher: both are asked several times for every request (main serves none).
+        self.clock: TimeSource = RealTimeSource() if dispatcher is None else dispatcher.time_source
+        self.wheel: TimerWheel = TimerWheel() if dispatcher is None else dispatcher.wheel
         self.get_cluster: Callable[[str], Any] = context.cluster_manager.get if context.cluster_manager else _no_cluster
         self.runtime: Any = context.runtime
         self.random_value: Callable[[], int] = getattr(context.random, "random", None) or _any_number
@@ -69,7 +65,3 @@ def _any_number() -> int:
 def _no_cluster(name: str) -> None:
     """Main has no clusters to route to."""
     return None
-
-
-def _no_timer(callback: Callable[[], object]) -> Timer:
-    raise AssertionError("no requests without a dispatcher")

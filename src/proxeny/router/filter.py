@@ -284,12 +284,12 @@ class RouterFilter(RouterReplies):
     def _on_request_complete(self) -> None:
         """The whole request is here: the response timeout runs from now on."""
         self.request_complete = True
-        self.complete_ns = self.config.monotonic_ns()
+        self.complete_ns = self.config.clock.monotonic_ns()
         upstream = self.upstream
         if upstream is None:
             return
         if self.timeout_ms:
-            self.timer = timer = self.config.create_timer(self._on_response_timeout)
+            self.timer = timer = self.config.wheel.create(self._on_response_timeout)
             timer.enable(self.timeout_ms)
         if self.has_stream_timers and upstream.encoder is not None:
             upstream.start_timers(self.per_try_timeout_ms, self.per_try_idle_timeout_ms)
@@ -509,7 +509,7 @@ class RouterFilter(RouterReplies):
         self.stream_info.upstream_host = host
         if self.entry.virtual_host.include_request_attempt_count:
             headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
-        elapsed = (self.config.monotonic_ns() - self.complete_ns) // 1_000_000 if self.complete_ns else 0
+        elapsed = (self.config.clock.monotonic_ns() - self.complete_ns) // 1_000_000 if self.complete_ns else 0
         expected = self._expected_timeout(elapsed)
         if expected and self.config.insert_envoy_headers:
             headers.set(EXPECTED_TIMEOUT, expected)

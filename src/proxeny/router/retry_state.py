@@ -215,7 +215,7 @@ class RetryState:
         # Fully jittered exponential back-off: anything below the interval, which doubles up to its limit.
         interval = self._interval_ms
         self._interval_ms = min(2 * interval, self._max_interval_ms)
-        self._timer = config.create_timer(self._callback)
+        self._timer = config.wheel.create(self._callback)
         self._timer.enable(random % interval)
         return RetryStatus.YES
 

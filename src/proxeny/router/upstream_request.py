@@ -101,7 +101,7 @@ class UpstreamRequest(StreamCallbacks):
         info.upstream_local_address = addresses.local_address
         info.upstream_remote_address = addresses.remote_address
         info.upstream_protocol = codec_client.protocol
-        info.first_upstream_tx_ns = now = router.config.monotonic_ns()
+        info.first_upstream_tx_ns = now = router.config.clock.monotonic_ns()
         if router.has_stream_timers:
             router.on_upstream_ready(self)
         self.wrote_headers = True
@@ -160,7 +160,7 @@ class UpstreamRequest(StreamCallbacks):
 
     def _sent_all(self) -> None:
         self.encode_complete = True
-        self.router.stream_info.last_upstream_tx_ns = self.router.config.monotonic_ns()
+        self.router.stream_info.last_upstream_tx_ns = self.router.config.clock.monotonic_ns()
 
     def _hold(self, data: Buffer) -> None:
         if self.body is None:
@@ -197,7 +197,7 @@ class UpstreamRequest(StreamCallbacks):
         self.awaiting_headers = False
         router = self.router
         info = router.stream_info
-        info.first_upstream_rx_ns = now = router.config.monotonic_ns()
+        info.first_upstream_rx_ns = now = router.config.clock.monotonic_ns()
         if self.timer is not None:
             self.timer.disable()
         if end_stream:
@@ -210,7 +210,7 @@ class UpstreamRequest(StreamCallbacks):
         """Response body."""
         router = self.router
         if end_stream:
-            router.stream_info.last_upstream_rx_ns = router.config.monotonic_ns()
+            router.stream_info.last_upstream_rx_ns = router.config.clock.monotonic_ns()
             router.on_upstream_complete(self)
             router.decoder_callbacks.encode_data(data, True)
             return
@@ -226,7 +226,7 @@ class UpstreamRequest(StreamCallbacks):
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Response trailers; they end the response."""
         router = self.router
-        router.stream_info.last_upstream_rx_ns = router.config.monotonic_ns()
+        router.stream_info.last_upstream_rx_ns = router.config.clock.monotonic_ns()
         router.on_upstream_trailers(self, trailers)
 
     # The stream.
@@ -263,17 +263,17 @@ class UpstreamRequest(StreamCallbacks):
 
     def start_timers(self, per_try_ms: int, per_try_idle_ms: int) -> None:
         """The request is complete and has its stream: the per-try times run."""
-        create_timer = self.router.config.create_timer
+        wheel = self.router.config.wheel
         if per_try_ms and self.timer is None:
-            self.timer = create_timer(self._on_per_try_timeout)
+            self.timer = wheel.create(self._on_per_try_timeout)
             self.timer.enable(per_try_ms)
         if per_try_idle_ms and self.idle_timer is None:
-            self.idle_timer = create_timer(self._on_per_try_idle_timeout)
+            self.idle_timer = wheel.create(self._on_per_try_idle_timeout)
             self.idle_timer.enable(per_try_idle_ms)
 
     def start_max_duration(self, duration_ms: int) -> None:
         """The cluster limits how long a stream may live."""
-        self.duration_timer = self.router.config.create_timer(self._on_max_duration)
+        self.duration_timer = self.router.config.wheel.create(self._on_max_duration)
         self.duration_timer.enable(duration_ms)
 
     def _reset_idle_timer(self) -> None:

@@ -55,9 +55,12 @@ class VirtualHostRoutes:
             candidates: Sequence[int] = self._connect
             path = b""
         else:
-            path = path.partition(b"?")[0]
-            if b"#" in path:
-                path = path.partition(b"#")[0]
+            end = path.find(b"?")
+            if end >= 0:
+                path = path[:end]
+            end = path.find(b"#")
+            if end >= 0:
+                path = path[:end]
             if self._ignore_parameters:
                 path = path.partition(b";")[0]
             candidates = self._candidates(path)
