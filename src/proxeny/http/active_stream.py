@@ -32,8 +32,9 @@ from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
     from proxeny.http.codec import CodecError, ResponseEncoder, StreamResetReason
-    from proxeny.http.connection_manager import ConnectionManager
+    from proxeny.http.stream_manager import StreamManager
     from proxeny.kernel.buffer import Buffer
+    from proxeny.network.connection import Connection
 
 METHOD = b":method"
 PATH = b":path"
@@ -57,17 +58,19 @@ class ActiveStream(RequestChecks):
 
     __slots__ = ()
 
-    def __init__(self, manager: ConnectionManager, encoder: ResponseEncoder) -> None:
+    def __init__(self, manager: StreamManager, encoder: ResponseEncoder) -> None:
+        self._begin(manager, encoder, manager.connection)
+
+    def _begin(self, manager: StreamManager, encoder: ResponseEncoder, connection: Connection) -> None:
+        """What ``__init__`` does: a method, which the map of types can give its arguments' types."""
         config = manager.config
-        connection = manager.connection
-        dispatcher = manager.dispatcher
         clock = config.clock
         self.manager = manager
         self.config = config
         self.encoder = encoder
         self.connection = connection
         self.upstream_options = connection.upstream_options
-        self.dispatcher = dispatcher
+        self.dispatcher = manager.dispatcher
         self.chain = NO_FILTERS
         self.filters = []
         self.terminal = None
@@ -100,10 +103,10 @@ class ActiveStream(RequestChecks):
         self.header_timer = None
         self.max_duration_timer = None
         self.idle_timeout_ms = config.stream_idle_timeout_ms
-        encoder.stream.callbacks = self  # type: ignore[assignment]
+        encoder.stream.callbacks = self
         config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, RQ_HTTP1_TOTAL)
         if self.idle_timeout_ms:
-            self.idle_timer = dispatcher.create_timer(self.on_idle_timeout)
+            self.idle_timer = manager.wheel.create(self.on_idle_timeout)
             self.idle_timer.enable(self.idle_timeout_ms)
         if manager.has_rare_timers:
             self._arm_rare_timers()
@@ -155,7 +158,7 @@ class ActiveStream(RequestChecks):
 
     def decode_data(self, data: Buffer, end_stream: bool) -> None:
         """Body bytes arrived."""
-        self.stream_info.bytes_received += len(data)
+        self.stream_info.bytes_received += data.length
         if end_stream:
             self._end_request()
         if self.local_complete or self.destroyed:
@@ -289,7 +292,7 @@ class ActiveStream(RequestChecks):
             return
         if self.idle_timer is not None:
             self.idle_timer.enable(self.idle_timeout_ms)
-        self.stream_info.bytes_sent += len(data)
+        self.stream_info.bytes_sent += data.length
         self.encoder.encode_data(data, end_stream)
         if end_stream:
             self._end_response()

@@ -1,5 +1,8 @@
 """Types of http.codec."""
 
+from proxeny.kernel.buffer cimport Buffer
+from proxeny.kernel.headers cimport HeaderMap
+
 
 cdef class CodecError:
     cdef public object details, message, status
@@ -7,3 +10,18 @@ cdef class CodecError:
 
 cdef class StreamCallbacks:
     pass
+
+
+cdef class RequestDecoder(StreamCallbacks):
+    cpdef decode_headers(self, HeaderMap headers, bint end_stream)
+    cpdef decode_data(self, Buffer data, bint end_stream)
+
+
+cdef class ResponseEncoder:
+    cpdef encode_headers(self, HeaderMap headers, bint end_stream)
+    cpdef encode_data(self, Buffer data, bint end_stream)
+
+
+cdef class ResponseDecoder(StreamCallbacks):
+    cpdef decode_headers(self, HeaderMap headers, bint end_stream)
+    cpdef decode_data(self, Buffer data, bint end_stream)

@@ -100,8 +100,10 @@ class Stream(Protocol):
     bytes_sent: int
 
 
-class RequestDecoder(Protocol):
+class RequestDecoder(StreamCallbacks):
     """Receives one request from a server codec."""
+
+    __slots__ = ()
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """The request head is complete."""
@@ -113,10 +115,15 @@ class RequestDecoder(Protocol):
         """Trailers; they end the request."""
 
 
-class ResponseEncoder(Protocol):
+class ResponseEncoder:
     """Sends one response on a server codec."""
 
-    stream: Stream
+    __slots__ = ()
+
+    @property
+    def stream(self) -> Stream:
+        """The stream of this encoder."""
+        raise AssertionError("abstract")
 
     def encode_1xx_headers(self, headers: HeaderMap) -> None:
         """An informational response (100, 103...)."""
@@ -131,8 +138,10 @@ class ResponseEncoder(Protocol):
         """Trailers; they end the response."""
 
 
-class ResponseDecoder(Protocol):
+class ResponseDecoder(StreamCallbacks):
     """Receives one response from a client codec."""
+
+    __slots__ = ()
 
     def decode_1xx_headers(self, headers: HeaderMap) -> None:
         """An informational response."""

@@ -6,7 +6,6 @@ drains and closes, and answers for the bytes a codec refuses.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from proxeny.http.active_stream import ActiveStream
@@ -34,13 +33,8 @@ from proxeny.http.stats import (
     CX_TX_BYTES_BUFFERED,
     CX_TX_BYTES_TOTAL,
 )
-from proxeny.network.filter import (
-    ConnectionCloseType,
-    ConnectionEvent,
-    ConnectionState,
-    FilterStatus,
-    NetworkFilter,
-)
+from proxeny.http.stream_manager import CLOSING, NOT_DRAINING, DrainState, StreamManager
+from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState, FilterStatus
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 
 if TYPE_CHECKING:
@@ -58,19 +52,6 @@ FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
 FLAG_DPE = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
 
 
-class DrainState(IntEnum):
-    """How far a connection is on its way out."""
-
-    NOT_DRAINING = 0
-    DRAINING = 1
-    CLOSING = 2
-
-
-# An Enum's members are looked up by its metaclass each time: the hot path has names of its own for them.
-NOT_DRAINING = DrainState.NOT_DRAINING
-CLOSING = DrainState.CLOSING
-
-
 class NeverDrain:
     """The drain decision where there is no listener to drain."""
 
@@ -84,31 +65,10 @@ class NeverDrain:
 NEVER_DRAIN = NeverDrain()
 
 
-class ConnectionManager(NetworkFilter):
+class ConnectionManager(StreamManager):
     """One downstream connection's codec and streams."""
 
-    __slots__ = (
-        "buffer_limit",
-        "codec",
-        "config",
-        "connection_info",
-        "dispatcher",
-        "drain_decision",
-        "drain_state",
-        "drain_timer",
-        "duration_timer",
-        "has_rare_timers",
-        "idle_timer",
-        "protocol",
-        "remote_address",
-        "remote_closed",
-        "requests",
-        "start_ns",
-        "streams",
-    )
-
-    codec: ServerCodec | None
-    """Made when the first bytes come."""
+    __slots__ = ("drain_timer", "duration_timer", "idle_timer", "requests", "start_ns", "streams")
 
     def __init__(self, config: ConnectionManagerConfig) -> None:
         self.config = config
@@ -140,6 +100,7 @@ class ConnectionManager(NetworkFilter):
         config = self.config
         self.connection = connection
         self.dispatcher = connection.dispatcher
+        self.wheel = self.dispatcher.wheel
         self.connection_info = connection.connection_info
         self.remote_address = self.connection_info.remote_address
         self.buffer_limit = connection.buffer_limit
@@ -267,15 +228,6 @@ class ConnectionManager(NetworkFilter):
             self.idle_timer.enable(self.config.connection_idle_timeout_ms)
 
     # Draining and closing.
-
-    @property
-    def closing_after_response(self) -> bool:
-        """Whether responses say ``connection: close`` now."""
-        return self.drain_state is not NOT_DRAINING
-
-    def close_after_response(self) -> None:
-        """Close once the streams are done."""
-        self.drain_state = DrainState.CLOSING
 
     def start_drain_sequence(self) -> None:
         """Tell the client to go; close after ``drain_timeout``."""

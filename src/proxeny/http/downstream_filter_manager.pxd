@@ -1,15 +1,17 @@
 """Types of http.downstream_filter_manager."""
 
 from proxeny.http.connection_manager_config cimport ConnectionManagerConfig
+from proxeny.http.codec cimport ResponseEncoder
 from proxeny.http.filter_manager cimport FilterManager
+from proxeny.http.stream_manager cimport StreamManager
 from proxeny.kernel.timer cimport Timer
 
 
 cdef class DownstreamFilterManager(FilterManager):
-    # Not its type: the connection manager's module imports ours.
-    cdef public object manager
+    cdef public StreamManager manager
     cdef public ConnectionManagerConfig config
-    cdef public object encoder, resolved_route
+    cdef public ResponseEncoder encoder
+    cdef public object resolved_route
     cdef public Timer idle_timer, request_timer, header_timer, max_duration_timer
     cdef public long long idle_timeout_ms
     cdef public object stream_id

@@ -25,8 +25,8 @@ from proxeny.http.stats import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxeny.http.connection_manager import ConnectionManager
     from proxeny.http.connection_manager_config import ConnectionManagerConfig
+    from proxeny.http.stream_manager import StreamManager
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
 
@@ -56,7 +56,7 @@ class DownstreamFilterManager(FilterManager):
         "upgrade",
     )
 
-    manager: ConnectionManager
+    manager: StreamManager
     config: ConnectionManagerConfig
     encoder: Any
     resolved_route: Any

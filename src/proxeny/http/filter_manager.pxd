@@ -1,5 +1,6 @@
 """Types of http.filter_manager."""
 
+from proxeny.http.codec cimport RequestDecoder
 from proxeny.http.filter_chain cimport FilterChain
 from proxeny.network.stream_info cimport StreamInfo
 
@@ -14,7 +15,7 @@ cdef class ActiveFilter:
     cpdef encode_data(self, data, bint end_stream)
 
 
-cdef class FilterManager:
+cdef class FilterManager(RequestDecoder):
     cdef public FilterChain chain
     cdef public object connection, dispatcher, terminal, decode_path, encode_path
     cdef public StreamInfo stream_info

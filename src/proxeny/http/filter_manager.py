@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxeny.http.codec import RequestDecoder
 from proxeny.http.filter_path import CONTINUE, DecodePath, EncodePath
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class ActiveFilter:
     def __init__(self, manager: FilterManager, index: int) -> None:
         self.manager = manager
         self.index = index
+        manager = self.manager  # typed
         self.stream_info = manager.stream_info
         self.connection = manager.connection
         self.dispatcher = manager.dispatcher
@@ -177,7 +179,7 @@ class ActiveFilter:
         self.manager.encoder_limit = limit
 
 
-class FilterManager:
+class FilterManager(RequestDecoder):
     """Base of the connection manager's ActiveStream: the filters and the state they share."""
 
     __slots__ = (

@@ -1,9 +1,11 @@
 """Types of pool.base."""
 
+from proxeny.kernel.limits cimport Resource
 from proxeny.kernel.stats cimport Block
 from proxeny.kernel.timer cimport TimerWheel
 from proxeny.network.filter cimport ConnectionCallbacks
 from proxeny.upstream.cluster_info cimport ClusterInfo
+from proxeny.upstream.host cimport Host
 
 
 cdef class ActiveClient(ConnectionCallbacks):
@@ -17,7 +19,9 @@ cdef class ConnPoolBase:
     cdef public bint _attach_scheduled, _draining_pool
     cdef public dict _busy, _connecting, _ready
     cdef public list _drained_callbacks
-    cdef public object _pending, dispatcher, host, options, resources
+    cdef public object _pending, dispatcher, options, resources
+    cdef public Host host
+    cdef public Resource requests
     cdef public TimerWheel wheel
     cdef public ClusterInfo cluster
     cdef public Block stats

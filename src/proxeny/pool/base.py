@@ -185,6 +185,7 @@ class ConnPoolBase:
         "dispatcher",
         "host",
         "options",
+        "requests",
         "resources",
         "stats",
         "wheel",
@@ -198,6 +199,7 @@ class ConnPoolBase:
         self.cluster = host.cluster
         self.stats = host.cluster.stats
         self.resources = host.cluster.resource_manager(priority)
+        self.requests = self.resources.requests
         # The most recently used idle client is taken first, as in Envoy, so that surplus ones grow old.
         self._ready: dict[Any, None] = {}
         self._busy: dict[Any, None] = {}

@@ -1,5 +1,6 @@
 """Types of pool.http1."""
 
+cimport cython
 from proxeny.http.codec_client cimport CodecClient
 from proxeny.pool.base cimport ActiveClient, ConnPoolBase
 
@@ -13,4 +14,5 @@ cdef class ActiveHttp1Client(ActiveClient):
 
 
 cdef class HttpConnPool(ConnPoolBase):
+    @cython.locals(client=ActiveHttp1Client)
     cpdef new_stream(self, response_decoder, callbacks)

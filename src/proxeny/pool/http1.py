@@ -130,7 +130,7 @@ class ActiveHttp1Client(ActiveClient):
         self.stream_active = False
         pool.host.stats.dec(HOST_RQ_ACTIVE)
         pool.stats.dec(UPSTREAM_RQ_ACTIVE)
-        pool.resources.requests.dec()
+        pool.requests.dec()
         self.state = READY
         del pool._busy[self]
         pool._ready[self] = None
@@ -156,7 +156,7 @@ class HttpConnPool(ConnPoolBase):
         None when a callback has been called already, else the handle to give up with.
         """
         ready = self._ready
-        requests = self.resources.requests
+        requests = self.requests
         if not ready or not requests.can_create():
             return self._new_stream(callbacks, response_decoder)
         client, _ = ready.popitem()

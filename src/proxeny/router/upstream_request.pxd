@@ -1,11 +1,11 @@
 """Types of router.upstream_request."""
 
-from proxeny.http.codec cimport StreamCallbacks
+from proxeny.http.codec cimport ResponseDecoder
 from proxeny.kernel.timer cimport Timer
 from proxeny.router.filter cimport RouterFilter
 
 
-cdef class UpstreamRequest(StreamCallbacks):
+cdef class UpstreamRequest(ResponseDecoder):
     cdef public RouterFilter router
     cdef public object body, encoder, host, pending, trailers
     cdef public Timer duration_timer, idle_timer, timer

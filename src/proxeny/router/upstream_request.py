@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.http.codec import StreamCallbacks, StreamResetReason
+from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES
@@ -39,7 +39,7 @@ PROTOCOL_ERROR: Final = StreamResetReason.PROTOCOL_ERROR
 STATUS: Final = b":status"
 
 
-class UpstreamRequest(StreamCallbacks):
+class UpstreamRequest(ResponseDecoder):
     """Response decoder, stream callbacks and pool callbacks of one attempt."""
 
     __slots__ = (

@@ -11,7 +11,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from google.protobuf import json_format
 
 from proxeny.event.dispatcher import Dispatcher
-from proxeny.http.codec import StreamCallbacks, StreamResetReason
+from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.factory_context import FactoryContext
@@ -69,7 +69,7 @@ class Upstream:
             connection.close()
 
 
-class Request(StreamCallbacks):
+class Request(ResponseDecoder):
     """A user of a pool: asks for a stream, sends a GET (or what it is told), keeps what it hears."""
 
     def __init__(self, head_only: bool = True, path: bytes = b"/") -> None:

@@ -1,5 +1,6 @@
 """Types of http.http1.client_connection."""
 
+from proxeny.http.codec cimport ResponseDecoder
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderMap
 from proxeny.kernel.http1_response cimport ResponseParser
@@ -8,7 +9,8 @@ from proxeny.kernel.http1_response cimport ResponseParser
 cdef class ClientStream:
     cdef Http1ClientConnection _codec
     cdef int _chunked, _disabled
-    cdef public object callbacks, decoder
+    cdef public ResponseDecoder decoder
+    cdef public object callbacks
     cdef public long long bytes_received, bytes_sent
     cdef public bint connect, local_complete, remote_complete
 

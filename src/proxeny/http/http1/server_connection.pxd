@@ -1,14 +1,20 @@
 """Types of http.http1.server_connection."""
 
+from proxeny.http.codec cimport RequestDecoder, ResponseEncoder
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderMap
 from proxeny.kernel.http1_request cimport RequestParser
 
 
-cdef class ServerStream:
+cdef class GoneDecoder(RequestDecoder):
+    pass
+
+
+cdef class ServerStream(ResponseEncoder):
     cdef Http1ServerConnection _codec
     cdef int _chunked, _disabled
-    cdef public object callbacks, decoder
+    cdef public RequestDecoder decoder
+    cdef public object callbacks
     cdef public long long bytes_received, bytes_sent
     cdef public bint http10, remote_complete, to_connect, to_head, upgrade
 

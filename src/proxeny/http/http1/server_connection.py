@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxeny.http.codec import CodecError, StreamCallbacks, StreamResetReason
+from proxeny.http.codec import CodecError, RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.http1_encode import CHUNKED, encode_chunk, encode_last_chunk, encode_response_head
 from proxeny.kernel.http1_parse import COMPLETE, DATA, ERROR, HEADERS, NEED_MORE, TRAILERS, UPGRADE
 from proxeny.kernel.http1_request import RequestParser
 
 if TYPE_CHECKING:
-    from proxeny.http.codec import RequestDecoder, ServerConnectionCallbacks
+    from proxeny.http.codec import ServerConnectionCallbacks
     from proxeny.http.http1.settings import Http1Settings
     from proxeny.http.http1.stats import CodecStats
     from proxeny.kernel.headers import HeaderMap
@@ -27,25 +27,16 @@ HTTP_10 = "HTTP/1.0"
 HTTP_11 = "HTTP/1.1"
 
 
-class GoneDecoder:
-    """Stands in for the decoder of a stream that is over."""
+class GoneDecoder(RequestDecoder):
+    """Stands in for the decoder of a stream that is over: nobody listens."""
 
     __slots__ = ()
-
-    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
-        """Nobody listens."""
-
-    def decode_data(self, data: Buffer, end_stream: bool) -> None:
-        """Nobody listens."""
-
-    def decode_trailers(self, trailers: HeaderMap) -> None:
-        """Nobody listens."""
 
 
 GONE = GoneDecoder()
 
 
-class ServerStream:
+class ServerStream(ResponseEncoder):
     """One request and its response; the response encoder and the stream in one object."""
 
     __slots__ = (
@@ -301,7 +292,7 @@ class Http1ServerConnection:
 
     def _begin_stream(self) -> ServerStream:
         stream = self._stream = ServerStream(self)
-        stream.decoder = self._callbacks.new_stream(stream)  # type: ignore[arg-type]
+        stream.decoder = self._callbacks.new_stream(stream)
         return stream
 
     def _protocol_error(self, stream: ServerStream | None) -> CodecError:

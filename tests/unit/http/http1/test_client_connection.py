@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxeny.http.codec import StreamCallbacks, StreamResetReason
+from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.http.http1.client_connection import ClientStream, Http1ClientConnection
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.kernel.buffer import Buffer
@@ -27,7 +27,7 @@ class FakeConnection:
         assert self.disabled >= 0
 
 
-class Client(StreamCallbacks):
+class Client(ResponseDecoder):
     """A codec's user and decoder in one."""
 
     def __init__(self, **settings: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxeny.http.codec import StreamCallbacks, StreamResetReason
+from proxeny.http.codec import RequestDecoder, StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection, ServerStream
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import CodecStats
@@ -29,7 +29,7 @@ class FakeConnection:
         assert self.disabled >= 0
 
 
-class Decoder(StreamCallbacks):
+class Decoder(RequestDecoder):
     """Records what it is told; answers at once when told to."""
 
     def __init__(self, manager: "Manager", encoder: ServerStream) -> None:
