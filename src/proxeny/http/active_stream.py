@@ -282,7 +282,8 @@ class ActiveStream(RequestChecks):
         info.response_header_bytes = headers.byte_size()
         info.first_downstream_tx_ns = self.config.clock.monotonic_ns()
         self.encoder_started = True
-        self.encoder.encode_headers(headers, end_stream)
+        encoder = self.encoder  # kept alive: finish() lets go of it
+        encoder.encode_headers(headers, end_stream)
         if end_stream:
             self._end_response()
 
@@ -293,7 +294,8 @@ class ActiveStream(RequestChecks):
         if self.idle_timer is not None:
             self.idle_timer.enable(self.idle_timeout_ms)
         self.stream_info.bytes_sent += data.length
-        self.encoder.encode_data(data, end_stream)
+        encoder = self.encoder
+        encoder.encode_data(data, end_stream)
         if end_stream:
             self._end_response()
 

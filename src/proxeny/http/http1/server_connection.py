@@ -227,11 +227,13 @@ class Http1ServerConnection:
             elif event == DATA:
                 assert stream is not None
                 stream.remote_complete = parser.end_stream
-                stream.decoder.decode_data(parser.body, parser.end_stream)
+                decoder = stream.decoder
+                decoder.decode_data(parser.body, parser.end_stream)
             elif event == COMPLETE:
                 assert stream is not None
                 stream.remote_complete = True
-                stream.decoder.decode_data(parser.body, True)
+                decoder = stream.decoder
+                decoder.decode_data(parser.body, True)
             elif event == TRAILERS:
                 assert stream is not None
                 stream.remote_complete = True
@@ -265,7 +267,9 @@ class Http1ServerConnection:
             self._underscores = parser.dropped_underscores
         stream.remote_complete = parser.end_stream
         stream.bytes_received = parser.message_bytes
-        stream.decoder.decode_headers(parser.headers, parser.end_stream)
+        # A C call through the attribute would hold nothing while the stream lets go of its decoder.
+        decoder = stream.decoder
+        decoder.decode_headers(parser.headers, parser.end_stream)
 
     def wants_to_write(self) -> bool:
         """HTTP/1 writes at once."""
