@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from proxeny.explain.connection import ListenerView
+from proxeny.explain.world import World
 from proxeny.network.address import Address
 from proxeny.stats.snapshot import StatsView
 from proxeny.upstream.cluster_status import ClusterStatus
@@ -119,8 +119,8 @@ class AdminContext(Protocol):
         """All listeners but admin's."""
         ...
 
-    def compiled_listeners(self) -> Sequence[ListenerView]:
-        """All active listeners but admin's, as they decide about connections."""
+    def world(self) -> World:
+        """All active listeners but admin's, as they decide about connections, and all clusters."""
         ...
 
     def clusters(self) -> Sequence[ClusterStatus]:

@@ -1,18 +1,21 @@
-"""``POST /explain``: what becomes of a connection, and why. Envoy has no such page."""
+"""``POST /explain``: what becomes of a connection or a request, and why. Envoy has no such page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxeny.admin.query import Query, parse_parameters
+from proxeny.admin.query import Query, all_values, parse_parameters
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.config.errors import ConfigError
+from proxeny.explain import render, request_render
 from proxeny.explain.connection import explain_connection
 from proxeny.explain.facts import parse_facts
-from proxeny.explain.render import as_json, as_text
+from proxeny.explain.request import explain_request
+from proxeny.explain.request_facts import parse_request_facts
 
 if TYPE_CHECKING:
     from proxeny.admin.context import AdminContext
+    from proxeny.explain.request_facts import RequestFacts
 
 
 class ExplainHandler:
@@ -22,14 +25,23 @@ class ExplainHandler:
         self._context = context
 
     def explain(self, query: Query, body: bytes) -> AdminResponse:
-        """Parameters may be in the query or in the body, as a form's."""
-        form = parse_parameters(body.decode("utf-8", "surrogateescape"))
-        parameters = {**form, **query.parameters}
+        """Parameters may be in the query or in the body, as a form's; with a URL a request is asked about."""
+        form_text = body.decode("utf-8", "surrogateescape")
+        parameters = {**parse_parameters(form_text), **query.parameters}
         try:
+            if "url" in parameters:
+                headers = [*all_values(query.text, "header"), *all_values(form_text, "header")]
+                return self._request(parse_request_facts(parameters, headers), parameters.get("format") == "json")
             facts = parse_facts(parameters)
         except ConfigError as error:
             return respond(f"{error.message}\n", 400)
-        explanation = explain_connection(self._context.compiled_listeners(), facts)
+        explanation = explain_connection(self._context.world().listeners(), facts)
         if parameters.get("format") == "json":
-            return respond_json(as_json(explanation))
-        return respond(as_text(explanation))
+            return respond_json(render.as_json(explanation))
+        return respond(render.as_text(explanation))
+
+    def _request(self, facts: RequestFacts, as_json: bool) -> AdminResponse:
+        explanation = explain_request(self._context.world(), facts)
+        if as_json:
+            return respond_json(request_render.as_json(explanation))
+        return respond(request_render.as_text(explanation))

@@ -14,13 +14,21 @@ class Query(NamedTuple):
 
     path: str
     parameters: dict[str, str]
+    text: str = ""
+    """The query as it came."""
 
 
 def parse_query(path_and_query: bytes) -> Query:
     """Splits and normalises; bytes that are not UTF-8 become surrogates."""
     text = path_and_query.decode("utf-8", "surrogateescape")
     path, _, query = text.partition("?")
-    return Query(normalize(path), parse_parameters(query))
+    return Query(normalize(path), parse_parameters(query), query)
+
+
+def all_values(query: str, name: str) -> list[str]:
+    """Every value of a parameter, in order."""
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    return [_decode(value) for key, _, value in pairs if _decode(key) == name]
 
 
 def parse_parameters(query: str) -> dict[str, str]:

@@ -37,6 +37,8 @@ class ListenerView:
     """``traffic_direction``."""
     bound: Sequence[Address]
     """One per configured address; the configured ones where they are not bound (yet)."""
+    message: Any = None
+    """The ``Listener`` that it was compiled from."""
 
     @property
     def addresses(self) -> Iterable[tuple[ListenAddress, Address]]:
@@ -76,6 +78,8 @@ class Explanation(NamedTuple):
     chain: ChainTrace | None
     filters: list[tuple[str, str]]
     """The chain's network filters: name, and what they do with the connection."""
+    info: ConnectionInfo | None = None
+    """The connection's facts as its network filters would find them."""
 
 
 def explain_connection(listeners: Sequence[ListenerView], facts: Facts) -> Explanation:
@@ -96,7 +100,8 @@ def explain_connection(listeners: Sequence[ListenerView], facts: Facts) -> Expla
             view = handed_off.listener
             stages.append(Stage(view, run_filters(view.config, info, facts, original)))
     chain = trace_chains(view.config.matcher, info)
-    return Explanation(facts, accepted, stages, handed_off, unseen(info, facts), chain, _network_filters(chain.chain))
+    filters = _network_filters(chain.chain)
+    return Explanation(facts, accepted, stages, handed_off, unseen(info, facts), chain, filters, info)
 
 
 def _accepting(views: list[ListenerView], facts: Facts) -> Choice:

@@ -23,7 +23,7 @@ _HOW: Final = {
 def as_text(explanation: Explanation) -> str:
     """Numbered decisions, a line each, with their reasons below."""
     lines = [_headline(explanation.facts)]
-    for number, (title, details) in enumerate(_sections(explanation), start=1):
+    for number, (title, details) in enumerate(sections(explanation), start=1):
         lines.append(f"{number}. {title}")
         lines += [f"   {detail}" for detail in details]
     return "\n".join(lines) + "\n"
@@ -37,7 +37,8 @@ def _headline(facts: Facts) -> str:
     return f"{text} ({', '.join(said)})" if said else text
 
 
-def _sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
+def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
+    """The decisions in their order: what was decided, and lines that say why."""
     accepted = explanation.accepted
     if accepted.listener is None:
         yield f"refused: {accepted.why}", []

@@ -137,6 +137,16 @@ class RetryState:
             present = [PresentMatcher(name.strip().lower(), True, False) for name in names.split(b",") if name.strip()]
             self._headers += tuple(present)
 
+    def statistics(self) -> dict[str, Any]:
+        """What it would retry, for explanations."""
+        words = {**on.RETRY_ON, **on.RETRY_GRPC_ON}
+        return {
+            "retry_on": [word.decode() for word, bit in words.items() if self._retry_on & bit],
+            "retries": self._remaining,
+            "back_off_ms": [self._interval_ms, self._max_interval_ms],
+            "retriable_status_codes": list(self._status_codes),
+        }
+
     @classmethod
     def create(
         cls,

@@ -48,6 +48,19 @@ class WeightedClusters:
         self._runtime_prefix = runtime_prefix
         self._runtime = runtime if runtime_prefix else None
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """One per cluster."""
+        return self._routes
+
+    def shares(self) -> list[tuple[str, int]]:
+        """Each cluster's name (or the header that names it) and its configured weight."""
+        names = [
+            name or getattr(route.entry, "cluster_header", b"").decode()
+            for name, route in zip(self._names, self._routes, strict=True)
+        ]
+        return list(zip(names, self._weights, strict=True))
+
     def pick(self, headers: HeaderMap, random_value: int) -> Route | None:
         """The route into whose interval the number falls; None when runtime made all weights zero."""
         if self._header:

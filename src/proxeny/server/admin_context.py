@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxeny.admin.context import DynamicListener, ListenerStatus, MemoryUsage, Resource, RuntimeAdmin
-from proxeny.explain.connection import ListenerView
+from proxeny.server.explain_world import RunningWorld
 from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
 from proxeny.server.server_stats import memory_used
 from proxeny.server.version import HOT_RESTART_DISABLED, version_text
 
 if TYPE_CHECKING:
+    from proxeny.explain.world import World
     from proxeny.server.bootstrap import Bootstrapped
     from proxeny.server.server import Server
     from proxeny.upstream.cluster_status import ClusterStatus
@@ -58,10 +59,9 @@ class ServerAdminContext:
         """Active listeners, and new ones that are on their way to the workers: they listen already."""
         return [ListenerStatus(one.name, one.addresses) for one in self._parts.listeners.listening()]
 
-    def compiled_listeners(self) -> Sequence[ListenerView]:
-        """Active listeners, as main compiled them."""
-        found = self._parts.listeners.listeners()
-        return [ListenerView(one.compiled.config, one.compiled.proto.traffic_direction, one.addresses) for one in found]
+    def world(self) -> World:
+        """Listeners and clusters that serve now, as main keeps them."""
+        return RunningWorld(self._parts)
 
     def clusters(self) -> Sequence[ClusterStatus]:
         """All clusters with their hosts."""

@@ -185,6 +185,10 @@ class MainClusterManager:
         # Blocks that the new generation has too stay; the others are no longer written by anybody.
         self._store.release({**replaced.table, **replaced.host_table})
 
+    def find(self, name: str) -> MainCluster | None:
+        """A cluster as main keeps it."""
+        return self._clusters.get(name)
+
     def names(self) -> frozenset[str]:
         """The clusters there are (for ``validate_clusters``)."""
         return frozenset(self._clusters)

@@ -1,6 +1,7 @@
 """``POST /explain``."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from envoy.config.listener.v3.listener_pb2 import Listener
@@ -23,8 +24,10 @@ def post(server):
     message.address.socket_address.port_value = 80
     chain = message.filter_chains.add(name="only")
     chain.filter_chain_match.destination_port.value = 80
-    config = ListenerConfig.compile(message, FactoryContext("main", MainStore()))
-    server.compiled_listeners = lambda: [ListenerView(config, 0, config.addresses)]
+    context = FactoryContext("main", MainStore())
+    config = ListenerConfig.compile(message, context)
+    views = [ListenerView(config, 0, config.addresses, message)]
+    server.world = lambda: SimpleNamespace(listeners=lambda: views, context=context, cluster=lambda name: None)
     handler = AdminHandler(server)
 
     def call(path, body=b"", method=b"POST"):
@@ -60,9 +63,8 @@ def test_what_is_refused(post):
 
 def test_the_help_knows_it(post):
     text = post("/help", method=b"GET")[1]
-    assert (
-        "  /explain (POST): what becomes of a connection, and why\n      src: the client's address, IP:PORT\n" in text
-    )
+    words = "  /explain (POST): what becomes of a connection or a request, and why\n"
+    assert words + "      src: the client's address, IP:PORT\n" in text
 
 
 @pytest.mark.parametrize(

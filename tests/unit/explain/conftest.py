@@ -58,7 +58,7 @@ def make() -> Make:
         base = {"name": name, "address": where, "filter_chains": [chain("only")]}
         message = ParseDict(base | fields, Listener())
         config = ListenerConfig.compile(message, context)
-        return ListenerView(config, message.traffic_direction, config.addresses)
+        return ListenerView(config, message.traffic_direction, config.addresses, message)
 
     return made
 

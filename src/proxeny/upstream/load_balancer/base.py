@@ -82,4 +82,9 @@ class LoadBalancer:
     def statistics(self) -> dict[str, Any]:
         """Loads by priority, for admin pages."""
         load = self._load
-        return {"healthy_load": load.healthy, "degraded_load": load.degraded, "panic": load.panic}
+        return {
+            "policy": self.policy.kind,
+            "healthy_load": load.healthy,
+            "degraded_load": load.degraded,
+            "panic": load.panic,
+        }
