@@ -120,12 +120,14 @@ _flag_texts: dict[int, bytes] = {0: ABSENT}
 
 
 def _flags(info: StreamInfo) -> bytes:
-    text = _flag_texts.get(info.flags)
+    # The order differs between requests and connections: those of connections are kept under the negative mask.
+    key = info.flags if info.protocol is not None else -info.flags
+    text = _flag_texts.get(key)
     if text is None:
         text = info.flags_short().encode()
         # Few of the possible sets ever occur; the cap only guards memory.
         if len(_flag_texts) < 1024:
-            _flag_texts[info.flags] = text
+            _flag_texts[key] = text
     return text
 
 

@@ -149,7 +149,7 @@ class ActiveStream(RequestChecks):
             if entry.idle_timeout_ms is not None:
                 self._set_idle_timeout(entry.idle_timeout_ms)
             if entry.limits_duration:
-                self._set_max_duration(entry.policy.stream_duration_ms(headers, self.config.max_stream_duration_ms))
+                self._limit_duration(entry.policy, headers)
         self.filter_headers(headers, end_stream)
         if self.idle_timer is not None and not self.destroyed:
             self.idle_timer.enable(self.idle_timeout_ms)
@@ -185,11 +185,11 @@ class ActiveStream(RequestChecks):
 
     def on_codec_error(self, error: CodecError) -> None:
         """The codec gave up on this request: answer if nothing was answered yet."""
-        self.stream_info.flags |= FLAG_DPE
-        if self.response_headers is None:
+        if not self.encoder_started:
             self.saw_connection_close = True
             self.send_local_reply(error.status, codes.reason(error.status), None, None, error.details)
         else:
+            self.stream_info.flags |= FLAG_DPE
             self.stream_info.response_code_details = error.details
 
     # Filters and route.
@@ -274,6 +274,8 @@ class ActiveStream(RequestChecks):
         upgraded = self.upgrade and is_upgrade(headers)
         granted = upgraded or (self.upgrade and self._is_connect_response(headers))
         config.sanitizer.sanitize_response(headers, self.request_headers, upgraded)
+        if config.proxy_status is not None:
+            config.proxy_status.apply(headers, self.stream_info)
         self._decide_close(headers, granted)
         code = STATUS_NUMBERS.get(headers.get(STATUS) or b"", 0)
         self._charge(code)
@@ -359,6 +361,8 @@ class ActiveStream(RequestChecks):
             return
         self.config.stats.inc(RQ_RX_RESET)
         if details:
+            # The codec's own, for a violation of the protocol: the flag comes after the answer to it.
+            self.stream_info.flags |= FLAG_DPE
             self.stream_info.response_code_details = details
         self.abort_iteration()
         self.codec_complete = True

@@ -63,6 +63,7 @@ REASONS: dict[int, bytes] = {
     508: b"Loop Detected",
     510: b"Not Extended",
     511: b"Network Authentication Required",
+    599: b"Last Unassigned Server Error Code",
 }
 
 GRPC_STATUS: dict[int, int] = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}

@@ -23,7 +23,7 @@ cdef class ConnectionManagerConfig:
     cdef public Block stats, listener_stats
     cdef public HeaderSanitizer sanitizer
     cdef public dict upgrades
-    cdef public object path_normalizer
+    cdef public object path_normalizer, local_reply, proxy_status
     cdef public bytes server_name, default_host_for_http_10
     cdef public bint server_overwrite, server_pass_through, proxy_100_continue, stream_error_on_invalid
     cdef public bint strip_matching_port, strip_any_port, strip_trailing_dot, accept_http_10

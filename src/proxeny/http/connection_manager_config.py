@@ -10,6 +10,7 @@ from proxeny.event.time_source import RealTimeSource
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import HeaderSanitizer
 from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
+from proxeny.http.proxy_status import ProxyStatus
 from proxeny.http.stats import HTTP, LISTENER_HTTP
 from proxeny.registry import REGISTRY
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxeny.http.filter import HttpFilterFactory
+    from proxeny.http.local_reply import LocalReplyRewriter
     from proxeny.network.factory_context import FactoryContext
 
 STREAM_IDLE_TIMEOUT_MS = 300_000
@@ -66,12 +68,14 @@ class ConnectionManagerConfig:
         "drain_timeout_ms",
         "listener_stats",
         "local_info",
+        "local_reply",
         "max_connection_duration_ms",
         "max_requests_per_connection",
         "max_stream_duration_ms",
         "overload",
         "path_normalizer",
         "proxy_100_continue",
+        "proxy_status",
         "random",
         "request_headers_timeout_ms",
         "request_timeout_ms",
@@ -100,6 +104,8 @@ class ConnectionManagerConfig:
         self.route_table = route_table
         self.chain = chain
         self.access_logs: tuple[Any, ...] = ()
+        self.local_reply: LocalReplyRewriter | None = None
+        """``local_reply_config``; set by whoever compiles this, as are the filters and logs."""
         self.codec_settings: Any = None
         self.codec_stats: Any = None
         self.stat_prefix = f"http.{config.stat_prefix}."
@@ -130,7 +136,15 @@ class ConnectionManagerConfig:
         self.server_overwrite = config.server_header_transformation == config.OVERWRITE
         self.server_pass_through = config.server_header_transformation == config.PASS_THROUGH
         self.proxy_100_continue = config.proxy_100_continue
-        self.stream_error_on_invalid = config.stream_error_on_invalid_http_message.value
+        self.proxy_status: ProxyStatus | None = None
+        if config.HasField("proxy_status_config"):
+            self.proxy_status = ProxyStatus(config.proxy_status_config, self.server_name, self.local_info.node_id)
+        http1 = config.http_protocol_options
+        self.stream_error_on_invalid = (
+            http1.override_stream_error_on_invalid_http_message
+            if http1.HasField("override_stream_error_on_invalid_http_message")
+            else config.stream_error_on_invalid_http_message
+        ).value
         self.strip_matching_port = config.strip_matching_host_port
         self.strip_any_port = config.strip_any_host_port
         self.strip_trailing_dot = config.strip_trailing_host_dot

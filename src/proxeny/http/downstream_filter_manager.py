@@ -6,11 +6,12 @@ manager's ActiveStream (with ``stream_timeouts`` and ``request_checks`` between 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxeny.http import codes
 from proxeny.http.filter_manager import FilterManager
-from proxeny.http.local_reply import is_grpc_content_type, prepare
+from proxeny.http.local_reply import LocalReply, is_grpc_content_type, prepare
 from proxeny.http.stats import (
     CODE_CLASS,
     FLOW_PAUSED,
@@ -112,15 +113,7 @@ class DownstreamFilterManager(FilterManager):
             self.abort_iteration()
         for position in self.chain.on_local_reply:
             self.filters[position].on_local_reply(code, details)
-        request = self.request_headers
-        reply = prepare(
-            code,
-            body,
-            is_grpc=request is not None and is_grpc_content_type(request.get(CONTENT_TYPE)),
-            is_head=self.is_head,
-            grpc_status=grpc_status,
-            modify_headers=modify_headers,
-        )
+        reply = self._prepare(code, body, modify_headers, grpc_status)
         if direct:
             # The encode path is somewhere in the middle of another response: go straight to the codec.
             if self.encode_path is not None:
@@ -133,6 +126,32 @@ class DownstreamFilterManager(FilterManager):
         self.encode_headers(reply.headers, reply.body is None, details)
         if reply.body is not None:
             self.encode_data(reply.body, True)
+
+    def _prepare(
+        self, code: int, body: bytes, modify_headers: Callable[[HeaderMap], None] | None, grpc_status: int | None
+    ) -> LocalReply:
+        """A forwarding route's response headers come first, then the caller's, then ``local_reply_config``."""
+        request = self.request_headers
+        route = self.resolved_route
+        entry = None if route is None else route.entry
+        if entry is not None and not entry.is_direct and entry.response_mutations:
+            modify_own = modify_headers
+
+            def modify_headers(headers: HeaderMap) -> None:
+                entry.finalize_response_headers(headers, self.stream_info, request)
+                if modify_own is not None:
+                    modify_own(headers)
+
+        rewriter = self.config.local_reply
+        return prepare(
+            code,
+            body,
+            is_grpc=request is not None and is_grpc_content_type(request.get(CONTENT_TYPE)),
+            is_head=self.is_head,
+            grpc_status=grpc_status,
+            modify_headers=modify_headers,
+            rewrite=None if rewriter is None else partial(rewriter.rewrite, request, self.stream_info),
+        )
 
     # Watermarks.
 

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from proxeny.http import stats as s
 from proxeny.http.downstream_filter_manager import DownstreamFilterManager
+from proxeny.http.local_reply import is_grpc_content_type
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+
+CONTENT_TYPE = b"content-type"
+GRPC_TIMEOUT = b"grpc-timeout"
+GRPC_DEADLINE_EXCEEDED = 4
+MAX_GRPC_TIMEOUT_DIGITS = 99_999_999
+
 FLAG_SI = FLAG_BITS[ResponseFlag.STREAM_IDLE_TIMEOUT]
+
+
+def grpc_timeout_value(milliseconds: int) -> bytes:
+    """A ``grpc-timeout`` of at most eight digits (gRPC over HTTP/2)."""
+    if milliseconds <= MAX_GRPC_TIMEOUT_DIGITS:
+        return b"%dm" % milliseconds
+    seconds = milliseconds // 1000
+    return b"%dS" % seconds if seconds <= MAX_GRPC_TIMEOUT_DIGITS else b"%dM" % (seconds // 60)
 
 
 class StreamTimeouts(DownstreamFilterManager):
@@ -36,13 +55,22 @@ class StreamTimeouts(DownstreamFilterManager):
         elif self.idle_timer is None:
             self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
 
-    def _set_max_duration(self, duration_ms: int) -> None:
-        """A route's limit replaces the connection manager's; it counts from the beginning of the stream."""
-        if not duration_ms:
+    def _limit_duration(self, policy: Any, headers: HeaderMap) -> None:
+        """A route's limit replaces the connection manager's; it counts from the beginning of the stream.
+
+        A gRPC request tells the upstream of it.
+        """
+        duration_ms = policy.stream_duration_ms(headers, self.config.max_stream_duration_ms)
+        grpc = is_grpc_content_type(headers.get(CONTENT_TYPE))
+        if duration_ms is None:
             if self.max_duration_timer is not None:
                 self.max_duration_timer.close()
                 self.max_duration_timer = None
+                if grpc:
+                    headers.remove(GRPC_TIMEOUT)
             return
+        if grpc:
+            headers.set(GRPC_TIMEOUT, grpc_timeout_value(duration_ms))
         if self.max_duration_timer is None:
             self.max_duration_timer = self.dispatcher.create_timer(self.on_max_duration)
         used = (self.config.clock.monotonic_ns() - self.stream_info.start_ns) // 1_000_000
@@ -69,7 +97,8 @@ class StreamTimeouts(DownstreamFilterManager):
         """``max_stream_duration`` is over."""
         self.config.stats.inc(s.RQ_MAX_DURATION_REACHED)
         code = 504 if self.remote_complete else 408
-        self.send_local_reply(code, b"downstream duration timeout", None, None, "max_duration_timeout")
+        body = b"downstream duration timeout"
+        self.send_local_reply(code, body, None, GRPC_DEADLINE_EXCEEDED, "max_duration_timeout")
 
     def _close_timers(self) -> None:
         if self.idle_timer is not None:

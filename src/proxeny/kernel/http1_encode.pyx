@@ -46,7 +46,7 @@ cdef dict REASONS = {
     500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable",
     504: b"Gateway Timeout", 505: b"HTTP Version Not Supported", 506: b"Variant Also Negotiates",
     507: b"Insufficient Storage", 508: b"Loop Detected", 510: b"Not Extended",
-    511: b"Network Authentication Required",
+    511: b"Network Authentication Required", 599: b"Last Unassigned Server Error Code",
 }
 
 

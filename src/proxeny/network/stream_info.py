@@ -52,6 +52,24 @@ class ResponseFlag(Enum):
 
 FLAG_ORDER = tuple(ResponseFlag)
 FLAG_BITS = {flag: 1 << index for index, flag in enumerate(FLAG_ORDER)}
+_BEFORE_OTHERS = (
+    ResponseFlag.DELAY_INJECTED,
+    ResponseFlag.FAULT_INJECTED,
+    ResponseFlag.RATE_LIMITED,
+    ResponseFlag.UNAUTHORIZED_EXTERNAL_SERVICE,
+    ResponseFlag.RATE_LIMIT_SERVICE_ERROR,
+    ResponseFlag.RESPONSE_FROM_CACHE_FILTER,
+    ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED,
+    ResponseFlag.UPSTREAM_OVERFLOW,
+)
+_LAST = ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION
+HTTP_FLAG_ORDER = (
+    *_BEFORE_OTHERS,
+    *[flag for flag in FLAG_ORDER if flag not in _BEFORE_OTHERS and flag is not _LAST],
+    _LAST,
+)
+"""Envoy prints flags in the order in which they were set. A request's filters come first, then what a retry was refused
+for, then the failure itself, at the end the client's disconnect; this is that order."""
 for _flag, _bit in FLAG_BITS.items():
     _flag.bit = _bit  # type: ignore[attr-defined]
 
@@ -211,11 +229,15 @@ class StreamInfo:
         mask = self.flags
         if not mask:
             return "-"
-        return ",".join([flag.short for flag in FLAG_ORDER if mask & FLAG_BITS[flag]])
+        return ",".join([flag.short for flag in self._flag_order if mask & FLAG_BITS[flag]])
 
     def flags_long(self) -> str:
         """The flags' long names, likewise."""
         mask = self.flags
         if not mask:
             return "-"
-        return ",".join([flag.long for flag in FLAG_ORDER if mask & FLAG_BITS[flag]])
+        return ",".join([flag.long for flag in self._flag_order if mask & FLAG_BITS[flag]])
+
+    @property
+    def _flag_order(self) -> tuple[ResponseFlag, ...]:
+        return FLAG_ORDER if self.protocol is None else HTTP_FLAG_ORDER

@@ -185,10 +185,8 @@ class RouterReplies(StreamFilter):
         return STOP_ITERATION
 
     def _modify_reply(self, response: HeaderMap) -> None:
-        """What every local reply of a forwarding route carries."""
+        """What every local reply of a forwarding route carries besides the route's response headers."""
         entry = self.entry
-        if entry.response_mutations:
-            entry.finalize_response_headers(response, self.stream_info, self.request_headers)
         if entry.virtual_host.include_attempt_count_in_response and self.has_cluster:
             response.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
         if self.dropped and self.config.insert_envoy_headers:

@@ -11,11 +11,16 @@ _GRPC_UNITS: Final = {b"H": 3_600_000, b"M": 60_000, b"S": 1000, b"m": 1, b"u": 
 
 def parse_grpc_timeout(value: bytes | None) -> int:
     """Milliseconds of a ``grpc-timeout`` (rounded up); 0 when there is none or it is malformed."""
+    return find_grpc_timeout(value) or 0
+
+
+def find_grpc_timeout(value: bytes | None) -> int | None:
+    """Milliseconds of a ``grpc-timeout`` (rounded up); None when there is none or it is malformed."""
     if not value or not 2 <= len(value) <= 9:
-        return 0
+        return None
     unit = _GRPC_UNITS.get(value[-1:])
     number = parse_uint64(value[:-1])
     if unit is None or number is None:
-        return 0
+        return None
     milliseconds = number * unit
     return int(milliseconds) + (milliseconds > int(milliseconds))

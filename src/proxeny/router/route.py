@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.router.grpc_timeout import parse_grpc_timeout
+from proxeny.router.grpc_timeout import find_grpc_timeout
 from proxeny.router.header_mutation import HeaderMutation
 from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
 from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
@@ -147,16 +147,15 @@ class RoutePolicy:
         """``x-envoy-expected-rq-timeout-ms`` of a request that overrides nothing; b"" = none."""
         self.freeze()
 
-    def stream_duration_ms(self, headers: HeaderMap, default_ms: int) -> int:
-        """How long a stream may live, 0 = for ever; ``default_ms`` is the connection manager's limit.
+    def stream_duration_ms(self, headers: HeaderMap, default_ms: int) -> int | None:
+        """How long a stream may live, None = for ever; ``default_ms`` is the connection manager's limit (0: none).
 
         A ``grpc-timeout`` counts where ``grpc_timeout_header_max`` is given (0 there: uncapped).
         """
         cap = self.grpc_timeout_header_max_ms
-        grpc_timeout = headers.get(b"grpc-timeout") if cap is not None else None
-        if grpc_timeout is None or cap is None:
-            return default_ms if self.max_stream_duration_ms is None else self.max_stream_duration_ms
-        timeout = parse_grpc_timeout(grpc_timeout)
+        timeout = find_grpc_timeout(headers.get(b"grpc-timeout")) if cap is not None else None
+        if timeout is None or cap is None:
+            return (default_ms if self.max_stream_duration_ms is None else self.max_stream_duration_ms) or None
         if 0 < cap < timeout:
             timeout = cap
         return max(0, timeout - (self.grpc_timeout_header_offset_ms or 0))

@@ -17,9 +17,16 @@ TABLE: Final[Table] = {
             skip_xff_append via generate_request_id preserve_external_request_id always_set_request_id_in_response
             proxy_100_continue upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action
             strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
-            strip_trailing_host_dot""",
+            strip_trailing_host_dot local_reply_config proxy_status_config""",
         accepted="""http2_protocol_options append_local_overload request_id_extension forward_client_cert_details
             set_current_client_cert_details""",
+    ),
+    f"{_HCM}.LocalReplyConfig": fields(done="mappers body_format"),
+    f"{_HCM}.ResponseMapper": fields(done="filter status_code body body_format_override headers_to_add"),
+    f"{_HCM}.HttpConnectionManager.ProxyStatusConfig": fields(
+        done="remove_details remove_response_flags set_recommended_response_code use_node_id literal_proxy_name",
+        # A request has no connection termination details, in Envoy neither.
+        accepted="remove_connection_termination_details",
     ),
     f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled"),
     f"{_HCM}.HttpConnectionManager.HcmAccessLogOptions": fields(

@@ -17,6 +17,7 @@ from proxeny.http.connection_manager_config import (
 )
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import codec_stats
+from proxeny.router.local_reply_config import LocalReplyMappers
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class HttpConnectionManagerExtension:
         compiled = ConnectionManagerConfig(config, context, route_table, chain)
         compiled.upgrades = compile_upgrades(config, stat_prefix, context)
         compiled.access_logs = compile_access_logs(config.access_log, context)
+        if config.HasField("local_reply_config"):
+            compiled.local_reply = LocalReplyMappers.compile(config.local_reply_config, context)
         compiled.codec_settings = Http1Settings.from_proto(
             config.http_protocol_options,
             max_headers_kb=max_request_headers_kb(config),

@@ -30,6 +30,7 @@ cdef class Http1ServerConnection:
     cdef RequestParser _parser
     cdef ServerStream _stream
     cdef bint _paused, _reset
+    cdef object _error
     cdef unsigned long long _underscores
     cdef public bint accept_http_10, enable_trailers
     cdef public int key_format

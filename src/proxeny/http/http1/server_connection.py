@@ -158,6 +158,7 @@ class Http1ServerConnection:
 
     __slots__ = (
         "_callbacks",
+        "_error",
         "_parser",
         "_paused",
         "_reset",
@@ -190,6 +191,7 @@ class Http1ServerConnection:
         self._stream: ServerStream | None = None
         self._paused = False
         self._reset = False
+        self._error = ""
         self._underscores = 0
         self._parser = parser = RequestParser()
         settings.apply_to_requests(parser)
@@ -304,6 +306,7 @@ class Http1ServerConnection:
         if stream is None:
             stream = self._begin_stream()
         stream.bytes_received = parser.message_bytes
+        self._error = parser.error
         if parser.error == "http1.unexpected_underscore":
             self._stats.request_rejected_with_underscores()
         return CodecError(parser.error_status, parser.error, f"http/1.1 protocol error: {parser.error_message}")
@@ -343,4 +346,4 @@ class Http1ServerConnection:
         self._resume()
         callbacks = stream.callbacks
         if callbacks is not None:
-            callbacks.on_reset_stream(reason, "")
+            callbacks.on_reset_stream(reason, self._error)
