@@ -109,7 +109,7 @@ FORMATS = [
     replied("format_and_mapper", *request(get("/teapot", "x-mapper: x")), listener="formatted", status=(500, 200)),
     replied(
         "format_of_no_content",
-        *request(get("/no_content")),
+        *request(get("/no_content", "connection: close")),
         listener="formatted",
         stricter="a body behind a 204 would be taken for the next response",
     ),

@@ -18,6 +18,7 @@ from tests.differential.validate import (
     listener_filter_cases,
     matcher_cases,
     overload_cases,
+    reply_cases,
     route_cases,
     udp_cases,
     xds_cases,
@@ -41,6 +42,7 @@ CASES: list[Verdict] = [
     *udp_cases.CASES,
     *cluster_cases.CASES,
     *http_cases.CASES,
+    *reply_cases.CASES,
     *route_cases.CASES,
     *xds_cases.CASES,
 ]

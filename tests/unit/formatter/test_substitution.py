@@ -129,7 +129,7 @@ def test_upstream_facts(info):
     )
     assert line("%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", info) == b"a b"
     assert line("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", info) == (
-        b"UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded"
+        b"URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure"
     )
     assert line("%UPSTREAM_METADATA(envoy.lb:stage)% %UPSTREAM_METADATA(envoy.lb)%", info) == b'prod {"stage":"prod"}'
 

@@ -368,15 +368,17 @@ def test_policies_are_shared_and_lookup_is_flat() -> None:
     ("limits", "header", "expected"),
     [
         ("max_stream_duration { seconds: 1 }", None, 1000),
-        ("max_stream_duration { seconds: 0 }", None, 0),
+        ("max_stream_duration { seconds: 0 }", None, None),
         ("", None, 77),
         ("grpc_timeout_header_max { seconds: 2 }", b"3S", 2000),
         ("grpc_timeout_header_max { seconds: 0 } grpc_timeout_header_offset { seconds: 1 }", b"3S", 2000),
         ("grpc_timeout_header_max { seconds: 2 } grpc_timeout_header_offset { seconds: 1 }", b"1m", 0),
         ("grpc_timeout_header_max { seconds: 2 }", None, 77),
+        ("grpc_timeout_header_max { seconds: 2 }", b"soon", 77),
+        ("grpc_timeout_header_max { seconds: 2 }", b"0m", 0),
     ],
 )
-def test_stream_duration(limits: str, header: bytes | None, expected: int) -> None:
+def test_stream_duration(limits: str, header: bytes | None, expected: int | None) -> None:
     routes = one_host(
         f'routes {{ match {{ prefix: "/" }} route {{ cluster: "c" max_stream_duration {{ {limits} }} }} }}'
     )

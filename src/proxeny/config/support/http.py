@@ -19,7 +19,7 @@ TABLE: Final[Table] = {
             strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
             strip_trailing_host_dot local_reply_config proxy_status_config""",
         accepted="""http2_protocol_options append_local_overload request_id_extension forward_client_cert_details
-            set_current_client_cert_details""",
+            stream_flush_timeout set_current_client_cert_details""",
     ),
     f"{_HCM}.LocalReplyConfig": fields(done="mappers body_format"),
     f"{_HCM}.ResponseMapper": fields(done="filter status_code body body_format_override headers_to_add"),

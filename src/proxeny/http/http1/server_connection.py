@@ -239,7 +239,8 @@ class Http1ServerConnection:
             elif event == TRAILERS:
                 assert stream is not None
                 stream.remote_complete = True
-                stream.decoder.decode_trailers(parser.trailers)
+                decoder = stream.decoder
+                decoder.decode_trailers(parser.trailers)
             elif event == UPGRADE:
                 if data.length:
                     self._pause()
