@@ -1,5 +1,7 @@
 """Types of http.connection_manager."""
 
+cimport cython
+from proxeny.http.active_stream cimport ActiveStream
 from proxeny.http.stream_manager cimport StreamManager
 from proxeny.kernel.timer cimport Timer
 
@@ -12,3 +14,7 @@ cdef class ConnectionManager(StreamManager):
     cpdef on_data(self, data, bint end_stream)
     cpdef new_stream(self, response_encoder)
     cpdef check_for_deferred_close(self, bint skip_delay_close)
+    @cython.locals(active=ActiveStream)
+    cpdef end_stream(self, stream)
+    @cython.locals(active=ActiveStream)
+    cpdef destroy_stream(self, stream)

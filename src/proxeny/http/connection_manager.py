@@ -206,24 +206,26 @@ class ConnectionManager(StreamManager):
 
     def end_stream(self, stream: ActiveStream) -> None:
         """A stream is over for us: complete, or given up (then HTTP/1 must close)."""
-        if stream.destroyed:
+        active = stream
+        if active.destroyed:
             return
-        if stream.remote_complete and stream.codec_complete:
-            self.destroy_stream(stream)
+        if active.remote_complete and active.codec_complete:
+            self.destroy_stream(active)
         else:
-            stream.local_complete = stream.codec_complete = True
+            active.local_complete = active.codec_complete = True
             self.drain_state = DrainState.CLOSING
-            stream.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
+            active.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
         # What the client is still sending could reset the connection under the answer; a complete request cannot.
-        self.check_for_deferred_close(stream.saw_connection_close and (stream.remote_complete or stream.ends_at_close))
+        self.check_for_deferred_close(active.saw_connection_close and (active.remote_complete or active.ends_at_close))
         connection = self.connection
         if not self.streams and connection.state is OPEN and len(connection.read_buffer):
             connection.redeliver_read_buffer()
 
     def destroy_stream(self, stream: ActiveStream) -> None:
         """Log and forget the stream."""
-        self.streams.remove(stream)
-        stream.finish()
+        active = stream
+        self.streams.remove(active)
+        active.finish()
         if self.idle_timer is not None and not self.streams:
             self.idle_timer.enable(self.config.connection_idle_timeout_ms)
 

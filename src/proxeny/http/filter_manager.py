@@ -34,10 +34,10 @@ class ActiveFilter:
     def __init__(self, manager: FilterManager, index: int) -> None:
         self.manager = manager
         self.index = index
-        manager = self.manager  # typed
-        self.stream_info = manager.stream_info
-        self.connection = manager.connection
-        self.dispatcher = manager.dispatcher
+        owner = self.manager  # which has a type in the map, as the argument has not
+        self.stream_info = owner.stream_info
+        self.connection = owner.connection
+        self.dispatcher = owner.dispatcher
 
     # Both directions.
 
@@ -269,8 +269,9 @@ class FilterManager(RequestDecoder):
             path.complete = end_stream
             path.run_headers(0, headers, end_stream)
         elif self.chain.single:
-            assert self.terminal is not None
-            self.terminal.decode_headers(headers, end_stream)
+            terminal = self.terminal
+            assert terminal is not None
+            terminal.decode_headers(headers, end_stream)
         else:
             self._decode_headers_directly(headers, end_stream)
 
@@ -290,8 +291,9 @@ class FilterManager(RequestDecoder):
         """Run the decode path on body bytes."""
         path = self.decode_path
         if path is None:
-            assert self.terminal is not None
-            self.terminal.decode_data(data, end_stream)
+            terminal = self.terminal
+            assert terminal is not None
+            terminal.decode_data(data, end_stream)
         else:
             path.complete = end_stream
             path.run_data(0, data, end_stream)
