@@ -154,6 +154,15 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.network_filters.direct_response:FACTORY",
         (f"{_NETWORK}.direct_response.v3.Config",),
     ),
+    *(
+        Extension(
+            "upstream_pool",
+            f"envoy.filters.connection_pools.http.{name}",
+            f"proxeny.extensions.upstreams.http.{name}:FACTORY",
+            (f"envoy.extensions.upstreams.http.{name}.v3.{name.capitalize()}ConnectionPoolProto",),
+        )
+        for name in ("generic", "http", "tcp")
+    ),
     Extension(
         "http_filter",
         "envoy.filters.http.router",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http import codes
 from proxeny.http.filter_chain import FilterChain
-from proxeny.http.header_sanitizing import CONNECTION, UPGRADE, is_upgrade
+from proxeny.http.header_sanitizing import CONNECTION, is_upgrade
 from proxeny.http.request_checks import RequestChecks
 from proxeny.http.stats import (
     CX_DRAIN_CLOSE,
@@ -26,6 +26,7 @@ from proxeny.http.stats import (
     RQ_TX_RESET,
     RQ_WS_ON_NON_WS_ROUTE,
 )
+from proxeny.http.upgrades import accepted_chain
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.overload_state import falls_within
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
@@ -200,14 +201,13 @@ class ActiveStream(RequestChecks):
         if not self.upgrade:
             self.create_filters(config.chain.for_route(route))
             return True
-        kind = headers.get(UPGRADE) or b"connect"
-        allowed = config.upgrades.get(kind.lower())
-        if allowed is not None and allowed.enabled:
-            self.create_filters(allowed.chain or config.chain)
+        chain = accepted_chain(config, headers, route)
+        if chain is not None:
+            self.create_filters(chain)
             config.stats.inc2(CX_UPGRADES_TOTAL, CX_UPGRADES_ACTIVE)
             return True
         self.upgrade = False
-        self.create_filters(config.chain)
+        self.create_filters(config.chain.for_route(route))
         if route is None:
             return True
         self.saw_connection_close = True

@@ -119,6 +119,9 @@ class CodecClient(NetworkFilter):
             elif error is not None:
                 self._fail(error)
                 self.close()
+        if end_stream and self._stream is stream:
+            # Half-closing is on for CONNECT only; its end is the end of both directions, as in Envoy.
+            self.close()
         return CONTINUE
 
     def _unsolicited(self, data: Buffer) -> None:

@@ -171,12 +171,14 @@ def max_request_headers_kb(config: Any) -> int:
     return config.max_request_headers_kb.value if config.HasField("max_request_headers_kb") else MAX_REQUEST_HEADERS_KB
 
 
-def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryContext) -> FilterChain:
+def compile_filters(
+    filters: Sequence[Any], stat_prefix: str, context: FactoryContext, unique_names: bool = True
+) -> FilterChain:
     """Compile ``http_filters`` in Envoy's words: names unique, the terminal filter last and only there."""
     factories: list[HttpFilterFactory] = []
     names: set[str] = set()
     for position, item in enumerate(filters):
-        if item.name in names:
+        if unique_names and item.name in names:
             raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
         names.add(item.name)
         config_type = item.typed_config.type_url.rpartition("/")[2] if item.HasField("typed_config") else ""
@@ -198,16 +200,3 @@ def compile_filters(filters: Sequence[Any], stat_prefix: str, context: FactoryCo
         factory.name = item.name
         factories.append(factory)
     return FilterChain(factories, [item.disabled for item in filters])
-
-
-def compile_upgrades(config: Any, stat_prefix: str, context: FactoryContext) -> dict[bytes, UpgradeConfig]:
-    """Compile ``upgrade_configs``; types are compared without case."""
-    upgrades: dict[bytes, UpgradeConfig] = {}
-    for item in config.upgrade_configs:
-        name = item.upgrade_type.lower().encode()
-        if name in upgrades:
-            raise ConfigError(f"Error: multiple upgrade configs with the same name: '{item.upgrade_type}'")
-        enabled = item.enabled.value if item.HasField("enabled") else True
-        chain = compile_filters(item.filters, stat_prefix, context) if item.filters else None
-        upgrades[name] = UpgradeConfig(enabled, chain)
-    return upgrades

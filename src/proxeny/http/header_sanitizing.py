@@ -82,7 +82,7 @@ def has_token(value: bytes | None, token: bytes) -> bool:
 def is_upgrade(headers: HeaderMap) -> bool:
     """Whether ``headers`` ask for (or grant) an HTTP/1 upgrade (RFC 9110 section 7.8)."""
     connection = headers.get(CONNECTION)
-    return connection is not None and has_token(connection, UPGRADE) and bool(headers.get(UPGRADE))
+    return connection is not None and has_token(connection, UPGRADE) and headers.get(UPGRADE) is not None
 
 
 def last_address_from_xff(value: bytes | None, skip: int) -> tuple[Address | None, bool]:

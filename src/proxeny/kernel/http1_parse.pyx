@@ -90,8 +90,13 @@ cdef class MessageParser:
         return E_ERROR
 
     def finish(self):
-        """The peer sent FIN: COMPLETE if that ends the body, NEED_MORE between messages, else ERROR."""
-        if self.state == S_BODY_EOF or self.state == S_TUNNEL:
+        """The peer sent FIN: COMPLETE if that ends the body, NEED_MORE between messages, else ERROR.
+
+        A tunnel's end is no end of a message: NEED_MORE, as in Envoy, and so the connection's end resets it.
+        """
+        if self.state == S_TUNNEL:
+            return E_NEED_MORE
+        if self.state == S_BODY_EOF:
             self.state = S_START
             self.end_stream = True
             return E_COMPLETE

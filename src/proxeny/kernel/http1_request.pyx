@@ -238,9 +238,10 @@ cdef class RequestParser(MessageParser):
                 nominated.append(PyBytes_FromStringAndSize(token, n).lower())
         if close or self.http10 and not keep:
             self.keep_alive = False
-        if count >= MAX_NOMINATED:
+        if count >= MAX_NOMINATED and not self.upgrade:
             return self.fail(400, "http1.connection_header_rejected", "Invalid nominated headers in Connection.")
-        if nominated is not None:
+        # An upgrade's Connection goes on to the next hop with what it nominates, as in Envoy.
+        if nominated is not None and not self.upgrade:
             for name in nominated:
                 if not self.nominate(name):
                     return self.fail(400, "http1.connection_header_rejected",

@@ -43,6 +43,10 @@ class ActiveTcpClient(ActiveClient):
             self.connection.detect_early_close(False)
             self.connection.read_disable(False)
 
+    def end_stream(self) -> None:
+        """What its taker wanted is done: the close that follows cuts nothing short."""
+        self.pool.end_stream(self)
+
     def close(self) -> None:
         """Close the connection now."""
         self.connection.close(NO_FLUSH)
@@ -53,12 +57,13 @@ class TcpConnPool(ConnPoolBase):
 
     __slots__ = ()
 
-    def new_connection(self, callbacks: TcpPoolCallbacks) -> Cancellable | None:
+    def new_connection(self, callbacks: TcpPoolCallbacks, taker: Any = None) -> Cancellable | None:
         """Ask for a connection: ``on_pool_ready(connection, host)`` now or later, or ``on_pool_failure``.
 
-        None when a callback has been called already, else the handle to give up with.
+        None when a callback has been called already, else the handle to give up with. A ``taker`` is told the client
+        in its attribute ``client``, whose request it may end before the connection does (``client.end_stream``).
         """
-        return self._new_stream(callbacks, None)
+        return self._new_stream(callbacks, taker)
 
     def _instantiate_client(self) -> ActiveTcpClient:
         connection = self.host.create_connection(self.dispatcher, self.options)
@@ -70,4 +75,6 @@ class TcpConnPool(ConnPoolBase):
     def _on_pool_ready(self, client: ActiveTcpClient, callbacks: Any, context: Any) -> None:
         # Nothing is read before this turn's handlers have returned: the taker's filters will see the first byte.
         client.unpark()
+        if context is not None:
+            context.client = client
         callbacks.on_pool_ready(client.connection, self.host)

@@ -4,12 +4,14 @@ cimport cython
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderMap
 from proxeny.router.filter_replies cimport RouterReplies
-from proxeny.router.route cimport RouteEntry
+from proxeny.router.route cimport RouteEntry, RoutePolicy
 
 
 cdef class RouterFilter(RouterReplies):
     cpdef decode_headers(self, HeaderMap headers, bint end_stream)
     cpdef decode_data(self, Buffer data, bint end_stream)
+    @cython.locals(entry=RouteEntry, policy=RoutePolicy)
+    cdef _pool(self, cluster, host)
     cdef _prepare_headers(self, HeaderMap headers, RouteEntry entry)
     cdef _on_request_complete(self)
     @cython.locals(entry=RouteEntry)

@@ -14,6 +14,7 @@ from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTra
 from proxeny.kernel.buffer import Buffer
 from proxeny.matcher.integer import parse_uint64
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
+from proxeny.router.connect_config import special_pool
 from proxeny.router.filter_replies import (
     ATTEMPT_COUNT,
     CANARY,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from proxeny.network.connection import Connection
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.config import RouterConfig
+    from proxeny.router.connect_config import ConnectConfig
     from proxeny.router.route import RouteEntry
 
 FLAG_URX: Final = FLAG_BITS[ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED]
@@ -127,19 +129,27 @@ class RouterFilter(RouterReplies):
                 return self._refuse_header(invalid)
         if cluster.info.maintenance_mode:
             return self._maintenance()
+        info.attempt_count = 1
         host = cluster.choose_host(self)
         if host is None:
             return self._no_healthy_upstream()
-        info.attempt_count = 1
         info.upstream_host = host
         self._prepare_headers(headers, entry)
         self.upstream = upstream = UpstreamRequest(self, host, end_stream)
-        options = callbacks.upstream_options
-        pool = cluster.http_pool(host, entry.policy.priority, info.protocol, options, self)
-        upstream.pending = pool.new_stream(upstream, upstream)
+        upstream.pending = self._pool(cluster, host).new_stream(upstream, upstream)
         if end_stream:
             self._on_request_complete()
         return STOP_ITERATION
+
+    def _pool(self, cluster: Any, host: Any) -> Any:
+        """Where the request gets its stream."""
+        policy = self.entry.policy
+        connect: ConnectConfig | None = policy.connect
+        factory = self.cluster.upstream_pool
+        if connect is not None or factory is not None:
+            return special_pool(cluster, host, factory, connect, self)
+        options = self.decoder_callbacks.upstream_options
+        return cluster.http_pool(host, policy.priority, self.stream_info.protocol, options, self)
 
     def _prepare_headers(self, headers: HeaderMap, entry: RouteEntry) -> None:
         """Timeouts, attempt count, the route's mutations, retries (in Envoy's order)."""
@@ -516,10 +526,7 @@ class RouterFilter(RouterReplies):
         body, trailers = self.request_body, self.request_trailers
         end_stream = self.request_complete and body is None and trailers is None
         self.upstream = upstream = UpstreamRequest(self, host, end_stream)
-        options = self.decoder_callbacks.upstream_options
-        priority = self.entry.policy.priority
-        pool: Any = cluster.http_pool(host, priority, self.stream_info.protocol, options, self)
-        upstream.pending = pool.new_stream(upstream, upstream)
+        upstream.pending = self._pool(cluster, host).new_stream(upstream, upstream)
         # The attempt may have failed at once.
         if body is not None and self.upstream is upstream:
             again = Buffer()

@@ -212,6 +212,8 @@ class RouterReplies(StreamFilter):
     def asked_for_websocket(self) -> bool:
         """Whether the request is a websocket handshake."""
         headers = self.request_headers
+        if headers.get(b":method") == b"CONNECT":
+            return False
         return (headers.get(b"upgrade") or b"").lower() == b"websocket" and is_upgrade(headers)
 
     def end_failed_handshake(self, upstream: UpstreamRequest, code: int, headers: HeaderMap) -> None:

@@ -17,6 +17,7 @@ from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.connect_config import ConnectConfig
     from proxeny.router.direct_response import DirectResponseEntry
     from proxeny.router.per_filter_config import PerFilterConfigs
     from proxeny.router.route_condition import RouteCondition
@@ -103,6 +104,7 @@ class RoutePolicy:
         "append_x_forwarded_host",
         "auto_host_rewrite",
         "cluster_not_found_response_code",
+        "connect",
         "expected_timeout",
         "global_timeout_ms",
         "grpc_timeout_header_max_ms",
@@ -141,6 +143,8 @@ class RoutePolicy:
         self.request_buffer_limit: int | None = None
         self.metadata_match: dict[str, Any] | None = None
         self.upgrades: dict[bytes, bool] = {}
+        self.connect: ConnectConfig | None = None
+        """How CONNECT ends here, None = it is HTTP to the upstream as well."""
         self.global_timeout_ms = 0
         """The route timeout as the router applies it: none where ``max_stream_duration`` is given."""
         self.expected_timeout = b""

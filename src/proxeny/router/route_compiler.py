@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.json_format import MessageToDict
 
 from proxeny.config.errors import ConfigError
+from proxeny.http.upgrades import upgrade_type
+from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
 from proxeny.router.durations import milliseconds, optional_milliseconds
 from proxeny.router.header_mutation import HeaderMutation, combine, compile_mutation
@@ -239,12 +241,11 @@ def compile_policy(action: Any, host_retry_policy: RetryPolicy) -> RoutePolicy:
     if action.HasField("metadata_match"):
         policy.metadata_match = filter_metadata(action.metadata_match).get(_LB_NAMESPACE)
     for upgrade in action.upgrade_configs:
-        name = upgrade.upgrade_type.lower().encode("utf-8")
+        name = upgrade_type(upgrade)
         if name in policy.upgrades:
             raise ConfigError(f"Duplicate upgrade {upgrade.upgrade_type}")
         policy.upgrades[name] = upgrade.enabled.value if upgrade.HasField("enabled") else True
-        if upgrade.HasField("connect_config") and name not in (b"connect", b"connect-udp"):
-            raise ConfigError(f"Non-CONNECT upgrade type {upgrade.upgrade_type} has ConnectConfig")
+        policy.connect = compile_connect_config(upgrade, name) or policy.connect
     return policy
 
 

@@ -119,7 +119,7 @@ class UpstreamRequest(ResponseDecoder):
         if self.end_stream:
             self.encode_complete = True
             info.last_upstream_tx_ns = now
-        elif self.body is not None or self.trailers is not None:
+        elif (self.body is not None or self.trailers is not None) and self.encoder is request_encoder:
             self._send_held()
 
     def _refuse(self, details: str) -> None:

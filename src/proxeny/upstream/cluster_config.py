@@ -12,6 +12,7 @@ from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
 from proxeny.network.address import ip_address
 from proxeny.network.socket_options import SocketOption, compile_options, freebind_options, keepalive_options
+from proxeny.registry import REGISTRY
 from proxeny.upstream import dns_options, http_protocol_options, original_dst_config
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.dns_options import DnsOptions, milliseconds
@@ -232,6 +233,10 @@ def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContex
     if bind is None and context.bootstrap is not None and context.bootstrap.HasField("cluster_manager"):
         manager = context.bootstrap.cluster_manager
         bind = manager.upstream_bind_config if manager.HasField("upstream_bind_config") else None
+    upstream = present.get("upstream_config")
+    if upstream is not None:
+        type_name = upstream.typed_config.type_url.rpartition("/")[2]
+        info.upstream_pool = REGISTRY.factory("upstream_pool", upstream.name, type_name)
     options: tuple[SocketOption, ...] = ()
     if bind is not None:
         if bind.HasField("source_address"):

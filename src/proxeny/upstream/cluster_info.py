@@ -74,6 +74,7 @@ class ClusterInfo:
         "stats",
         "thresholds",
         "timeout_budgets",
+        "upstream_pool",
     )
 
     def __init__(
@@ -93,6 +94,8 @@ class ClusterInfo:
         self.metadata: Any = None
         self.source_address: Address | None = None
         self.socket_options: tuple[SocketOption, ...] = ()
+        self.upstream_pool: Any = None
+        """The factory that ``Cluster.upstream_config`` names, None = the generic one."""
         self._context = context
         prefix = self.stat_prefix
         store = context.stats

@@ -21,6 +21,7 @@ from tests.differential.validate import (
     reply_cases,
     route_cases,
     udp_cases,
+    upgrade_cases,
     xds_cases,
     yaml_cases,
 )
@@ -44,6 +45,7 @@ CASES: list[Verdict] = [
     *http_cases.CASES,
     *reply_cases.CASES,
     *route_cases.CASES,
+    *upgrade_cases.CASES,
     *xds_cases.CASES,
 ]
 

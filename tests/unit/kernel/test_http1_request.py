@@ -442,7 +442,19 @@ def test_upgrades_hold_what_follows() -> None:
     assert parser.advance(data) == UPGRADE
     parser.open_tunnel()
     assert events(parser, data) == [("data", b"early", False)]
-    assert parser.finish() == COMPLETE
+    assert parser.finish() == NEED_MORE
+
+
+def test_an_upgrade_keeps_what_connection_nominates() -> None:
+    found = parse(get(b"X-A: 1", b"Connection: x-a, Upgrade, x-forwarded-for", b"Upgrade: websocket"))
+    assert (b"x-a", b"1") in found[0][1]
+    assert found[0][2] is False
+
+
+def test_an_empty_upgrade_field_is_one() -> None:
+    parser = make()
+    assert events(parser, Buffer(get(b"Connection: Upgrade", b"Upgrade:")))[0][2] is False
+    assert parser.upgrade
 
 
 def test_h2c_and_lonely_upgrade_fields_are_no_upgrades() -> None:

@@ -28,7 +28,7 @@ TABLE: Final[Table] = {
         # A request has no connection termination details, in Envoy neither.
         accepted="remove_connection_termination_details",
     ),
-    f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled"),
+    f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled filters"),
     f"{_HCM}.HttpConnectionManager.HcmAccessLogOptions": fields(
         done="access_log_flush_interval",
         accepted="flush_log_on_tunnel_successfully_established",

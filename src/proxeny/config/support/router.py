@@ -34,7 +34,9 @@ TABLE: Final[Table] = {
             append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
             max_grpc_timeout grpc_timeout_offset"""
     ),
-    f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled"),
+    f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
+    f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),
+    f"{_CORE}.ProxyProtocolConfig": fields(done="version", accepted="pass_through_tlvs added_tlvs"),
     f"{_ROUTE}.WeightedCluster": fields(done="clusters total_weight runtime_key_prefix header_name"),
     f"{_ROUTE}.WeightedCluster.ClusterWeight": fields(
         done=f"name cluster_header weight metadata_match {_HEADERS} typed_per_filter_config host_rewrite_literal"

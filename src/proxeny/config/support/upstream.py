@@ -8,6 +8,7 @@ _CLUSTER: Final = "envoy.config.cluster.v3"
 _ENDPOINT: Final = "envoy.config.endpoint.v3"
 _CORE: Final = "envoy.config.core.v3"
 _LB: Final = "envoy.extensions.load_balancing_policies"
+_UPSTREAMS: Final = "envoy.extensions.upstreams.http"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 TABLE: Final[Table] = {
@@ -19,7 +20,8 @@ TABLE: Final[Table] = {
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
-            upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval""",
+            upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval
+            upstream_config""",
         accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
@@ -55,6 +57,9 @@ TABLE: Final[Table] = {
     ),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),
     f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(done="http_protocol_options"),
+    f"{_UPSTREAMS}.generic.v3.GenericConnectionPoolProto": extension(),
+    f"{_UPSTREAMS}.http.v3.HttpConnectionPoolProto": extension(),
+    f"{_UPSTREAMS}.tcp.v3.TcpConnectionPoolProto": extension(),
     f"{_CLUSTER}.Cluster.CustomClusterType": fields(done="name typed_config"),
     "envoy.extensions.clusters.dns.v3.DnsCluster": extension(
         done="""dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config

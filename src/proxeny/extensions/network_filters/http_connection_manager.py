@@ -11,12 +11,12 @@ from proxeny.http.connection_manager_config import (
     CODEC_HTTP1,
     ConnectionManagerConfig,
     compile_filters,
-    compile_upgrades,
     max_headers_count,
     max_request_headers_kb,
 )
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import codec_stats
+from proxeny.http.upgrades import compile_upgrades
 from proxeny.router.local_reply_config import LocalReplyMappers
 from proxeny.router.route_table import RouteTable
 

@@ -89,6 +89,8 @@ class ClientStream:
         out = codec.out
         method = headers.get(METHOD)
         self.connect = method == b"CONNECT"
+        if self.connect:
+            codec.connection.enable_half_close(True)
         upgrade = UPGRADE_HEADER in headers and CONNECTION_HEADER in headers
         result = encode_request_head(headers, out, end_stream, upgrade, codec.key_format, codec.absolute_form)
         if result < 0:
@@ -234,6 +236,8 @@ class Http1ClientConnection:
                 if not end_stream or not parser.in_message:
                     break
                 event = parser.finish()
+                if event == NEED_MORE:
+                    break
             if event == HEADERS:
                 stream.remote_complete = parser.end_stream
                 if parser.http10:

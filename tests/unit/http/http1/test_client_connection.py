@@ -16,11 +16,15 @@ class FakeConnection:
     def __init__(self) -> None:
         self.sent = b""
         self.half_closed = False
+        self.half_close_enabled = False
         self.disabled = 0
 
     def write(self, data: bytes | Buffer, end_stream: bool = False) -> None:
         self.sent += data if isinstance(data, bytes) else data.take()
         self.half_closed |= end_stream
+
+    def enable_half_close(self, enabled: bool) -> None:
+        self.half_close_enabled = enabled
 
     def read_disable(self, disable: bool) -> None:
         self.disabled += 1 if disable else -1
@@ -178,13 +182,15 @@ def test_upgrade() -> None:
     client.connection.sent = b""
     encoder.encode_data(Buffer(b"more"), False)
     assert client.connection.sent == b"more"
+    # The end of a tunnel is no end of a message: whoever owns the connection resets the stream.
     client.receive(b"", end_stream=True)
-    assert client.take_log() == [("data", b"", True)]
+    assert client.take_log() == []
 
 
 def test_connect_ends_with_a_fin() -> None:
     client = Client()
     encoder = client.request(b"CONNECT", end_stream=False)
+    assert client.connection.half_close_enabled
     assert client.connection.sent == b"CONNECT a HTTP/1.1\r\nhost: a\r\n\r\n"
     client.receive(OK + b"\r\nraw")
     assert client.take_log()[-1] == ("data", b"raw", False)
