@@ -132,8 +132,8 @@ ANSWERS = [
 ]  # fmt: skip
 
 BYTES = [
-    upgrade("early_bytes", asks() + b"early", Reply(), Do("fin"), Do("end"), status=101, forwarded=1,
-            answers=[(grants(), Read(5), FIN, NEVER)], ignore=("body",)),
+    upgrade("early_bytes", asks() + b"early", Reply(), Expect(b"got"), Do("fin"), Do("end"), status=101, forwarded=1,
+            answers=[(grants(), Read(5), b"got", NEVER)]),
     upgrade("bytes_with_the_grant", asks(), Reply(), Expect(b"hello"), Do("fin"), Do("end"), forwarded=1,
             answers=[(grants() + b"hello", NEVER)]),
     upgrade("upstream_ends_first", asks(), Reply(), Do("end"), status=101, forwarded=1,
