@@ -72,6 +72,7 @@ class ConnectionManagerConfig:
         "max_connection_duration_ms",
         "max_requests_per_connection",
         "max_stream_duration_ms",
+        "normalizes_path",
         "overload",
         "path_normalizer",
         "proxy_100_continue",
@@ -153,6 +154,7 @@ class ConnectionManagerConfig:
             config.merge_slashes,
             EscapedSlashes(config.path_with_escaped_slashes_action),
         )
+        self.normalizes_path = bool(self.path_normalizer)
 
     def _set_http1(self, config: Any) -> None:
         http1 = config.http_protocol_options

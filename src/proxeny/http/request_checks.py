@@ -73,7 +73,7 @@ class RequestChecks(StreamTimeouts):
         if path[0] != SLASH:
             return self._check_odd_path(headers, path)
         # 0x23: a fragment. Asked for a number, bytes need no search for bytes.
-        if (config.path_normalizer or 0x23 in path) and not self._normalize_path(headers, path):
+        if (config.normalizes_path or 0x23 in path) and not self._normalize_path(headers, path):
             return False
         if config.strip_matching_port or config.strip_any_port or config.strip_trailing_dot:
             self._normalize_host(headers)
