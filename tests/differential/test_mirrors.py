@@ -1,8 +1,20 @@
 """``request_mirror_policies``: what the mirror sees, what it may do to the request (nothing), and what is counted."""
 
 import pytest
-from tests.differential.harness import Case, Do, Pairs, Release, Reply, Send, StatIs, Step, UpstreamSaw, case_id, request
-from tests.differential.upstream import NEVER, RST, Hold
+from tests.differential.harness import (
+    Case,
+    Do,
+    Pairs,
+    Release,
+    Reply,
+    Send,
+    StatIs,
+    Step,
+    UpstreamSaw,
+    case_id,
+    request,
+)
+from tests.differential.upstream import BODY, NEVER, RST, Hold
 from tests.differential.wire import End
 
 OK_LATE = (Hold(), b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
@@ -111,9 +123,7 @@ FAILURES = [
     mirrored("error", *request(get("/plain")), answers_of={"mirror": [ERROR]}, status=200),
     mirrored("large_answer", *request(get("/plain")), answers_of={"mirror": [(BIG,)]}, status=200),
     mirrored("reset", *request(get("/plain")), answers_of={"mirror": [(RST,)]}, status=200),
-    mirrored(
-        "bad_answer", *request(get("/plain")), answers_of={"mirror": [(b"rubbish\r\n\r\n", NEVER)]}, status=200
-    ),
+    mirrored("bad_answer", *request(get("/plain")), answers_of={"mirror": [(b"rubbish\r\n\r\n", NEVER)]}, status=200),
     mirrored(
         "early_answer",
         post("/plain", b"01234", length=10),
@@ -122,7 +132,7 @@ FAILURES = [
         StatIs("cluster.mirror.upstream_rq_active", 0),
         Send(b"56789"),
         Reply(),
-        answers_of={"mirror": [(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",)]},
+        answers_of={"mirror": [(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", BODY)]},
         status=200,
     ),
     mirrored("refused", *request(get("/refused")), mirrors=0, status=200),

@@ -29,7 +29,8 @@ def router_facts(last_filter: Any) -> RouterFacts | None:
     entry = getattr(router, "entry", None)
     if entry is None or entry.is_direct:
         return RouterFacts("", "", 0, 0, 0, None, "default")
-    virtual, state = router.virtual_cluster, router.retry_state
+    virtual = router.virtual_cluster
+    state = router.need_retry_state() if router.retry_policy is not None else None
     return RouterFacts(
         getattr(router, "cluster_name", None) or "",
         "" if virtual is None else virtual.name,

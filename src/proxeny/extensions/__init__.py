@@ -25,6 +25,8 @@ _UDP: Final = "envoy.extensions.filters.udp"
 _HTTP: Final = "envoy.extensions.filters.http"
 _LOG: Final = "envoy.extensions.access_loggers"
 _MATCHING: Final = "envoy.extensions.matching"
+_UPSTREAMS: Final = "envoy.extensions.upstreams"
+_RETRY: Final = "envoy.extensions.retry"
 
 
 def _datagram_inputs() -> Iterator[Extension]:
@@ -67,6 +69,30 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             ("fixed_heap", "FixedHeapConfig"),
             ("injected_resource", "InjectedResourceConfig"),
         )
+    ),
+    *(
+        Extension(
+            "retry_host_predicate",
+            f"envoy.retry_host_predicates.{name}",
+            f"proxeny.extensions.retry.host_predicates:{name.upper()}",
+            (f"{_RETRY}.host.{name}.v3.{message}",),
+        )
+        for name, message in (
+            ("previous_hosts", "PreviousHostsPredicate"),
+            ("omit_canary_hosts", "OmitCanaryHostsPredicate"),
+            ("omit_host_metadata", "OmitHostMetadataConfig"),
+        )
+    ),
+    Extension(
+        "cluster_overrides",
+        f"{_UPSTREAMS}.http.v3.HttpProtocolOptions",
+        "proxeny.router.cluster_overrides:FACTORY",
+    ),
+    Extension(
+        "retry_priority",
+        "envoy.retry_priorities.previous_priorities",
+        "proxeny.extensions.retry.previous_priorities:FACTORY",
+        (f"{_RETRY}.priority.previous_priorities.v3.PreviousPrioritiesConfig",),
     ),
     Extension(
         "bootstrap",
@@ -176,6 +202,24 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.network_filters.set_filter_state:FACTORY",
         (f"{_NETWORK}.set_filter_state.v3.Config",),
     ),
+    *(
+        Extension(
+            kind,
+            "envoy.filters.http.header_mutation",
+            "proxeny.extensions.http_filters.header_mutation:FACTORY",
+            (
+                f"{_HTTP}.header_mutation.v3.HeaderMutation",
+                f"{_HTTP}.header_mutation.v3.HeaderMutationPerRoute",
+            ),
+        )
+        for kind in ("http_filter", "upstream_http_filter")
+    ),
+    Extension(
+        "upstream_http_filter",
+        "envoy.filters.http.upstream_codec",
+        "proxeny.extensions.http_filters.upstream_codec:FACTORY",
+        (f"{_HTTP}.upstream_codec.v3.UpstreamCodec",),
+    ),
     Extension(
         "http_filter",
         "envoy.filters.http.set_filter_state",
@@ -188,11 +232,14 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.http_filters.original_src:FACTORY",
         (f"{_HTTP}.original_src.v3.OriginalSrc",),
     ),
-    Extension(
-        "http_filter",
-        "proxeny.filters.http.python",
-        "proxeny.extensions.http_filters.python:FACTORY",
-        ("proxeny.filters.http.python.v3.Python", "proxeny.filters.http.python.v3.PythonPerRoute"),
+    *(
+        Extension(
+            kind,
+            "proxeny.filters.http.python",
+            "proxeny.extensions.http_filters.python:FACTORY",
+            ("proxeny.filters.http.python.v3.Python", "proxeny.filters.http.python.v3.PythonPerRoute"),
+        )
+        for kind in ("http_filter", "upstream_http_filter")
     ),
     Extension(
         "access_logger",

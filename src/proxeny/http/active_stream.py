@@ -215,6 +215,10 @@ class ActiveStream(RequestChecks):
         self.send_local_reply(403, b"", None, None, "upgrade_failed")
         return False
 
+    def get_stream_id(self) -> int:
+        """The stream's random number."""
+        return self.stream_id
+
     def get_route(self) -> Any:
         """The matched route or None; matched once unless a filter clears it."""
         if not self.route_resolved:

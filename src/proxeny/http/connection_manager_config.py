@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.config.errors import ConfigError
-from proxeny.config.loader import unpack_any
 from proxeny.event.time_source import RealTimeSource
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import HeaderSanitizer
 from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
 from proxeny.http.proxy_status import ProxyStatus
 from proxeny.http.stats import HTTP, LISTENER_HTTP
-from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from proxeny.http.filter import HttpFilterFactory
     from proxeny.http.local_reply import LocalReplyRewriter
     from proxeny.network.factory_context import FactoryContext
 
@@ -171,34 +165,3 @@ def max_headers_count(config: Any) -> int:
 def max_request_headers_kb(config: Any) -> int:
     """``max_request_headers_kb``, default 60."""
     return config.max_request_headers_kb.value if config.HasField("max_request_headers_kb") else MAX_REQUEST_HEADERS_KB
-
-
-def compile_filters(
-    filters: Sequence[Any], stat_prefix: str, context: FactoryContext, unique_names: bool = True
-) -> FilterChain:
-    """Compile ``http_filters`` in Envoy's words: names unique, the terminal filter last and only there."""
-    factories: list[HttpFilterFactory] = []
-    names: set[str] = set()
-    for position, item in enumerate(filters):
-        if unique_names and item.name in names:
-            raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
-        names.add(item.name)
-        config_type = item.typed_config.type_url.rpartition("/")[2] if item.HasField("typed_config") else ""
-        extension = REGISTRY.factory("http_filter", item.name, config_type)
-        canonical = REGISTRY.canonical_name("http_filter", item.name, config_type)
-        message = unpack_any(item.typed_config) if item.HasField("typed_config") else None
-        last = position == len(filters) - 1
-        if extension.is_terminal and not last:
-            raise ConfigError(
-                f"Error: terminal filter named {item.name} of type {canonical} must be the last filter in a http "
-                "filter chain."
-            )
-        if last and not extension.is_terminal:
-            raise ConfigError(
-                f"Error: non-terminal filter named {item.name} of type {canonical} is the last filter in a http "
-                "filter chain."
-            )
-        factory = extension.create_filter_factory(message, stat_prefix, context)
-        factory.name = item.name
-        factories.append(factory)
-    return FilterChain(factories, [item.disabled for item in filters])

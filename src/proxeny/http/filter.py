@@ -66,6 +66,10 @@ class StreamFilterCallbacks(Protocol):
     dispatcher: Any
 
     @property
+    def stream_id(self) -> int:
+        """The stream's random number, by which shares of requests are drawn."""
+
+    @property
     def upstream_options(self) -> tuple[SocketOption, ...]:
         """Options for the sockets of upstream connections that serve this request."""
 

@@ -47,6 +47,11 @@ class ActiveFilter:
         return self.manager.get_route()
 
     @property
+    def stream_id(self) -> int:
+        """The stream's random number, by which shares of requests are drawn."""
+        return self.manager.get_stream_id()
+
+    @property
     def upstream_options(self) -> tuple[SocketOption, ...]:
         """Options for the sockets of upstream connections that serve this request."""
         return self.manager.upstream_options
@@ -378,6 +383,10 @@ class FilterManager(RequestDecoder):
             self.encode_path.headers = None
 
     # What the stream (ActiveStream) supplies.
+
+    def get_stream_id(self) -> int:
+        """The stream's random number."""
+        raise AssertionError("abstract")
 
     def get_route(self) -> Any:
         """The matched route or None."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
-from proxeny.http.connection_manager_config import UpgradeConfig, compile_filters
+from proxeny.http.connection_manager_config import UpgradeConfig
+from proxeny.http.filter_compiler import DOWNSTREAM_FILTERS, compile_filters
 
 if TYPE_CHECKING:
     from proxeny.http.connection_manager_config import ConnectionManagerConfig
@@ -37,7 +38,7 @@ def compile_upgrades(config: Any, stat_prefix: str, context: FactoryContext) -> 
         if name in upgrades:
             raise ConfigError(f"Error: multiple upgrade configs with the same name: '{item.upgrade_type}'")
         enabled = item.enabled.value if item.HasField("enabled") else True
-        chain = compile_filters(item.filters, stat_prefix, context, False) if item.filters else None
+        chain = compile_filters(item.filters, stat_prefix, context, DOWNSTREAM_FILTERS, False) if item.filters else None
         upgrades[name] = UpgradeConfig(enabled, chain)
     return upgrades
 

@@ -42,5 +42,6 @@ cdef class HeaderMap:
     cpdef add(self, bytes name, bytes value)
     cpdef set_if_absent(self, bytes name, bytes value)
     cpdef remove(self, bytes name)
+    cpdef bint has_any(self, tuple names) except -1
     cpdef remove_many(self, tuple names)
     cpdef byte_size(self)

@@ -335,6 +335,16 @@ cdef class HeaderMap:
             raise TypeError("name must not be None")
         return self.c_remove(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
 
+    cpdef bint has_any(self, tuple names) except -1:
+        """Whether there is an entry of any of those names."""
+        if names is None:
+            raise TypeError("names must not be None")
+        cdef bytes name
+        for name in names:
+            if self.c_find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0) >= 0:
+                return True
+        return False
+
     cpdef remove_many(self, tuple names):
         """Removes all entries of all those names; returns how many there were."""
         if names is None:

@@ -3,17 +3,20 @@
 cimport cython
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderMap
-from proxeny.router.filter_replies cimport RouterReplies
+from proxeny.router.filter_retries cimport RouterRetries
+from proxeny.router.retry_policy cimport RetryPolicy
 from proxeny.router.route cimport RouteEntry, RoutePolicy
 
 
-cdef class RouterFilter(RouterReplies):
+cdef class RouterFilter(RouterRetries):
     cpdef decode_headers(self, HeaderMap headers, bint end_stream)
     cpdef decode_data(self, Buffer data, bint end_stream)
-    @cython.locals(entry=RouteEntry, policy=RoutePolicy)
-    cdef _pool(self, cluster, host)
+    @cython.locals(policy=RoutePolicy)
+    cpdef pool_of(self, cluster, host)
+    cpdef start_attempt(self, cluster, host, bint end_stream)
+    @cython.locals(retry_policy=RetryPolicy)
     cdef _prepare_headers(self, HeaderMap headers, RouteEntry entry)
     cdef _on_request_complete(self)
-    @cython.locals(entry=RouteEntry)
+    @cython.locals(entry=RouteEntry, policy=RetryPolicy)
     cpdef on_upstream_headers(self, upstream, HeaderMap headers, bint end_stream, long long now_ns)
     cpdef on_upstream_complete(self, upstream)

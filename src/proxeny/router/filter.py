@@ -13,22 +13,22 @@ from proxeny.http.codec import StreamResetReason
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus
 from proxeny.kernel.buffer import Buffer
 from proxeny.matcher.integer import parse_uint64
-from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 from proxeny.router.connect_config import special_pool
 from proxeny.router.filter_replies import (
     ATTEMPT_COUNT,
     CANARY,
     FLAG_UMSDR,
-    FLAG_UO,
     PROTOCOL_ERROR,
     STOP_ITERATION,
     TRUE,
-    RouterReplies,
 )
-from proxeny.router.grpc_timeout import parse_grpc_timeout
-from proxeny.router.retry_state import RETRY_GRPC_ON, RETRY_ON, RetryState, RetryStatus
+from proxeny.router.filter_retries import RouterRetries
+from proxeny.router.grpc_timeout import grpc_timeout, parse_grpc_timeout
+from proxeny.router.retry_state import RETRY_HEADERS
 from proxeny.router.route_condition import is_grpc_request
+from proxeny.router.shadow import Mirrors
 from proxeny.router.stats import RQ_TOTAL
+from proxeny.router.upstream_filters import start_filtered
 from proxeny.router.upstream_request import UpstreamRequest
 from proxeny.router.virtual_cluster import TIMEOUT as VIRTUAL_TIMEOUT
 from proxeny.router.virtual_cluster import find_virtual_cluster
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.config import RouterConfig
     from proxeny.router.connect_config import ConnectConfig
+    from proxeny.router.retry_policy import RetryPolicy
     from proxeny.router.route import RouteEntry
 
-FLAG_URX: Final = FLAG_BITS[ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED]
 DATA_STOP: Final = FilterDataStatus.STOP_ITERATION_NO_BUFFER
 TRAILERS_STOP: Final = FilterTrailersStatus.STOP_ITERATION
 LOCAL_RESET: Final = StreamResetReason.LOCAL_RESET
@@ -55,6 +55,7 @@ LOCAL_RESET: Final = StreamResetReason.LOCAL_RESET
 STATUS: Final = b":status"
 CONTENT_TYPE: Final = b"content-type"
 GRPC: Final = b"application/grpc"
+GRPC_TIMEOUT: Final = b"grpc-timeout"
 EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 UPSTREAM_TIMEOUT: Final = b"x-envoy-upstream-rq-timeout-ms"
 PER_TRY_TIMEOUT: Final = b"x-envoy-upstream-rq-per-try-timeout-ms"
@@ -62,17 +63,18 @@ TIMEOUT_ALT_RESPONSE: Final = b"x-envoy-upstream-rq-timeout-alt-response"
 STREAM_DURATION: Final = b"x-envoy-upstream-stream-duration-ms"
 ALT_STAT_NAME: Final = b"x-envoy-upstream-alt-stat-name"
 HEDGE: Final = b"x-envoy-hedge-on-per-try-timeout"
-TIMEOUT_RETRY: Final = b"x-envoy-is-timeout-retry"
 SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 
 OVERRIDES: Final = (UPSTREAM_TIMEOUT, PER_TRY_TIMEOUT, TIMEOUT_ALT_RESPONSE, STREAM_DURATION, ALT_STAT_NAME, HEDGE)
 """Request headers by which a trusted client overrides the route; removed from every request."""
+ASKING: Final = (*OVERRIDES, *RETRY_HEADERS)
+NOT_GIVEN: Final = -1
 
 STATUS_NUMBERS: Final = {b"%d" % code: code for code in range(100, 1000)}
 MILLISECONDS: Final = tuple([b"%d" % number for number in range(1000)])
 
 
-class RouterFilter(RouterReplies):
+class RouterFilter(RouterRetries):
     """Forwards one request."""
 
     __slots__ = ()
@@ -80,7 +82,12 @@ class RouterFilter(RouterReplies):
     def __init__(self, config: RouterConfig) -> None:
         self.config = config
         self.upstream = None
+        self.others = None
+        self.retry_policy = None
         self.retry_state = None
+        self.retry_pending = False
+        self.hedges = False
+        self.mirrors = None
         self.timer = None
         self.request_body: Buffer | None = None
         self.request_trailers = None
@@ -89,6 +96,7 @@ class RouterFilter(RouterReplies):
         self.timeout_ms = 0
         self.per_try_timeout_ms = 0
         self.per_try_idle_timeout_ms = 0
+        self.stream_duration_ms = NOT_GIVEN
         self.timeout_code = 504
         self.complete_ns = 0
         self.request_complete = False
@@ -135,13 +143,24 @@ class RouterFilter(RouterReplies):
             return self._no_healthy_upstream()
         info.upstream_host = host
         self._prepare_headers(headers, entry)
-        self.upstream = upstream = UpstreamRequest(self, host, end_stream)
-        upstream.pending = self._pool(cluster, host).new_stream(upstream, upstream)
+        if entry.policy.mirrors or self.cluster.overrides is not None:
+            self.mirrors = Mirrors.of(self)
+        self.start_attempt(cluster, host, end_stream)
+        if self.mirrors is not None:
+            self.mirrors = self.mirrors.start(self, end_stream)
         if end_stream:
             self._on_request_complete()
         return STOP_ITERATION
 
-    def _pool(self, cluster: Any, host: Any) -> Any:
+    def start_attempt(self, cluster: Any, host: Any, end_stream: bool) -> UpstreamRequest:
+        """Ask the host's pool for a stream."""
+        if self.config.upstream_chain is not None or self.cluster.overrides is not None:
+            return start_filtered(self, cluster, host, end_stream)
+        self.upstream = upstream = UpstreamRequest(self, host, end_stream)
+        upstream.pending = self.pool_of(cluster, host).new_stream(upstream, upstream)
+        return upstream
+
+    def pool_of(self, cluster: Any, host: Any) -> Any:
         """Where the request gets its stream."""
         policy = self.entry.policy
         connect: ConnectConfig | None = policy.connect
@@ -157,6 +176,10 @@ class RouterFilter(RouterReplies):
         policy = entry.policy
         retry_policy = policy.retry_policy
         host = entry.virtual_host
+        overrides = self.cluster.overrides
+        overridden = overrides is not None and overrides.retry_policy is not None
+        if overridden:
+            retry_policy = overrides.retry_policy
         self.timeout_ms = policy.global_timeout_ms
         content_type = headers.get(CONTENT_TYPE)
         grpc = content_type is not None and content_type.startswith(GRPC) and is_grpc_request(headers)
@@ -165,15 +188,17 @@ class RouterFilter(RouterReplies):
         if retry_policy.per_try_timeout_ms or retry_policy.per_try_idle_timeout_ms:
             self._set_per_try(retry_policy.per_try_timeout_ms)
             self.per_try_idle_timeout_ms = retry_policy.per_try_idle_timeout_ms
+            self.hedges = policy.hedge_on_per_try_timeout
+        if overridden:
+            expected = self._expected_timeout()
         if grpc and policy.max_grpc_timeout_ms is not None and not policy.using_new_timeouts:
             expected = self._use_grpc_timeout(headers, entry)
-        for name in OVERRIDES:
-            if name in headers:
-                expected = self._apply_overrides(headers)
-                break
+        asking = headers.has_any(ASKING)
+        if asking:
+            expected = self._apply_overrides(headers, retry_policy)
         if config.respect_expected_timeout:
             expected = self._respect_expected_timeout(headers, expected)
-        if self.cluster.http.max_stream_duration_ms:
+        if self.cluster.http.max_stream_duration_ms or self.stream_duration_ms > 0:
             self.has_stream_timers = True
         if expected and config.insert_envoy_headers:
             headers.set(EXPECTED_TIMEOUT, expected)
@@ -181,10 +206,12 @@ class RouterFilter(RouterReplies):
             headers.set(ATTEMPT_COUNT, b"1")
         if not entry.plain:
             entry.finalize_request_headers(headers, self.stream_info, config.insert_envoy_headers)
-        if retry_policy.retry_on or RETRY_ON in headers or RETRY_GRPC_ON in headers:
-            self.retry_state = RetryState.create(
-                retry_policy, headers, self.cluster, policy.priority, config, self._do_retry, self.virtual_cluster
-            )
+        if retry_policy.retry_on and (
+            not retry_policy.retriable_request_headers or retry_policy.wants_request(headers)
+        ):
+            self.retry_policy = retry_policy
+        if (asking or not entry.plain) and headers.has_any(RETRY_HEADERS):
+            self.ask_for_retries(retry_policy, headers)
 
     def _set_per_try(self, milliseconds: int) -> None:
         """A per-try timeout that is not below the route's is none."""
@@ -192,8 +219,8 @@ class RouterFilter(RouterReplies):
         self.has_stream_timers = True
 
     def _expected_timeout(self, elapsed_ms: int = 0) -> bytes:
-        """What the upstream is told: the time of this try, within what is left of the whole."""
-        expected = self.per_try_timeout_ms or self.timeout_ms
+        """What the upstream is told: the time of this try, within what is left of the whole; hedged, all of that."""
+        expected = self.timeout_ms if self.hedges else self.per_try_timeout_ms or self.timeout_ms
         if not expected:
             return b""
         if self.timeout_ms:
@@ -201,18 +228,37 @@ class RouterFilter(RouterReplies):
             expected = 1 if elapsed_ms >= self.timeout_ms else min(expected, self.timeout_ms - elapsed_ms)
         return b"%d" % expected
 
-    def _apply_overrides(self, headers: HeaderMap) -> bytes:
-        timeout = parse_uint64(headers.get(UPSTREAM_TIMEOUT) or b"")
-        if timeout is not None:
-            self.timeout_ms = timeout
+    def set_timeout_headers(self, headers: HeaderMap, elapsed_ms: int) -> None:
+        """Tell the upstream of a further attempt what is left of the time."""
+        expected = self._expected_timeout(elapsed_ms)
+        if not expected:
+            return
+        if self.config.insert_envoy_headers:
+            headers.set(EXPECTED_TIMEOUT, expected)
+        policy = self.entry.policy
+        if self.grpc_request and policy.max_grpc_timeout_ms is not None and not policy.using_new_timeouts:
+            headers.set(GRPC_TIMEOUT, grpc_timeout(expected))
+
+    def _apply_overrides(self, headers: HeaderMap, retry_policy: RetryPolicy) -> bytes:
+        """What the request's headers ask for; the expected timeout that comes of it."""
+        if not (self.config.respect_expected_timeout and EXPECTED_TIMEOUT in headers):
+            timeout = parse_uint64(headers.get(UPSTREAM_TIMEOUT) or b"")
+            if timeout is not None:
+                self.timeout_ms = timeout
+            headers.remove(UPSTREAM_TIMEOUT)
         per_try = parse_uint64(headers.get(PER_TRY_TIMEOUT) or b"")
-        self._set_per_try(self.entry.policy.retry_policy.per_try_timeout_ms if per_try is None else per_try)
+        self._set_per_try(retry_policy.per_try_timeout_ms if per_try is None else per_try)
         if TIMEOUT_ALT_RESPONSE in headers:
             self.timeout_code = 204
         alt_stat_name = headers.get(ALT_STAT_NAME)
         if alt_stat_name is not None:
             self.alt_stat_name = alt_stat_name.decode("latin-1")
-        headers.remove_many(OVERRIDES)
+        hedge = headers.get(HEDGE)
+        self.hedges = hedge == TRUE or (hedge != b"false" and self.entry.policy.hedge_on_per_try_timeout)
+        duration = parse_uint64(headers.get(STREAM_DURATION) or b"")
+        if duration is not None:
+            self.stream_duration_ms = duration
+        headers.remove_many(OVERRIDES[1:])
         return self._expected_timeout()
 
     def _respect_expected_timeout(self, headers: HeaderMap, expected: bytes) -> bytes:
@@ -226,7 +272,7 @@ class RouterFilter(RouterReplies):
     def _use_grpc_timeout(self, headers: HeaderMap, entry: RouteEntry) -> bytes:
         """``max_grpc_timeout``: the client's ``grpc-timeout`` within the configured bounds; 0 = none."""
         policy = entry.policy
-        timeout = parse_grpc_timeout(headers.get(b"grpc-timeout"))
+        timeout = parse_grpc_timeout(headers.get(GRPC_TIMEOUT))
         offset = policy.grpc_timeout_offset_ms
         if offset is not None and offset < timeout:
             timeout -= offset
@@ -236,13 +282,15 @@ class RouterFilter(RouterReplies):
         self.timeout_ms = timeout
         expected = self._expected_timeout()
         if expected:
-            headers.set(b"grpc-timeout", expected + b"m" if len(expected) <= 8 else b"99999999S")
+            headers.set(GRPC_TIMEOUT, grpc_timeout(expected))
         return expected
 
     def decode_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:
-        """Request body: to the upstream, and aside for a retry."""
+        """Request body: to the upstream and the mirrors, and aside for a retry."""
+        if self.mirrors is not None:
+            self.mirrors = self.mirrors.send_data(data, end_stream)
         upstream = self.upstream
-        if self.retry_state is not None:
+        if self.retry_policy is not None:
             held = self.request_body
             if not self.above_buffer_limit(data.length + (held.length if held is not None else 0)):
                 if held is None:
@@ -270,9 +318,7 @@ class RouterFilter(RouterReplies):
         """The body is too large to be sent again; False when that ended the request."""
         self.cluster.stats.inc(RETRY_OR_SHADOW_ABANDONED)
         self.request_body = None
-        if self.retry_state is not None:
-            self.retry_state.close()
-            self.retry_state = None
+        self.end_retries()
         if self.upstream is not None:
             return True
         self._abort(
@@ -286,6 +332,9 @@ class RouterFilter(RouterReplies):
     def decode_trailers(self, trailers: HeaderMap) -> FilterTrailersStatus:
         """Request trailers."""
         self.request_trailers = trailers
+        if self.mirrors is not None:
+            self.mirrors.send_trailers(trailers)
+            self.mirrors = None
         if self.upstream is not None:
             self.upstream.accept_trailers(trailers)
         self._on_request_complete()
@@ -306,8 +355,10 @@ class RouterFilter(RouterReplies):
 
     def on_upstream_ready(self, upstream: UpstreamRequest) -> None:
         """The attempt has its stream; only called when some time of a stream is limited."""
-        duration = self.cluster.http.max_stream_duration_ms
-        if duration:
+        duration = self.stream_duration_ms
+        if duration == NOT_GIVEN:
+            duration = self.cluster.http.max_stream_duration_ms or 0
+        if duration > 0:
             upstream.start_max_duration(duration)
         if self.request_complete:
             upstream.start_timers(self.per_try_timeout_ms, self.per_try_idle_timeout_ms)
@@ -318,8 +369,11 @@ class RouterFilter(RouterReplies):
         if upstream is not None:
             self.upstream = None
             upstream.reset_stream()
-        if self.timer is not None or self.retry_state is not None:
+        if self.timer is not None or self.retry_state is not None or self.others is not None:
             self._cleanup()
+        if self.mirrors is not None:
+            self.mirrors.cancel()
+            self.mirrors = None
 
     # The client's write buffer.
 
@@ -340,9 +394,9 @@ class RouterFilter(RouterReplies):
         if not self.response_started:
             self.charge_code(STATUS_NUMBERS.get(headers.get(STATUS) or b"", 100), upstream)
         self.response_started = True
-        if self.retry_state is not None:
-            self.retry_state.close()
-            self.retry_state = None
+        if self.others is not None:
+            self.settle(upstream)
+        self.end_retries()
         self.decoder_callbacks.encode_1xx_headers(headers)
 
     def on_upstream_headers(self, upstream: UpstreamRequest, headers: HeaderMap, end_stream: bool, now_ns: int) -> None:
@@ -352,8 +406,14 @@ class RouterFilter(RouterReplies):
         if not self.request_complete and code < 400 and code != 101 and self.asked_for_websocket():
             self.end_failed_handshake(upstream, code, headers)
             return
-        if self.retry_state is not None and self._retry_after_headers(upstream, code, headers, end_stream):
-            return
+        policy = self.retry_policy
+        if policy is not None:
+            if self.retry_state is None and code < policy.lowest_code:
+                self.retry_policy = None
+            elif self.retry_after_headers(upstream, code, headers, end_stream):
+                return
+        if self.others is not None:
+            self.settle(upstream)
         config = self.config
         entry = self.entry
         if self.complete_ns and config.insert_envoy_headers:
@@ -413,127 +473,57 @@ class RouterFilter(RouterReplies):
 
     def on_upstream_reset(self, upstream: UpstreamRequest, reason: StreamResetReason, details: str) -> None:
         """The attempt failed before its response was complete."""
-        if self.upstream is not upstream:
+        if self.upstream is not upstream and (self.others is None or upstream not in self.others):
             return
-        if self._retry_after_reset(upstream, reason, False):
+        upstream.awaiting_headers = False
+        if self.retry_after_reset(upstream, reason, False):
             return
-        self.dropped = reason is StreamResetReason.OVERFLOW
         self._charge_abort(502 if reason is PROTOCOL_ERROR else 503, upstream)
-        self.upstream = None
+        waiting = self.retry_pending or self.others_await_headers(upstream)
+        self.forget(upstream)
         upstream.close()
-        self._abort_after_reset(reason, details)
+        if not waiting:
+            self.dropped = reason is StreamResetReason.OVERFLOW
+            self._abort_after_reset(reason, details)
 
     def _on_response_timeout(self) -> None:
-        upstream = self.upstream
-        if upstream is not None:
+        attempts = [] if self.upstream is None else [self.upstream]
+        if self.others is not None:
+            attempts += self.others
+            self.others = None
+        self.upstream = None
+        for upstream in attempts:
             self.cluster.stats.inc(UPSTREAM_RQ_TIMEOUT)
             if self.virtual_cluster is not None:
                 self.virtual_cluster.stats.inc(VIRTUAL_TIMEOUT)
             upstream.count_timeout()
             if upstream.awaiting_headers:
                 self._charge_abort(self.timeout_code, upstream)
-            self.upstream = None
             upstream.reset_stream()
         self._abort_after_timeout("response_timeout")
 
     def on_per_try_timeout(self, upstream: UpstreamRequest, counter: int, details: str) -> None:
         """One attempt took too long."""
+        if self.hedges:
+            self.hedge(upstream)
+            return
         self.cluster.stats.inc(counter)
         upstream.count_timeout()
         upstream.reset_stream()
-        if self._retry_after_reset(upstream, LOCAL_RESET, True):
+        if self.retry_after_reset(upstream, LOCAL_RESET, True):
             return
         self._charge_abort(self.timeout_code, upstream)
-        self.upstream = None
+        self.forget(upstream)
         self._abort_after_timeout(details)
 
     def on_max_stream_duration(self, upstream: UpstreamRequest) -> None:
         """The cluster's ``max_stream_duration`` is over for one attempt."""
         upstream.reset_stream()
-        if self._retry_after_reset(upstream, LOCAL_RESET, False):
+        if self.retry_after_reset(upstream, LOCAL_RESET, False):
             return
-        self.upstream = None
+        self.forget(upstream)
         code = 504 if self.request_complete else 408
         self._abort(code, FLAG_UMSDR, b"upstream max stream duration reached", "upstream_max_stream_duration_reached")
-
-    # Retries.
-
-    def _retry_after_headers(self, upstream: UpstreamRequest, code: int, headers: HeaderMap, end_stream: bool) -> bool:
-        state = self.retry_state
-        assert state is not None
-        state.on_host_attempted(upstream.host)
-        if self._accepted(state.should_retry_headers(code, headers), False):
-            upstream.host.stats.inc(HOST_RQ_ERROR)
-            self.cluster.dynamic.codes("retry.upstream_rq_").charge(code)
-            self.upstream = None
-            if end_stream and upstream.encode_complete:
-                upstream.encoder = None
-                upstream.close()
-            else:
-                upstream.reset_stream()
-            return True
-        state.close()
-        self.retry_state = None
-        return False
-
-    def _retry_after_reset(self, upstream: UpstreamRequest, reason: StreamResetReason, timed_out: bool) -> bool:
-        state = self.retry_state
-        if state is None or self.response_started:
-            return False
-        state.on_host_attempted(upstream.host)
-        if not self._accepted(state.should_retry_reset(reason, upstream.wrote_headers), timed_out):
-            return False
-        upstream.host.stats.inc(HOST_RQ_ERROR)
-        self.upstream = None
-        upstream.close()
-        return True
-
-    def _accepted(self, status: RetryStatus, timed_out: bool) -> bool:
-        if status is RetryStatus.YES:
-            if self.entry.virtual_host.include_is_timeout_retry_header:
-                self.request_headers.set(TIMEOUT_RETRY, TRUE if timed_out else b"false")
-            return True
-        if status is RetryStatus.NO_OVERFLOW:
-            self.stream_info.flags |= FLAG_UO
-        elif status is RetryStatus.NO_RETRY_LIMIT_EXCEEDED:
-            self.stream_info.flags |= FLAG_URX
-        return False
-
-    def _do_retry(self) -> None:
-        """The back-off is over: choose a host again and send the request again."""
-        self.is_retry = True
-        self.attempt_count += 1
-        self.stream_info.attempt_count = self.attempt_count
-        headers = self.request_headers
-        # The cluster may have gone or have been replaced meanwhile.
-        cluster = self.config.get_cluster(self.cluster_name)
-        host = None
-        if cluster is not None:
-            self.cluster = self.stream_info.upstream_cluster = cluster.info
-            state = self.retry_state
-            host = cluster.choose_host(self) if state is None else state.choose_host(cluster, self)
-        if host is None:
-            self._no_healthy_upstream()
-            self._cleanup()
-            return
-        self.stream_info.upstream_host = host
-        if self.entry.virtual_host.include_request_attempt_count:
-            headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
-        elapsed = (self.config.clock.monotonic_ns() - self.complete_ns) // 1_000_000 if self.complete_ns else 0
-        expected = self._expected_timeout(elapsed)
-        if expected and self.config.insert_envoy_headers:
-            headers.set(EXPECTED_TIMEOUT, expected)
-        body, trailers = self.request_body, self.request_trailers
-        end_stream = self.request_complete and body is None and trailers is None
-        self.upstream = upstream = UpstreamRequest(self, host, end_stream)
-        upstream.pending = self._pool(cluster, host).new_stream(upstream, upstream)
-        # The attempt may have failed at once.
-        if body is not None and self.upstream is upstream:
-            again = Buffer()
-            again.copy_from(body)
-            upstream.accept_data(again, self.request_complete and trailers is None)
-        if trailers is not None and self.upstream is upstream:
-            upstream.accept_trailers(trailers)
 
     # What a load balancer may ask (``LbContext``).
 

@@ -10,16 +10,17 @@ from proxeny.http.header_sanitizing import is_upgrade
 from proxeny.matcher.integer import parse_uint64
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 from proxeny.router.reset_reason import RESET_FLAGS, RESET_WORDS
-from proxeny.router.retry_policy import RETRY_GRPC_ON, RETRY_ON
+from proxeny.router.retry_policy import RETRY_GRPC_ON, RETRY_ON, RetryPolicy
 from proxeny.router.stats import (
     NO_CLUSTER,
     NO_ROUTE,
     RQ_DIRECT_RESPONSE,
     RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED,
 )
-from proxeny.upstream.stats import HOST_RQ_ERROR, UPSTREAM_RQ_MAINTENANCE_MODE
+from proxeny.upstream.stats import HOST_RQ_ERROR, UPSTREAM_RQ_COMPLETED, UPSTREAM_RQ_MAINTENANCE_MODE
 
 if TYPE_CHECKING:
+    from proxeny.kernel.buffer import Buffer
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
     from proxeny.network.stream_info import StreamInfo
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from proxeny.router.direct_response import DirectResponseEntry
     from proxeny.router.retry_state import RetryState
     from proxeny.router.route import RouteEntry
+    from proxeny.router.shadow import Mirrors
     from proxeny.router.upstream_request import UpstreamRequest
     from proxeny.router.virtual_cluster import VirtualCluster
     from proxeny.upstream.cluster_info import ClusterInfo
@@ -70,7 +72,10 @@ class RouterReplies(StreamFilter):
         "grpc_request",
         "has_cluster",
         "has_stream_timers",
+        "hedges",
         "is_retry",
+        "mirrors",
+        "others",
         "per_try_idle_timeout_ms",
         "per_try_timeout_ms",
         "request_body",
@@ -78,7 +83,10 @@ class RouterReplies(StreamFilter):
         "request_headers",
         "request_trailers",
         "response_started",
+        "retry_pending",
+        "retry_policy",
         "retry_state",
+        "stream_duration_ms",
         "stream_info",
         "timeout_code",
         "timeout_ms",
@@ -94,13 +102,23 @@ class RouterReplies(StreamFilter):
     cluster: ClusterInfo
     cluster_name: str
     upstream: UpstreamRequest | None
+    others: list[UpstreamRequest] | None
+    retry_policy: RetryPolicy | None
+    """None once nothing is tried again any more."""
     retry_state: RetryState | None
+    retry_pending: bool
+    """Whether another attempt is about to be made."""
+    hedges: bool
+    mirrors: Mirrors | None
+    stream_duration_ms: int
     timer: Timer | None
     request_trailers: HeaderMap | None
     alt_stat_name: str
     timeout_code: int
     timeout_ms: int
     attempt_count: int
+    complete_ns: int
+    request_body: Buffer | None
     response_started: bool
     request_complete: bool
     grpc_request: bool
@@ -195,10 +213,16 @@ class RouterReplies(StreamFilter):
     # Replies that end a request under way.
 
     def _cleanup(self) -> None:
-        """No retry and no timeout will happen any more."""
+        """No retry and no timeout will happen any more; attempts beside the latest are given up."""
+        self.retry_policy = None
+        self.retry_pending = False
         if self.retry_state is not None:
             self.retry_state.close()
             self.retry_state = None
+        if self.others is not None:
+            others, self.others = self.others, None
+            for upstream in others:
+                upstream.reset_stream()
         if self.timer is not None:
             self.timer.close()
             self.timer = None
@@ -252,22 +276,45 @@ class RouterReplies(StreamFilter):
         if not config.emit_dynamic_stats or self.stream_info.health_check:
             return
         host = None if upstream is None else upstream.host
-        if not (self.grpc_request and config.suppress_grpc_failure_stats):
+        canary = canary or (host is not None and host.canary)
+        if self.grpc_request and config.suppress_grpc_failure_stats:
+            self._charge_completed()
+        else:
             internal = self.request_headers.get(INTERNAL) == TRUE
-            self.cluster.charge_response_code(code, internal, canary or (host is not None and host.canary))
+            self.cluster.charge_response_code(code, internal, canary)
             if self.virtual_cluster is not None:
                 self.virtual_cluster.charge_code(code)
             if self.alt_stat_name or config.zone:
-                self._charge_rare(code, host)
+                self._charge_rare(code, host, internal, canary)
         if host is not None and 500 <= code < 600:
             host.stats.inc(HOST_RQ_ERROR)
 
-    def _charge_rare(self, code: int, host: Any) -> None:
+    @property
+    def suppresses_code_stats(self) -> bool:
+        """``suppress_grpc_request_failure_code_stats``, of a gRPC request."""
+        return self.grpc_request and self.config.suppress_grpc_failure_stats
+
+    def _charge_completed(self) -> None:
+        """A gRPC request whose codes are not counted is still counted as completed."""
+        self.cluster.stats.inc(UPSTREAM_RQ_COMPLETED)
+        part = "internal" if self.request_headers.get(INTERNAL) == TRUE else "external"
+        self.cluster.dynamic.inc(f"{part}.upstream_rq_completed")
+
+    def _charge_rare(self, code: int, host: Any, internal: bool, canary: bool) -> None:
+        """Under a name that the request asked for, and by zone."""
         dynamic = self.cluster.dynamic
-        if self.alt_stat_name:
-            dynamic.codes(f"{self.alt_stat_name}.upstream_rq_").charge(code)
+        zone = ""
         if self.config.zone and host is not None and host.locality[1]:
-            dynamic.codes(f"zone.{self.config.zone}.{host.locality[1]}.upstream_rq_").charge(code)
+            zone = f"zone.{self.config.zone}.{host.locality[1]}."
+            dynamic.codes(f"{zone}upstream_rq_").charge(code)
+        if self.alt_stat_name:
+            parts = ["", "internal." if internal else "external."]
+            if canary:
+                parts.append("canary.")
+            if zone:
+                parts.append(zone)
+            for part in parts:
+                dynamic.codes(f"{self.alt_stat_name}.{part}upstream_rq_").charge(code)
 
     def charge_time(self, milliseconds: int, upstream: UpstreamRequest) -> None:
         """Record how long the upstream took."""

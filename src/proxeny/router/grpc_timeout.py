@@ -24,3 +24,8 @@ def find_grpc_timeout(value: bytes | None) -> int | None:
         return None
     milliseconds = number * unit
     return int(milliseconds) + (milliseconds > int(milliseconds))
+
+
+def grpc_timeout(milliseconds: bytes) -> bytes:
+    """The header's value for a number of milliseconds."""
+    return milliseconds + b"m" if len(milliseconds) <= 8 else b"99999999S"

@@ -89,6 +89,25 @@ class HeaderEntry:
         self.constant: bytes | None = value if isinstance(value, bytes) else None
         self.formatter: Any = None if isinstance(value, bytes) else value
 
+    def value(
+        self, request_headers: HeaderMap | None, response_headers: HeaderMap | None, stream_info: StreamInfo
+    ) -> bytes:
+        """The value for one request or response."""
+        value: Any = self.constant
+        if value is None:
+            value = self.formatter.format(request_headers, response_headers, None, stream_info)
+            if isinstance(value, str):
+                value = value.encode("utf-8", "surrogateescape")
+        return value  # type: ignore[no-any-return]
+
+    def apply(self, headers: HeaderMap, value: bytes) -> None:
+        """Carry out the action on ``headers`` as they are now."""
+        action = self.action
+        if action == APPEND_IF_EXISTS_OR_ADD or (action == ADD_IF_ABSENT and self.name not in headers):
+            _add(headers, self.name, value)
+        elif action == OVERWRITE_IF_EXISTS_OR_ADD or (action == OVERWRITE_IF_EXISTS and self.name in headers):
+            headers.set(self.name, value)
+
 
 def _add(headers: HeaderMap, name: bytes, value: bytes) -> None:
     if name in SINGLE_VALUE_HEADERS:
@@ -151,11 +170,7 @@ class HeaderMutation:
         overwrites: list[tuple[bytes, bytes]] = []
         additions: list[tuple[bytes, bytes]] = []
         for entry in self._entries:
-            value = entry.constant
-            if value is None:
-                value = entry.formatter.format(request_headers, response_headers, None, stream_info)
-                if isinstance(value, str):
-                    value = value.encode("utf-8", "surrogateescape")
+            value = entry.value(request_headers, response_headers, stream_info)
             if not value and not entry.keep_empty:
                 continue
             action = entry.action

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.config.loader import unpack_any
+from proxeny.config.message_types import type_name_of
 from proxeny.matcher.header import HeaderMatcher, compile_header_matchers
+from proxeny.registry import REGISTRY
 from proxeny.router.durations import milliseconds, optional_milliseconds
+from proxeny.router.retry_back_off import RateLimitedBackOff
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
 
 RETRY_ON_5XX: Final = 1 << 0
 RETRY_ON_GATEWAY_ERROR: Final = 1 << 1
@@ -49,15 +56,11 @@ ANY_GRPC: Final = sum(RETRY_GRPC_ON.values())
 DEFAULT_BASE_INTERVAL_MS: Final = 25
 """``retry_back_off.base_interval`` when unset (runtime key upstream.base_retry_backoff_ms)."""
 
-
-_PREVIOUS_HOSTS: Final = (
-    "envoy.retry_host_predicates.previous_hosts",
-    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-)
-_OMIT_CANARY_HOSTS: Final = (
-    "envoy.retry_host_predicates.omit_canary_hosts",
-    "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
-)
+NEVER: Final = 1 << 30
+"""Above every status code."""
+RetryPlugin = Any
+"""What an extension of the kinds ``retry_host_predicate`` and ``retry_priority`` makes of its configuration:
+``create()`` gives the object of one request (``retry_state`` says what is asked of it)."""
 
 
 def parse_retry_on(text: bytes, words: dict[bytes, int]) -> int:
@@ -72,14 +75,16 @@ class RetryPolicy:
     """What to retry, how often and how soon. Times in milliseconds, 0 = none."""
 
     __slots__ = (
-        "avoids_canaries",
-        "avoids_previous_hosts",
         "base_interval_ms",
+        "host_predicates",
         "host_selection_attempts",
+        "lowest_code",
         "max_interval_ms",
         "num_retries",
         "per_try_idle_timeout_ms",
         "per_try_timeout_ms",
+        "priority",
+        "rate_limited_back_off",
         "retriable_headers",
         "retriable_request_headers",
         "retriable_status_codes",
@@ -94,13 +99,16 @@ class RetryPolicy:
         self.per_try_idle_timeout_ms = 0
         self.base_interval_ms: int | None = None
         self.max_interval_ms: int | None = None
-        self.avoids_previous_hosts = False
-        self.avoids_canaries = False
+        self.rate_limited_back_off: RateLimitedBackOff | None = None
+        self.host_predicates: tuple[RetryPlugin, ...] = ()
+        self.priority: RetryPlugin = None
         self.host_selection_attempts = 1
         """How often a load balancer is asked again for a host that the predicates take."""
         self.retriable_status_codes: tuple[int, ...] = ()
         self.retriable_headers: tuple[HeaderMatcher, ...] = ()
         self.retriable_request_headers: tuple[HeaderMatcher, ...] = ()
+        self.lowest_code = NEVER
+        """Responses with a lower status need no further look; 0: all do, for their headers may ask for a retry."""
 
     @classmethod
     def compile(cls, config: Any) -> RetryPolicy:
@@ -115,25 +123,38 @@ class RetryPolicy:
         policy.retriable_status_codes = tuple(config.retriable_status_codes)
         policy.retriable_headers = compile_header_matchers(config.retriable_headers)
         policy.retriable_request_headers = compile_header_matchers(config.retriable_request_headers)
-        for predicate in config.retry_host_predicate:
-            policy._add_host_predicate(predicate)
+        policy.host_predicates = tuple(
+            [_compile_plugin("retry_host_predicate", predicate) for predicate in config.retry_host_predicate]
+        )
+        if config.HasField("retry_priority"):
+            policy.priority = _compile_plugin("retry_priority", config.retry_priority)
+        for predicate in config.retry_options_predicates:
+            _compile_plugin("retry_options_predicate", predicate)
         if config.host_selection_retry_max_attempts:
             policy.host_selection_attempts = config.host_selection_retry_max_attempts
         if config.HasField("retry_back_off"):
             policy._compile_back_off(config.retry_back_off)
+        if config.HasField("rate_limited_retry_back_off"):
+            policy.rate_limited_back_off = RateLimitedBackOff(config.rate_limited_retry_back_off)
+        policy.lowest_code = policy._lowest_code()
         return policy
 
-    def _add_host_predicate(self, predicate: Any) -> None:
-        type_name = predicate.typed_config.type_url.rpartition("/")[2]
-        known = type_name or predicate.name
-        if known in _PREVIOUS_HOSTS:
-            self.avoids_previous_hosts = True
-        elif known in _OMIT_CANARY_HOSTS:
-            self.avoids_canaries = True
-        else:
-            raise ConfigError(
-                f"Didn't find a registered implementation for '{predicate.name}' with type URL: '{type_name}'"
-            )
+    def wants_request(self, headers: HeaderMap) -> bool:
+        """Whether one of ``retriable_request_headers`` matches; True where there are none."""
+        matchers = self.retriable_request_headers
+        return not matchers or any([matcher.matches(headers) for matcher in matchers])
+
+    def _lowest_code(self) -> int:
+        mask = self.retry_on
+        if mask & (ANY_GRPC | RETRY_ON_ENVOY_RATE_LIMITED) or (mask & RETRY_ON_RETRIABLE_HEADERS):
+            return 0
+        lowest = NEVER
+        if mask & RETRY_ON_RETRIABLE_STATUS_CODES and self.retriable_status_codes:
+            lowest = min(self.retriable_status_codes)
+        for kind, code in ((RETRY_ON_RETRIABLE_4XX, 409), (RETRY_ON_5XX, 500), (RETRY_ON_GATEWAY_ERROR, 502)):
+            if mask & kind:
+                lowest = min(lowest, code)
+        return lowest
 
     def _compile_back_off(self, config: Any) -> None:
         base = max(1, milliseconds(config.base_interval))
@@ -144,6 +165,13 @@ class RetryPolicy:
                 raise ConfigError("retry_policy.max_interval must greater than or equal to the base_interval")
         self.base_interval_ms = base
         self.max_interval_ms = longest
+
+
+def _compile_plugin(kind: str, config: Any) -> RetryPlugin:
+    """The extension that ``config`` (name, typed_config) names; ConfigError in Envoy's words."""
+    type_name = type_name_of(config.typed_config.type_url)
+    extension = REGISTRY.factory(kind, config.name, type_name)
+    return extension.create_plugin(unpack_any(config.typed_config) if type_name else None)
 
 
 NO_RETRIES: Final = RetryPolicy()

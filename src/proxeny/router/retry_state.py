@@ -1,4 +1,8 @@
-"""Whether and when to try a request again (Envoy: ``RetryStateImpl``). Made only for requests that may be retried."""
+"""Whether and when to try a request again (Envoy: ``RetryStateImpl``).
+
+Made when an attempt has failed, or when the request's own headers ask for retries: a request that goes well costs a
+route with a retry policy one comparison (``RetryPolicy.lowest_code``).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ from proxeny.matcher.header import HeaderMatcher, PresentMatcher, match_all
 from proxeny.matcher.integer import parse_uint64
 from proxeny.router import retry_policy as on
 from proxeny.router import virtual_cluster as virtual
+from proxeny.router.retry_back_off import ExponentialBackOff, beyond
 from proxeny.upstream.stats import (
     UPSTREAM_RQ_RETRY,
     UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL,
+    UPSTREAM_RQ_RETRY_BACKOFF_RATELIMITED,
     UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED,
     UPSTREAM_RQ_RETRY_OVERFLOW,
     UPSTREAM_RQ_RETRY_SUCCESS,
@@ -25,16 +31,19 @@ if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
     from proxeny.router.config import RouterConfig
+    from proxeny.router.filter_replies import RouterReplies
     from proxeny.router.retry_policy import RetryPolicy
-    from proxeny.router.virtual_cluster import VirtualCluster
-    from proxeny.upstream.cluster_info import ClusterInfo
 
 RETRY_ON: Final = b"x-envoy-retry-on"
 RETRY_GRPC_ON: Final = b"x-envoy-retry-grpc-on"
 MAX_RETRIES: Final = b"x-envoy-max-retries"
 RETRIABLE_STATUS_CODES: Final = b"x-envoy-retriable-status-codes"
 RETRIABLE_HEADER_NAMES: Final = b"x-envoy-retriable-header-names"
+RETRY_HEADERS: Final = (RETRY_ON, RETRY_GRPC_ON, MAX_RETRIES, RETRIABLE_STATUS_CODES, RETRIABLE_HEADER_NAMES)
+"""Request headers by which a trusted client asks for retries; removed from every request."""
 RATE_LIMITED: Final = b"x-envoy-ratelimited"
+EARLY_DATA: Final = b"early-data"
+_TOO_EARLY: Final = 425
 _GATEWAY_ERRORS: Final = (502, 503, 504)
 _GRPC_STATUS_MASKS: Final = {
     b"1": on.RETRY_ON_GRPC_CANCELLED,
@@ -62,18 +71,27 @@ class RetryStatus(IntEnum):
     """It will happen after the back-off."""
 
 
+class Decision(IntEnum):
+    """What an outcome calls for (Envoy: ``RetryState::RetryDecision``)."""
+
+    NO = 0
+    AFTER_BACK_OFF = 1
+    AT_ONCE = 2
+
+
 class RetryState:
     """The retries of one request: how many are left, and the timer of the one that is due."""
 
     __slots__ = (
-        "_attempted",
+        "_back_off",
         "_callback",
         "_cluster",
         "_config",
         "_headers",
-        "_interval_ms",
-        "_max_interval_ms",
         "_policy",
+        "_predicates",
+        "_priority",
+        "_rate_limited_ms",
         "_remaining",
         "_resource",
         "_retry_on",
@@ -82,55 +100,48 @@ class RetryState:
         "_virtual",
     )
 
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        headers: HeaderMap,
-        cluster: ClusterInfo,
-        priority: int,
-        config: RouterConfig,
-        callback: Callable[[], None],
-        virtual_cluster: VirtualCluster | None = None,
-    ) -> None:
-        self._config = config
+    def __init__(self, router: RouterReplies, policy: RetryPolicy, callback: Callable[[], None]) -> None:
+        """``callback`` performs a retry when its back-off is over."""
+        config = router.config
+        cluster = router.cluster
+        self._config: RouterConfig = config
         self._policy = policy
-        self._attempted: set[Any] = set()
         self._cluster = cluster
-        self._resource: Any = cluster.resource_manager(priority).retries
+        self._resource: Any = cluster.resource_manager(router.entry.policy.priority).retries
         self._callback = callback
-        """Performs the retry when the back-off is over."""
-        self._virtual = None if virtual_cluster is None else virtual_cluster.stats
+        self._virtual = None if router.virtual_cluster is None else router.virtual_cluster.stats
         self._timer: Timer | None = None
         self._retry_on = policy.retry_on
         self._remaining = policy.num_retries
         self._status_codes = policy.retriable_status_codes
         self._headers: tuple[HeaderMatcher, ...] = policy.retriable_headers
+        self._predicates = [predicate.create() for predicate in policy.host_predicates]
+        self._priority = None if policy.priority is None else policy.priority.create()
+        self._rate_limited_ms: int | None = None
         base = policy.base_interval_ms
         if base is None:
             runtime = config.runtime
             default = on.DEFAULT_BASE_INTERVAL_MS
             base = default if runtime is None else runtime.get_integer("upstream.base_retry_backoff_ms", default)
-        self._interval_ms = max(1, base)
-        self._max_interval_ms = policy.max_interval_ms or 10 * self._interval_ms
-        self._merge_headers(headers)
-        if policy.retriable_request_headers and not any(
-            matcher.matches(headers) for matcher in policy.retriable_request_headers
-        ):
-            self._retry_on = 0
+        self._back_off = ExponentialBackOff(base, policy.max_interval_ms)
 
-    def _merge_headers(self, headers: HeaderMap) -> None:
+    def merge_headers(self, headers: HeaderMap) -> None:
+        """Take in what the request's own headers ask for."""
+        policy = self._policy
         retry_on = headers.get(RETRY_ON)
         if retry_on is not None:
             self._retry_on |= on.parse_retry_on(retry_on, on.RETRY_ON)
         retry_grpc_on = headers.get(RETRY_GRPC_ON)
         if retry_grpc_on is not None:
             self._retry_on |= on.parse_retry_on(retry_grpc_on, on.RETRY_GRPC_ON)
+        if policy.retriable_request_headers and not policy.wants_request(headers):
+            self._retry_on = 0
         limit = parse_uint64(headers.get(MAX_RETRIES) or b"")
         if self._retry_on and limit is not None:
             self._remaining = limit
         codes = headers.get(RETRIABLE_STATUS_CODES)
         if codes is not None:
-            numbers = [parse_uint64(code) for code in codes.split(b",")]
+            numbers = [parse_uint64(code.strip(b" \t")) for code in codes.split(b",")]
             self._status_codes += tuple([number for number in numbers if number is not None])
         names = headers.get(RETRIABLE_HEADER_NAMES)
         if names is not None:
@@ -143,28 +154,14 @@ class RetryState:
         return {
             "retry_on": [word.decode() for word, bit in words.items() if self._retry_on & bit],
             "retries": self._remaining,
-            "back_off_ms": [self._interval_ms, self._max_interval_ms],
+            "back_off_ms": self._back_off.statistics(),
             "retriable_status_codes": list(self._status_codes),
         }
 
-    @classmethod
-    def create(
-        cls,
-        policy: RetryPolicy,
-        headers: HeaderMap,
-        cluster: ClusterInfo,
-        priority: int,
-        config: RouterConfig,
-        callback: Callable[[], None],
-        virtual_cluster: VirtualCluster | None = None,
-    ) -> RetryState | None:
-        """None when nothing asks for retries; the request headers that ask are removed."""
-        asked = RETRY_ON in headers or RETRY_GRPC_ON in headers
-        state = None
-        if asked or policy.retry_on:
-            state = cls(policy, headers, cluster, priority, config, callback, virtual_cluster)
-        headers.remove_many((RETRY_ON, RETRY_GRPC_ON, MAX_RETRIES, RETRIABLE_STATUS_CODES, RETRIABLE_HEADER_NAMES))
-        return state if state is not None and state._retry_on else None
+    @property
+    def enabled(self) -> bool:
+        """Whether anything at all is retried."""
+        return bool(self._retry_on)
 
     def close(self) -> None:
         """No retry will happen any more."""
@@ -182,31 +179,49 @@ class RetryState:
 
     def on_host_attempted(self, host: Any) -> None:
         """The request went (or could not go) to ``host``."""
-        if self._policy.avoids_previous_hosts:
-            self._attempted.add(host)
+        if host is None:
+            return
+        for predicate in self._predicates:
+            predicate.on_host_attempted(host)
+        if self._priority is not None:
+            self._priority.on_host_attempted(host)
 
     def choose_host(self, cluster: Any, context: Any) -> Any:
         """A host for the next try: as the predicates want it, or after enough attempts whatever there is."""
-        policy = self._policy
-        host = cluster.choose_host(context)
-        for _ in range(policy.host_selection_attempts):
-            if host is None or not (host in self._attempted or (policy.avoids_canaries and host.canary)):
+        host = self._choose_once(cluster, context)
+        for _ in range(self._policy.host_selection_attempts):
+            if host is None or not any([one.should_select_another_host(host) for one in self._predicates]):
                 break
-            host = cluster.choose_host(context)
+            host = self._choose_once(cluster, context)
         return host
 
-    def should_retry_headers(self, code: int, headers: HeaderMap) -> RetryStatus:
+    def _choose_once(self, cluster: Any, context: Any) -> Any:
+        if self._priority is None:
+            return cluster.choose_host(context)
+        return cluster.choose_host_by(self._priority.determine_priority_load, context)
+
+    # Decisions.
+
+    def should_retry_headers(self, code: int, headers: HeaderMap, request_headers: HeaderMap) -> RetryStatus:
         """Decide on a response."""
-        return self._should_retry(self._would_retry_headers(code, headers))
+        decision = self.would_retry_headers(code, headers, request_headers)
+        back_off = self._policy.rate_limited_back_off
+        if decision is Decision.AFTER_BACK_OFF and back_off is not None:
+            self._rate_limited_ms = back_off.interval_ms(headers)
+        return self._should_retry(decision)
 
     def should_retry_reset(self, reason: StreamResetReason, request_started: bool) -> RetryStatus:
         """Decide on a reset (also of a try that timed out)."""
         return self._should_retry(self._would_retry_reset(reason, request_started))
 
-    def _should_retry(self, would_retry: bool) -> RetryStatus:
-        if self._release() and not would_retry:
+    def should_hedge(self) -> RetryStatus:
+        """Decide on a try that took too long but goes on: another one beside it, if any are left."""
+        return self._should_retry(Decision.AFTER_BACK_OFF)
+
+    def _should_retry(self, decision: Decision) -> RetryStatus:
+        if self._release() and decision is Decision.NO:
             self._count(UPSTREAM_RQ_RETRY_SUCCESS, virtual.RETRY_SUCCESS)
-        if not would_retry:
+        if decision is Decision.NO:
             return RetryStatus.NO
         if self._remaining == 0:
             self._count(UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED, virtual.RETRY_LIMIT_EXCEEDED)
@@ -221,45 +236,55 @@ class RetryState:
             return RetryStatus.NO
         self._resource.inc()
         self._count(UPSTREAM_RQ_RETRY, virtual.RETRY)
-        self._cluster.stats.inc(UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL)
-        # Fully jittered exponential back-off: anything below the interval, which doubles up to its limit.
-        interval = self._interval_ms
-        self._interval_ms = min(2 * interval, self._max_interval_ms)
         self._timer = config.wheel.create(self._callback)
-        self._timer.enable(random % interval)
+        self._timer.enable(0 if decision is Decision.AT_ONCE else self._next_wait(random))
         return RetryStatus.YES
+
+    def _next_wait(self, random: int) -> int:
+        interval, self._rate_limited_ms = self._rate_limited_ms, None
+        if interval is not None:
+            self._cluster.stats.inc(UPSTREAM_RQ_RETRY_BACKOFF_RATELIMITED)
+            return beyond(interval, random)
+        self._cluster.stats.inc(UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL)
+        return self._back_off.next_ms(random)
 
     def _count(self, slot: int, virtual_slot: int) -> None:
         self._cluster.stats.inc(slot)
         if self._virtual is not None:
             self._virtual.inc(virtual_slot)
 
-    def _would_retry_headers(self, code: int, headers: HeaderMap) -> bool:
+    def would_retry_headers(self, code: int, headers: HeaderMap, request_headers: HeaderMap) -> Decision:
+        """What this response calls for."""
         mask = self._retry_on
         if RATE_LIMITED in headers:
-            return bool(mask & on.RETRY_ON_ENVOY_RATE_LIMITED)
+            return Decision.AFTER_BACK_OFF if mask & on.RETRY_ON_ENVOY_RATE_LIMITED else Decision.NO
         if mask & on.RETRY_ON_5XX and 500 <= code < 600:
-            return True
+            return Decision.AFTER_BACK_OFF
         if mask & on.RETRY_ON_GATEWAY_ERROR and code in _GATEWAY_ERRORS:
-            return True
+            return Decision.AFTER_BACK_OFF
         if mask & on.RETRY_ON_RETRIABLE_4XX and code == 409:
-            return True
+            return Decision.AFTER_BACK_OFF
         if mask & on.RETRY_ON_RETRIABLE_STATUS_CODES and code in self._status_codes:
-            return True
-        if mask & on.RETRY_ON_RETRIABLE_HEADERS and any(match_all(headers, (one,)) for one in self._headers):
-            return True
-        if mask & on.ANY_GRPC:
-            return bool(mask & _GRPC_STATUS_MASKS.get(headers.get(b"grpc-status") or b"", 0))
-        return False
+            if code != _TOO_EARLY:
+                return Decision.AFTER_BACK_OFF
+            # Too early for the upstream, but not if it was too early for the client already.
+            if EARLY_DATA not in request_headers:
+                return Decision.AT_ONCE
+        if mask & on.RETRY_ON_RETRIABLE_HEADERS and any([match_all(headers, (one,)) for one in self._headers]):
+            return Decision.AFTER_BACK_OFF
+        if mask & on.ANY_GRPC and mask & _GRPC_STATUS_MASKS.get(headers.get(b"grpc-status") or b"", 0):
+            return Decision.AFTER_BACK_OFF
+        return Decision.NO
 
-    def _would_retry_reset(self, reason: StreamResetReason, request_started: bool) -> bool:
+    def _would_retry_reset(self, reason: StreamResetReason, request_started: bool) -> Decision:
         mask = self._retry_on
         if reason is StreamResetReason.OVERFLOW:
-            return False
-        if mask & on.RETRY_ON_CONNECT_FAILURE and reason in _CONNECTION_FAILURES:
-            return True
-        if mask & on.RETRY_ON_RESET_BEFORE_REQUEST and not request_started:
-            return True
-        if mask & (on.RETRY_ON_RESET | on.RETRY_ON_5XX | on.RETRY_ON_GATEWAY_ERROR):
-            return True
-        return bool(mask & on.RETRY_ON_REFUSED_STREAM and reason is StreamResetReason.REMOTE_REFUSED_STREAM_RESET)
+            return Decision.NO
+        if (
+            (mask & on.RETRY_ON_CONNECT_FAILURE and reason in _CONNECTION_FAILURES)
+            or (mask & on.RETRY_ON_RESET_BEFORE_REQUEST and not request_started)
+            or mask & (on.RETRY_ON_RESET | on.RETRY_ON_5XX | on.RETRY_ON_GATEWAY_ERROR)
+            or (mask & on.RETRY_ON_REFUSED_STREAM and reason is StreamResetReason.REMOTE_REFUSED_STREAM_RESET)
+        ):
+            return Decision.AFTER_BACK_OFF
+        return Decision.NO

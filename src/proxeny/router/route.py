@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxeny.router.direct_response import DirectResponseEntry
     from proxeny.router.per_filter_config import PerFilterConfigs
     from proxeny.router.route_condition import RouteCondition
+    from proxeny.router.shadow import MirrorPolicy
     from proxeny.router.virtual_cluster import VirtualCluster
     from proxeny.router.weighted_cluster import WeightedClusters
 
@@ -41,6 +42,7 @@ class RouteConfigInfo:
         "internal_only_headers",
         "max_direct_response_body_size",
         "metadata",
+        "mirrors",
         "most_specific_wins",
         "name",
         "per_filter",
@@ -56,6 +58,7 @@ class RouteConfigInfo:
         self.max_direct_response_body_size = 4096
         self.per_filter: PerFilterConfigs | None = None
         self.metadata: dict[str, Any] = {}
+        self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.request_mutation: HeaderMutation | None = None
         self.response_mutation: HeaderMutation | None = None
 
@@ -65,10 +68,12 @@ class VirtualHost:
 
     __slots__ = (
         "config",
+        "hedge_on_per_try_timeout",
         "include_attempt_count_in_response",
         "include_is_timeout_retry_header",
         "include_request_attempt_count",
         "metadata",
+        "mirrors",
         "name",
         "per_filter",
         "request_buffer_limit",
@@ -86,6 +91,8 @@ class VirtualHost:
         self.include_is_timeout_retry_header = False
         self.request_buffer_limit: int | None = None
         self.retry_policy: RetryPolicy = NO_RETRIES
+        self.hedge_on_per_try_timeout = False
+        self.mirrors = config.mirrors
         self.virtual_clusters: tuple[VirtualCluster, ...] = ()
         self.per_filter: PerFilterConfigs | None = None
         self.metadata: dict[str, Any] = {}
@@ -110,11 +117,13 @@ class RoutePolicy:
         "grpc_timeout_header_max_ms",
         "grpc_timeout_header_offset_ms",
         "grpc_timeout_offset_ms",
+        "hedge_on_per_try_timeout",
         "host_rewrite",
         "idle_timeout_ms",
         "max_grpc_timeout_ms",
         "max_stream_duration_ms",
         "metadata_match",
+        "mirrors",
         "path_rewrite",
         "priority",
         "request_buffer_limit",
@@ -134,6 +143,8 @@ class RoutePolicy:
         self.grpc_timeout_offset_ms: int | None = None
         self.using_new_timeouts = False
         self.retry_policy = retry_policy
+        self.hedge_on_per_try_timeout = False
+        self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.priority = PRIORITY_DEFAULT
         self.cluster_not_found_response_code = 503
         self.path_rewrite: PathRewrite | None = None
@@ -168,7 +179,7 @@ class RoutePolicy:
         """Derive what requests need from the fields; call after the last change."""
         per_try = self.retry_policy.per_try_timeout_ms
         timeout = self.global_timeout_ms = 0 if self.using_new_timeouts else self.timeout_ms
-        if per_try and (not timeout or per_try < timeout):
+        if per_try and not self.hedge_on_per_try_timeout and (not timeout or per_try < timeout):
             timeout = per_try
         self.expected_timeout = b"%d" % timeout if timeout else b""
 

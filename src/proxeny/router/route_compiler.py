@@ -9,6 +9,7 @@ from __future__ import annotations
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
+from envoy.config.route.v3 import route_components_pb2
 from google.protobuf.json_format import MessageToDict
 
 from proxeny.config.errors import ConfigError
@@ -22,6 +23,7 @@ from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import NO_EXTRA, Route, RouteEntry, RouteExtra, RoutePolicy, VirtualHost
 from proxeny.router.route_condition import RouteCondition
+from proxeny.router.shadow import compile_mirrors
 from proxeny.router.weighted_cluster import WeightedClusters
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class RouteCompiler:
         self._request_base = self._combine_request(None)
         self._response_base = self._combine_response(None)
         self._policies: dict[bytes, RoutePolicy] = {}
-        self._default_policy = RoutePolicy(virtual_host.retry_policy)
+        self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context, self._clusters)
 
     def compile(self, config: Any) -> Route:
         """One route."""
@@ -132,7 +134,7 @@ class RouteCompiler:
         key = bare.SerializeToString(deterministic=True) + b"%d" % (-1 if limit is None else limit)
         policy = self._policies.get(key)
         if policy is None:
-            policy = self._policies[key] = compile_policy(action, self._virtual_host.retry_policy)
+            policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context, self._clusters)
             policy.request_buffer_limit = limit
             policy.freeze()
         return policy
@@ -217,10 +219,16 @@ def _buffer_limit(config: Any) -> int | None:
     return None
 
 
-def compile_policy(action: Any, host_retry_policy: RetryPolicy) -> RoutePolicy:
-    """All of a ``RouteAction`` but its cluster."""
+def compile_policy(
+    action: Any, host: VirtualHost, context: FactoryContext, clusters: frozenset[str] | None
+) -> RoutePolicy:
+    """All of a ``RouteAction`` but its cluster; ``clusters``: the names to check against, if they are to be."""
     own_retries = action.HasField("retry_policy")
-    policy = RoutePolicy(RetryPolicy.compile(action.retry_policy) if own_retries else host_retry_policy)
+    policy = RoutePolicy(RetryPolicy.compile(action.retry_policy) if own_retries else host.retry_policy)
+    policy.hedge_on_per_try_timeout = host.hedge_on_per_try_timeout
+    if action.HasField("hedge_policy"):
+        policy.hedge_on_per_try_timeout = action.hedge_policy.hedge_on_per_try_timeout
+    policy.mirrors = compile_mirrors(action.request_mirror_policies, context, clusters) or host.mirrors
     if action.HasField("timeout"):
         policy.timeout_ms = milliseconds(action.timeout)
     policy.idle_timeout_ms = optional_milliseconds(action, "idle_timeout")

@@ -9,6 +9,7 @@ from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.route import Route, RouteConfigInfo
 from proxeny.router.route_compiler import filter_metadata
+from proxeny.router.shadow import compile_mirrors
 from proxeny.router.virtual_host import VirtualHostRoutes, compile_virtual_host
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class RouteTable:
 
         ``validate_clusters_default``: True for static configurations, False for RDS (Envoy's defaults).
         """
-        info = _compile_info(config, context)
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
+        info = _compile_info(config, context, validate)
         domains = _Domains(config.name)
         for host in config.virtual_hosts:
             routes = compile_virtual_host(host, info, context, validate)
@@ -135,8 +136,10 @@ def port_start(host: bytes) -> int:
     return colon
 
 
-def _compile_info(config: Any, context: FactoryContext) -> RouteConfigInfo:
+def _compile_info(config: Any, context: FactoryContext, validate_clusters: bool) -> RouteConfigInfo:
     info = RouteConfigInfo(config.name)
+    clusters = context.cluster_names if validate_clusters else None
+    info.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters)
     info.internal_only_headers = tuple([name.lower().encode("utf-8") for name in config.internal_only_headers])
     info.most_specific_wins = config.most_specific_header_mutations_wins
     info.ignore_path_parameters = config.ignore_path_parameters_in_path_matching

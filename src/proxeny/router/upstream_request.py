@@ -43,9 +43,11 @@ class UpstreamRequest(ResponseDecoder):
     """Response decoder, stream callbacks and pool callbacks of one attempt."""
 
     __slots__ = (
+        "attached",
         "awaiting_headers",
         "body",
         "body_above_limit",
+        "body_ends",
         "duration_timer",
         "encode_complete",
         "encoder",
@@ -55,6 +57,7 @@ class UpstreamRequest(ResponseDecoder):
         "idle_timer",
         "pending",
         "reading_paused",
+        "retried",
         "router",
         "timer",
         "trailers",
@@ -77,7 +80,12 @@ class UpstreamRequest(ResponseDecoder):
         self.grpc_success_deferred = False
         self.watches_downstream = False
         self.reading_paused = False
+        self.retried = False
+        """Whether another attempt was made beside this one."""
+        self.attached: tuple[Any, int] | None = None
+        """The codec client and the time of a hedged attempt's stream."""
         self.body: Buffer | None = None
+        self.body_ends = False
         self.body_above_limit = False
         self.trailers: HeaderMap | None = None
         self.timer: Timer | None = None
@@ -88,6 +96,11 @@ class UpstreamRequest(ResponseDecoder):
 
     def on_pool_ready(self, request_encoder: RequestEncoder, host: Host, codec_client: Any) -> None:
         """A stream: send what there is of the request."""
+        self.attach(request_encoder, host, codec_client)
+        self.send_headers(self.router.request_headers)
+
+    def attach(self, request_encoder: RequestEncoder, host: Host, codec_client: Any) -> None:
+        """Note what stream it is."""
         router = self.router
         self.encoder = request_encoder
         self.pending = None
@@ -104,22 +117,30 @@ class UpstreamRequest(ResponseDecoder):
         info.first_upstream_tx_ns = now = router.config.clock.monotonic_ns()
         if router.has_stream_timers:
             router.on_upstream_ready(self)
-        self.wrote_headers = True
-        headers = router.request_headers
+            if router.hedges:
+                self.attached = (codec_client, now)
         if router.virtual_cluster is not None:
             router.virtual_cluster.stats.inc(VIRTUAL_TOTAL)
         policy = router.entry.policy
         if policy.auto_host_rewrite and host.hostname:
             hostname = host.hostname.encode("utf-8")
+            headers = router.request_headers
             update_authority(headers, hostname, policy.append_x_forwarded_host, router.config.insert_envoy_headers)
-        error = request_encoder.encode_headers(headers, self.end_stream)
+
+    def send_headers(self, headers: HeaderMap) -> None:
+        """The request's headers, and what else of it is there."""
+        encoder = self.encoder
+        assert encoder is not None
+        self.wrote_headers = True
+        error = encoder.encode_headers(headers, self.end_stream)
         if error is not None:
             self._refuse(error.details)
             return
         if self.end_stream:
             self.encode_complete = True
-            info.last_upstream_tx_ns = now
-        elif (self.body is not None or self.trailers is not None) and self.encoder is request_encoder:
+            info = self.router.stream_info
+            info.last_upstream_tx_ns = info.first_upstream_tx_ns
+        elif (self.body is not None or self.trailers is not None) and self.encoder is encoder:
             self._send_held()
 
     def _refuse(self, details: str) -> None:
@@ -144,7 +165,7 @@ class UpstreamRequest(ResponseDecoder):
         """Request body: all of ``data`` is moved."""
         encoder = self.encoder
         if encoder is None:
-            self._hold(data)
+            self._hold(data, end_stream)
             return
         if end_stream:
             self._sent_all()
@@ -162,7 +183,8 @@ class UpstreamRequest(ResponseDecoder):
         self.encode_complete = True
         self.router.stream_info.last_upstream_tx_ns = self.router.config.clock.monotonic_ns()
 
-    def _hold(self, data: Buffer) -> None:
+    def _hold(self, data: Buffer, end_stream: bool) -> None:
+        self.body_ends = end_stream
         if self.body is None:
             self.body = Buffer()
         self.body.move_all(data)
@@ -175,10 +197,9 @@ class UpstreamRequest(ResponseDecoder):
         encoder = self.encoder
         assert encoder is not None
         if body is not None:
-            end_stream = self.router.request_complete and self.trailers is None
-            if end_stream:
+            if self.body_ends:
                 self._sent_all()
-            encoder.encode_data(body, end_stream)
+            encoder.encode_data(body, self.body_ends)
         if self.trailers is not None and self.encoder is encoder:
             self._sent_all()
             encoder.encode_trailers(self.trailers)
@@ -281,20 +302,43 @@ class UpstreamRequest(ResponseDecoder):
         self.idle_timer.enable(self.router.per_try_idle_timeout_ms)
 
     def _on_per_try_timeout(self) -> None:
-        self.router.on_per_try_timeout(self, UPSTREAM_RQ_PER_TRY_TIMEOUT, "upstream_per_try_timeout")
+        if self.idle_timer is not None:
+            self.idle_timer.close()
+            self.idle_timer = None
+        # Once something was passed on, only the time of the whole counts.
+        if not self.router.response_started:
+            self.router.on_per_try_timeout(self, UPSTREAM_RQ_PER_TRY_TIMEOUT, "upstream_per_try_timeout")
 
     def _on_per_try_idle_timeout(self) -> None:
+        if self.timer is not None:
+            self.timer.disable()
         self.router.on_per_try_timeout(self, UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT, "upstream_per_try_idle_timeout")
 
     def _on_max_duration(self) -> None:
         self.router.cluster.stats.inc(UPSTREAM_RQ_MAX_DURATION_REACHED)
         self.router.on_max_stream_duration(self)
 
+    def restore_stream_info(self) -> None:
+        """Of several attempts this is the one whose response counts: logs tell of it alone."""
+        if self.attached is None:
+            return
+        client, now = self.attached
+        info = self.router.stream_info
+        addresses = client.connection.connection_info
+        info.upstream_host = self.host
+        info.upstream_connection_id = client.connection.id
+        info.upstream_local_address = addresses.local_address
+        info.upstream_remote_address = addresses.remote_address
+        info.upstream_protocol = client.protocol
+        info.upstream_transport_failure_reason = ""
+        info.first_upstream_tx_ns = now
+
     # The end.
 
     def count_timeout(self) -> None:
         """This attempt's host let a timeout pass."""
-        self.host.stats.inc(HOST_RQ_TIMEOUT)
+        if self.host is not None:
+            self.host.stats.inc(HOST_RQ_TIMEOUT)
 
     def close(self) -> None:
         """Nothing more is heard of this attempt: stop its timers, watch nobody, and hold back nobody."""

@@ -13,6 +13,7 @@ from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import Route, RouteConfigInfo, VirtualHost
 from proxeny.router.route_compiler import RouteCompiler, filter_metadata
+from proxeny.router.shadow import compile_mirrors
 from proxeny.router.virtual_cluster import compile_virtual_clusters
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def compile_virtual_host(
         host.request_buffer_limit = config.per_request_buffer_limit_bytes.value
     if config.HasField("retry_policy"):
         host.retry_policy = RetryPolicy.compile(config.retry_policy)
+    host.hedge_on_per_try_timeout = config.hedge_policy.hedge_on_per_try_timeout
+    clusters = context.cluster_names if validate_clusters else None
+    host.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters) or info.mirrors
     host.virtual_clusters = compile_virtual_clusters(config.name, config.virtual_clusters, context)
     if config.HasField("metadata"):
         host.metadata = filter_metadata(config.metadata)

@@ -117,6 +117,10 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         thresholds = parse_thresholds(present["circuit_breakers"])
     info = ClusterInfo(cluster.name, cluster.alt_stat_name, context, http, thresholds)
     _set_info(info, present, context)
+    overrides = http_protocol_options.overrides_of(present)
+    if overrides is not None:
+        compiler = REGISTRY.factory("cluster_overrides", http_protocol_options.NAME)
+        info.overrides = compiler.compile(overrides, cluster.name, context)
     config = ClusterConfig(cluster_type, info, policy)
     config.hosts = hosts
     config.targets = targets

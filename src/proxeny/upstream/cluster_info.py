@@ -67,6 +67,7 @@ class ClusterInfo:
         "metadata",
         "name",
         "observability_name",
+        "overrides",
         "per_connection_buffer_limit",
         "request_response_sizes",
         "socket_options",
@@ -92,6 +93,8 @@ class ClusterInfo:
         self.connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS
         self.per_connection_buffer_limit = DEFAULT_BUFFER_LIMIT
         self.metadata: Any = None
+        self.overrides: Any = None
+        """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
         self.source_address: Address | None = None
         self.socket_options: tuple[SocketOption, ...] = ()
         self.upstream_pool: Any = None

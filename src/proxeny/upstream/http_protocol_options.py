@@ -39,13 +39,12 @@ class HttpProtocolOptions:
 
 
 _UNSUPPORTED: Final = (
-    "http_filters",
     "header_validation_config",
     "outlier_detection",
-    "request_mirror_policies",
     "hash_policy",
-    "retry_policy",
 )
+_OVERRIDES: Final = ("http_filters", "request_mirror_policies", "retry_policy")
+"""What the router reads (``router.cluster_overrides``)."""
 
 DEFAULT: Final = HttpProtocolOptions()
 _shared: dict[HttpProtocolOptions, HttpProtocolOptions] = {DEFAULT: DEFAULT}
@@ -74,6 +73,12 @@ def compile(cluster: Any, present: dict[str, Any]) -> HttpProtocolOptions:
             "Only one of max_requests_per_connection from Cluster or HttpProtocolOptions can be specified"
         )
     return _share(_from_parts(common, _http1_of(typed, cluster.name), present, _uses_downstream_protocol(typed)))
+
+
+def overrides_of(present: dict[str, Any]) -> Any:
+    """The HttpProtocolOptions message where it says something to the router, else None."""
+    typed = _typed(present) if "typed_extension_protocol_options" in present else None
+    return typed if typed is not None and any(_is_set(typed, field) for field in _OVERRIDES) else None
 
 
 def _share(options: HttpProtocolOptions) -> HttpProtocolOptions:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.endpoints import HostChange, HostEntry
+    from proxeny.upstream.load_balancer.base import DetermineLoad
     from proxeny.upstream.load_balancer.context import LbContext
 
 
@@ -88,6 +89,12 @@ class ThreadLocalCluster:
         elif entries:
             hosts = [Host(self.info, entries[0], self.info.host_stats(entries[0].stat_index))]
         self._set_hosts(list(hosts))
+
+    def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
+        """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
+        if self._on_demand is not None:
+            return self.choose_host(context)
+        return self._lb.choose_host_by(determine, self.priority_set, context)
 
     def _set_hosts(self, hosts: list[Host]) -> None:
         self.priority_set.update(hosts)

@@ -7,6 +7,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from google.protobuf import text_format
 
+from proxeny import extensions
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.time_source import SimulatedTimeSource
@@ -28,6 +29,7 @@ from proxeny.upstream.http_protocol_options import DEFAULT
 from proxeny.upstream.resource_manager import Thresholds
 from proxeny.upstream.stats import CLUSTER, HOST_RQ_ERROR, HOST_RQ_SUCCESS
 
+extensions.install()
 ADDRESS = ip_address("127.0.0.1", 1)
 
 

@@ -51,9 +51,18 @@ TABLE: Final[Table] = {
     ),
     f"{_HTTP}.set_filter_state.v3.Config": extension(done="on_request_headers"),
     f"{_HTTP}.original_src.v3.OriginalSrc": extension(done="mark"),
+    f"{_HTTP}.upstream_codec.v3.UpstreamCodec": extension(),
+    f"{_HTTP}.header_mutation.v3.HeaderMutation": extension(done="mutations most_specific_header_mutations_wins"),
+    f"{_HTTP}.header_mutation.v3.HeaderMutationPerRoute": extension(done="mutations"),
+    f"{_HTTP}.header_mutation.v3.Mutations": fields(
+        done="""request_mutations query_parameter_mutations response_mutations response_trailers_mutations
+            request_trailers_mutations"""
+    ),
+    f"{_CORE}.KeyValueMutation": fields(done="append remove"),
+    f"{_CORE}.KeyValueAppend": fields(done="entry record action"),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
-            suppress_grpc_request_failure_code_stats""",
+            suppress_grpc_request_failure_code_stats upstream_http_filters""",
         accepted="start_child_span",
     ),
 }

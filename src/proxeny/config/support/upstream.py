@@ -52,7 +52,8 @@ TABLE: Final[Table] = {
     f"{_ENDPOINT}.LbEndpoint": fields(done="endpoint health_status metadata load_balancing_weight"),
     f"{_ENDPOINT}.Endpoint": fields(done="address hostname", accepted="health_check_config"),
     _HTTP_OPTIONS: extension(
-        done="common_http_protocol_options explicit_http_config use_downstream_protocol_config",
+        done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config http_filters
+            request_mirror_policies retry_policy""",
         accepted="upstream_http_protocol_options",
     ),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),

@@ -10,10 +10,10 @@ from proxeny.http.connection_manager import ConnectionManager
 from proxeny.http.connection_manager_config import (
     CODEC_HTTP1,
     ConnectionManagerConfig,
-    compile_filters,
     max_headers_count,
     max_request_headers_kb,
 )
+from proxeny.http.filter_compiler import compile_filters
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import codec_stats
 from proxeny.http.upgrades import compile_upgrades

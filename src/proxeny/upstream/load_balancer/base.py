@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from proxeny.upstream.load_balancer.policy import LbPolicy
     from proxeny.upstream.priority_set import HostSet, PrioritySet
 
+    DetermineLoad = Callable[[PrioritySet, priority_load.PriorityLoad], priority_load.PriorityLoad]
+    """Envoy: ``RetryPriority::determinePriorityLoad``."""
+
 
 class LoadBalancer:
     """Chooses hosts; ``choose_host`` is replaced at every ``refresh`` by the cheapest function that is right."""
@@ -54,15 +57,20 @@ class LoadBalancer:
         return None
 
     def _choose_by_priority(self, context: Any) -> Host | None:
-        picker = self._draw()
-        host = picker.pick(context)
+        return self._choose(self._load, context)
+
+    def choose_host_by(self, determine: DetermineLoad, priority_set: PrioritySet, context: Any) -> Host | None:
+        """Choose by the loads that ``determine`` makes of the usual ones."""
+        return self._choose(determine(priority_set, self._load), context)
+
+    def _choose(self, load: priority_load.PriorityLoad, context: Any) -> Host | None:
+        host = self._draw(load).pick(context)
         if host is None:
             self._stats.inc(UPSTREAM_CX_NONE_HEALTHY)
         return host
 
-    def _draw(self) -> Picker:
+    def _draw(self, load: priority_load.PriorityLoad) -> Picker:
         """One priority and health class, at random by load."""
-        load = self._load
         left = int(random() * 100)
         for priority, percent in enumerate(load.healthy):
             if left < percent:

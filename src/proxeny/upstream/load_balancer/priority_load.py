@@ -42,13 +42,38 @@ def calculate(host_sets: Sequence[HostSet], panic_threshold: int) -> PriorityLoa
     elif total == 0:
         healthy[0] = 100
     else:
-        remaining = 100
-        for loads, health in ((healthy, healthy_health), (degraded, degraded_health)):
-            for i in range(count):
-                loads[i] = min(remaining, health[i] * 100 // total)
-                remaining -= loads[i]
-        _give_rest(remaining, (healthy, healthy_health), (degraded, degraded_health))
+        healthy, degraded = _share(total, healthy_health, degraded_health)
     return PriorityLoad(healthy, degraded, panic)
+
+
+def without(host_sets: Sequence[HostSet], excluded: set[int], panic: list[bool]) -> PriorityLoad | None:
+    """The loads where the priorities ``excluded`` take none; None when no other one has hosts to use.
+
+    Envoy: ``PreviousPrioritiesRetryPriority::adjustForAttemptedPriorities``.
+    """
+    kept = [i not in excluded for i in range(len(host_sets))]
+    healthy_health = [_availability(hs, len(hs.healthy_hosts)) * kept[i] for i, hs in enumerate(host_sets)]
+    degraded_health = [_availability(hs, len(hs.degraded_hosts)) * kept[i] for i, hs in enumerate(host_sets)]
+    total = min(100, sum(healthy_health) + sum(degraded_health))
+    if total == 0:
+        return None
+    healthy, degraded = _share(total, healthy_health, degraded_health)
+    return PriorityLoad(healthy, degraded, panic)
+
+
+def _share(total: int, healthy_health: list[int], degraded_health: list[int]) -> tuple[list[int], list[int]]:
+    """100 percent dealt out in the order of priorities, healthy hosts first."""
+    loads: list[list[int]] = []
+    remaining = 100
+    for health in (healthy_health, degraded_health):
+        dealt = []
+        for available in health:
+            dealt.append(min(remaining, available * 100 // total))
+            remaining -= dealt[-1]
+        loads.append(dealt)
+    healthy, degraded = loads
+    _give_rest(remaining, (healthy, healthy_health), (degraded, degraded_health))
+    return healthy, degraded
 
 
 def _availability(host_set: HostSet, usable: int) -> int:

@@ -1,0 +1,1 @@
+"""What a retry policy may be extended by: predicates on hosts, and priorities."""
