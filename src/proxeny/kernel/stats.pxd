@@ -57,6 +57,7 @@ cdef class Block:
     cpdef inc3(self, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c)
     cpdef dec(self, Py_ssize_t slot)
     cpdef dec2(self, Py_ssize_t a, Py_ssize_t b)
+    cpdef get(self, Py_ssize_t slot)
     cpdef record(self, Py_ssize_t slot, int64_t value)
 
 

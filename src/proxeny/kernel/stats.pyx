@@ -362,7 +362,7 @@ cdef class Block:
             raise IndexError(slot)
         self.p[slot] = <uint64_t>n | STAT_USED
 
-    def get(self, Py_ssize_t slot):
+    cpdef get(self, Py_ssize_t slot):
         if <size_t>slot >= self.size:
             raise IndexError(slot)
         return stat_value(self.p[slot])
