@@ -26,6 +26,7 @@ from proxeny.http.stats import (
     RQ_TX_RESET,
     RQ_WS_ON_NON_WS_ROUTE,
 )
+from proxeny.http.tunnel import start_tunnel
 from proxeny.http.upgrades import accepted_chain
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.overload_state import falls_within
@@ -92,6 +93,7 @@ class ActiveStream(RequestChecks):
         self.upgrade = False
         self.route_resolved = False
         self.resolved_route = None
+        self.tunnel = None
         self.decoder_limit = self.encoder_limit = manager.buffer_limit
         self.stream_id = config.random.random()
         self.stream_info = StreamInfo(manager.connection_info, clock.system_time(), clock.monotonic_ns())
@@ -292,6 +294,8 @@ class ActiveStream(RequestChecks):
         encoder.encode_headers(headers, end_stream)
         if end_stream:
             self._end_response()
+        elif granted and not self.destroyed:
+            self.tunnel = start_tunnel(self)
 
     def encode_data_out(self, data: Buffer, end_stream: bool) -> None:
         """Response body leaves."""
@@ -388,6 +392,9 @@ class ActiveStream(RequestChecks):
             info.response_code_details = "downstream_remote_disconnect"
         elif not info.flags and not info.response_code:
             info.flags = FLAG_DC
+        if self.tunnel is not None:
+            self.tunnel.finish(info)
+            self.tunnel = None
         for position in self.chain.on_stream_complete:
             self.filters[position].on_stream_complete()
         for log in config.access_logs:

@@ -11,7 +11,7 @@ cdef class DownstreamFilterManager(FilterManager):
     cdef public StreamManager manager
     cdef public ConnectionManagerConfig config
     cdef public ResponseEncoder encoder
-    cdef public object resolved_route
+    cdef public object resolved_route, tunnel
     cdef public Timer idle_timer, request_timer, header_timer, max_duration_timer
     cdef public long long idle_timeout_ms
     cdef public object stream_id

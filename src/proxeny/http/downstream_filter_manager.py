@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from proxeny.http.connection_manager_config import ConnectionManagerConfig
     from proxeny.http.stream_manager import StreamManager
+    from proxeny.http.tunnel import Tunnel
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
 
@@ -54,6 +55,7 @@ class DownstreamFilterManager(FilterManager):
         "route_resolved",
         "saw_connection_close",
         "stream_id",
+        "tunnel",
         "upgrade",
     )
 
@@ -67,6 +69,7 @@ class DownstreamFilterManager(FilterManager):
     max_duration_timer: Timer | None
     idle_timeout_ms: int
     stream_id: int
+    tunnel: Tunnel | None
     codec_complete: bool
     destroyed: bool
     encoder_started: bool

@@ -149,6 +149,7 @@ cdef class SplicePump(Pump):
         if source is None or sink.poller is None:
             return 0
         if source.read_buffer.length:
+            self.moved += <unsigned long long> source.read_buffer.length
             sink.write_buffer.c_move(source.read_buffer, <size_t> source.read_buffer.length)
             sink.c_flush()
         return self.run()

@@ -329,6 +329,14 @@ class RouterFilter(RouterRetries):
         )
         return False
 
+    def begin_tunnel(self) -> Any:
+        """The request's encoder, whose connection the bytes may go to without us; None where they may not."""
+        upstream = self.upstream
+        if upstream is None or upstream.encoder is None or upstream.idle_timer is not None:
+            return None
+        upstream.watch_downstream()
+        return upstream.encoder
+
     def decode_trailers(self, trailers: HeaderMap) -> FilterTrailersStatus:
         """Request trailers."""
         self.request_trailers = trailers

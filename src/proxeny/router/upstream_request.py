@@ -241,8 +241,13 @@ class UpstreamRequest(ResponseDecoder):
         callbacks.encode_data(data, False)
         # Most responses come in one piece and never have to watch the client.
         if not self.watches_downstream and self.encoder is not None:
+            self.watch_downstream()
+
+    def watch_downstream(self) -> None:
+        """Hear of the client's write watermarks."""
+        if not self.watches_downstream:
             self.watches_downstream = True
-            callbacks.add_downstream_watermark_callbacks(self.router)
+            self.router.decoder_callbacks.add_downstream_watermark_callbacks(self.router)
 
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Response trailers; they end the response."""

@@ -81,6 +81,11 @@ class ClientStream:
         """The stream of this encoder."""
         return self
 
+    @property
+    def tunnel_connection(self) -> Any:
+        """The connection under it: a tunnel's bytes may go there directly."""
+        return self._codec.connection
+
     # RequestEncoder
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> CodecError | None:

@@ -65,6 +65,11 @@ class TcpUpstream(NetworkFilter, ConnectionCallbacks):
         """The stream of this encoder."""
         return self
 
+    @property
+    def tunnel_connection(self) -> ClientConnection:
+        """The connection under it: a tunnel's bytes may go there directly."""
+        return self.connection
+
     # RequestEncoder
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> CodecError | None:
