@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from proxeny.explain.world import World
+from proxeny.http.recent_failures import FailedRequest
 from proxeny.network.address import Address
 from proxeny.stats.snapshot import StatsView
 from proxeny.upstream.cluster_status import ClusterStatus
@@ -121,6 +122,10 @@ class AdminContext(Protocol):
 
     def world(self) -> World:
         """All active listeners but admin's, as they decide about connections, and all clusters."""
+        ...
+
+    def recent_failures(self) -> Sequence[FailedRequest]:
+        """The last failed requests of all workers, the newest first."""
         ...
 
     def clusters(self) -> Sequence[ClusterStatus]:

@@ -1,4 +1,7 @@
-"""``POST /explain``: what becomes of a connection or a request, and why. Envoy has no such page."""
+"""``POST /explain``: what becomes of a connection or a request, and why; ``/explain/recent``: what went wrong lately.
+
+Envoy has no such pages.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from proxeny.admin.query import Query, all_values, parse_parameters
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.config.errors import ConfigError
-from proxeny.explain import render, request_render
+from proxeny.explain import recent, render, request_render
 from proxeny.explain.connection import explain_connection
 from proxeny.explain.facts import parse_facts
 from proxeny.explain.request import explain_request
@@ -39,6 +42,16 @@ class ExplainHandler:
         if parameters.get("format") == "json":
             return respond_json(render.as_json(explanation))
         return respond(render.as_text(explanation))
+
+    def recent(self, query: Query, body: bytes) -> AdminResponse:
+        """The last requests that failed."""
+        try:
+            found = recent.recent_failures(self._context.recent_failures(), query.parameters, self._context.world())
+        except ConfigError as error:
+            return respond(f"{error.message}\n", 400)
+        if query.parameters.get("format") == "json":
+            return respond_json({"failed_requests": recent.as_json(found)})
+        return respond(recent.as_text(found))
 
     def _request(self, facts: RequestFacts, as_json: bool) -> AdminResponse:
         explanation = explain_request(self._context.world(), facts)

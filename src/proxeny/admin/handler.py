@@ -18,6 +18,7 @@ from proxeny.admin.server_pages import ServerPages
 from proxeny.admin.stats_handler import StatsHandler
 from proxeny.admin.stats_params import BUCKET_MODES, TYPES
 from proxeny.explain.facts import PARAMETERS
+from proxeny.explain.recent import RECENT_PARAMETERS
 from proxeny.explain.request_facts import REQUEST_PARAMETERS
 
 Handle = Callable[[Query, bytes], AdminResponse]
@@ -75,6 +76,7 @@ class AdminHandler:
             Page("/cpuprofiler", "switch the CPU profiler", profiling.cpu_profiler, True, _SWITCH),
             Page("/drain_listeners", "drain and stop listeners", commands.drain_listeners, True, _DRAIN),
             Page("/explain", "what becomes of a connection or a request, and why", explainer.explain, True, _EXPLAIN),
+            Page("/explain/recent", "the last failed requests, and why", explainer.recent, False, _RECENT),
             Page("/healthcheck/fail", "make health checks of this server fail", commands.health_check_fail, True),
             Page("/healthcheck/ok", "make health checks of this server pass", commands.health_check_ok, True),
             Page("/heap_dump", "dump the heap", profiling.heap_dump),
@@ -145,6 +147,7 @@ _DRAIN = (
 )
 _FORMAT = ("format", f"format of the answer; {_one_of('text', 'json')}")
 _EXPLAIN = (*PARAMETERS.items(), *REQUEST_PARAMETERS.items(), _FORMAT)
+_RECENT = (*RECENT_PARAMETERS.items(), _FORMAT)
 _INIT_DUMP = (("mask", "the part to show, as a FieldMask"),)
 _LISTENERS = (_FORMAT,)
 _LOGGING = (

@@ -10,6 +10,7 @@ before the last one do not run: they may ask others, sleep, or be somebody's pro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +23,8 @@ from proxeny.http.filter_chain import FilterChain
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.kernel.timer import TimerWheel
-from proxeny.network.filter import ConnectionEvent, ConnectionState
+from proxeny.network.connection import Connection
+from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState
 from proxeny.network.stream_info import StreamInfo
 from proxeny.registry import REGISTRY
 from proxeny.stats.store import MainStore
@@ -50,6 +52,7 @@ class RehearsalDispatcher:
         self.create_timer = self.wheel.create
         self.deferred: list[Callable[[], object]] = []
         self.defer = self.deferred.append
+        self.next_connection_id = itertools.count().__next__
 
     @property
     def now_ms(self) -> int:
@@ -57,43 +60,27 @@ class RehearsalDispatcher:
         return self.monotonic_ns() // 1_000_000
 
 
-class RehearsalConnection:
-    """The client's connection: collects what is written to it."""
-
-    above_high_watermark = False
+class RehearsalConnection(Connection):
+    """The client's connection: collects what is written to it. It has no socket and no events."""
 
     def __init__(self, info: ConnectionInfo, dispatcher: RehearsalDispatcher, buffer_limit: int) -> None:
+        local: Any = dispatcher
+        super().__init__(local, info.local_address, info.remote_address)
         self.connection_info = info
-        self.dispatcher = dispatcher
-        self.buffer_limit = buffer_limit
-        self.state = ConnectionState.OPEN
-        self.upstream_options: tuple[Any, ...] = ()
-        self.filter_state_map = None
-        self.read_buffer = Buffer()
         self.written = bytearray()
-        self.on_delayed_close_timeout: Callable[[], object] | None = None
-        self.stream_info = StreamInfo(info, dispatcher.system_time(), dispatcher.monotonic_ns())
-        self.id = info.connection_id
+        self.set_buffer_limits(buffer_limit)
 
-    def write(self, data: Buffer, end_stream: bool) -> None:
+    def write(self, data: Any, end_stream: bool = False) -> None:
         """Bytes for the client."""
         self.written += data.take()
 
-    def close(self, close_type: Any) -> None:
+    def close(self, close_type: ConnectionCloseType = ConnectionCloseType.FLUSH_WRITE, details: str = "") -> None:
         """The proxy closes."""
         self.state = ConnectionState.CLOSED
 
-    def read_disable(self, disable: bool) -> None:
+    def read_disable(self, disable: bool) -> bool:
         """Nothing more comes anyway."""
-
-    def add_connection_callbacks(self, callbacks: Any) -> None:
-        """It has no events."""
-
-    def set_stats(self, *args: Any) -> None:
-        """It counts no bytes."""
-
-    def set_delayed_close_timeout_ms(self, milliseconds: int) -> None:
-        """It closes at once."""
+        return False
 
     def redeliver_read_buffer(self) -> None:
         """There is nothing in it."""
@@ -234,7 +221,7 @@ class Rehearsal:
         connection = RehearsalConnection(info, self._dispatcher, self._buffer_limit)
         manager = _RehearsedManager(self.config)
         manager.random_value = random_value
-        manager.initialize(connection)  # type: ignore[arg-type]
+        manager.initialize(connection)
         request = Buffer()
         request.append(data)
         manager.on_data(request, False)

@@ -218,14 +218,14 @@ def _manager_of(connection: Explanation) -> tuple[ListenerView, Any] | None:
     if chain is None:
         return None
     view = connection.stages[-1].listener
-    message = _message_of(view, chain)
+    message = message_of(view, chain)
     for item in message.filters if message is not None else ():
         if item.typed_config.type_url.rpartition("/")[2] == HTTP_TYPE:
             return view, unpack_any(item.typed_config)
     return None
 
 
-def _message_of(view: ListenerView, chain: Any) -> Any:
+def message_of(view: ListenerView, chain: Any) -> Any:
     """The ``FilterChain`` message that a chain was compiled from."""
     listener = view.message
     candidates = [(one, b"") for one in listener.filter_chains]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.http import codes
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import CONNECTION, is_upgrade
+from proxeny.http.recent_failures import VIA_UPSTREAM
 from proxeny.http.request_checks import RequestChecks
 from proxeny.http.stats import (
     CX_DRAIN_CLOSE,
@@ -399,6 +400,8 @@ class ActiveStream(RequestChecks):
             self.filters[position].on_stream_complete()
         for log in config.access_logs:
             log.log(self.request_headers, self.response_headers, self.response_trailers, info)
+        if (info.flags or info.response_code_details is not VIA_UPSTREAM) and config.recent_failures is not None:
+            config.recent_failures.record(self)
         self.destroy_filters()
         if self.upgrade:
             config.stats.dec(CX_UPGRADES_ACTIVE)

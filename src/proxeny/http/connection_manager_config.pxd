@@ -14,7 +14,7 @@ cdef class UpgradeConfig:
 
 
 cdef class ConnectionManagerConfig:
-    cdef public object context, dispatcher, local_info, route_table, codec_settings, codec_stats, stat_prefix
+    cdef public object context, dispatcher, local_info, recent_failures, route_table, codec_settings, codec_stats, stat_prefix
     cdef public OverloadState overload
     cdef public TimeSource clock
     cdef public RandomGenerator random

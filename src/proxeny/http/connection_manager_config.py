@@ -72,6 +72,7 @@ class ConnectionManagerConfig:
         "proxy_100_continue",
         "proxy_status",
         "random",
+        "recent_failures",
         "request_headers_timeout_ms",
         "request_timeout_ms",
         "route_table",
@@ -95,6 +96,7 @@ class ConnectionManagerConfig:
         self.clock = RealTimeSource() if context.dispatcher is None else context.dispatcher.time_source
         self.local_info = context.local_info
         self.random = context.random
+        self.recent_failures = context.recent_failures
         self.overload = context.overload
         self.route_table = route_table
         self.chain = chain

@@ -90,6 +90,8 @@ class FactoryContext:
     worker_index: int = 0
     concurrency: int = 1
     internal_listeners: InternalListeners = field(default_factory=InternalListeners)
+    recent_failures: Any = None
+    """Where failed requests are taken down (``http.recent_failures``); None: nowhere."""
     log_commands: Any = None
     """Commands that access log formats have besides or (a ``ClosedTable``) instead of the usual ones."""
     # Facts of the listener being compiled.

@@ -15,6 +15,7 @@ from proxeny.server.version import HOT_RESTART_DISABLED, version_text
 
 if TYPE_CHECKING:
     from proxeny.explain.world import World
+    from proxeny.http.recent_failures import FailedRequest
     from proxeny.server.bootstrap import Bootstrapped
     from proxeny.server.server import Server
     from proxeny.upstream.cluster_status import ClusterStatus
@@ -62,6 +63,10 @@ class ServerAdminContext:
     def world(self) -> World:
         """Listeners and clusters that serve now, as main keeps them."""
         return RunningWorld(self._parts)
+
+    def recent_failures(self) -> Sequence[FailedRequest]:
+        """What the workers told."""
+        return self._parts.failures.newest_first()
 
     def clusters(self) -> Sequence[ClusterStatus]:
         """All clusters with their hosts."""

@@ -18,6 +18,7 @@ from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
 from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
+from proxeny.server.failure_log import FailureLog
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, SHRINK_COUNT, WIP_PROTOS, memory_used
@@ -60,6 +61,8 @@ class Bootstrapped:
         self.clusters.on_hosts_changed = self._push_hosts
         self.listeners = ListenerManager(server.dispatcher, server.store, self.configuration, self._supervisor)
         self.listeners.add_static(self.configuration.listeners())
+        self.failures = FailureLog()
+        """The last requests of every worker that failed."""
         self.lds = self._lds()
         self._process_stats = dict(self.clusters.process_table)
         with server.store.recording() as table:
@@ -156,6 +159,9 @@ class Bootstrapped:
         """What workers tell unasked."""
         if isinstance(message, messages.HostsChanged):
             self.clusters.on_host_changes(worker.index, message.cluster, message.changes)
+            return
+        if isinstance(message, messages.RequestsFailed):
+            self.failures.add(worker.index, message.requests)
             return
         log.error("worker %d sent an unexpected message %s", worker.index, type(message).__name__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from proxeny.http.recent_failures import FailedRequest
 from proxeny.upstream.endpoints import HostChange
 
 StatRows = list[tuple[str, str, int]]
@@ -203,6 +204,12 @@ class HostsChanged(Message):
     changes: list[HostChange]
 
 
+class RequestsFailed(Message):
+    """Requests that failed since the last of these messages, the oldest first; of many only the last ones."""
+
+    requests: list[FailedRequest]
+
+
 class Done(Message):
     """A message was carried out, or ``error`` says why not."""
 
@@ -233,6 +240,7 @@ Any = (
     | Stop
     | WorkerStarted
     | HostsChanged
+    | RequestsFailed
     | Done
 )
 

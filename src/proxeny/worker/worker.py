@@ -16,6 +16,7 @@ from proxeny.access_log.manager import AccessLogManager
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.slices import SlicedWork, Steps, finish
+from proxeny.http.recent_failures import FailedRequest, RecentFailures
 from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
@@ -60,6 +61,7 @@ class Worker:
     clusters: ClusterManager
     handler: ConnectionHandler
     access_logs: AccessLogManager
+    recent_failures: RecentFailures
 
     def __init__(self, options: Options, index: int, epoch: int, sock: socket.socket, shared: Fds) -> None:
         self.options = options
@@ -126,6 +128,7 @@ class Worker:
             self.handler.close()
             self.clusters.close()
             self.access_logs.close()
+            self.recent_failures.close()
         self.channel.close()
         self.dispatcher.close()
 
@@ -180,6 +183,7 @@ class Worker:
         bootstrap = bootstrap_pb2.Bootstrap.FromString(message.bootstrap)
         self.store.install(messages.stat_table(message.stats))
         options = self.options
+        self.recent_failures = RecentFailures(self.dispatcher.create_timer, self._report_failures, self.index)
         self.access_logs = AccessLogManager(
             self.dispatcher, self.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
@@ -198,6 +202,7 @@ class Worker:
             token_buckets=self.token_buckets,
             worker_index=self.index,
             concurrency=self.options.concurrency,
+            recent_failures=self.recent_failures,
         )
         install_bootstrap_extensions(self.context)
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
@@ -232,6 +237,9 @@ class Worker:
 
     def _report_hosts(self, cluster: str, changes: list[HostChange]) -> None:
         self.channel.send(messages.HostsChanged(cluster, changes))
+
+    def _report_failures(self, requests: list[FailedRequest]) -> None:
+        self.channel.send(messages.RequestsFailed(requests))
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)
