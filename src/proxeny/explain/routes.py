@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxeny.matcher.string import quoted
+from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
@@ -105,8 +106,10 @@ class RouteQuestions:
             trace.shares = routes[trace.chosen].weighted.shares()
         trace.unasked = len(routes) - last
         for number in range(last):
-            why = "" if number == trace.chosen else self._why_not(host.routes[number], routes[number], random_value)
-            trace.routes.append(self._verdict(number, host.routes[number], why))
+            why = (
+                "" if number == trace.chosen else self._why_not(host.routes[number], routes[number], info, random_value)
+            )
+            trace.routes.append(self._verdict(number, config, why))
         return trace
 
     # Virtual hosts.
@@ -167,13 +170,14 @@ class RouteQuestions:
             nearness += len(path) + 1
         return RouteVerdict(number, config.name, describe_match(config.match), why, nearness)
 
-    def _why_not(self, config: Any, route: Any, random_value: int) -> str:
+    def _why_not(self, config: Any, route: Any, info: StreamInfo | None, random_value: int) -> str:
         if not self._path_matches(config.match):
             actual = quoted(self._headers.get(b":path") or b"")
             return f"path is {actual}, not {describe_path(config.match)}"
         condition = route.condition
         path = self._path()
-        why: str = "" if condition is None else condition.first_failure(self._headers, path, random_value)
+        facts = RequestFacts(self._headers, path, info, random_value)
+        why: str = "" if condition is None else condition.first_failure(facts)
         return why or "it does not match"
 
     def _path(self) -> bytes:

@@ -27,6 +27,8 @@ _LOG: Final = "envoy.extensions.access_loggers"
 _MATCHING: Final = "envoy.extensions.matching"
 _UPSTREAMS: Final = "envoy.extensions.upstreams"
 _RETRY: Final = "envoy.extensions.retry"
+_TYPE: Final = "envoy.type.matcher.v3"
+_PATH: Final = "envoy.extensions.path"
 
 
 def _datagram_inputs() -> Iterator[Extension]:
@@ -39,6 +41,38 @@ def _datagram_inputs() -> Iterator[Extension]:
     ):
         like = _network_input(name, message)
         yield Extension("udp_input", like.name, like.target, like.config_types)
+
+
+def _http_inputs() -> Iterator[Extension]:
+    """Facts of a request and its connection, as the unified matcher reads them."""
+    for name, message in (
+        ("destination_ip", "DestinationIPInput"),
+        ("destination_port", "DestinationPortInput"),
+        ("source_ip", "SourceIPInput"),
+        ("source_port", "SourcePortInput"),
+        ("direct_source_ip", "DirectSourceIPInput"),
+        ("source_type", "SourceTypeInput"),
+        ("server_name", "ServerNameInput"),
+        ("network_namespace", "NetworkNamespaceInput"),
+        ("filter_state", "FilterStateInput"),
+    ):
+        like = _network_input(name, message)
+        yield Extension("http_input", like.name, like.target, like.config_types)
+    for name, target, config_type in (
+        ("request-headers", "REQUEST_HEADER", f"{_TYPE}.HttpRequestHeaderMatchInput"),
+        ("request-trailers", "REQUEST_TRAILER", f"{_TYPE}.HttpRequestTrailerMatchInput"),
+        ("response-headers", "RESPONSE_HEADER", f"{_TYPE}.HttpResponseHeaderMatchInput"),
+        ("response-trailers", "RESPONSE_TRAILER", f"{_TYPE}.HttpResponseTrailerMatchInput"),
+        ("query-params", "QUERY_PARAMETER", f"{_TYPE}.HttpRequestQueryParamMatchInput"),
+        ("status-code-input", "STATUS_CODE", f"{_TYPE}.HttpResponseStatusCodeMatchInput"),
+        ("status-code-class-input", "STATUS_CODE_CLASS", f"{_TYPE}.HttpResponseStatusCodeClassMatchInput"),
+        (
+            "envoy.matching.inputs.dynamic_metadata",
+            "DYNAMIC_METADATA",
+            f"{_MATCHING}.common_inputs.network.v3.DynamicMetadataInput",
+        ),
+    ):
+        yield Extension("http_input", name, f"proxeny.extensions.matching.inputs.http:{target}", (config_type,))
 
 
 def _network_input(name: str, message: str) -> Extension:
@@ -263,6 +297,9 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("envoy.stderr_access_log",),
     ),
     *_datagram_inputs(),
+    *_http_inputs(),
+    _matching("route_action", "route", "actions.route:ROUTE", "envoy.config.route.v3.Route"),
+    _matching("route_action", "route_list", "actions.route:ROUTE_LIST", "envoy.config.route.v3.RouteList"),
     Extension(
         "udp_route_action",
         "route",
@@ -321,6 +358,18 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "envoy.matching.custom_matchers.domain_matcher",
         "custom_matchers.domain:FACTORY",
         "xds.type.matcher.v3.ServerNameMatcher",
+    ),
+    Extension(
+        "path_match",
+        "envoy.path.match.uri_template.uri_template_matcher",
+        "proxeny.extensions.path.uri_template:MATCH",
+        (f"{_PATH}.match.uri_template.v3.UriTemplateMatchConfig",),
+    ),
+    Extension(
+        "path_rewrite",
+        "envoy.path.rewrite.uri_template.uri_template_rewriter",
+        "proxeny.extensions.path.uri_template:REWRITE",
+        (f"{_PATH}.rewrite.uri_template.v3.UriTemplateRewriteConfig",),
     ),
     _matching(
         "filter_chain_action",

@@ -15,6 +15,8 @@ from proxeny.config.errors import ConfigError
 
 _UNANCHORED: Final = _re2.RE2.Anchor.UNANCHORED
 _ANCHOR_BOTH: Final = _re2.RE2.Anchor.ANCHOR_BOTH
+_LONGEST_PREFIX: Final = 256
+"""How much of a pattern's literal beginning is looked for."""
 _SET_MEMORY: Final = 64 << 20
 """Budget of a RegexSet's automaton; RE2's own default (8 MB) is for one pattern."""
 
@@ -32,16 +34,46 @@ def _options(never_capture: bool, max_mem: int | None = None) -> Any:
 class CompiledRegex:
     """One pattern; ``match`` asks for a full match. ConfigError with RE2's words for a pattern it refuses."""
 
-    __slots__ = ("_capturing", "_match", "pattern")
+    __slots__ = ("_capturing", "_match", "_regexp", "pattern")
 
-    def __init__(self, pattern: str) -> None:
-        self.pattern = pattern.encode("utf-8")
+    def __init__(self, pattern: str | bytes) -> None:
+        self.pattern = pattern.encode("utf-8") if isinstance(pattern, str) else pattern
         regexp = _re2.RE2(self.pattern, _options(never_capture=True))
         if not regexp.ok():
             error = regexp.error()
             raise ConfigError(error.decode("utf-8", "replace") if isinstance(error, bytes) else str(error))
+        self._regexp = regexp
         self._match = regexp.Match
         self._capturing: Any = None
+
+    @property
+    def program_size(self) -> int:
+        """How many instructions the compiled pattern has: its cost in memory and in a RegexSet."""
+        return int(self._regexp.ProgramSize())
+
+    def literal_prefix(self) -> bytes:
+        """Text that everything which ``match`` accepts begins with; as long as RE2 can say."""
+        known, least, most = self._regexp.PossibleMatchRange(_LONGEST_PREFIX)
+        if not known:
+            return b""
+        shared = 0
+        while shared < min(len(least), len(most)) and least[shared] == most[shared]:
+            shared += 1
+        return bytes(least[:shared])
+
+    def groups(self, text: bytes) -> list[bytes] | None:
+        """What the pattern's groups match when the whole of ``text`` does (b"" for one that takes no part)."""
+        spans = self._with_groups().Match(_ANCHOR_BOTH, text, 0, len(text))
+        return None if spans[0][0] < 0 else [text[start:end] if start >= 0 else b"" for start, end in spans[1:]]
+
+    def group_names(self) -> dict[str, int]:
+        """Numbers of the named groups, the first of all groups being 1."""
+        return {_text(name): int(number) for name, number in self._with_groups().NamedCapturingGroups()}
+
+    def _with_groups(self) -> Any:
+        if self._capturing is None:
+            self._capturing = _re2.RE2(self.pattern, _options(never_capture=False))
+        return self._capturing
 
     def match(self, text: bytes) -> bool:
         """Whether the whole of ``text`` matches."""
@@ -56,12 +88,21 @@ class CompiledRegex:
 
         A substitution that names a group the pattern has not, or that ends in a backslash, leaves the text as it is.
         """
-        if self._capturing is None:
-            self._capturing = _re2.RE2(self.pattern, _options(never_capture=False))
+        regexp = self._with_groups()
         parts = parse_substitution(substitution)
-        if parts is None or any(isinstance(p, int) and p > self._capturing.NumberOfCapturingGroups() for p in parts):
+        if parts is None or any(isinstance(p, int) and p > regexp.NumberOfCapturingGroups() for p in parts):
             return text
-        return _global_replace(self._capturing, text, parts)
+        return _global_replace(regexp, text, parts)
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode("latin-1") if isinstance(text, bytes) else text
+
+
+def containing(literal: bytes, any_case: bool) -> bytes:
+    """A pattern for all texts with ``literal`` in them."""
+    flags = b"(?is)" if any_case else b"(?s)"
+    return flags + b".*" + b"".join([b"\\x{%02x}" % byte for byte in literal]) + b".*"
 
 
 def parse_substitution(substitution: bytes) -> list[bytes | int] | None:

@@ -77,7 +77,7 @@ class MatchTreeCompiler:
             return OnMatch(None, self.tree(message.matcher), message.keep_matching)
         if kind == "action":
             factory, config = _extension(self._action_kind, message.action)
-            return OnMatch(factory.create_action(config, self.context), None, message.keep_matching)
+            return OnMatch(self.create_action(factory, config), None, message.keep_matching)
         # Envoy crashes here: the matchers that are extensions of their own do not require the field.
         raise ConfigError('field: "on_match", reason: is required')
 
@@ -111,10 +111,18 @@ class MatchTreeCompiler:
     def data_input(self, message: Any) -> DataInput:
         """One of the owner's kind of input, else of those that need no data."""
         config_type = message.typed_config.type_url.rpartition("/")[2]
-        known = REGISTRY.knows(self._input_kind, message.name, config_type)
+        known = self.is_own_input(message.name, config_type)
         factory, config = _extension(self._input_kind if known else COMMON_INPUT, message)
         data_input: DataInput = factory.create_input(config, self.context)
         return data_input
+
+    def is_own_input(self, name: str, config_type: str) -> bool:
+        """Whether there is such an input of the owner's kind."""
+        return REGISTRY.knows(self._input_kind, name, config_type)
+
+    def create_action(self, factory: Any, config: Any) -> Any:
+        """What a match yields."""
+        return factory.create_action(config, self.context)
 
 
 def _extension(kind: str, message: Any) -> tuple[Any, Any]:

@@ -1,35 +1,24 @@
 """Types of router.path_index."""
 
-
-cdef class PrefixNode:
-    cdef public PrefixNode parent
-    cdef public tuple candidates, routes
-
-
-cdef class PrefixIndex:
-    cdef object _final
-    cdef dict _nodes, _table
-    cdef tuple _lengths
-
-    cpdef candidates(self, bytes path)
+from proxeny.router.regex_groups cimport RegexGroups
+from proxeny.router.request_facts cimport RequestFacts
+from proxeny.router.route_group cimport PrefixGroups
 
 
-cdef class ExactIndex:
-    cdef object _final
+cdef class ExactGroups:
+    cdef object _conditions
     cdef dict _table
 
-    cpdef candidates(self, bytes path)
-
-
-cdef class RegexIndex:
-    cdef object _final, _set
-    cdef list _numbers, _regexes
+    cpdef object group(self, bytes text)
 
 
 cdef class PathIndex:
-    cdef object _final
-    cdef Py_ssize_t _size
-    cdef ExactIndex _exact, _exact_ci
-    cdef PrefixIndex _prefix, _prefix_ci
-    cdef RegexIndex _regex
-    cdef public object candidates
+    cdef object _conditions, _connect
+    cdef list _connect_numbers
+    cdef ExactGroups _exact, _exact_any_case
+    cdef PrefixGroups _prefix, _prefix_any_case
+    cdef RegexGroups _regex, _template
+    cdef bint _ignores_parameters, _others
+
+    cpdef long long quick(self, bytes path) except -2
+    cpdef long long first(self, RequestFacts facts, bytes whole_path) except -2

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.connect_config import ConnectConfig
     from proxeny.router.direct_response import DirectResponseEntry
+    from proxeny.router.path_policy import PolicyRewrite
     from proxeny.router.per_filter_config import PerFilterConfigs
     from proxeny.router.route_condition import RouteCondition
     from proxeny.router.shadow import MirrorPolicy
@@ -147,7 +148,7 @@ class RoutePolicy:
         self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.priority = PRIORITY_DEFAULT
         self.cluster_not_found_response_code = 503
-        self.path_rewrite: PathRewrite | None = None
+        self.path_rewrite: PathRewrite | PolicyRewrite | None = None
         self.host_rewrite: HostRewrite | None = None
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False

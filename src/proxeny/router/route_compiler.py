@@ -18,6 +18,7 @@ from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
 from proxeny.router.durations import milliseconds, optional_milliseconds
 from proxeny.router.header_mutation import HeaderMutation, combine, compile_mutation
+from proxeny.router.path_policy import PolicyRewrite, check_rewrites, compile_pattern, compile_rewriter
 from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.retry_policy import RetryPolicy
@@ -28,6 +29,7 @@ from proxeny.router.weighted_cluster import WeightedClusters
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
+    from proxeny.router.path_policy import PathPattern
 
 Mutations = tuple[HeaderMutation, ...]
 
@@ -64,12 +66,14 @@ class RouteCompiler:
         if kind is None:
             raise ConfigError("Invalid route config")
         matched = len(getattr(match, kind).encode("utf-8")) if kind in _LITERAL_KINDS else WHOLE_PATH
+        pattern = compile_pattern(match, self._context)
+        check_rewrites(config, pattern)
         request, response = self._mutations(config)
         weighted: WeightedClusters | None = None
         entry: RouteEntry | DirectResponseEntry
         action = config.WhichOneof("action")
         if action == "route":
-            policy = self._policy(config)
+            policy = self._policy(config, pattern)
             entry = self._route_entry(config.route, policy, matched, request, response)
             if config.route.HasField("weighted_clusters"):
                 weighted = self._weighted(config, policy, matched, request, response)
@@ -121,7 +125,7 @@ class RouteCompiler:
         header = action.cluster_header.lower().encode("utf-8")
         return RouteEntry(self._virtual_host, policy, cluster, matched, request, response, header)
 
-    def _policy(self, config: Any) -> RoutePolicy:
+    def _policy(self, config: Any, pattern: PathPattern | None) -> RoutePolicy:
         """The policy of a ``route`` action; one object for all that say the same."""
         action = config.route
         limit = _buffer_limit(config)
@@ -132,9 +136,14 @@ class RouteCompiler:
         for field in ("cluster", "cluster_header", "weighted_clusters"):
             bare.ClearField(field)
         key = bare.SerializeToString(deterministic=True) + b"%d" % (-1 if limit is None else limit)
+        if pattern is not None:
+            key += pattern.template
         policy = self._policies.get(key)
         if policy is None:
             policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context, self._clusters)
+            rewriter = compile_rewriter(action, pattern, self._context)
+            if rewriter is not None:
+                policy.path_rewrite = PolicyRewrite(rewriter)
             policy.request_buffer_limit = limit
             policy.freeze()
         return policy
@@ -242,8 +251,6 @@ def compile_policy(
         policy.grpc_timeout_header_offset_ms = optional_milliseconds(durations, "grpc_timeout_header_offset")
     policy.priority = action.priority
     policy.cluster_not_found_response_code = _NOT_FOUND_CODES[action.cluster_not_found_response_code]
-    if action.prefix_rewrite and action.HasField("regex_rewrite"):
-        raise ConfigError("Specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy")
     policy.path_rewrite = PathRewrite.compile(action)
     _compile_host_rewrite(policy, action)
     if action.HasField("metadata_match"):

@@ -61,7 +61,7 @@ class RouteTable:
     def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
         """The route of a request, None when nothing matches."""
         host = self._default if self._only_default else self._find_virtual_host(headers)
-        return host.route(headers, random_value) if host is not None else None
+        return host.route(headers, stream_info, random_value) if host is not None else None
 
     def _find_virtual_host(self, headers: HeaderMap) -> VirtualHostRoutes | None:
         """Exact name, else the longest suffix, else the longest prefix, else ``*``."""

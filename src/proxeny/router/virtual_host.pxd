@@ -1,13 +1,13 @@
 """Types of router.virtual_host."""
 
 from proxeny.kernel.headers cimport HeaderMap
+from proxeny.router.route_list cimport RouteList
 
 
 cdef class VirtualHostRoutes:
-    cdef bint _ignore_parameters
     cdef int _require_tls
-    cdef tuple _connect, _routes
-    cdef object _candidates, _ssl_redirect
+    cdef RouteList _list
+    cdef object _ssl_redirect, _tree
     cdef public object name
 
-    cpdef route(self, HeaderMap headers, random_value)
+    cpdef route(self, HeaderMap headers, stream_info, random_value)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.matcher.regex import CompiledRegex
+from proxeny.config.errors import ConfigError
 from proxeny.router.direct_response import SslRedirectEntry
 from proxeny.router.header_mutation import compile_mutation
-from proxeny.router.path_index import PathIndex
+from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import Route, RouteConfigInfo, VirtualHost
 from proxeny.router.route_compiler import RouteCompiler, filter_metadata
+from proxeny.router.route_list import RouteList
+from proxeny.router.route_tree import compile_route_tree
 from proxeny.router.shadow import compile_mirrors
 from proxeny.router.virtual_cluster import compile_virtual_clusters
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
+    from proxeny.matcher.tree import MatchTree
     from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.stream_info import StreamInfo
 
 TLS_NONE: Final = 0
 TLS_EXTERNAL_ONLY: Final = 1
@@ -26,55 +29,33 @@ TLS_ALL: Final = 2
 
 
 class VirtualHostRoutes:
-    """The routes of one virtual host, indexed by path."""
+    """The routes of one virtual host: a list, or a tree that leads to lists (``VirtualHost.matcher``)."""
 
-    __slots__ = ("_candidates", "_connect", "_ignore_parameters", "_require_tls", "_routes", "_ssl_redirect", "name")
+    __slots__ = ("_list", "_require_tls", "_ssl_redirect", "_tree", "name")
 
-    def __init__(self, virtual_host: VirtualHost, routes: Sequence[Route], specs: Sequence[Any], tls: int) -> None:
-        """``specs``: the ``RouteMatch`` messages of ``routes``."""
+    def __init__(self, virtual_host: VirtualHost, routes: RouteList, tls: int, tree: MatchTree | None = None) -> None:
+        """``tls``: one of TLS_*; ``tree`` is asked instead of ``routes`` where there is one."""
         self.name = virtual_host.name
-        self._routes = tuple(routes)
-        self._ignore_parameters = virtual_host.config.ignore_path_parameters
+        self._list = routes
+        self._tree = tree
         self._require_tls = tls
         self._ssl_redirect: Route | None = None
         if tls != TLS_NONE:
             self._ssl_redirect = Route("", virtual_host, SslRedirectEntry(virtual_host, 301))
-        index = PathIndex([route.condition is None for route in routes])
-        connect: list[int] = []
-        for number, spec in enumerate(specs):
-            _add(index, spec, number, connect)
-        self._connect = tuple(connect)
-        index.freeze()
-        self._candidates = index.candidates
 
-    def route(self, headers: HeaderMap, random_value: int) -> Route | None:
+    def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
         """The first route that matches, as Envoy's scan would find it."""
         if self._require_tls != TLS_NONE and self._must_redirect(headers):
             return self._ssl_redirect
-        path = headers.get(b":path")
-        if path is None:
-            candidates: Sequence[int] = self._connect
-            path = b""
-        else:
-            end = path.find(b"?")
-            if end >= 0:
-                path = path[:end]
-            end = path.find(b"#")
-            if end >= 0:
-                path = path[:end]
-            if self._ignore_parameters:
-                path = path.partition(b";")[0]
-            candidates = self._candidates(path)
-            if self._connect:
-                candidates = sorted((*candidates, *self._connect))
-        for number in candidates:
-            route = self._routes[number]
-            condition = route.condition
-            if condition is None or condition.matches(headers, path, random_value):
-                if route.weighted is not None:
-                    return route.weighted.pick(headers, random_value)
-                return route
-        return None
+        if self._tree is None:
+            return self._list.route(headers, stream_info, random_value)
+        return self._route_by_tree(headers, stream_info, random_value)
+
+    def _route_by_tree(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
+        assert self._tree is not None
+        routes = self._tree.match(HttpMatchingData(headers, stream_info))
+        # A list that leads to no route is the end: the tree is not asked again, as in Envoy.
+        return routes.route(headers, stream_info, random_value) if isinstance(routes, RouteList) else None
 
     def _must_redirect(self, headers: HeaderMap) -> bool:
         if headers.get(b"x-forwarded-proto") == b"https":
@@ -83,24 +64,13 @@ class VirtualHostRoutes:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """All routes in their order."""
-        return self._routes
+        """All routes in their order; those of a tree are in the tree."""
+        return self._list.routes
 
-
-def _add(index: PathIndex, match: Any, number: int, connect: list[int]) -> None:
-    """Enter one route's path specifier into the index, or into the CONNECT routes."""
-    kind = match.WhichOneof("path_specifier")
-    case_sensitive = match.case_sensitive.value if match.HasField("case_sensitive") else True
-    if kind == "prefix":
-        index.add_prefix(match.prefix.encode("utf-8"), number, case_sensitive)
-    elif kind == "path":
-        index.add_exact(match.path.encode("utf-8"), number, case_sensitive)
-    elif kind == "path_separated_prefix":
-        index.add_prefix(match.path_separated_prefix.encode("utf-8"), number, case_sensitive)
-    elif kind == "safe_regex":
-        index.add_regex(CompiledRegex(match.safe_regex.regex), number)
-    else:
-        connect.append(number)
+    @property
+    def tree(self) -> MatchTree | None:
+        """What leads to the routes, where it is no list."""
+        return self._tree
 
 
 def compile_virtual_host(
@@ -126,6 +96,13 @@ def compile_virtual_host(
     host.virtual_clusters = compile_virtual_clusters(config.name, config.virtual_clusters, context)
     if config.HasField("metadata"):
         host.metadata = filter_metadata(config.metadata)
+    if config.HasField("matcher"):
+        if config.routes:
+            raise ConfigError("cannot set both matcher and routes on virtual host")
+        # Envoy does not look for the clusters of routes in a tree.
+        tree = compile_route_tree(config.matcher, host, context)
+        return VirtualHostRoutes(host, RouteList((), (), context), config.require_tls, tree)
     compiler = RouteCompiler(host, context, validate_clusters)
     routes = [compiler.compile(route) for route in config.routes]
-    return VirtualHostRoutes(host, routes, [route.match for route in config.routes], config.require_tls)
+    matches = [route.match for route in config.routes]
+    return VirtualHostRoutes(host, RouteList(routes, matches, context, info.ignore_path_parameters), config.require_tls)

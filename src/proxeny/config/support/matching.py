@@ -6,6 +6,7 @@ from proxeny.config.support.table import Table, extension
 
 _MATCHING: Final = "envoy.extensions.matching"
 _NETWORK: Final = f"{_MATCHING}.common_inputs.network.v3"
+_TYPE: Final = "envoy.type.matcher.v3"
 
 TABLE: Final[Table] = {
     f"{_NETWORK}.DestinationIPInput": extension(),
@@ -19,6 +20,14 @@ TABLE: Final[Table] = {
     f"{_NETWORK}.ApplicationProtocolInput": extension(),
     f"{_NETWORK}.NetworkNamespaceInput": extension(),
     f"{_NETWORK}.FilterStateInput": extension(done="key"),
+    f"{_NETWORK}.DynamicMetadataInput": extension(done="filter path"),
+    f"{_TYPE}.HttpRequestHeaderMatchInput": extension(done="header_name"),
+    f"{_TYPE}.HttpRequestTrailerMatchInput": extension(done="header_name"),
+    f"{_TYPE}.HttpResponseHeaderMatchInput": extension(done="header_name"),
+    f"{_TYPE}.HttpResponseTrailerMatchInput": extension(done="header_name"),
+    f"{_TYPE}.HttpRequestQueryParamMatchInput": extension(done="query_param"),
+    f"{_TYPE}.HttpResponseStatusCodeMatchInput": extension(),
+    f"{_TYPE}.HttpResponseStatusCodeClassMatchInput": extension(),
     f"{_MATCHING}.common_inputs.environment_variable.v3.Config": extension(done="name"),
     f"{_MATCHING}.input_matchers.ip.v3.Ip": extension(done="cidr_ranges stat_prefix"),
     f"{_MATCHING}.input_matchers.consistent_hashing.v3.ConsistentHashing": extension(done="threshold modulo seed"),

@@ -5,6 +5,7 @@ from typing import Final
 from proxeny.config.support.table import Table, extension, fields
 
 _ROUTE: Final = "envoy.config.route.v3"
+_PATH: Final = "envoy.extensions.path"
 _CORE: Final = "envoy.config.core.v3"
 _RETRY: Final = "envoy.extensions.retry"
 _HEADERS: Final = "request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove"
@@ -16,23 +17,29 @@ TABLE: Final[Table] = {
             ignore_path_parameters_in_path_matching typed_per_filter_config metadata request_mirror_policies"""
     ),
     f"{_ROUTE}.VirtualHost": fields(
-        done=f"""name domains routes require_tls {_HEADERS} typed_per_filter_config include_request_attempt_count
-            include_attempt_count_in_response include_is_timeout_retry_header retry_policy metadata
+        done=f"""name domains routes matcher require_tls {_HEADERS} typed_per_filter_config
+            include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header retry_policy
+            metadata
             per_request_buffer_limit_bytes request_body_buffer_limit virtual_clusters
             hedge_policy request_mirror_policies""",
     ),
-    f"{_ROUTE}.Route": fields(
+    f"{_ROUTE}.RouteList": extension(done="routes"),
+    f"{_ROUTE}.Route": extension(
         done=f"""name match route redirect direct_response non_forwarding_action metadata decorator
             typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit {_HEADERS}""",
         accepted="stat_prefix tracing",
     ),
     f"{_ROUTE}.RouteMatch": fields(
-        done="""prefix path safe_regex path_separated_prefix case_sensitive runtime_fraction headers query_parameters
-            grpc connect_matcher"""
+        done="""prefix path safe_regex path_separated_prefix path_match_policy case_sensitive runtime_fraction headers
+            query_parameters grpc connect_matcher tls_context dynamic_metadata filter_state"""
     ),
+    f"{_ROUTE}.RouteMatch.TlsContextMatchOptions": fields(done="presented validated"),
+    f"{_PATH}.match.uri_template.v3.UriTemplateMatchConfig": extension(done="path_template"),
+    f"{_PATH}.rewrite.uri_template.v3.UriTemplateRewriteConfig": extension(done="path_template_rewrite"),
     f"{_ROUTE}.RouteAction": fields(
         done="""cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite
-            regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex
+            regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite host_rewrite_header
+            host_rewrite_path_regex
             append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
             max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies"""
     ),

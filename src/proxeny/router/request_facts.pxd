@@ -1,0 +1,13 @@
+"""Types of router.request_facts."""
+
+from proxeny.kernel.headers cimport HeaderMap
+
+
+cdef class RequestFacts:
+    cdef public HeaderMap headers
+    cdef public bytes path
+    cdef public object info, random_value
+    cdef dict _query, _cookies
+
+    cpdef dict query(self)
+    cpdef dict cookies(self)

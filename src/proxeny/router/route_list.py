@@ -1,0 +1,91 @@
+"""Routes of which the first that matches counts (Envoy: ``getRouteFromRoutes``), indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from proxeny.matcher.regex import CompiledRegex
+from proxeny.router.path_index import PathIndex
+from proxeny.router.path_policy import compile_pattern
+from proxeny.router.request_facts import RequestFacts
+from proxeny.router.route_group import NO_ROUTE
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.route import Route
+
+
+class RouteList:
+    """Some routes in their order."""
+
+    __slots__ = ("_ignores_parameters", "_index", "routes")
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        matches: Sequence[Any],
+        context: FactoryContext,
+        ignores_parameters: bool = False,
+    ) -> None:
+        """``matches``: the ``RouteMatch`` messages of ``routes``.
+
+        ``ignores_parameters``: ``ignore_path_parameters_in_path_matching``.
+        """
+        self.routes = tuple(routes)
+        self._ignores_parameters = ignores_parameters
+        self._index = PathIndex(tuple([route.condition for route in routes]), ignores_parameters)
+        for number, match in enumerate(matches):
+            _add(self._index, match, number, context)
+        self._index.freeze()
+
+    def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
+        """The first route that matches."""
+        whole_path = headers.get(b":path")
+        if whole_path is None:
+            path = b""
+        else:
+            end = whole_path.find(b"?")
+            if end >= 0:
+                whole_path = whole_path[:end]
+            end = whole_path.find(b"#")
+            if end >= 0:
+                whole_path = whole_path[:end]
+            path = whole_path
+            if self._ignores_parameters:
+                path = path.partition(b";")[0]
+            number = self._index.quick(path)
+            if number >= 0:
+                return self._chosen(number, headers, random_value)
+        number = self._index.first(RequestFacts(headers, path, stream_info, random_value), whole_path)
+        return self._chosen(number, headers, random_value)
+
+    def _chosen(self, number: int, headers: HeaderMap, random_value: int) -> Route | None:
+        if number == NO_ROUTE:
+            return None
+        route = self.routes[number]
+        if route.weighted is not None:
+            return route.weighted.pick(headers, random_value)
+        return route
+
+
+def _add(index: PathIndex, match: Any, number: int, context: FactoryContext) -> None:
+    """Enter one route's path specifier into the index."""
+    kind = match.WhichOneof("path_specifier")
+    case_sensitive = match.case_sensitive.value if match.HasField("case_sensitive") else True
+    if kind == "prefix":
+        index.add_prefix(match.prefix.encode("utf-8"), number, case_sensitive)
+    elif kind == "path":
+        index.add_exact(match.path.encode("utf-8"), number, case_sensitive)
+    elif kind == "path_separated_prefix":
+        index.add_separated_prefix(match.path_separated_prefix.encode("utf-8"), number, case_sensitive)
+    elif kind == "safe_regex":
+        index.add_regex(CompiledRegex(match.safe_regex.regex).pattern, number)
+    elif kind == "path_match_policy":
+        pattern = compile_pattern(match, context)
+        if pattern is not None and pattern.regex is not None:
+            index.add_template(pattern.regex, number)
+    else:
+        index.add_connect(number)
