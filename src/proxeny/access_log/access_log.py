@@ -17,6 +17,7 @@ TCP_CONNECTION_END = b"TcpConnectionEnd"
 DOWNSTREAM_START = b"DownstreamStart"
 DOWNSTREAM_PERIODIC = b"DownstreamPeriodic"
 DOWNSTREAM_END = b"DownstreamEnd"
+DOWNSTREAM_TUNNEL_ESTABLISHED = b"DownstreamTunnelSuccessfullyEstablished"
 UPSTREAM_POOL_READY = b"UpstreamPoolReady"
 UPSTREAM_PERIODIC = b"UpstreamPeriodic"
 UPSTREAM_END = b"UpstreamEnd"
@@ -28,26 +29,30 @@ NOT_SET = b"NotSet"
 class AccessLog(Protocol):
     """Writes a record of one request or connection."""
 
+    commands: frozenset[str]
+    """The commands of its format."""
+
     def log(
         self,
         request_headers: HeaderMap | None,
         response_headers: HeaderMap | None,
         response_trailers: HeaderMap | None,
         stream_info: StreamInfo,
-        log_type: bytes | None = None,
+        log_type: bytes = NOT_SET,
     ) -> None:
-        """``log_type`` None: the end of a request, or of a connection when there are no request headers."""
+        """``log_type``: why the record is written."""
         ...
 
 
 class FileAccessLog:
     """Formats a line and buffers it, unless the filter says no."""
 
-    __slots__ = ("_filter", "_format", "_write")
+    __slots__ = ("_filter", "_format", "_write", "commands")
 
     def __init__(self, file: AccessLogFile, formatter: Formatter, log_filter: Filter | None) -> None:
         self._write = file.write
         self._format = formatter.format
+        self.commands = formatter.commands
         self._filter = None if log_filter is None else log_filter.evaluate
 
     def log(
@@ -56,7 +61,7 @@ class FileAccessLog:
         response_headers: HeaderMap | None,
         response_trailers: HeaderMap | None,
         stream_info: StreamInfo,
-        log_type: bytes | None = None,
+        log_type: bytes = NOT_SET,
     ) -> None:
         evaluate = self._filter
         if evaluate is not None and not evaluate(
@@ -71,12 +76,14 @@ class NullAccessLog:
 
     __slots__ = ()
 
+    commands: frozenset[str] = frozenset()
+
     def log(
         self,
         request_headers: HeaderMap | None,
         response_headers: HeaderMap | None,
         response_trailers: HeaderMap | None,
         stream_info: StreamInfo,
-        log_type: bytes | None = None,
+        log_type: bytes = NOT_SET,
     ) -> None:
         return None

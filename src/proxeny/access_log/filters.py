@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from envoy.data.accesslog.v3 import accesslog_pb2
 
-from proxeny.access_log.access_log import DOWNSTREAM_END, TCP_CONNECTION_END
 from proxeny.access_log.value_matcher import ValueMatcher, compile_value_matcher
 from proxeny.config.errors import ConfigError
 from proxeny.formatter.http_commands import status_of
@@ -30,7 +29,7 @@ _DENOMINATORS = (100, 10_000, 1_000_000)
 class Filter(Protocol):
     """Says whether a request or connection is logged."""
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         """True: log it."""
         ...
 
@@ -63,7 +62,7 @@ class StatusCodeFilter:
     def __init__(self, compare: Comparison) -> None:
         self._compare = compare
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return self._compare(info.response_code)
 
 
@@ -75,7 +74,7 @@ class DurationFilter:
     def __init__(self, compare: Comparison) -> None:
         self._compare = compare
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return self._compare(((info.end_ns or time.monotonic_ns()) - info.start_ns) // 1_000_000)
 
 
@@ -84,7 +83,7 @@ class NotHealthCheckFilter:
 
     __slots__ = ()
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return not info.health_check
 
 
@@ -93,7 +92,7 @@ class TraceableFilter:
 
     __slots__ = ()
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return False
 
 
@@ -109,7 +108,7 @@ class RuntimeFilter:
         self._independent = config.use_independent_randomness
         self._runtime = runtime
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         request_id = None if self._independent or rq is None else rq.get(b"x-request-id")
         if request_id is not None and len(request_id) == 36 and _HEX.issuperset(request_id[:8]):
             value = int(request_id[:8], 16)
@@ -129,7 +128,7 @@ class AndFilter:
     def __init__(self, filters: tuple[Filter, ...]) -> None:
         self._filters = filters
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return all(one.evaluate(rq, rs, tr, info, log_type) for one in self._filters)
 
 
@@ -138,7 +137,7 @@ class OrFilter(AndFilter):
 
     __slots__ = ()
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return any(one.evaluate(rq, rs, tr, info, log_type) for one in self._filters)
 
 
@@ -150,7 +149,7 @@ class HeaderFilter:
     def __init__(self, matcher: HeaderMatcher) -> None:
         self._matcher = matcher
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return self._matcher.matches(_EMPTY if rq is None else rq)
 
 
@@ -166,7 +165,7 @@ class ResponseFlagFilter:
             # PGV admits flags of Envoy's that nothing here ever sets.
             self._mask |= by_name.get(name, 0)
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return bool(info.flags & self._mask)
 
 
@@ -179,7 +178,7 @@ class GrpcStatusFilter:
         self._statuses = frozenset(config.statuses)
         self._exclude: bool = config.exclude
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         status = status_of(_EMPTY if rs is None else rs, _EMPTY if tr is None else tr, info)
         if status is None or not 0 <= status <= 16:
             status = 2
@@ -195,9 +194,7 @@ class LogTypeFilter:
         self._types = frozenset(accesslog_pb2.AccessLogType.Name(number).encode() for number in config.types)
         self._exclude: bool = config.exclude
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
-        if log_type is None:
-            log_type = TCP_CONNECTION_END if rq is None else DOWNSTREAM_END
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         return (log_type in self._types) != self._exclude
 
 
@@ -213,7 +210,7 @@ class MetadataFilter:
         has_default = config.HasField("match_if_key_not_found")
         self._default = config.match_if_key_not_found.value if has_default else True
 
-    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes | None) -> bool:
+    def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         value = metadata_value(info.dynamic_metadata_map, self._namespace, self._path)
         if value is None:
             return bool(self._default)

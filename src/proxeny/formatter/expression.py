@@ -34,13 +34,15 @@ class Kind(Enum):
 class Expression:
     """Python source, what it evaluates to, and whether it can be absent."""
 
-    __slots__ = ("kind", "max_length", "present", "source")
+    __slots__ = ("empty_is_absent", "kind", "max_length", "present", "source")
 
     def __init__(self, source: str, kind: Kind, *, present: bool = False, max_length: int | None = None) -> None:
         self.source = source
         self.kind = kind
         self.present = present or kind is Kind.INT
         self.max_length = max_length
+        self.empty_is_absent = True
+        """Whether an empty STR counts as nothing."""
 
     def text(self) -> str:
         """Source of an expression for bytes or None."""
@@ -48,6 +50,8 @@ class Expression:
         if self.kind is Kind.BYTES:
             return self.source if not cut else f"(v{cut} if (v := {self.source}) is not None else None)"
         if self.kind is Kind.STR:
+            if not self.empty_is_absent:
+                return f'(v.encode("utf-8", "surrogateescape"){cut} if (v := {self.source}) is not None else None)'
             return f'(v.encode("utf-8", "surrogateescape"){cut} if (v := {self.source}) else None)'
         if self.kind is Kind.INT:
             return f'(b"%d" % {self.source}){cut}'
@@ -61,7 +65,7 @@ class Expression:
             return "%d", self.source
         if self.present:
             return "%b", self.text()
-        if self.kind is Kind.STR and self.max_length is None:
+        if self.kind is Kind.STR and self.max_length is None and self.empty_is_absent:
             return "%b", f'(v.encode("utf-8", "surrogateescape") if (v := {self.source}) else {absent})'
         return "%b", f"(w if (w := {self.text()}) is not None else {absent})"
 
@@ -79,10 +83,12 @@ class Expression:
 class Namespace:
     """The constants of one generated function."""
 
-    __slots__ = ("_count", "names")
+    __slots__ = ("_count", "commands", "names")
 
     def __init__(self) -> None:
         self._count = 0
+        self.commands: set[str] = set()
+        """The names of the commands in the format."""
         self.names: dict[str, Any] = {
             "EMPTY": HeaderMap(),
             "json_bytes": json_bytes,
@@ -100,7 +106,7 @@ class Namespace:
 
     def function(self, result: str) -> Formatted:
         """Compiles ``return result``; headers that the caller passes as None count as empty."""
-        lines = ["def format(rq, rs, tr, si, body=b'', log_type=None):"]
+        lines = ["def format(rq, rs, tr, si, body=b'', log_type=b'NotSet'):"]
         lines += [f"    if {name} is None: {name} = EMPTY" for name in ("rq", "rs", "tr") if name in result]
         lines.append(f"    return {result}")
         scope = dict(self.names)

@@ -246,9 +246,7 @@ def http_commands(lookup: Lookup) -> Table:
         "LOCAL_REPLY_BODY": (Syntax.COMMAND_ONLY, lambda command, names: Expression("body", Kind.BYTES, present=True)),
         "ACCESS_LOG_TYPE": (
             Syntax.COMMAND_ONLY,
-            lambda command, names: Expression(
-                "(log_type or (b'DownstreamEnd' if rq else b'TcpConnectionEnd'))", Kind.BYTES, present=True
-            ),
+            lambda command, names: Expression("log_type", Kind.BYTES, present=True),
         ),
         "GRPC_STATUS": (Syntax.PARAMS_OPTIONAL, _grpc),
         "GRPC_STATUS_NUMBER": (Syntax.COMMAND_ONLY, _grpc),

@@ -30,8 +30,8 @@ def _metadata(command: Command, names: Namespace) -> Expression:
         "UPSTREAM_HOST": "(u.metadata if (u := si.upstream_host) is not None else None)",
         "ROUTE": f"{names.bind(_route_metadata)}(si)",
         "VIRTUAL_HOST": f"{names.bind(_virtual_host_metadata)}(si)",
-        "LISTENER": "getattr(si.connection, 'listener_metadata', None)",
-        "LISTENER_FILTER_CHAIN": "getattr(si.connection, 'filter_chain_metadata', None)",
+        "LISTENER": "(u.metadata if (u := si.connection.listener) is not None else None)",
+        "LISTENER_FILTER_CHAIN": "(u.metadata if (u := si.connection.filter_chain) is not None else None)",
     }
     if kind not in sources:
         raise ConfigError(f"{kind} is not supported type of metadata")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -12,100 +13,45 @@ from typing import Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.formatter import values
+from proxeny.formatter.absent_commands import absent_commands
+from proxeny.formatter.address_commands import address_commands
+from proxeny.formatter.byte_counts import (
+    downstream_decompressed_received,
+    downstream_header_received,
+    downstream_header_sent,
+)
 from proxeny.formatter.expression import ABSENT, Expression, Kind, Namespace
 from proxeny.formatter.http_commands import Build, Table
 from proxeny.formatter.parser import Command
 from proxeny.formatter.syntax import Syntax
 from proxeny.formatter.times import time_text
+from proxeny.formatter.upstream_commands import upstream_commands, upstream_filter_state
+from proxeny.kernel.headers import HeaderMap
+from proxeny.kernel.sockets import get_option
 from proxeny.network.stream_info import StreamInfo
 
 _ONLY = Syntax.COMMAND_ONLY
+_RTT_AT = 68
+"""Where ``struct tcp_info`` (linux/tcp.h) has ``tcpi_rtt``."""
+_FILTER_STATE = Syntax.PARAMS_OPTIONAL | Syntax.LENGTH_ALLOWED
 _SPACE = re.compile(r"[ \t\f\v\n\r]")
 _NOT_HOSTNAME = re.compile(r"[^A-Za-z0-9._-]")
 
-# Names of COMMON_DURATION's points in time; those that are not recorded here are absent.
+# Names of COMMON_DURATION's points in time; any other is one that a filter may set.
 _TIME_POINTS = {
     "DS_RX_BEG": "si.start_ns",
     "DS_RX_END": "si.last_downstream_rx_ns",
-    "US_TX_BEG": "si.first_upstream_tx_ns",
+    "US_CX_BEG": "(u._start_ns if (u := si.upstream_connection) is not None else 0)",
+    "US_CX_END": "(u.connected_ns if (u := si.upstream_connection) is not None else 0)",
+    "US_TX_BEG": "(si.first_upstream_tx_ns if si.protocol else 0)",
     "US_TX_END": "si.last_upstream_tx_ns",
     "US_RX_BEG": "si.first_upstream_rx_ns",
+    "US_RX_BODY_BEG": "si.first_upstream_body_ns",
     "US_RX_END": "si.last_upstream_rx_ns",
     "DS_TX_BEG": "si.first_downstream_tx_ns",
     "DS_TX_END": "si.last_downstream_tx_ns",
 }
 _PRECISION = {"ms": 1_000_000, "us": 1_000, "ns": 1}
-
-# TLS facts and others that no connection of this build has: absent, as on a plain-text connection of Envoy's.
-_ABSENT_COMMANDS = [
-    "DOWNSTREAM_HANDSHAKE_DURATION",
-    "ROUNDTRIP_DURATION",
-    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
-    "UPSTREAM_TLS_CIPHER",
-    "UPSTREAM_TLS_VERSION",
-    "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_GROUP",
-    "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_SUBJECT",
-    "UPSTREAM_PEER_URI_SAN",
-    "UPSTREAM_PEER_DNS_SAN",
-    "UPSTREAM_PEER_IP_SAN",
-    "UPSTREAM_LOCAL_URI_SAN",
-    "UPSTREAM_LOCAL_DNS_SAN",
-    "UPSTREAM_LOCAL_IP_SAN",
-    "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_VERSION",
-    "DOWNSTREAM_TLS_GROUP",
-    "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_ISSUER",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
-    "DOWNSTREAM_PEER_CHAIN_SERIALS",
-    "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_ISSUER_SERIAL",
-    "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_DETECTED_CLOSE_TYPE",
-    "UPSTREAM_HOSTS_ATTEMPTED",
-    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT",
-    "UPSTREAM_HOST_NAMES_ATTEMPTED",
-    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT",
-    "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
-]
-_ABSENT_TIMES = (
-    "DOWNSTREAM_PEER_CERT_V_START",
-    "DOWNSTREAM_PEER_CERT_V_END",
-    "UPSTREAM_PEER_CERT_V_START",
-    "UPSTREAM_PEER_CERT_V_END",
-)
-_ZERO_COMMANDS = [
-    "BYTES_RETRANSMITTED",
-    "PACKETS_RETRANSMITTED",
-    "UPSTREAM_HEADER_BYTES_RECEIVED",
-    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
-    "UPSTREAM_HEADER_BYTES_SENT",
-    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
-    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-    "DOWNSTREAM_CX_RTT",
-]
 
 
 def _simple(source: str, kind: Kind) -> tuple[Syntax, Build]:
@@ -131,69 +77,6 @@ def _flags(info: StreamInfo) -> bytes:
     return text
 
 
-def _upstream_host_name(info: StreamInfo) -> str | None:
-    host = info.upstream_host
-    if host is None:
-        return None
-    name: str = host.hostname or host.address.as_string()
-    return name
-
-
-def _upstream_host_name_without_port(info: StreamInfo) -> str | None:
-    name = _upstream_host_name(info)
-    if name is None:
-        return None
-    head, colon, port = name.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or (":" in head and not head.endswith("]")):
-        return name
-    return head
-
-
-def _without_port(address: Any) -> str | None:
-    if address is None:
-        return None
-    text: str = getattr(address, "ip", None) or address.as_string()
-    return text
-
-
-def _port(address: Any) -> int | None:
-    port = getattr(address, "port", None)
-    return port if address is not None and getattr(address, "ip", None) else None
-
-
-def _address(source: str) -> dict[str, tuple[Syntax, Build]]:
-    def whole(command: Command, names: Namespace) -> Expression:
-        return Expression(f"(u.as_string() if (u := {source}) is not None else None)", Kind.STR)
-
-    def host(command: Command, names: Namespace) -> Expression:
-        return Expression(f"{names.bind(_without_port)}({source})", Kind.STR)
-
-    def port(command: Command, names: Namespace) -> Expression:
-        return Expression(f"{names.bind(_port)}({source})", Kind.OPTIONAL_INT)
-
-    return {"ADDRESS": (_ONLY, whole), "ADDRESS_WITHOUT_PORT": (_ONLY, host), "PORT": (_ONLY, port)}
-
-
-def _addresses() -> Table:
-    table: Table = {}
-    for stem, source in (
-        ("DOWNSTREAM_LOCAL_", "si.connection.local_address"),
-        ("DOWNSTREAM_DIRECT_LOCAL_", "si.connection.direct_local_address"),
-        ("DOWNSTREAM_REMOTE_", "si.downstream_remote_address"),
-        ("DOWNSTREAM_DIRECT_REMOTE_", "si.connection.direct_remote_address"),
-        ("UPSTREAM_LOCAL_", "si.upstream_local_address"),
-        ("UPSTREAM_REMOTE_", "si.upstream_remote_address"),
-    ):
-        for suffix, entry in _address(source).items():
-            table[stem + suffix] = entry
-        # Only Envoy's internal listeners have endpoint ids; others print nothing at all.
-        table[f"{stem}ADDRESS_ENDPOINT_ID"] = (
-            _ONLY,
-            lambda command, names: Expression("b''", Kind.BYTES, present=True),
-        )
-    return table
-
-
 def _no_spaces(text: str) -> str:
     return _SPACE.sub("_", text) if text else text
 
@@ -202,10 +85,6 @@ def _details(command: Command, names: Namespace) -> Expression:
     if command.argument == "ALLOW_WHITESPACES":
         return Expression("si.response_code_details", Kind.STR)
     return Expression(f"{names.bind(_no_spaces)}(si.response_code_details)", Kind.STR)
-
-
-def _transport_failure(source: str) -> tuple[Syntax, Build]:
-    return _simple(f"({source} or '').replace(' ', '_')", Kind.STR)
 
 
 def _server_name(command: Command, names: Namespace) -> Expression:
@@ -251,12 +130,17 @@ def _common_duration(command: Command, names: Namespace) -> Expression:
     precision = _PRECISION.get(parts[2] if len(parts) == 3 else "ms")
     if precision is None:
         raise ConfigError(f"Invalid common duration precision: {parts[2]}.")
-    start, end = _TIME_POINTS.get(parts[0]), _TIME_POINTS.get(parts[1])
-    if start is None or end is None:
-        return Expression("None", Kind.OPTIONAL_INT)
-    return Expression(
-        f"(({end} - {start}) // {precision} if {start} and {end} >= {start} else None)", Kind.OPTIONAL_INT
-    )
+    start, end = _time_point(parts[0], names), _time_point(parts[1], names)
+    # A point that was never reached is 0.
+    source = f"((e - b) // {precision} if (b := {start}) and (e := {end}) >= b else None)"
+    return Expression(source, Kind.OPTIONAL_INT)
+
+
+def _time_point(name: str, names: Namespace) -> str:
+    source = _TIME_POINTS.get(name)
+    if source is None:
+        source = f"(u.get({names.bind(name)}, 0) if (u := si.time_points) is not None else 0)"
+    return source
 
 
 def _since_start(source: str) -> tuple[Syntax, Build]:
@@ -277,12 +161,12 @@ def _absent_time(command: Command, names: Namespace) -> Expression:
     return Expression("None", Kind.BYTES)
 
 
-def _metadata(source: str) -> tuple[Syntax, Build]:
+def _metadata(source: str, length: Syntax = Syntax.COMMAND_ONLY) -> tuple[Syntax, Build]:
     def build(command: Command, names: Namespace) -> Expression:
         namespace, *path = command.argument.split(":")
         return metadata_expression(source, namespace, tuple(path), command.max_length, names)
 
-    return Syntax.PARAMS_REQUIRED | Syntax.LENGTH_ALLOWED, build
+    return Syntax.PARAMS_REQUIRED | length, build
 
 
 def metadata_expression(
@@ -304,7 +188,9 @@ def _filter_state(command: Command, names: Namespace) -> Expression:
         raise ConfigError("Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.")
     if (form == "FIELD") != bool(field):
         raise ConfigError("Invalid filter state serialize type, FIELD should be used with the field name.")
-    state = "None" if command.name == "UPSTREAM_FILTER_STATE" else "si.filter_state_map"
+    state = "si.filter_state_map"
+    if command.name == "UPSTREAM_FILTER_STATE":
+        state = f"{names.bind(upstream_filter_state)}(si)"
     if form == "FIELD":
         source = f"{names.bind(values.filter_state_field)}({state}, {names.bind(key)}, {names.bind(field)})"
     else:
@@ -347,16 +233,32 @@ def _unique_id(info: StreamInfo) -> bytes:
     return str(uuid.uuid4()).encode()
 
 
-def _cluster_name(attribute: str) -> tuple[Syntax, Build]:
-    return _simple(f"(u.{attribute} if (u := si.upstream_cluster) is not None else None)", Kind.STR)
+def _stream_id(info: StreamInfo, request: HeaderMap) -> bytes | None:
+    # Of a request: its x-request-id. A TCP session gets one when somebody asks.
+    if not info.stream_id:
+        if info.protocol is not None or info.upstream_cluster is None:
+            return request.get(b"x-request-id")
+        info.stream_id = str(uuid.uuid4()).encode()
+    return info.stream_id
+
+
+def _round_trip_ms(info: StreamInfo) -> int:
+    # What the kernel measured last; of a closed connection nothing is known any more.
+    fd = info.connection.fd
+    try:
+        facts = get_option(fd, socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AT + 4) if fd >= 0 else b""
+    except OSError:
+        return 0
+    return int.from_bytes(facts[_RTT_AT:], sys.byteorder) // 1000
+
+
+def _downstream(expression: str, tcp: str = "0") -> tuple[Syntax, Build]:
+    """A size that the codec's stream knows; a TCP session has its own."""
+    return _simple(f"({expression} if (u := si.downstream_stream) is not None else {tcp})", Kind.INT)
 
 
 def stream_commands() -> Table:
     """The table of commands."""
-    metadata_of_host = "(u.metadata if (u := si.upstream_host) is not None else None)"
-    metadata_of_cluster = "(u.metadata if (u := si.upstream_cluster) is not None else None)"
-    host_address = "(u.address.as_string() if (u := si.upstream_host) is not None else None)"
-    filter_state = Syntax.PARAMS_OPTIONAL | Syntax.LENGTH_ALLOWED
     table: Table = {
         "REQUEST_DURATION": _since_start("si.last_downstream_rx_ns"),
         "REQUEST_TX_DURATION": _since_start("si.last_upstream_tx_ns"),
@@ -370,14 +272,14 @@ def stream_commands() -> Table:
         "COMMON_DURATION": (Syntax.PARAMS_REQUIRED, _common_duration),
         "BYTES_RECEIVED": _simple("si.bytes_received", Kind.INT),
         "BYTES_SENT": _simple("si.bytes_sent", Kind.INT),
-        "UPSTREAM_WIRE_BYTES_RECEIVED": _simple("si.upstream_wire_bytes_received", Kind.INT),
-        "UPSTREAM_WIRE_BYTES_SENT": _simple("si.upstream_wire_bytes_sent", Kind.INT),
-        "DOWNSTREAM_WIRE_BYTES_RECEIVED": _simple("si.wire_bytes_received", Kind.INT),
-        "DOWNSTREAM_WIRE_BYTES_SENT": _simple("si.wire_bytes_sent", Kind.INT),
-        "DOWNSTREAM_HEADER_BYTES_RECEIVED": _simple("si.request_header_bytes", Kind.INT),
-        "DOWNSTREAM_HEADER_BYTES_SENT": _simple("si.response_header_bytes", Kind.INT),
+        "DOWNSTREAM_WIRE_BYTES_RECEIVED": _downstream("u.bytes_received", "si.wire_bytes_received"),
+        "DOWNSTREAM_WIRE_BYTES_SENT": _downstream("u.bytes_sent", "si.wire_bytes_sent"),
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED": _call(downstream_header_received, Kind.INT),
+        "DOWNSTREAM_HEADER_BYTES_SENT": _call(downstream_header_sent, Kind.INT),
+        "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": _call(downstream_decompressed_received, Kind.INT),
+        "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": _call(downstream_header_sent, Kind.INT),
+        "DOWNSTREAM_CX_RTT": _call(_round_trip_ms, Kind.INT),
         "PROTOCOL": _simple("si.protocol", Kind.STR),
-        "UPSTREAM_PROTOCOL": _simple("si.upstream_protocol", Kind.STR),
         "RESPONSE_CODE": _simple("si.response_code", Kind.INT),
         "RESPONSE_CODE_DETAILS": (Syntax.PARAMS_OPTIONAL, _details),
         # Those of the connection: a request has none of its own in Envoy.
@@ -386,46 +288,52 @@ def stream_commands() -> Table:
         ),
         "RESPONSE_FLAGS": _call(_flags, Kind.BYTES, present=True),
         "RESPONSE_FLAGS_LONG": _simple("si.flags_long()", Kind.STR),
-        "CUSTOM_FLAGS": (_ONLY, lambda command, names: Expression("b''", Kind.BYTES, present=True)),
-        "UPSTREAM_HOST": _simple(host_address, Kind.STR),
-        "UPSTREAM_HOST_NAME": _call(_upstream_host_name, Kind.STR),
-        "UPSTREAM_HOST_NAME_WITHOUT_PORT": _call(_upstream_host_name_without_port, Kind.STR),
-        "UPSTREAM_CONNECTION_ID": _simple("(si.upstream_connection_id or 0)", Kind.INT),
-        "UPSTREAM_CLUSTER": _cluster_name("observability_name"),
-        "UPSTREAM_CLUSTER_RAW": _cluster_name("name"),
-        "UPSTREAM_REQUEST_ATTEMPT_COUNT": _simple("si.attempt_count", Kind.INT),
-        "UPSTREAM_TRANSPORT_FAILURE_REASON": _transport_failure("si.upstream_transport_failure_reason"),
-        # That of the connection: a request has none of its own in Envoy.
-        "DOWNSTREAM_TRANSPORT_FAILURE_REASON": _transport_failure(
-            "(si.connection.transport_failure_reason if si.protocol is None else None)"
+        "CUSTOM_FLAGS": (
+            _ONLY,
+            lambda command, names: Expression(
+                "si.custom_flags.encode('utf-8', 'surrogateescape')", Kind.BYTES, present=True
+            ),
         ),
-        "DOWNSTREAM_DETECTED_CLOSE_TYPE": (_ONLY, lambda command, names: Expression("b'Normal'", Kind.BYTES)),
+        # That of the connection: a request has none of its own in Envoy.
+        "DOWNSTREAM_TRANSPORT_FAILURE_REASON": _simple(
+            "((si.connection.transport_failure_reason if si.protocol is None else None) or '').replace(' ', '_')",
+            Kind.STR,
+        ),
+        "DOWNSTREAM_DETECTED_CLOSE_TYPE": _simple(
+            "(si.connection.detected_close_type if si.protocol is None else 'Normal')", Kind.STR
+        ),
+        "DOWNSTREAM_LOCAL_CLOSE_REASON": _simple("si.connection.local_close_reason", Kind.STR),
         "CONNECTION_ID": _simple("si.connection.connection_id", Kind.INT),
-        # Envoy's stream id of an HTTP request is its x-request-id.
-        "STREAM_ID": _simple("(si.stream_id or rq.get(b'x-request-id'))", Kind.BYTES),
+        "STREAM_ID": (_ONLY, lambda command, names: Expression(f"{names.bind(_stream_id)}(si, rq)", Kind.BYTES)),
         "UNIQUE_ID": _call(_unique_id, Kind.BYTES, present=True),
         "TLS_JA3_FINGERPRINT": _simple("si.connection.ja3_hash", Kind.STR),
         "TLS_JA4_FINGERPRINT": _simple("si.connection.ja4_hash", Kind.STR),
         "REQUESTED_SERVER_NAME": (Syntax.PARAMS_OPTIONAL, _server_name),
         "ROUTE_NAME": _simple("si.route_name", Kind.STR),
-        "VIRTUAL_CLUSTER_NAME": _simple("getattr(si, 'virtual_cluster_name', None)", Kind.STR),
+        "ROUTE_RESOLUTION_COUNT": _simple("si.route_resolutions", Kind.INT),
+        "ROUTE_RESOLUTION_TIME_US": _simple(
+            "(si.route_resolution_ns // 1000 if si.route_resolutions else None)", Kind.OPTIONAL_INT
+        ),
+        "VIRTUAL_CLUSTER_NAME": _simple(
+            "(u.name if (u := si.virtual_cluster) is not None and u.headers else None)", Kind.STR
+        ),
         "FILTER_CHAIN_NAME": _simple("si.connection.filter_chain_name", Kind.STR),
+        "LISTENER_NAME": _simple("(u.name if (u := si.connection.listener) is not None else None)", Kind.STR),
         "HOSTNAME": (_ONLY, _hostname),
         "ENVIRONMENT": (Syntax.PARAMS_REQUIRED | Syntax.LENGTH_ALLOWED, _environment),
         "START_TIME": _time("si.start_time", False),
         "START_TIME_LOCAL": _time("si.start_time", True),
         "EMIT_TIME": _time("system_time()", False),
         "EMIT_TIME_LOCAL": _time("system_time()", True),
-        "DYNAMIC_METADATA": _metadata("si.dynamic_metadata_map"),
-        "CLUSTER_METADATA": _metadata(metadata_of_cluster),
-        "UPSTREAM_METADATA": _metadata(metadata_of_host),
-        "FILTER_STATE": (filter_state, _filter_state),
-        "UPSTREAM_FILTER_STATE": (filter_state, _filter_state),
+        "DYNAMIC_METADATA": _metadata("si.dynamic_metadata_map", Syntax.LENGTH_ALLOWED),
+        "CLUSTER_METADATA": _metadata("(u.metadata if (u := si.upstream_cluster) is not None else None)"),
+        "UPSTREAM_METADATA": _metadata("(u.metadata if (u := si.upstream_host) is not None else None)"),
+        "FILTER_STATE": (_FILTER_STATE, _filter_state),
+        "UPSTREAM_FILTER_STATE": (_FILTER_STATE, _filter_state),
+        **upstream_commands(),
+        **address_commands(),
+        **absent_commands(),
     }
-    table.update(_addresses())
-    table.update({name: _simple("None", Kind.BYTES) for name in _ABSENT_COMMANDS})
-    table.update({name: (Syntax.PARAMS_OPTIONAL, _absent_time) for name in _ABSENT_TIMES})
-    table.update({name: _simple("0", Kind.INT) for name in _ZERO_COMMANDS})
     return table
 
 

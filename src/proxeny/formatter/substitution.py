@@ -12,6 +12,7 @@ from proxeny.formatter.metadata_command import METADATA
 from proxeny.formatter.parser import Command, parse
 from proxeny.formatter.stream_commands import stream_commands
 from proxeny.formatter.syntax import check_syntax
+from proxeny.formatter.xfcc_command import XFCC
 
 DEFAULT_FORMAT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" '
@@ -26,17 +27,19 @@ DEFAULT_FORMAT = (
 class Formatter:
     """A compiled format.
 
-    ``format(request_headers, response_headers, response_trailers, stream_info, local_reply_body=b"", log_type=None)``
-    returns bytes; headers may be None. ``constant`` is the text of a format without commands, else None.
+    ``format(request_headers, response_headers, response_trailers, stream_info, local_reply_body=b"",
+    log_type=b"NotSet")`` returns bytes; headers may be None. ``constant`` is the text of a format without commands,
+    else None; ``commands`` are the names of its commands.
     """
 
-    __slots__ = ("constant", "format")
+    __slots__ = ("commands", "constant", "format")
 
     format: Formatted
 
-    def __init__(self, function: Formatted, constant: bytes | None = None) -> None:
-        self.format = function
+    def __init__(self, names: Namespace, result: str, constant: bytes | None = None) -> None:
+        self.format = names.function(result)
         self.constant = constant
+        self.commands = frozenset(names.commands)
 
 
 def expression_of(command: Command, names: Namespace, extra: Table | None = None) -> Expression:
@@ -50,12 +53,13 @@ def expression_of(command: Command, names: Namespace, extra: Table | None = None
         if command.name == "CEL":
             raise ConfigError("Not supported here: the CEL formatter")
         raise ConfigError(f"Not supported field in StreamInfo: {command.name}")
+    names.commands.add(command.name)
     syntax, build = entry
     check_syntax(command, syntax)
     return build(command, names)
 
 
-_COMMANDS: Table = {**http_commands(expression_of), **stream_commands(), **METADATA}
+_COMMANDS: Table = {**http_commands(expression_of), **stream_commands(), **METADATA, **XFCC}
 
 
 def compile(text: str, omit_empty_values: bool = False, extra: Table | None = None) -> Formatter:
@@ -64,8 +68,8 @@ def compile(text: str, omit_empty_values: bool = False, extra: Table | None = No
     names = Namespace()
     if not any(isinstance(part, Command) for part in parts):
         constant = "".join([part for part in parts if isinstance(part, str)]).encode("utf-8", "surrogateescape")
-        return Formatter(names.function(names.bind(constant)), constant)
-    return Formatter(names.function(_template(parts, names, b"" if omit_empty_values else b"-", extra)))
+        return Formatter(names, names.bind(constant), constant)
+    return Formatter(names, _template(parts, names, b"" if omit_empty_values else b"-", extra))
 
 
 def _template(parts: list[str | Command], names: Namespace, absent: bytes, extra: Table | None) -> str:
@@ -86,9 +90,9 @@ def compile_json(fields: dict[str, Any], omit_empty_values: bool = False, extra:
     """Compiles a JSON template to a formatter of lines; keys come sorted, single commands keep their type."""
     names = Namespace()
     if omit_empty_values:
-        return Formatter(names.function(f"{_omitting_map(fields, names, extra, root=True)} + b'\\n'"))
+        return Formatter(names, f"{_omitting_map(fields, names, extra, root=True)} + b'\\n'")
     template, sources = _json(fields, names, extra)
-    return Formatter(names.function(_fill(names, template + b"\n", sources)))
+    return Formatter(names, _fill(names, template + b"\n", sources))
 
 
 def _fill(names: Namespace, template: bytes, sources: list[str]) -> str:

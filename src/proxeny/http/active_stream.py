@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxeny.access_log.access_log import DOWNSTREAM_END, DOWNSTREAM_START, DOWNSTREAM_TUNNEL_ESTABLISHED
 from proxeny.http import codes
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import CONNECTION, is_upgrade
@@ -27,6 +28,7 @@ from proxeny.http.stats import (
     RQ_TX_RESET,
     RQ_WS_ON_NON_WS_ROUTE,
 )
+from proxeny.http.stream_logs import log_stream, timed_route
 from proxeny.http.tunnel import start_tunnel
 from proxeny.http.upgrades import accepted_chain
 from proxeny.kernel.headers import HeaderMap
@@ -106,6 +108,7 @@ class ActiveStream(RequestChecks):
         self.request_timer = None
         self.header_timer = None
         self.max_duration_timer = None
+        self.log_timer = None
         self.idle_timeout_ms = config.stream_idle_timeout_ms
         encoder.stream.callbacks = self
         config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, RQ_HTTP1_TOTAL)
@@ -126,7 +129,6 @@ class ActiveStream(RequestChecks):
         self.request_headers = headers
         info = self.stream_info
         info.protocol = protocol = self.manager.codec.protocol  # type: ignore[union-attr]
-        info.request_header_bytes = headers.byte_size()
         if self.header_timer is not None:
             self.header_timer.disable()
         if self._wants_close(headers, protocol):
@@ -154,6 +156,8 @@ class ActiveStream(RequestChecks):
                 self._set_idle_timeout(entry.idle_timeout_ms)
             if entry.limits_duration:
                 self._limit_duration(entry.policy, headers)
+        if self.config.logs_new_requests:
+            log_stream(self, DOWNSTREAM_START)
         self.filter_headers(headers, end_stream)
         if self.idle_timer is not None and not self.destroyed:
             self.idle_timer.enable(self.idle_timeout_ms)
@@ -229,7 +233,13 @@ class ActiveStream(RequestChecks):
             table = self.config.route_table
             headers = self.request_headers
             if table is not None and headers is not None:
-                self.resolved_route = route = table.route(headers, self.stream_info, self.stream_id)
+                self.stream_info.route_resolutions += 1
+                if self.config.times_routes:
+                    self.resolved_route = route = timed_route(
+                        table, headers, self.stream_info, self.stream_id, self.config.clock
+                    )
+                else:
+                    self.resolved_route = route = table.route(headers, self.stream_info, self.stream_id)
                 if route is not None:
                     self.stream_info.route = route
                     self.stream_info.route_name = route.name
@@ -288,11 +298,12 @@ class ActiveStream(RequestChecks):
         self._charge(code)
         info = self.stream_info
         info.response_code = code
-        info.response_header_bytes = headers.byte_size()
         info.first_downstream_tx_ns = self.config.clock.monotonic_ns()
         self.encoder_started = True
         encoder = self.encoder  # kept alive: finish() lets go of it
         encoder.encode_headers(headers, end_stream)
+        if granted and config.logs_tunnels:
+            log_stream(self, DOWNSTREAM_TUNNEL_ESTABLISHED)
         if end_stream:
             self._end_response()
         elif granted and not self.destroyed:
@@ -398,8 +409,8 @@ class ActiveStream(RequestChecks):
             self.tunnel = None
         for position in self.chain.on_stream_complete:
             self.filters[position].on_stream_complete()
-        for log in config.access_logs:
-            log.log(self.request_headers, self.response_headers, self.response_trailers, info)
+        if config.access_logs:
+            log_stream(self, DOWNSTREAM_END)
         if (info.flags or info.response_code_details is not VIA_UPSTREAM) and config.recent_failures is not None:
             config.recent_failures.record(self)
         self.destroy_filters()

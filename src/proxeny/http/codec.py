@@ -68,6 +68,11 @@ class CodecError:
         return f"CodecError({self.status}, {self.details!r}, {self.message!r})"
 
 
+def field_bytes_of(headers: HeaderMap) -> int:
+    """What the fields of a message take on the wire, without pseudo headers."""
+    return sum([len(name) + len(value) + 4 for name, value in headers.items() if not name.startswith(b":")])
+
+
 class StreamCallbacks:
     """What the user of a stream wants to hear of it."""
 

@@ -82,7 +82,10 @@ class ConnectionManager(StreamManager):
         self.requests = 0
         self.protocol = "HTTP/1.1"
         self.has_rare_timers = bool(
-            config.request_headers_timeout_ms or config.request_timeout_ms or config.max_stream_duration_ms
+            config.request_headers_timeout_ms
+            or config.request_timeout_ms
+            or config.max_stream_duration_ms
+            or config.log_flush_interval_ms
         )
         self.drain_decision = config.context.drain_decision or NEVER_DRAIN
 
@@ -144,7 +147,7 @@ class ConnectionManager(StreamManager):
 
     def _on_codec_error(self, error: CodecError) -> None:
         self.config.stats.inc(CX_PROTOCOL_ERROR)
-        self.connection_info.termination_details = f"codec_error:{error.message}" if error.message else ""
+        self.connection.stream_info.flags |= FLAG_DPE
         if self.streams:
             self.streams[-1].on_codec_error(error)
         self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE)
@@ -263,10 +266,11 @@ class ConnectionManager(StreamManager):
     def check_for_deferred_close(self, skip_delay_close: bool) -> None:
         """Close if that is due and no stream is left; ``skip_delay_close``: without waiting for the client's FIN."""
         if self.drain_state is CLOSING and not self.streams and self.connection.state is OPEN:
-            self.do_connection_close(FLUSH_WRITE if skip_delay_close else FLUSH_WRITE_AND_DELAY, 0)
+            close_type = FLUSH_WRITE if skip_delay_close else FLUSH_WRITE_AND_DELAY
+            self.do_connection_close(close_type, 0, "deferred_close_on_drained_connection")
 
-    def do_connection_close(self, close_type: ConnectionCloseType | None, flag: int) -> None:
-        """End the streams (``flag`` goes into their logs) and, given a type, the connection."""
+    def do_connection_close(self, close_type: ConnectionCloseType | None, flag: int, reason: str = "") -> None:
+        """End the streams (``flag`` goes into their logs) and, given a type, the connection (for ``reason``)."""
         for timer in (self.idle_timer, self.duration_timer, self.drain_timer):
             if timer is not None:
                 timer.disable()
@@ -279,4 +283,4 @@ class ConnectionManager(StreamManager):
                 stream.stream_info.flags |= flag
                 stream.on_reset_stream(StreamResetReason.CONNECTION_TERMINATION, "")
         if close_type is not None:
-            self.connection.close(close_type)
+            self.connection.close(close_type, reason)

@@ -63,6 +63,9 @@ class ConnectionManagerConfig:
         "listener_stats",
         "local_info",
         "local_reply",
+        "log_flush_interval_ms",
+        "logs_new_requests",
+        "logs_tunnels",
         "max_connection_duration_ms",
         "max_requests_per_connection",
         "max_stream_duration_ms",
@@ -87,6 +90,7 @@ class ConnectionManagerConfig:
         "strip_any_port",
         "strip_matching_port",
         "strip_trailing_dot",
+        "times_routes",
         "upgrades",
     )
 
@@ -103,6 +107,11 @@ class ConnectionManagerConfig:
         self.access_logs: tuple[Any, ...] = ()
         self.local_reply: LocalReplyRewriter | None = None
         """``local_reply_config``; set by whoever compiles this, as are the filters and logs."""
+        self.log_flush_interval_ms = 0
+        self.logs_new_requests = False
+        self.logs_tunnels = False
+        self.times_routes = False
+        """Whether a log wants to know how long finding the route took."""
         self.codec_settings: Any = None
         self.codec_stats: Any = None
         self.stat_prefix = f"http.{config.stat_prefix}."

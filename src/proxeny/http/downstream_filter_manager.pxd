@@ -12,7 +12,7 @@ cdef class DownstreamFilterManager(FilterManager):
     cdef public ConnectionManagerConfig config
     cdef public ResponseEncoder encoder
     cdef public object resolved_route, tunnel
-    cdef public Timer idle_timer, request_timer, header_timer, max_duration_timer
+    cdef public Timer idle_timer, request_timer, header_timer, log_timer, max_duration_timer
     cdef public long long idle_timeout_ms
     cdef public object stream_id
     cdef public bint codec_complete, destroyed, encoder_started, is_head, route_resolved, saw_connection_close, upgrade

@@ -48,6 +48,7 @@ class DownstreamFilterManager(FilterManager):
         "idle_timeout_ms",
         "idle_timer",
         "is_head",
+        "log_timer",
         "manager",
         "max_duration_timer",
         "request_timer",
@@ -67,6 +68,7 @@ class DownstreamFilterManager(FilterManager):
     request_timer: Timer | None
     header_timer: Timer | None
     max_duration_timer: Timer | None
+    log_timer: Timer | None
     idle_timeout_ms: int
     stream_id: int
     tunnel: Tunnel | None

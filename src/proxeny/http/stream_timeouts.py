@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxeny.access_log.access_log import DOWNSTREAM_PERIODIC
 from proxeny.http import stats as s
 from proxeny.http.downstream_filter_manager import DownstreamFilterManager
 from proxeny.http.local_reply import is_grpc_content_type
+from proxeny.http.stream_logs import log_stream
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class StreamTimeouts(DownstreamFilterManager):
         if config.max_stream_duration_ms:
             self.max_duration_timer = self.dispatcher.create_timer(self.on_max_duration)
             self.max_duration_timer.enable(config.max_stream_duration_ms)
+        if config.log_flush_interval_ms:
+            self.log_timer = self.dispatcher.create_timer(self.on_log_flush_interval)
+            self.log_timer.enable(config.log_flush_interval_ms)
 
     def _set_idle_timeout(self, timeout_ms: int) -> None:
         """A route's idle timeout replaces the connection manager's; 0 turns it off."""
@@ -100,12 +105,18 @@ class StreamTimeouts(DownstreamFilterManager):
         body = b"downstream duration timeout"
         self.send_local_reply(code, body, None, GRPC_DEADLINE_EXCEEDED, "max_duration_timeout")
 
+    def on_log_flush_interval(self) -> None:
+        """``access_log_flush_interval`` went by: a record of a request that is still under way."""
+        log_stream(self, DOWNSTREAM_PERIODIC)
+        if self.log_timer is not None:
+            self.log_timer.enable(self.config.log_flush_interval_ms)
+
     def _close_timers(self) -> None:
         if self.idle_timer is not None:
             self.idle_timer.close()
             self.idle_timer = None
         if self.manager.has_rare_timers or self.max_duration_timer is not None:
-            for timer in (self.header_timer, self.request_timer, self.max_duration_timer):
+            for timer in (self.header_timer, self.request_timer, self.max_duration_timer, self.log_timer):
                 if timer is not None:
                     timer.close()
-            self.header_timer = self.request_timer = self.max_duration_timer = None
+            self.header_timer = self.request_timer = self.max_duration_timer = self.log_timer = None

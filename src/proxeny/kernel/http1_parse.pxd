@@ -37,7 +37,7 @@ cdef class MessageParser:
     cdef readonly HeaderMap trailers
     cdef readonly Buffer body
     cdef readonly bint end_stream, keep_alive, close_announced, http10, chunked, upgrade, started
-    cdef readonly uint64_t content_length, message_bytes, header_bytes
+    cdef readonly uint64_t content_length, message_bytes, header_bytes, field_bytes
     cdef readonly str error, error_message
     cdef readonly int error_status
     cdef public size_t max_head_bytes

@@ -24,6 +24,7 @@ class MessageParser:
     content_length: int
     message_bytes: int
     header_bytes: int
+    field_bytes: int
     error: str
     error_message: str
     error_status: int

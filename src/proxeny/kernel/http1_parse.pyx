@@ -124,7 +124,7 @@ cdef class MessageParser:
         self.keep_alive = True
         self.close_announced = False
         self.started = False
-        self.content_length = self.remaining = self.message_bytes = self.header_bytes = 0
+        self.content_length = self.remaining = self.message_bytes = self.header_bytes = self.field_bytes = 0
         self.scan = self.line_start = self.first_line_end = 0
         self.length_count = self.coding_count = 0
         self.field_count = 0
@@ -260,6 +260,9 @@ cdef class MessageParser:
             stop -= 1
         if not value_is_clean(p + start, stop - start):
             return self.fail_verdict(BAD_CHARACTERS, "header value contains invalid chars")
+        if not trailers or self.enable_trailers:
+            # Names, values, and three bytes for each field: Envoy's BytesMeter.
+            self.field_bytes += name + (stop - start) + 3
         if underscore and self.underscore_action != UNDERSCORES_ALLOW and not trailers:
             if self.underscore_action == UNDERSCORES_REJECT:
                 return self.fail(400, "http1.unexpected_underscore", "header name contains underscores")

@@ -7,6 +7,7 @@ import os
 from select import EPOLLEXCLUSIVE
 from typing import TYPE_CHECKING, Any
 
+from proxeny.access_log.access_log import NOT_SET
 from proxeny.kernel.epoll import EPOLLIN, Watcher
 from proxeny.kernel.sockets import accept_many, close_descriptor, local_sockaddr
 from proxeny.listener import stats as s
@@ -355,7 +356,9 @@ class ActiveTcpListener:
         active = ActiveConnection(self, connection, chain)
         self.connections[active] = None
         connection.add_connection_callbacks(active)
-        connection.connection_info.filter_chain_name = chain.name
+        info = connection.connection_info
+        info.listener = config
+        info.filter_chain = chain
         connection.set_buffer_limits(config.buffer_limit)
         for factory in chain.factories:
             connection.add_filter(factory.create())
@@ -377,8 +380,9 @@ class ActiveTcpListener:
     def log_unconnected(self, info: StreamInfo) -> None:
         """The listener's access log for a socket that never became a connection."""
         info.end_ns = self.dispatcher.monotonic_ns()
+        info.connection.listener = self.config
         for access_log in self.config.access_logs:
-            access_log.log(None, None, None, info)
+            access_log.log(None, None, None, info, NOT_SET)
 
     def connection_closed(self, active: ActiveConnection) -> None:
         """Called once per connection when it ends."""
@@ -393,8 +397,12 @@ class ActiveTcpListener:
         if config.access_logs:
             info = active.connection.stream_info
             info.end_ns = now
+            info.bytes_received = active.connection.bytes_received
+            info.bytes_sent = active.connection.bytes_sent
+            for network_filter in active.connection.filter_manager.read_filters:
+                network_filter.complete_stream_info()
             for access_log in config.access_logs:
-                access_log.log(None, None, None, info)
+                access_log.log(None, None, None, info, NOT_SET)
 
     # Life cycle
 

@@ -56,6 +56,7 @@ class ListenerConfig:
         "listener_filters",
         "listener_filters_timeout_ms",
         "matcher",
+        "metadata",
         "most_accepts",
         "name",
         "reuse_port",
@@ -76,6 +77,7 @@ class ListenerConfig:
 
     def __init__(self, listener: Any) -> None:
         self.name: str = listener.name
+        self.metadata: Any = listener.metadata if listener.HasField("metadata") else None
         self.listen_addresses = self._compile_addresses(listener)
         self.bind_to_port = binds_to_port(listener)
         self.buffer_limit = _value(listener, "per_connection_buffer_limit_bytes", BUFFER_LIMIT)

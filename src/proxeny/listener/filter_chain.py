@@ -19,13 +19,15 @@ RAW_BUFFER_TYPE = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 class FilterChain:
     """The network filters of the connections that match it."""
 
-    __slots__ = ("drain", "factories", "name")
+    __slots__ = ("drain", "factories", "metadata", "name")
 
     def __init__(
         self, name: str, factories: tuple[NetworkFilterFactory, ...], drain: FilterChainDrain | None = None
     ) -> None:
         self.name = name
         self.factories = factories
+        self.metadata: Any = None
+        """``FilterChain.metadata`` (``core.v3.Metadata``), where there is any."""
         self.drain = drain
         """What its connections ask; None where the chain cannot go without its listener (admin)."""
 
@@ -52,7 +54,10 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
         canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
         _check_terminal(item.name, canonical, extension, position == last)
         factories.append(extension.create_filter_factory(message, context))
-    return FilterChain(chain.name, tuple(factories), drain)
+    made = FilterChain(chain.name, tuple(factories), drain)
+    if chain.HasField("metadata"):
+        made.metadata = chain.metadata
+    return made
 
 
 def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> None:

@@ -27,3 +27,4 @@ cdef class ServerConnection(Connection):
 
 cdef class ClientConnection(Connection):
     cdef public object _options, _source_address, on_connect_started, server_address
+    cdef public long long connected_ns

@@ -298,6 +298,8 @@ class Connection(Stream):
         elif error == ECONNRESET:
             # Within the process (unix sockets) it only means that not all was read.
             self.remote_reset = not self.connection_info.direct_remote_address.is_internal
+            if self.remote_reset:
+                self.connection_info.detected_close_type = "RemoteReset"
         self._close_socket(REMOTE_CLOSE)
 
     def on_handler_error(self, error: Exception) -> None:
@@ -312,9 +314,10 @@ class Connection(Stream):
         """Close as ``close_type`` says; LOCAL_CLOSE is raised when it is done, which may be now."""
         if self.fd < 0:
             return
-        if details and not self.connection_info.termination_details:
-            self.connection_info.termination_details = details
+        if details:
+            self.connection_info.local_close_reason = details
         if close_type is ABORT_RESET:
+            self.connection_info.detected_close_type = "LocalReset"
             self._close_socket(LOCAL_CLOSE, rst=True)
             return
         waits = close_type is FLUSH_WRITE_AND_DELAY and self._delayed_close_ms > 0
@@ -356,8 +359,7 @@ class Connection(Stream):
     def _delayed_close_timed_out(self) -> None:
         if self.on_delayed_close_timeout is not None:
             self.on_delayed_close_timeout()
-        if not self.connection_info.termination_details:
-            self.connection_info.termination_details = "delayed_close_timeout"
+        self.connection_info.local_close_reason = "triggered_delayed_close_timeout"
         self._close_socket(LOCAL_CLOSE)
 
     def _close_socket(self, event: ConnectionEvent, rst: bool = False) -> None:
@@ -367,6 +369,7 @@ class Connection(Stream):
             self._delayed_close_timer.close()
             self._delayed_close_timer = None
         self.state = CLOSED
+        self.connection_info.fd = -1
         self.close_stream(rst)
         self._raise_event(event)
         self.dispatcher.defer(self._let_go)
@@ -426,11 +429,13 @@ class ServerConnection(Connection):
         super().__init__(dispatcher, local_address, remote_address)
         if transport is not None:
             self.set_transport(transport)
+        self.connection_info.fd = fd
         self.open(dispatcher.poller, fd)
 
     def continue_from(self, info: ConnectionInfo, stream_info: StreamInfo | None) -> None:
         """Go on with what is known of the socket since it was accepted; before anybody looks at this connection."""
         info.connection_id = self.id
+        info.fd = self.fd
         self.connection_info = info
         if stream_info is not None:
             self._stream_info = stream_info
@@ -449,7 +454,7 @@ def immediate_error(number: int, address: Address) -> str:
 class ClientConnection(Connection):
     """A connection to ``address``; the socket is made by ``connect``."""
 
-    __slots__ = ("_options", "_source_address", "on_connect_started", "server_address")
+    __slots__ = ("_options", "_source_address", "connected_ns", "on_connect_started", "server_address")
 
     def __init__(
         self,
@@ -461,6 +466,8 @@ class ClientConnection(Connection):
     ) -> None:
         super().__init__(dispatcher, UNNAMED, address)
         self.server_address = address
+        self.connected_ns = 0
+        """When the socket was connected."""
         self._source_address = source_address
         self._options = options
         # An upstream's last bytes are processed before its FIN.
@@ -524,6 +531,7 @@ class ClientConnection(Connection):
 
     def on_connected(self) -> None:
         """The connect, and the transport socket's handshake, succeeded."""
+        self.connected_ns = self.dispatcher.monotonic_ns()
         self.connection_info.local_address = from_sockaddr(local_sockaddr(self.fd))
         self.connection_info.direct_local_address = self.connection_info.local_address
         self._raise_event(CONNECTED)

@@ -85,6 +85,9 @@ class NetworkFilter(ConnectionCallbacks):
         """Bytes on their way to the peer."""
         return FilterStatus.CONTINUE
 
+    def complete_stream_info(self) -> None:
+        """The connection closed: put what only this filter knows into its stream info, for the listener's log."""
+
 
 class NetworkFilterFactory(Protocol):
     """Makes one connection's filter; compiled once per configuration."""

@@ -79,13 +79,17 @@ class ConnectionInfo:
 
     __slots__ = (
         "connection_id",
+        "detected_close_type",
         "direct_local_address",
         "direct_remote_address",
-        "filter_chain_name",
+        "fd",
+        "filter_chain",
         "ja3_hash",
         "ja4_hash",
+        "listener",
         "local_address",
         "local_address_restored",
+        "local_close_reason",
         "remote_address",
         "requested_application_protocols",
         "requested_server_name",
@@ -101,7 +105,12 @@ class ConnectionInfo:
         self.direct_remote_address = remote_address
         self.local_address_restored = False
         self.connection_id = connection_id
-        self.filter_chain_name = ""
+        self.fd = -1
+        """The socket, while it is open; only to ask the kernel about it."""
+        self.listener: Any = None
+        """The configuration of the listener that accepted it: ``name``, ``metadata``."""
+        self.filter_chain: Any = None
+        """The filter chain that was found: ``name``, ``metadata``."""
         self.requested_server_name = ""
         self.transport_protocol = "raw_buffer"
         """What the listener filters found; ``raw_buffer`` when they found nothing."""
@@ -112,25 +121,41 @@ class ConnectionInfo:
         """The ClientHello's JA4 fingerprint; empty likewise."""
         self.termination_details = ""
         self.transport_failure_reason = ""
+        self.detected_close_type = "Normal"
+        """``Normal``, ``LocalReset`` or ``RemoteReset``."""
+        self.local_close_reason = ""
+        """Why this side closed the connection, in Envoy's words."""
+
+    @property
+    def filter_chain_name(self) -> str:
+        """The name of the filter chain; empty when none was found."""
+        chain = self.filter_chain
+        return "" if chain is None else chain.name
 
 
 class StreamInfo:
     """One request's (or TCP session's) facts; times are ``time.monotonic_ns`` values, 0 = has not happened.
 
     ``start_time`` is the wall clock in seconds (float). ``response_code`` 0 = none. ``flags`` is a mask of
-    ``ResponseFlag.bit``. ``upstream_*`` describe the last attempt.
+    ``ResponseFlag.bit``. ``upstream_*`` describe the last attempt. Sizes and addresses that a log may ask for are read
+    from the streams and the connection when it does.
     """
 
     __slots__ = (
         "attempt_count",
+        "attempted_hosts",
         "bytes_received",
         "bytes_sent",
         "connection",
+        "custom_flags",
         "downstream_remote_address",
+        "downstream_stream",
         "dynamic_metadata_map",
+        "earlier_attempts",
         "end_ns",
         "filter_state_map",
         "first_downstream_tx_ns",
+        "first_upstream_body_ns",
         "first_upstream_rx_ns",
         "first_upstream_tx_ns",
         "flags",
@@ -140,24 +165,28 @@ class StreamInfo:
         "last_upstream_rx_ns",
         "last_upstream_tx_ns",
         "protocol",
-        "request_header_bytes",
         "response_code",
         "response_code_details",
-        "response_header_bytes",
         "route",
         "route_name",
+        "route_resolution_ns",
+        "route_resolutions",
         "start_ns",
         "start_time",
         "stream_id",
+        "time_points",
+        "upstream_addresses",
+        "upstream_asked_ns",
         "upstream_cluster",
-        "upstream_connection_id",
+        "upstream_connection",
+        "upstream_failed_ns",
         "upstream_host",
-        "upstream_local_address",
         "upstream_protocol",
-        "upstream_remote_address",
+        "upstream_stream",
         "upstream_transport_failure_reason",
         "upstream_wire_bytes_received",
         "upstream_wire_bytes_sent",
+        "virtual_cluster",
         "wire_bytes_received",
         "wire_bytes_sent",
     )
@@ -171,6 +200,7 @@ class StreamInfo:
         self.first_upstream_tx_ns = 0
         self.last_upstream_tx_ns = 0
         self.first_upstream_rx_ns = 0
+        self.first_upstream_body_ns = 0
         self.last_upstream_rx_ns = 0
         self.first_downstream_tx_ns = 0
         self.last_downstream_tx_ns = 0
@@ -181,8 +211,6 @@ class StreamInfo:
         self.flags = 0
         self.bytes_received = 0
         self.bytes_sent = 0
-        self.request_header_bytes = 0
-        self.response_header_bytes = 0
         self.wire_bytes_received = 0
         self.wire_bytes_sent = 0
         self.upstream_wire_bytes_received = 0
@@ -191,11 +219,30 @@ class StreamInfo:
         self.route_name = ""
         self.upstream_host: Any = None
         self.upstream_cluster: Any = None
-        self.upstream_connection_id = 0
-        self.upstream_local_address: Address | None = None
-        self.upstream_remote_address: Address | None = None
+        self.upstream_connection: Any = None
+        self.upstream_addresses: tuple[Address | None, Address | None] | None = None
+        """Local and remote address, where there is no connection (UDP)."""
         self.upstream_protocol: str | None = None
         self.upstream_transport_failure_reason = ""
+        self.downstream_stream: Any = None
+        """The codec's stream, which counts its bytes (``http.codec.Stream``); set for access logs."""
+        self.upstream_stream: Any = None
+        """That of the last attempt; None when it found no connection."""
+        self.earlier_attempts: list[Any] | None = None
+        """Byte counts of the attempts before the last one (``formatter.byte_counts``)."""
+        self.attempted_hosts: list[Any] | None = None
+        """The hosts a TCP session tried to connect to, in order."""
+        self.upstream_asked_ns = 0
+        """When the last attempt began to wait for a connection; 0: it found one at once."""
+        self.upstream_failed_ns = 0
+        """When that ended without one."""
+        self.route_resolutions = 0
+        self.route_resolution_ns = 0
+        self.virtual_cluster: Any = None
+        self.custom_flags = ""
+        """Words of filters for ``%CUSTOM_FLAGS%``, joined by commas."""
+        self.time_points: dict[str, int] | None = None
+        """Further points in time for ``%COMMON_DURATION%``, by name."""
         self.attempt_count = 0
         self.health_check = False
         self.stream_id: bytes = b""
@@ -215,6 +262,47 @@ class StreamInfo:
         if self.filter_state_map is None:
             self.filter_state_map = FilterState()
         return self.filter_state_map
+
+    def keep_attempt(self, request: Any) -> None:
+        """The last attempt is followed by another one: keep what it sent, ``request``, and its stream for counting."""
+        if self.upstream_stream is not None:
+            if self.earlier_attempts is None:
+                self.earlier_attempts = []
+            self.earlier_attempts.append((self.upstream_stream, request))
+            self.upstream_stream = None
+        self.upstream_asked_ns = self.upstream_failed_ns = 0
+
+    @property
+    def upstream_connection_id(self) -> int:
+        """The last attempt's connection; 0 = none."""
+        connection = self.upstream_connection
+        return 0 if connection is None else connection.id
+
+    @property
+    def upstream_local_address(self) -> Address | None:
+        """Our end of the last attempt's connection."""
+        if self.upstream_addresses is not None:
+            return self.upstream_addresses[0]
+        connection = self.upstream_connection
+        return None if connection is None else connection.connection_info.local_address
+
+    @property
+    def upstream_remote_address(self) -> Address | None:
+        """The far end of the last attempt's connection."""
+        if self.upstream_addresses is not None:
+            return self.upstream_addresses[1]
+        connection = self.upstream_connection
+        return None if connection is None else connection.connection_info.remote_address
+
+    def add_custom_flag(self, flag: str) -> None:
+        """One more word for ``%CUSTOM_FLAGS%``."""
+        self.custom_flags = f"{self.custom_flags},{flag}" if self.custom_flags else flag
+
+    def set_time_point(self, name: str, now_ns: int) -> None:
+        """A point in time of a filter's own, for ``%COMMON_DURATION%``."""
+        if self.time_points is None:
+            self.time_points = {}
+        self.time_points[name] = now_ns
 
     def set_flag(self, flag: ResponseFlag) -> None:
         """Add one response flag."""

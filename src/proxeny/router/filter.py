@@ -131,6 +131,7 @@ class RouterFilter(RouterRetries):
         self.has_cluster = True
         if entry.virtual_host.virtual_clusters:
             self.virtual_cluster = find_virtual_cluster(entry.virtual_host.virtual_clusters, headers)
+            info.virtual_cluster = self.virtual_cluster
         if config.strict_check_headers:
             invalid = self._invalid_header()
             if invalid is not None:
@@ -158,6 +159,8 @@ class RouterFilter(RouterRetries):
             return start_filtered(self, cluster, host, end_stream)
         self.upstream = upstream = UpstreamRequest(self, host, end_stream)
         upstream.pending = self.pool_of(cluster, host).new_stream(upstream, upstream)
+        if upstream.pending is not None:
+            self.stream_info.upstream_asked_ns = self.config.clock.monotonic_ns()
         return upstream
 
     def pool_of(self, cluster: Any, host: Any) -> Any:

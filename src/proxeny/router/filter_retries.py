@@ -178,6 +178,7 @@ class RouterRetries(RouterReplies):
         self.retry_pending = False
         self.attempt_count += 1
         self.stream_info.attempt_count = self.attempt_count
+        self.stream_info.keep_attempt(self.request_headers)
         # The cluster may have gone or have been replaced meanwhile.
         cluster = self.config.get_cluster(self.cluster_name)
         host = None

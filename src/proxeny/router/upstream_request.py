@@ -105,14 +105,12 @@ class UpstreamRequest(ResponseDecoder):
         self.encoder = request_encoder
         self.pending = None
         self.host = host
-        request_encoder.stream.callbacks = self
+        stream = request_encoder.stream
+        stream.callbacks = self
         info = router.stream_info
-        connection = codec_client.connection
-        addresses = connection.connection_info
         info.upstream_host = host
-        info.upstream_connection_id = connection.id
-        info.upstream_local_address = addresses.local_address
-        info.upstream_remote_address = addresses.remote_address
+        info.upstream_connection = codec_client.connection
+        info.upstream_stream = stream
         info.upstream_protocol = codec_client.protocol
         info.first_upstream_tx_ns = now = router.config.clock.monotonic_ns()
         if router.has_stream_timers:
@@ -156,6 +154,8 @@ class UpstreamRequest(ResponseDecoder):
         self.pending = None
         info = self.router.stream_info
         info.upstream_transport_failure_reason = details
+        info.upstream_failed_ns = self.router.config.clock.monotonic_ns()
+        info.upstream_connection = info.upstream_stream = info.upstream_protocol = None
         self.host = info.upstream_host = host
         self.router.on_upstream_reset(self, POOL_FAILURES[reason], details)
 
@@ -230,11 +230,16 @@ class UpstreamRequest(ResponseDecoder):
     def decode_data(self, data: Buffer, end_stream: bool) -> None:
         """Response body."""
         router = self.router
+        info = router.stream_info
         if end_stream:
-            router.stream_info.last_upstream_rx_ns = router.config.clock.monotonic_ns()
+            info.last_upstream_rx_ns = now = router.config.clock.monotonic_ns()
+            if not info.first_upstream_body_ns:
+                info.first_upstream_body_ns = now
             router.on_upstream_complete(self)
             router.decoder_callbacks.encode_data(data, True)
             return
+        if not info.first_upstream_body_ns:
+            info.first_upstream_body_ns = router.config.clock.monotonic_ns()
         if self.idle_timer is not None:
             self._reset_idle_timer()
         callbacks = router.decoder_callbacks

@@ -87,7 +87,7 @@ def test_the_default_format(info):
         ("%DOWNSTREAM_LOCAL_ADDRESS%|%DOWNSTREAM_LOCAL_PORT%|%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", None),
         (
             "%ACCESS_LOG_TYPE%|%LOCAL_REPLY_BODY%|%GRPC_STATUS%|%TRACE_ID%|%DOWNSTREAM_TLS_VERSION%",
-            b"DownstreamEnd||-|-|-",
+            b"NotSet||-|-|-",
         ),
         ('%COALESCE({"operators":["ROUTE_NAME",{"command":"REQ","param":"x-a","max_length":2}]})%', b"on"),
         ("%REQUESTED_SERVER_NAME%|%REQUESTED_SERVER_NAME(SNI_FIRST)%", b"-|h"),
@@ -181,7 +181,10 @@ def test_what_is_absent_can_be_left_out(info):
 
 def test_connections_without_a_request(info):
     info.protocol = None
-    assert line("%REQ(a)% %PROTOCOL% %ACCESS_LOG_TYPE% %GRPC_STATUS%", info, request=None) == b"- - TcpConnectionEnd -"
+    info.set_flag(ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
+    info.set_flag(ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED)
+    assert line("%RESPONSE_FLAGS%", info) == b"UF,URX"
+    assert line("%REQ(a)% %PROTOCOL% %ACCESS_LOG_TYPE% %GRPC_STATUS%", info, request=None) == b"- - NotSet -"
     assert line("%ACCESS_LOG_TYPE%", info, log_type=b"DownstreamStart") == b"DownstreamStart"
 
 

@@ -205,7 +205,7 @@ def test_flush_write_sends_everything_and_closes(dispatcher, setup):
     assert read_all(peer, dispatcher) == body
     dispatcher.run_until(lambda: callbacks.events)
     assert callbacks.events == [LOCAL_CLOSE]
-    assert connection.connection_info.termination_details == "done"
+    assert connection.connection_info.local_close_reason == "done"
 
 
 def test_flush_write_without_data_closes_now(dispatcher, setup):
@@ -265,7 +265,7 @@ def test_delayed_close_ends_by_its_timeout():
     source.advance_ms(2)
     dispatcher.run_once()
     assert callbacks.events == [LOCAL_CLOSE] and counted == [1]
-    assert connection.connection_info.termination_details == "delayed_close_timeout"
+    assert connection.connection_info.local_close_reason == "triggered_delayed_close_timeout"
     peer.close()
     dispatcher.close()
 

@@ -13,7 +13,8 @@ TABLE: Final[Table] = {
         done="""codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options
             http_protocol_options server_name server_header_transformation scheme_header_transformation
             max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout
-            delayed_close_timeout access_log use_remote_address xff_num_trusted_hops internal_address_config
+            delayed_close_timeout access_log access_log_options access_log_flush_interval
+            flush_access_log_on_new_request use_remote_address xff_num_trusted_hops internal_address_config
             skip_xff_append via generate_request_id preserve_external_request_id always_set_request_id_in_response
             proxy_100_continue upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action
             strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
@@ -30,8 +31,8 @@ TABLE: Final[Table] = {
     ),
     f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled filters"),
     f"{_HCM}.HttpConnectionManager.HcmAccessLogOptions": fields(
-        done="access_log_flush_interval",
-        accepted="flush_log_on_tunnel_successfully_established",
+        done="""access_log_flush_interval flush_access_log_on_new_request
+            flush_log_on_tunnel_successfully_established"""
     ),
     f"{_HCM}.HttpFilter": fields(done="name typed_config is_optional disabled"),
     f"{_CORE}.HttpProtocolOptions": fields(

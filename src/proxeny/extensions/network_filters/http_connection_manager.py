@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.http.connection_manager import ConnectionManager
 from proxeny.http.connection_manager_config import (
@@ -16,6 +15,7 @@ from proxeny.http.connection_manager_config import (
 from proxeny.http.filter_compiler import compile_filters
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import codec_stats
+from proxeny.http.stream_logs import compile_stream_logs
 from proxeny.http.upgrades import compile_upgrades
 from proxeny.router.local_reply_config import LocalReplyMappers
 from proxeny.router.route_table import RouteTable
@@ -66,7 +66,7 @@ class HttpConnectionManagerExtension:
         chain = compile_filters(config.http_filters, stat_prefix, context)
         compiled = ConnectionManagerConfig(config, context, route_table, chain)
         compiled.upgrades = compile_upgrades(config, stat_prefix, context)
-        compiled.access_logs = compile_access_logs(config.access_log, context)
+        compile_stream_logs(compiled, config, context)
         if config.HasField("local_reply_config"):
             compiled.local_reply = LocalReplyMappers.compile(config.local_reply_config, context)
         compiled.codec_settings = Http1Settings.from_proto(

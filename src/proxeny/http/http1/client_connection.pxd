@@ -7,11 +7,12 @@ from proxeny.kernel.http1_response cimport ResponseParser
 
 
 cdef class ClientStream:
-    cdef Http1ClientConnection _codec
+    cdef public Http1ClientConnection codec
     cdef int _chunked, _disabled
     cdef public ResponseDecoder decoder
     cdef public object callbacks
-    cdef public long long bytes_received, bytes_sent
+    cdef public long long bytes_received, bytes_sent, extra_header_bytes, field_bytes, head_bytes, interim_bytes, interim_wire_bytes
+    cdef public long long trailer_bytes
     cdef public bint connect, local_complete, remote_complete
 
     cpdef encode_headers(self, HeaderMap headers, bint end_stream)

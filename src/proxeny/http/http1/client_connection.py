@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.http.codec import CodecError, StreamCallbacks, StreamResetReason
+from proxeny.http.codec import CodecError, StreamCallbacks, StreamResetReason, field_bytes_of
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.http1_encode import (
     CHUNKED,
@@ -40,6 +40,8 @@ MISSING = {
     MISSING_HOST: "missing required header: :authority",
     MISSING_SCHEME: "missing required header: :scheme",
 }
+HTTP_10 = "HTTP/1.0"
+HTTP_11 = "HTTP/1.1"
 EXTRANEOUS = "http/1.1 protocol error: extraneous data after response complete"
 UNSOLICITED = "http/1.1 protocol error: unsolicited data"
 
@@ -49,19 +51,25 @@ class ClientStream:
 
     __slots__ = (
         "_chunked",
-        "_codec",
         "_disabled",
         "bytes_received",
         "bytes_sent",
         "callbacks",
+        "codec",
         "connect",
         "decoder",
+        "extra_header_bytes",
+        "field_bytes",
+        "head_bytes",
+        "interim_bytes",
+        "interim_wire_bytes",
         "local_complete",
         "remote_complete",
+        "trailer_bytes",
     )
 
     def __init__(self, codec: Http1ClientConnection, decoder: ResponseDecoder) -> None:
-        self._codec = codec
+        self.codec = codec
         self._chunked = 0
         self._disabled = 0
         self.decoder: ResponseDecoder | None = decoder
@@ -69,6 +77,17 @@ class ClientStream:
         self.callbacks: StreamCallbacks | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.field_bytes = 0
+        """Bytes of the response's fields (``BytesMeter::headerBytesReceived``)."""
+        self.interim_bytes = 0
+        """Those of informational responses before it."""
+        self.interim_wire_bytes = 0
+        self.trailer_bytes = 0
+        """Those of its trailers."""
+        self.head_bytes = 0
+        """Size of the request head as it was sent."""
+        self.extra_header_bytes = 0
+        """Bytes of the fields of trailers that were sent."""
         self.connect = False
         self.local_complete = False
         self.remote_complete = False
@@ -90,7 +109,7 @@ class ClientStream:
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> CodecError | None:
         """The request head; an error, and nothing sent, when a required header is missing."""
-        codec = self._codec
+        codec = self.codec
         out = codec.out
         method = headers.get(METHOD)
         self.connect = method == b"CONNECT"
@@ -102,6 +121,7 @@ class ClientStream:
             return CodecError(503, "", MISSING[result])
         codec._parser.expect(method == b"HEAD", self.connect, upgrade)
         self._chunked = result & CHUNKED
+        self.head_bytes = out.length
         self._write(out)
         if end_stream:
             self._end()
@@ -109,7 +129,7 @@ class ClientStream:
 
     def encode_data(self, data: Buffer, end_stream: bool) -> None:
         """Body bytes: moved out of ``data``."""
-        codec = self._codec
+        codec = self.codec
         if self._chunked:
             out = codec.out
             encode_chunk(data, out)
@@ -123,27 +143,29 @@ class ClientStream:
 
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """Trailers end the request; they are sent if enabled, and only behind chunks."""
-        codec = self._codec
+        codec = self.codec
         if self._chunked:
             encode_last_chunk(codec.out, trailers if codec.enable_trailers else None)
+            if codec.enable_trailers:
+                self.extra_header_bytes += field_bytes_of(trailers)
             self._write(codec.out)
         self._end()
 
     def _write(self, data: Buffer) -> None:
         self.bytes_sent += data.length
-        self._codec.connection.write(data, False)
+        self.codec.connection.write(data, False)
 
     def _end(self) -> None:
         self.local_complete = True
         if self.connect:
             # A tunnel's end of stream is our FIN.
-            self._codec.connection.write(self._codec.out, True)
+            self.codec.connection.write(self.codec.out, True)
 
     # Stream
 
     def reset_stream(self, reason: StreamResetReason) -> None:
         """Give the exchange up; the owner of the connection closes it."""
-        self._codec.on_stream_reset(self, reason)
+        self.codec.on_stream_reset(self, reason)
 
     def read_disable(self, disable: bool) -> None:
         """Stop or resume reading from the upstream (counted)."""
@@ -153,11 +175,11 @@ class ClientStream:
             self._disabled -= 1
         else:
             return
-        self._codec.connection.read_disable(disable)
+        self.codec.connection.read_disable(disable)
 
     def undo_read_disables(self) -> None:
         """The stream ends: nothing it stopped stays stopped."""
-        connection = self._codec.connection
+        connection = self.codec.connection
         while self._disabled:
             self._disabled -= 1
             connection.read_disable(False)
@@ -187,7 +209,7 @@ class Http1ClientConnection:
     ) -> None:
         """``callbacks`` and ``stats`` are what other codecs need (GOAWAY; HTTP/1 counts nothing on this side)."""
         self.connection = connection
-        self.protocol = "HTTP/1.1"
+        self.protocol = HTTP_11
         self.out = Buffer()
         self.key_format = settings.key_format
         self.enable_trailers = settings.enable_trailers
@@ -245,8 +267,9 @@ class Http1ClientConnection:
                     break
             if event == HEADERS:
                 stream.remote_complete = parser.end_stream
-                if parser.http10:
-                    self.protocol = "HTTP/1.0"
+                if parser.http10 or self.protocol is HTTP_10:
+                    self.protocol = HTTP_10 if parser.http10 else HTTP_11
+                stream.field_bytes = parser.field_bytes
                 self._note_progress(stream, data)
                 decoder.decode_headers(parser.headers, parser.end_stream)
             elif event == DATA:
@@ -259,11 +282,15 @@ class Http1ClientConnection:
                 decoder.decode_data(parser.body, True)
             elif event == TRAILERS:
                 stream.remote_complete = True
+                stream.trailer_bytes = parser.field_bytes - stream.field_bytes
                 self._note_progress(stream, data)
                 decoder.decode_trailers(parser.trailers)
             elif event == HEADERS_1XX:
+                stream.interim_bytes += parser.field_bytes
+                stream.interim_wire_bytes += parser.message_bytes
                 decoder.decode_1xx_headers(parser.headers)
             else:
+                stream.bytes_received = stream.interim_wire_bytes + parser.message_bytes + data.length
                 return CodecError(502, parser.error, f"http/1.1 protocol error: {parser.error_message}")
             if stream.remote_complete:
                 if data.length:
@@ -272,7 +299,11 @@ class Http1ClientConnection:
                 return None
             if stream is not self._stream:
                 break
-        stream.bytes_received = parser.message_bytes
+        if parser.in_message:
+            stream.bytes_received = stream.interim_wire_bytes + parser.message_bytes
+            if stream is not self._stream:
+                # Given up in the middle of it: what else came with it counts, too.
+                stream.bytes_received += data.length
         return None
 
     def on_underlying_connection_above_write_buffer_high_watermark(self) -> None:
@@ -291,7 +322,7 @@ class Http1ClientConnection:
 
     def _note_progress(self, stream: ClientStream, data: Buffer) -> None:
         """Let go of a stream before its last event is told, which may begin the next request."""
-        stream.bytes_received = self._parser.message_bytes
+        stream.bytes_received = stream.interim_wire_bytes + self._parser.message_bytes
         if stream.remote_complete:
             self._stream = None
             # Encoder and decoder refer to each other: without this every request would wait for the collector.

@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxeny.http.codec import CodecError, RequestDecoder, ResponseEncoder, StreamCallbacks, StreamResetReason
+from proxeny.http.codec import (
+    CodecError,
+    RequestDecoder,
+    ResponseEncoder,
+    StreamCallbacks,
+    StreamResetReason,
+    field_bytes_of,
+)
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.http1_encode import CHUNKED, encode_chunk, encode_last_chunk, encode_response_head
 from proxeny.kernel.http1_parse import COMPLETE, DATA, ERROR, HEADERS, NEED_MORE, TRAILERS, UPGRADE
@@ -47,10 +54,16 @@ class ServerStream(ResponseEncoder):
         "bytes_sent",
         "callbacks",
         "decoder",
+        "extra_header_bytes",
+        "field_bytes",
+        "head_bytes",
+        "head_seen",
         "http10",
         "remote_complete",
+        "status",
         "to_connect",
         "to_head",
+        "trailer_bytes",
         "upgrade",
     )
 
@@ -62,6 +75,17 @@ class ServerStream(ResponseEncoder):
         self.callbacks: StreamCallbacks | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.field_bytes = 0
+        """Bytes of the request's fields (``BytesMeter::headerBytesReceived``)."""
+        self.head_seen = False
+        """Whether a request head was parsed."""
+        self.head_bytes = 0
+        """Size of the response head as it was sent; its status line is that of ``status``."""
+        self.status = 0
+        self.trailer_bytes = 0
+        """Those of the request's trailers."""
+        self.extra_header_bytes = 0
+        """Bytes of the fields of informational responses and trailers that were sent."""
         self.remote_complete = False
         self.http10 = self.to_head = self.to_connect = self.upgrade = False
 
@@ -79,6 +103,7 @@ class ServerStream(ResponseEncoder):
         """An informational response."""
         out = self._codec.out
         encode_response_head(headers, out, False, self.http10, key_format=self._codec.key_format)
+        self.extra_header_bytes += field_bytes_of(headers)
         self._write(out)
 
     def encode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
@@ -89,11 +114,13 @@ class ServerStream(ResponseEncoder):
             headers, out, end_stream, self.http10, self.to_head, self.to_connect, codec.key_format
         )
         self._chunked = result & CHUNKED
+        self.status = result >> 1
+        self.head_bytes = out.length
         self._write(out)
         if end_stream:
             self._end()
         elif self.upgrade:
-            status = result >> 1
+            status = self.status
             if status == 101 or (self.to_connect and 200 <= status < 300):
                 codec.open_tunnel(self)
 
@@ -118,6 +145,8 @@ class ServerStream(ResponseEncoder):
         codec = self._codec
         if self._chunked:
             encode_last_chunk(codec.out, trailers if codec.enable_trailers else None)
+            if codec.enable_trailers:
+                self.extra_header_bytes += field_bytes_of(trailers)
             self._write(codec.out)
         self._end()
 
@@ -239,6 +268,7 @@ class Http1ServerConnection:
             elif event == TRAILERS:
                 assert stream is not None
                 stream.remote_complete = True
+                stream.trailer_bytes = parser.field_bytes - stream.field_bytes
                 decoder = stream.decoder
                 decoder.decode_trailers(parser.trailers)
             elif event == UPGRADE:
@@ -246,7 +276,7 @@ class Http1ServerConnection:
                     self._pause()
                 break
             elif event == ERROR:
-                return self._protocol_error(stream)
+                return self._protocol_error(stream, data.length)
             if stream is not self._stream or stream is None:
                 break
             if stream.remote_complete:
@@ -270,6 +300,8 @@ class Http1ServerConnection:
             self._underscores = parser.dropped_underscores
         stream.remote_complete = parser.end_stream
         stream.bytes_received = parser.message_bytes
+        stream.field_bytes = parser.field_bytes
+        stream.head_seen = True
         # A C call through the attribute would hold nothing while the stream lets go of its decoder.
         decoder = stream.decoder
         decoder.decode_headers(parser.headers, parser.end_stream)
@@ -302,11 +334,13 @@ class Http1ServerConnection:
         stream.decoder = self._callbacks.new_stream(stream)
         return stream
 
-    def _protocol_error(self, stream: ServerStream | None) -> CodecError:
+    def _protocol_error(self, stream: ServerStream | None, unread: int) -> CodecError:
         parser = self._parser
         if stream is None:
             stream = self._begin_stream()
-        stream.bytes_received = parser.message_bytes
+        stream.bytes_received = parser.message_bytes + unread
+        stream.field_bytes = parser.field_bytes
+        stream.head_seen = parser.header_bytes > 0
         self._error = parser.error
         if parser.error == "http1.unexpected_underscore":
             self._stats.request_rejected_with_underscores()

@@ -53,6 +53,13 @@ NO_FLUSH = ConnectionCloseType.NO_FLUSH
 CONTINUE = FilterStatus.CONTINUE
 STOP_ITERATION = FilterStatus.STOP_ITERATION
 DEFAULT_PRIORITY = 0
+# Numbers of Envoy's UpstreamFailureReason, by the flag it sets.
+FAILURE_NUMBERS = {
+    ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED: 0,
+    ResponseFlag.NO_HEALTHY_UPSTREAM: 1,
+    ResponseFlag.UPSTREAM_OVERFLOW: 2,
+    ResponseFlag.NO_CLUSTER_FOUND: 3,
+}
 
 
 class TcpProxy(NetworkFilter, ConnectionCallbacks):
@@ -69,7 +76,6 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         "_pending",
         "_pumps",
         "_retry_timer",
-        "_upstream_connection",
         "config",
         "upstream",
     )
@@ -89,8 +95,6 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         self._duration_timer: Timer | None = None
         self._flush_timer: Timer | None = None
         self._retry_timer: Timer | None = None
-        self._upstream_connection: ClientConnection | None = None
-        """The last one, for the access log."""
 
     # Set-up
 
@@ -180,6 +184,10 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
                 return
             self._attempts += 1
             info.attempt_count = self._attempts
+            if info.attempted_hosts is None:
+                info.attempted_hosts = []
+            info.attempted_hosts.append(host)
+            info.upstream_asked_ns = self.connection.dispatcher.monotonic_ns()
             pool = cluster.tcp_pool(host, DEFAULT_PRIORITY, self.connection.upstream_options, self)
             pending = pool.new_connection(self)
             if pending is not None:
@@ -187,13 +195,14 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
 
     def _give_up(self, flag: ResponseFlag) -> None:
         self.connection.stream_info.set_flag(flag)
-        self.connection.close(NO_FLUSH)
+        self.connection.close(NO_FLUSH, f"tcp_initializion_failure:{FAILURE_NUMBERS[flag]}")
 
     def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
         """No connection to this host: try again as often as configured."""
         self._pending = None
         info = self.connection.stream_info
         info.upstream_host = host
+        info.upstream_failed_ns = self.connection.dispatcher.monotonic_ns()
         if details:
             info.upstream_transport_failure_reason = details
         if reason is PoolFailureReason.OVERFLOW:
@@ -217,10 +226,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         config = self.config
         info = downstream.stream_info
         info.upstream_host = host
-        info.upstream_local_address = connection.connection_info.local_address
-        info.upstream_remote_address = connection.connection_info.remote_address
-        info.upstream_connection_id = connection.id
-        self._upstream_connection = connection
+        info.upstream_connection = connection
+        info.first_upstream_tx_ns = downstream.dispatcher.monotonic_ns()
         if config.idle_timeout_ms:
             self._idle_timer = downstream.dispatcher.create_timer(self._on_idle_timeout)
             self._idle_timer.enable(config.idle_timeout_ms)
@@ -322,12 +329,12 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
 
     def _on_idle_timeout(self) -> None:
         self.config.stats.inc(IDLE_TIMEOUT)
-        self.connection.close(NO_FLUSH)
+        self.connection.close(NO_FLUSH, "tcp_session_idle_timeout")
 
     def _on_max_duration(self) -> None:
         self.config.stats.inc(MAX_DOWNSTREAM_CONNECTION_DURATION)
         self.connection.stream_info.set_flag(ResponseFlag.DURATION_TIMEOUT)
-        self.connection.close(NO_FLUSH)
+        self.connection.close(NO_FLUSH, "max_connection_duration_reached")
 
     def _on_flush_interval(self) -> None:
         self._log(TCP_PERIODIC)
@@ -367,7 +374,11 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
             pending.cancel(CancelPolicy.CLOSE_EXCESS)
         self._log(TCP_CONNECTION_END)
         self._pumps = ()
-        self._upstream_connection = None
+        self.connection.dispatcher.defer(self._let_go)
+
+    def _let_go(self) -> None:
+        """The logs are written: the two connections no longer know each other."""
+        self.connection.stream_info.upstream_connection = None
 
     def _log(self, log_type: bytes) -> None:
         config = self.config
@@ -377,14 +388,20 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         info = connection.stream_info
         if log_type is TCP_CONNECTION_END:
             info.end_ns = connection.dispatcher.monotonic_ns()
+        self.complete_stream_info()
+        for log in config.access_logs:
+            log.log(None, None, None, info, log_type)
+
+    def complete_stream_info(self) -> None:
+        """Note for a log how many bytes went by."""
+        connection = self.connection
+        info = connection.stream_info
         info.bytes_received = info.wire_bytes_received = connection.bytes_received
         info.bytes_sent = info.wire_bytes_sent = connection.bytes_sent
-        upstream = self._upstream_connection
+        upstream = info.upstream_connection
         if upstream is not None:
             info.upstream_wire_bytes_received = upstream.bytes_received
             info.upstream_wire_bytes_sent = upstream.bytes_sent
-        for log in config.access_logs:
-            log.log(None, None, None, info, log_type)
 
     def statistics(self) -> dict[str, Any]:
         """Facts for admin pages."""

@@ -151,8 +151,7 @@ class Session(DatagramSocket):
             return error
         self._connected = True
         if self._info is not None:
-            self._info.upstream_local_address = from_sockaddr(local_sockaddr(self.fd))
-            self._info.upstream_remote_address = self.host.address
+            self._info.upstream_addresses = (from_sockaddr(local_sockaddr(self.fd)), self.host.address)
         return self.send(data)
 
     # -- upstream to downstream --------------------------------------------------------------------------------
