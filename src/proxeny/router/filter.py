@@ -106,6 +106,7 @@ class RouterFilter(RouterRetries):
         self.dropped = False
         self.has_cluster = False
         self.virtual_cluster = None
+        self.set_cookies = None
         self.has_stream_timers = False
 
     # The request.
@@ -441,6 +442,8 @@ class RouterFilter(RouterRetries):
                 upstream.host.stats.inc(HOST_RQ_SUCCESS)
         if entry.response_mutations:
             entry.finalize_response_headers(headers, self.stream_info, self.request_headers)
+        if self.set_cookies is not None:
+            self.add_cookies(headers)
         self.response_started = True
         if end_stream:
             self.on_upstream_complete(upstream)
@@ -540,7 +543,10 @@ class RouterFilter(RouterRetries):
 
     def hash_key(self) -> int | None:
         """The hash of the route's hash policy; None: it has none."""
-        return None
+        policy = self.entry.policy.hash_policy
+        if policy is None:
+            return None
+        return policy.generate(self.request_headers, self.stream_info, self.response_cookies)
 
     @property
     def metadata_match(self) -> dict[str, Any] | None:
@@ -561,6 +567,18 @@ class RouterFilter(RouterRetries):
     def downstream_headers(self) -> HeaderMap:
         """The request's headers."""
         return self.request_headers
+
+    @property
+    def host_selection_attempt(self) -> int:
+        """How many hosts ``retry_host_predicate`` has just declined."""
+        return 0 if self.retry_state is None else self.retry_state.host_selection_attempt
+
+    @property
+    def response_cookies(self) -> list[bytes]:
+        """Cookies that the response shall set."""
+        if self.set_cookies is None:
+            self.set_cookies = []
+        return self.set_cookies
 
 
 def is_grpc_success(headers: HeaderMap) -> bool:

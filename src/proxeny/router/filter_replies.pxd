@@ -15,6 +15,7 @@ cdef class RouterReplies(StreamFilter):
     cdef public StreamInfo stream_info
     cdef public object virtual_cluster, alt_stat_name, cluster_name, entry, mirrors, others, request_body
     cdef public object request_trailers, retry_state, upstream
+    cdef public list set_cookies
     cdef public RetryPolicy retry_policy
     cdef public ClusterInfo cluster
     cdef public Timer timer

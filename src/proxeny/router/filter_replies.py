@@ -86,6 +86,7 @@ class RouterReplies(StreamFilter):
         "retry_pending",
         "retry_policy",
         "retry_state",
+        "set_cookies",
         "stream_duration_ms",
         "stream_info",
         "timeout_code",
@@ -125,6 +126,7 @@ class RouterReplies(StreamFilter):
     is_retry: bool
     dropped: bool
     virtual_cluster: VirtualCluster | None
+    set_cookies: list[bytes] | None
     has_cluster: bool
 
     # Replies before there is an upstream.
@@ -232,6 +234,11 @@ class RouterReplies(StreamFilter):
         self.stream_info.flags |= flag
         self._cleanup()
         self.decoder_callbacks.send_local_reply(code, body, self._modify_reply, None, details)
+
+    def add_cookies(self, response: HeaderMap) -> None:
+        """The cookies that hash policies made."""
+        for value in self.set_cookies or ():
+            response.add(b"set-cookie", value)
 
     def asked_for_websocket(self) -> bool:
         """Whether the request is a websocket handshake."""

@@ -98,6 +98,7 @@ class RetryState:
         "_status_codes",
         "_timer",
         "_virtual",
+        "host_selection_attempt",
     )
 
     def __init__(self, router: RouterReplies, policy: RetryPolicy, callback: Callable[[], None]) -> None:
@@ -111,6 +112,8 @@ class RetryState:
         self._callback = callback
         self._virtual = None if router.virtual_cluster is None else router.virtual_cluster.stats
         self._timer: Timer | None = None
+        self.host_selection_attempt = 0
+        """How many hosts the predicates have declined in the choice that is being made."""
         self._retry_on = policy.retry_on
         self._remaining = policy.num_retries
         self._status_codes = policy.retriable_status_codes
@@ -188,10 +191,12 @@ class RetryState:
 
     def choose_host(self, cluster: Any, context: Any) -> Any:
         """A host for the next try: as the predicates want it, or after enough attempts whatever there is."""
+        self.host_selection_attempt = 0
         host = self._choose_once(cluster, context)
-        for _ in range(self._policy.host_selection_attempts):
+        for attempt in range(self._policy.host_selection_attempts):
             if host is None or not any([one.should_select_another_host(host) for one in self._predicates]):
                 break
+            self.host_selection_attempt = attempt + 1
             host = self._choose_once(cluster, context)
         return host
 

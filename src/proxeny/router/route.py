@@ -15,6 +15,7 @@ from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
 from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
+    from proxeny.http.hash_policy import HashPolicy
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.connect_config import ConnectConfig
@@ -118,6 +119,7 @@ class RoutePolicy:
         "grpc_timeout_header_max_ms",
         "grpc_timeout_header_offset_ms",
         "grpc_timeout_offset_ms",
+        "hash_policy",
         "hedge_on_per_try_timeout",
         "host_rewrite",
         "idle_timeout_ms",
@@ -148,6 +150,7 @@ class RoutePolicy:
         self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.priority = PRIORITY_DEFAULT
         self.cluster_not_found_response_code = 503
+        self.hash_policy: HashPolicy | None = None
         self.path_rewrite: PathRewrite | PolicyRewrite | None = None
         self.host_rewrite: HostRewrite | None = None
         self.auto_host_rewrite = False

@@ -13,6 +13,7 @@ from envoy.config.route.v3 import route_components_pb2
 from google.protobuf.json_format import MessageToDict
 
 from proxeny.config.errors import ConfigError
+from proxeny.http.hash_policy import compile_hash_policy
 from proxeny.http.upgrades import upgrade_type
 from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
@@ -164,6 +165,7 @@ class RouteCompiler:
             clusters.header_name.lower().encode("utf-8"),
             clusters.runtime_key_prefix,
             self._context.runtime,
+            policy.hash_policy if clusters.use_hash_policy.value else None,
         )
 
     def _weighted_route(
@@ -252,6 +254,7 @@ def compile_policy(
     policy.priority = action.priority
     policy.cluster_not_found_response_code = _NOT_FOUND_CODES[action.cluster_not_found_response_code]
     policy.path_rewrite = PathRewrite.compile(action)
+    policy.hash_policy = compile_hash_policy(action.hash_policy)
     _compile_host_rewrite(policy, action)
     if action.HasField("metadata_match"):
         policy.metadata_match = filter_metadata(action.metadata_match).get(_LB_NAMESPACE)

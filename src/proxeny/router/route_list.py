@@ -67,7 +67,7 @@ class RouteList:
             return None
         route = self.routes[number]
         if route.weighted is not None:
-            return route.weighted.pick(headers, random_value)
+            return route.weighted.pick(headers, random_value, stream_info)
         return route
 
 

@@ -13,8 +13,10 @@ from proxeny.matcher.integer import parse_uint64
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxeny.http.hash_policy import HashPolicy
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import Runtime
+    from proxeny.network.stream_info import StreamInfo
     from proxeny.router.route import Route
 
 _MAX_TOTAL: Final = (1 << 32) - 1
@@ -23,7 +25,7 @@ _MAX_TOTAL: Final = (1 << 32) - 1
 class WeightedClusters:
     """Picks one of its routes (one per cluster, compiled beforehand) for a random number."""
 
-    __slots__ = ("_ends", "_header", "_names", "_routes", "_runtime", "_runtime_prefix", "_weights")
+    __slots__ = ("_ends", "_hash_policy", "_header", "_names", "_routes", "_runtime", "_runtime_prefix", "_weights")
 
     def __init__(
         self,
@@ -34,7 +36,9 @@ class WeightedClusters:
         header: bytes,
         runtime_prefix: str,
         runtime: Runtime | None,
+        hash_policy: HashPolicy | None = None,
     ) -> None:
+        """``hash_policy``: what chooses instead of the random number (``use_hash_policy``)."""
         total = sum(weights)
         if total > _MAX_TOTAL:
             raise ConfigError(f"The sum of weights of all weighted clusters of route {route_name} exceeds {_MAX_TOTAL}")
@@ -45,6 +49,7 @@ class WeightedClusters:
         self._weights = tuple(weights)
         self._ends = tuple(accumulate(weights))
         self._header = header
+        self._hash_policy = hash_policy
         self._runtime_prefix = runtime_prefix
         self._runtime = runtime if runtime_prefix else None
 
@@ -61,9 +66,13 @@ class WeightedClusters:
         ]
         return list(zip(names, self._weights, strict=True))
 
-    def pick(self, headers: HeaderMap, random_value: int) -> Route | None:
+    def pick(self, headers: HeaderMap, random_value: int, info: StreamInfo | None = None) -> Route | None:
         """The route into whose interval the number falls; None when runtime made all weights zero."""
-        if self._header:
+        if self._hash_policy is not None:
+            number = self._hash_policy.generate(headers, info, None)
+            if number is not None:
+                random_value = number
+        elif self._header:
             values = headers.get_all(self._header)
             number = parse_uint64(values[0]) if len(values) == 1 else None
             if number is not None:

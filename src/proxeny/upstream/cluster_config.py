@@ -19,12 +19,14 @@ from proxeny.upstream.dns_options import DnsOptions, milliseconds
 from proxeny.upstream.endpoints import DnsTarget, HostEntry, parse_dns, parse_static, socket_address_pair
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
+from proxeny.upstream.load_balancer import hashing
 from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_thresholds
 
 if TYPE_CHECKING:
+    from proxeny.kernel.stats import Block
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.load_balancer.policy import LbPolicy
     from proxeny.upstream.original_dst_config import OriginalDstOptions
@@ -40,6 +42,7 @@ class ClusterType(Enum):
 
 
 _BY_NUMBER: Final = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
+_STRICT_DNS: Final = 1
 _BY_EXTENSION: Final = {
     "envoy.cluster.static": ClusterType.STATIC,
     "envoy.cluster.strict_dns": ClusterType.STRICT_DNS,
@@ -72,6 +75,7 @@ class ClusterConfig:
         "info",
         "internal_upstream",
         "lb_policy",
+        "lb_stats",
         "original_dst",
         "overprovisioning_factor",
         "targets",
@@ -83,6 +87,8 @@ class ClusterConfig:
         self.type = cluster_type
         self.info = info
         self.lb_policy = policy
+        self.lb_stats: Block | None = None
+        """The gauges of the load balancer's table, where it has one."""
         self.hosts: list[HostEntry] = []
         """The hosts of a STATIC cluster."""
         self.targets: list[DnsTarget | HostEntry] = []
@@ -122,6 +128,7 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         compiler = REGISTRY.factory("cluster_overrides", http_protocol_options.NAME)
         info.overrides = compiler.compile(overrides, cluster.name, context)
     config = ClusterConfig(cluster_type, info, policy)
+    config.lb_stats = hashing.stats_block(policy.kind, context.stats, info.stat_prefix)
     config.hosts = hosts
     config.targets = targets
     config.dns = dns
@@ -182,6 +189,9 @@ def _check(cluster: Any, present: dict[str, Any], cluster_type: ClusterType, con
             if field in present:
                 raise UnsupportedFieldError(f"{field} is not supported yet (cluster '{cluster.name}')", field)
     _check_transport_socket(cluster, present)
+    if cluster.common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing and cluster.type != _STRICT_DNS:
+        kind = cluster.cluster_type.name or f"envoy.cluster.{_BY_NUMBER[cluster.type].lower()}"
+        raise ConfigError(f"Cannot use hostname for consistent hashing loadbalancing for cluster of type: '{kind}'")
     if "circuit_breakers" in present:
         for per_host in present["circuit_breakers"].per_host_thresholds:
             if {field.name for field, _ in per_host.ListFields()} - {"priority", "max_connections"}:

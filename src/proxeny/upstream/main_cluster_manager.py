@@ -29,9 +29,11 @@ from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus,
 from proxeny.upstream.dns_cluster import DnsCluster
 from proxeny.upstream.dns_resolver import Resolver
 from proxeny.upstream.endpoints import HostChange, HostEntry, HostUpdate, host_stat_prefix
-from proxeny.upstream.host import Health, health_flags_text, health_of
+from proxeny.upstream.host import Health, Host, health_flags_text, health_of
+from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
+from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.resource_manager import show_limits
 from proxeny.upstream.stats import (
     CLUSTER_MANAGER,
@@ -53,6 +55,7 @@ from proxeny.upstream.stats import (
 )
 
 if TYPE_CHECKING:
+    from proxeny.kernel.stats import Block
     from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import BlockEntry, StatTable
     from proxeny.upstream.dns_options import DnsOptions
@@ -292,6 +295,8 @@ class MainClusterManager:
         stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))
         if cluster.config.type is ClusterType.STRICT_DNS:
             stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
+        if cluster.config.lb_stats is not None:
+            _show_tables(cluster.config, hosts, cluster.config.lb_stats)
 
     # -- hosts that workers make ---------------------------------------------------------------------------------
     def on_host_changes(self, worker_index: int, name: str, changes: list[HostChange]) -> None:
@@ -420,3 +425,13 @@ class MainClusterManager:
         for resolver in self._resolvers.values():
             resolver.close()
         self._resolvers.clear()
+
+
+def _show_tables(config: ClusterConfig, entries: list[HostEntry], gauges: Block) -> None:
+    """Build what the workers' consistent-hashing load balancers will, for the sizes of it."""
+    assert config.lb_policy.hashing is not None
+    balancer = HashingLoadBalancer(config.lb_policy, config.lb_policy.hashing, config.info.stats)
+    hosts = PrioritySet(config.overprovisioning_factor)
+    hosts.update([Host(config.info, entry, config.info.stats) for entry in entries])
+    balancer.refresh(hosts)
+    balancer.show_sizes(gauges)

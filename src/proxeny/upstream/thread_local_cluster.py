@@ -11,6 +11,7 @@ from proxeny.upstream.cluster_config import ClusterType
 from proxeny.upstream.host import Host
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.load_balancer.base import LoadBalancer
+from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
 from proxeny.upstream.original_dst import OriginalDstHosts
 from proxeny.upstream.priority_set import PrioritySet
 
@@ -48,7 +49,7 @@ class ThreadLocalCluster:
         self.info = config.info
         self.priority_set = PrioritySet(config.overprovisioning_factor)
         self._dispatcher = dispatcher
-        self._lb = LoadBalancer(config.lb_policy, config.info.stats)
+        self._lb = _load_balancer(config)
         self._internal_upstream = config.internal_upstream
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._on_demand: OriginalDstHosts | None = None
@@ -176,3 +177,8 @@ class ThreadLocalCluster:
 
     def __repr__(self) -> str:
         return f"<ThreadLocalCluster {self.info.name}: {self.priority_set.host_sets}>"
+
+
+def _load_balancer(config: ClusterConfig) -> LoadBalancer | HashingLoadBalancer:
+    policy, stats = config.lb_policy, config.info.stats
+    return LoadBalancer(policy, stats) if policy.hashing is None else HashingLoadBalancer(policy, policy.hashing, stats)

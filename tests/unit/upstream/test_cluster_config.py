@@ -210,8 +210,6 @@ def test_accepted_as_by_envoy(case: str) -> None:
     [
         cluster(**http_options(explicit_http_config={"http2_protocol_options": {}})),
         cluster(http2_protocol_options={}),
-        cluster(lb_policy="RING_HASH"),
-        cluster(lb_policy="MAGLEV"),
         cluster(health_checks=[{"timeout": "1s", "interval": "1s"}]),
         cluster(outlier_detection={}),
         {"name": "c", "type": "EDS", "eds_cluster_config": {"eds_config": {"ads": {}}}},

@@ -41,7 +41,7 @@ TABLE: Final[Table] = {
             regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite host_rewrite_header
             host_rewrite_path_regex
             append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
-            max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies"""
+            max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies hash_policy"""
     ),
     f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
     f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),
@@ -55,7 +55,16 @@ TABLE: Final[Table] = {
         done="hedge_on_per_try_timeout", accepted="initial_requests additional_request_chance"
     ),
     "envoy.config.common.mutation_rules.v3.HeaderMutation": fields(done="append remove remove_on_match"),
-    f"{_ROUTE}.WeightedCluster": fields(done="clusters total_weight runtime_key_prefix header_name"),
+    f"{_ROUTE}.RouteAction.HashPolicy": fields(
+        done="header cookie connection_properties query_parameter filter_state terminal"
+    ),
+    f"{_ROUTE}.RouteAction.HashPolicy.Header": fields(done="header_name regex_rewrite"),
+    f"{_ROUTE}.RouteAction.HashPolicy.Cookie": fields(done="name ttl path attributes"),
+    f"{_ROUTE}.RouteAction.HashPolicy.CookieAttribute": fields(done="name value"),
+    f"{_ROUTE}.RouteAction.HashPolicy.ConnectionProperties": fields(done="source_ip"),
+    f"{_ROUTE}.RouteAction.HashPolicy.QueryParameter": fields(done="name"),
+    f"{_ROUTE}.RouteAction.HashPolicy.FilterState": fields(done="key"),
+    f"{_ROUTE}.WeightedCluster": fields(done="clusters total_weight runtime_key_prefix header_name use_hash_policy"),
     f"{_ROUTE}.WeightedCluster.ClusterWeight": fields(
         done=f"name cluster_header weight metadata_match {_HEADERS} typed_per_filter_config host_rewrite_literal"
     ),

@@ -19,18 +19,24 @@ TABLE: Final[Table] = {
             dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
-            upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
+            upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats ring_hash_lb_config
             upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval
-            upstream_config""",
+            maglev_lb_config upstream_config""",
         accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
-        done="healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config",
+        done="""healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config
+            consistent_hashing_lb_config""",
         accepted="""update_merge_window ignore_new_hosts_until_first_hc close_connections_on_host_set_change
             override_host_status""",
     ),
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
+    f"{_CLUSTER}.Cluster.RingHashLbConfig": fields(done="minimum_ring_size maximum_ring_size hash_function"),
+    f"{_CLUSTER}.Cluster.MaglevLbConfig": fields(done="table_size"),
+    f"{_CLUSTER}.Cluster.CommonLbConfig.ConsistentHashingLbConfig": fields(
+        done="use_hostname_for_hashing hash_balance_factor"
+    ),
     f"{_CLUSTER}.Cluster.OriginalDstLbConfig": fields(
         done="use_http_header http_header_name upstream_port_override metadata_key"
     ),
@@ -72,6 +78,14 @@ TABLE: Final[Table] = {
     ),
     f"{_LB}.random.v3.Random": extension(),
     f"{_LB}.cluster_provided.v3.ClusterProvided": extension(),
+    f"{_LB}.ring_hash.v3.RingHash": extension(
+        done="""hash_function minimum_ring_size maximum_ring_size use_hostname_for_hashing hash_balance_factor
+            consistent_hashing_lb_config"""
+    ),
+    f"{_LB}.maglev.v3.Maglev": extension(done="table_size consistent_hashing_lb_config"),
+    f"{_LB}.common.v3.ConsistentHashingLbConfig": fields(
+        done="use_hostname_for_hashing hash_balance_factor hash_policy"
+    ),
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": extension(
         done="resolvers dns_resolver_options",
         accepted="""use_resolvers_as_fallback filter_unroutable_families udp_max_queries query_timeout_seconds

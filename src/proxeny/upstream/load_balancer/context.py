@@ -31,3 +31,11 @@ class LbContext(Protocol):
     @property
     def downstream_headers(self) -> HeaderMap | None:
         """The request's headers; None where there are no requests."""
+
+    @property
+    def host_selection_attempt(self) -> int:
+        """How many hosts were declined just before, for this same choice (``retry_host_predicate``)."""
+
+    @property
+    def response_cookies(self) -> list[bytes] | None:
+        """Where values of ``set-cookie`` go that the response shall carry; None where there is no response."""

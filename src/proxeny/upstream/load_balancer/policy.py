@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
+from proxeny.http.hash_policy import compile_hash_policy
+from proxeny.upstream.load_balancer.hashing import MAGLEV, RING_HASH, HashingConfig
 from proxeny.upstream.load_balancer.pickers import (
     LeastRequestPicker,
     LeastRequestScanPicker,
@@ -38,8 +40,10 @@ _EXTENSIONS: Final = {
     f"{_EXTENSION_PREFIX}least_request.v3.LeastRequest": LEAST_REQUEST,
     f"{_EXTENSION_PREFIX}random.v3.Random": RANDOM,
     f"{_EXTENSION_PREFIX}cluster_provided.v3.ClusterProvided": CLUSTER_PROVIDED,
+    f"{_EXTENSION_PREFIX}ring_hash.v3.RingHash": RING_HASH,
+    f"{_EXTENSION_PREFIX}maglev.v3.Maglev": MAGLEV,
 }
-_LEGACY_NAMES: Final = (ROUND_ROBIN, LEAST_REQUEST, "ring_hash", RANDOM, "", "maglev", CLUSTER_PROVIDED, "")
+_LEGACY_NAMES: Final = (ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, "", MAGLEV, CLUSTER_PROVIDED, "")
 """By Cluster.LbPolicy number."""
 
 
@@ -53,6 +57,8 @@ class LbPolicy:
     full_scan: bool = False
     panic_threshold: int = DEFAULT_PANIC_THRESHOLD
     fail_traffic_on_panic: bool = False
+    hashing: HashingConfig | None = None
+    """Of RING_HASH and MAGLEV."""
 
     def make_picker(self, hosts: list[Host]) -> Picker:
         """The picker for these hosts."""
@@ -106,6 +112,8 @@ def _extension(cluster: Any, policy: Any) -> dict[str, Any]:
         if kind is not None:
             config: Any = unpack_any(typed.typed_config)
             _refuse_slow_start(config)
+            if kind in (RING_HASH, MAGLEV):
+                return _hashing(kind, config, config.consistent_hashing_lb_config, config)
             return _least_request(config) if kind == LEAST_REQUEST else {"kind": kind}
         names.append(typed.name)
     raise ConfigError(
@@ -120,8 +128,6 @@ def _legacy(cluster: Any, lb_policy: int, present: dict[str, Any]) -> dict[str, 
         if "lb_subset_config" in present:
             raise ConfigError("cluster: LB policy CLUSTER_PROVIDED cannot be combined with lb_subset_config")
         return {"kind": kind}
-    if kind in ("ring_hash", "maglev"):
-        raise UnsupportedFieldError(f"lb_policy {kind.upper()} is not supported yet (cluster '{cluster.name}')")
     subset = present.get("lb_subset_config")
     if subset is not None:
         common = present.get("common_lb_config")
@@ -134,9 +140,42 @@ def _legacy(cluster: Any, lb_policy: int, present: dict[str, Any]) -> dict[str, 
     if kind == LEAST_REQUEST:
         config = present.get("least_request_lb_config")
         return {"kind": kind} if config is None else _least_request(config)
+    if kind in (RING_HASH, MAGLEV):
+        common = cluster.common_lb_config.consistent_hashing_lb_config
+        return _hashing(kind, getattr(cluster, f"{kind}_lb_config"), common, None)
     if "round_robin_lb_config" in present:
         _refuse_slow_start(present["round_robin_lb_config"])
     return {} if kind == ROUND_ROBIN else {"kind": kind}
+
+
+def _hashing(kind: str, config: Any, common: Any, older: Any) -> dict[str, Any]:
+    """Both the legacy configs and the extensions'; ``older`` has the places that ``common`` took over, or is None."""
+    settings: dict[str, Any] = {}
+    for field, name in _HASHING_SIZES.items():
+        if field in config.DESCRIPTOR.fields_by_name and config.HasField(field):
+            settings[name] = getattr(config, field).value
+    if kind == RING_HASH:
+        settings["murmur"] = (
+            config.DESCRIPTOR.fields_by_name["hash_function"].enum_type.values_by_number[config.hash_function].name
+            == "MURMUR_HASH_2"
+        )
+        if older is not None and not older.HasField("consistent_hashing_lb_config"):
+            common = older
+    settings["use_hostname"] = common.use_hostname_for_hashing
+    if common.HasField("hash_balance_factor"):
+        settings["balance_factor"] = common.hash_balance_factor.value
+    if "hash_policy" in common.DESCRIPTOR.fields_by_name:
+        settings["hash_policy"] = compile_hash_policy(common.hash_policy)
+    hashing = HashingConfig(**settings)
+    hashing.check(kind)
+    return {"kind": kind, "hashing": hashing}
+
+
+_HASHING_SIZES: Final = {
+    "minimum_ring_size": "min_ring_size",
+    "maximum_ring_size": "max_ring_size",
+    "table_size": "table_size",
+}
 
 
 def _least_request(config: Any) -> dict[str, Any]:

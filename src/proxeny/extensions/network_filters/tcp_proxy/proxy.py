@@ -153,6 +153,16 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         """A connection has no request headers."""
         return None
 
+    @property
+    def host_selection_attempt(self) -> int:
+        """No host is declined here."""
+        return 0
+
+    @property
+    def response_cookies(self) -> None:
+        """A connection has no response."""
+        return None
+
     # Finding an upstream
 
     def _connect_upstream(self) -> None:

@@ -37,6 +37,8 @@ class FlowContext:
     downstream_connection: Connection | None = None
     request_stream_info: StreamInfo | None = None
     downstream_headers: HeaderMap | None = None
+    host_selection_attempt: int = 0
+    response_cookies: list[bytes] | None = None
 
     def __init__(self, key: int | None, flow: bytes) -> None:
         self._key = key
