@@ -19,9 +19,9 @@ TABLE: Final[Table] = {
             dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
-            upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats ring_hash_lb_config
+            upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
             upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval
-            maglev_lb_config upstream_config""",
+            ring_hash_lb_config maglev_lb_config upstream_config""",
         accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
