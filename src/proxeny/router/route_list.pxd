@@ -10,4 +10,4 @@ cdef class RouteList:
     cdef PathIndex _index
 
     cpdef route(self, HeaderMap headers, stream_info, random_value)
-    cdef _chosen(self, long long number, HeaderMap headers, random_value)
+    cdef _chosen(self, long long number, HeaderMap headers, stream_info, random_value)

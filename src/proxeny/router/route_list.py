@@ -58,11 +58,13 @@ class RouteList:
                 path = path.partition(b";")[0]
             number = self._index.quick(path)
             if number >= 0:
-                return self._chosen(number, headers, random_value)
+                return self._chosen(number, headers, stream_info, random_value)
         number = self._index.first(RequestFacts(headers, path, stream_info, random_value), whole_path)
-        return self._chosen(number, headers, random_value)
+        return self._chosen(number, headers, stream_info, random_value)
 
-    def _chosen(self, number: int, headers: HeaderMap, random_value: int) -> Route | None:
+    def _chosen(
+        self, number: int, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int
+    ) -> Route | None:
         if number == NO_ROUTE:
             return None
         route = self.routes[number]
