@@ -73,7 +73,7 @@ def _route_sections(explanation: RequestExplanation) -> Iterator[Section]:
     chosen = next((one for one in trace.routes if one.position == trace.chosen), None)
     details = list(_route_details(trace, explanation.facts.all))
     if chosen is None:
-        title = "no route matches" if not trace.notes else "no route is asked"
+        title = "no route is asked" if trace.unasked and not trace.routes else "no route matches"
         yield title, details
         return
     yield f"route {_route_name(chosen)}: {chosen.match}", details

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from proxeny.listener.filter_chain_trace import Notes
 from proxeny.matcher.string import quoted
+from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.request_facts import RequestFacts
+from proxeny.router.route_list import RouteList
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
@@ -94,7 +97,10 @@ class RouteQuestions:
         trace.host = host.name
         trace.position = position
         compiled: Any = self._table._find_virtual_host(self._headers)
-        routes = compiled.routes
+        facts = RequestFacts(self._headers, self._path(), info, random_value)
+        messages, routes = host.routes, compiled.routes
+        if compiled.tree is not None:
+            messages, routes = (), self._ask_tree(compiled.tree, trace, info)
         trace.chosen = position_of(route, routes)
         if route is not None and trace.chosen is None:
             trace.notes.append("require_tls: the request came without TLS and is redirected, whatever its route")
@@ -106,11 +112,17 @@ class RouteQuestions:
             trace.shares = routes[trace.chosen].weighted.shares()
         trace.unasked = len(routes) - last
         for number in range(last):
-            why = (
-                "" if number == trace.chosen else self._why_not(host.routes[number], routes[number], info, random_value)
-            )
-            trace.routes.append(self._verdict(number, config, why))
+            message = messages[number] if messages else None
+            why = "" if number == trace.chosen else self._why_not(message, routes[number], facts)
+            trace.routes.append(self._verdict(number, routes[number].name, message, why))
         return trace
+
+    def _ask_tree(self, tree: Any, trace: RouteTrace, info: StreamInfo | None) -> tuple[Any, ...]:
+        """The routes that a virtual host's ``matcher`` leads to, and how it does."""
+        notes = Notes()
+        found = tree.match(HttpMatchingData(self._headers, info), notes)
+        trace.notes += [f"matcher: {text}" for text in notes.texts]
+        return found.routes if isinstance(found, RouteList) else ()
 
     # Virtual hosts.
 
@@ -162,26 +174,26 @@ class RouteQuestions:
 
     # Routes.
 
-    def _verdict(self, number: int, config: Any, why: str) -> RouteVerdict:
+    def _verdict(self, number: int, name: str, config: Any, why: str) -> RouteVerdict:
+        if config is None:
+            return RouteVerdict(number, name, "a route of the matcher", why, 0)
         path = self._headers.get(b":path") or b""
         text = literal_path(config.match)
         nearness = (common(text, path.decode("latin-1"))) if text else 0
         if not why.startswith("path is"):
             nearness += len(path) + 1
-        return RouteVerdict(number, config.name, describe_match(config.match), why, nearness)
+        return RouteVerdict(number, name, describe_match(config.match), why, nearness)
 
-    def _why_not(self, config: Any, route: Any, info: StreamInfo | None, random_value: int) -> str:
-        if not self._path_matches(config.match):
+    def _why_not(self, config: Any, route: Any, facts: RequestFacts) -> str:
+        if config is not None and not self._path_matches(config.match):
             actual = quoted(self._headers.get(b":path") or b"")
             return f"path is {actual}, not {describe_path(config.match)}"
         condition = route.condition
-        path = self._path()
-        facts = RequestFacts(self._headers, path, info, random_value)
         why: str = "" if condition is None else condition.first_failure(facts)
-        return why or "it does not match"
+        return why or "its path does not match"
 
     def _path(self) -> bytes:
-        """The path that conditions see: up to the query, or the parameters where those are ignored."""
+        """The path that routes see: up to the query, or the parameters where those are ignored."""
         path = (self._headers.get(b":path") or b"").partition(b"?")[0].partition(b"#")[0]
         return path.partition(b";")[0] if self._config.ignore_path_parameters_in_path_matching else path
 
