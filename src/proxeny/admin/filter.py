@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from proxeny.admin.handler import AdminHandler
+from proxeny.admin.response import respond
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.headers import HeaderMap
+
+log = logging.getLogger("proxeny.admin")
 
 MAX_BODY = 1024 * 1024
 """Forms for /runtime_modify are small; nothing else has a use for a body."""
@@ -49,11 +54,16 @@ class AdminFilter(StreamFilter):
         return FilterTrailersStatus.STOP_ITERATION
 
     def _answer(self) -> None:
-        response = self._handler.run(self._method, self._path, self._body.take())
+        try:
+            response = self._handler.run(self._method, self._path, self._body.take())
+        except Exception:
+            # A page that fails is a bug of ours; whoever asks hears of it, and the connection lives on.
+            log.exception("admin: %r failed", self._path)
+            response = respond("Internal Server Error\n", 500)
         headers = HeaderMap([(b":status", b"%d" % response.status), *response.headers])
         callbacks = self.decoder_callbacks
         # Always with a body, if an empty one, as Envoy answers: such a response is chunked.
-        callbacks.encode_headers(headers, False, "via_upstream")
+        callbacks.encode_headers(headers, False, "admin_filter_response")
         body = Buffer()
         body.append(response.body)
         callbacks.encode_data(body, True)

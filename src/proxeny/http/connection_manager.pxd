@@ -10,6 +10,7 @@ cdef class ConnectionManager(StreamManager):
     cdef public Timer drain_timer, duration_timer, idle_timer
     cdef public long long requests, start_ns
     cdef public list streams
+    cdef public bint dispatching
 
     cpdef on_data(self, data, bint end_stream)
     cpdef new_stream(self, response_encoder)

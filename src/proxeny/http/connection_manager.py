@@ -68,7 +68,7 @@ NEVER_DRAIN = NeverDrain()
 class ConnectionManager(StreamManager):
     """One downstream connection's codec and streams."""
 
-    __slots__ = ("drain_timer", "duration_timer", "idle_timer", "requests", "start_ns", "streams")
+    __slots__ = ("dispatching", "drain_timer", "duration_timer", "idle_timer", "requests", "start_ns", "streams")
 
     def __init__(self, config: ConnectionManagerConfig) -> None:
         self.config = config
@@ -80,6 +80,8 @@ class ConnectionManager(StreamManager):
         self.remote_closed = False
         self.codec = None
         self.requests = 0
+        self.dispatching = False
+        """Whether the codec is at work; what ends meanwhile is looked at after it."""
         self.protocol = "HTTP/1.1"
         self.has_rare_timers = bool(
             config.request_headers_timeout_ms
@@ -130,7 +132,9 @@ class ConnectionManager(StreamManager):
         connection = self.connection
         while True:
             before = len(data)
+            self.dispatching = True
             error = codec.dispatch(data, end_stream)
+            self.dispatching = False
             if error is not None:
                 self._on_codec_error(error)
                 return STOP_ITERATION
@@ -179,6 +183,9 @@ class ConnectionManager(StreamManager):
             stats.inc(CX_DESTROY_REMOTE)
         else:
             stats.inc(CX_DESTROY_LOCAL)
+            for stream in self.streams:
+                reason = self.connection_info.local_close_reason
+                stream.stream_info.response_code_details = f"downstream_local_disconnect({reason})"
         self.do_connection_close(None, FLAG_DC)
         stats.dec(CX_ACTIVE)
         if self.codec is not None:
@@ -218,8 +225,12 @@ class ConnectionManager(StreamManager):
             active.local_complete = active.codec_complete = True
             self.drain_state = DrainState.CLOSING
             active.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
-        # What the client is still sending could reset the connection under the answer; a complete request cannot.
-        self.check_for_deferred_close(active.saw_connection_close and (active.remote_complete or active.ends_at_close))
+        if not self.dispatching:
+            # What the client is still sending could reset the connection under the answer; a complete request cannot.
+            # (When a request is answered at once ``on_data`` looks after the dispatch, and then there may be more.)
+            self.check_for_deferred_close(
+                active.saw_connection_close and (active.remote_complete or active.ends_at_close)
+            )
         connection = self.connection
         if not self.streams and connection.state is OPEN and len(connection.read_buffer):
             connection.redeliver_read_buffer()

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.event.time_source import RealTimeSource
-from proxeny.http.early_header_mutation import compile_early_mutations
 from proxeny.http.filter_chain import FilterChain
-from proxeny.http.forward_client_cert import compile_forward_client_cert
 from proxeny.http.header_sanitizing import HeaderSanitizer
-from proxeny.http.original_ip import compile_detections
 from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
 from proxeny.http.proxy_status import ProxyStatus
-from proxeny.http.request_id import compile_request_id
 from proxeny.http.stats import HTTP, LISTENER_HTTP
-from proxeny.http.tracing import compile_tracing
 
 if TYPE_CHECKING:
     from proxeny.http.local_reply import LocalReplyRewriter
@@ -55,6 +50,7 @@ class ConnectionManagerConfig:
     __slots__ = (
         "accept_http_10",
         "access_logs",
+        "append_local_overload",
         "chain",
         "clock",
         "codec_settings",
@@ -71,7 +67,6 @@ class ConnectionManagerConfig:
         "log_flush_interval_ms",
         "logs_new_requests",
         "logs_tunnels",
-        "match_upstream_scheme",
         "max_connection_duration_ms",
         "max_requests_per_connection",
         "max_stream_duration_ms",
@@ -97,7 +92,6 @@ class ConnectionManagerConfig:
         "strip_matching_port",
         "strip_trailing_dot",
         "times_routes",
-        "tracing",
         "upgrades",
     )
 
@@ -127,14 +121,6 @@ class ConnectionManagerConfig:
         self.sanitizer = HeaderSanitizer(config, context.local_info, context.random)
         if route_table is not None:
             self.sanitizer.internal_only = route_table.internal_only_headers
-        self.sanitizer.early_mutations = compile_early_mutations(config, context)
-        self.sanitizer.detect_by(compile_detections(config, context))
-        rules = compile_forward_client_cert(config, context)
-        if rules is not None:
-            self.sanitizer.forward_client_cert(rules)
-        self.tracing = compile_tracing(config, compile_request_id(config, context), self.stats, context)
-        scheme = config.scheme_header_transformation
-        self.match_upstream_scheme = scheme.match_upstream and not scheme.scheme_to_overwrite
         self.upgrades: dict[bytes, UpgradeConfig] = {}
         self._set_timeouts(config)
         self._set_identity(config)
@@ -156,6 +142,7 @@ class ConnectionManagerConfig:
         self.server_name = config.server_name.encode() or b"envoy"
         self.server_overwrite = config.server_header_transformation == config.OVERWRITE
         self.server_pass_through = config.server_header_transformation == config.PASS_THROUGH
+        self.append_local_overload = config.append_local_overload
         self.proxy_100_continue = config.proxy_100_continue
         self.proxy_status: ProxyStatus | None = None
         if config.HasField("proxy_status_config"):

@@ -55,6 +55,7 @@ class DownstreamFilterManager(FilterManager):
         "resolved_route",
         "route_resolved",
         "saw_connection_close",
+        "sent_1xx",
         "stream_id",
         "tunnel",
         "upgrade",
@@ -78,6 +79,7 @@ class DownstreamFilterManager(FilterManager):
     is_head: bool
     route_resolved: bool
     saw_connection_close: bool
+    sent_1xx: bool
     upgrade: bool
 
     def _charge(self, code: int) -> None:

@@ -22,6 +22,11 @@ KEEP_ALIVE = b"keep-alive"
 SLASH = 0x2F
 
 
+def mark_local_overload(headers: HeaderMap) -> None:
+    """``append_local_overload``: it is this proxy that is overloaded."""
+    headers.set(b"x-envoy-local-overloaded", b"true")
+
+
 class RequestChecks(StreamTimeouts):
     """Base of ActiveStream: what is refused, answered or normalized before routing."""
 
@@ -50,13 +55,9 @@ class RequestChecks(StreamTimeouts):
         if not falls_within(config.random.random(), config.overload.stop_accepting_requests):
             return False
         config.stats.inc(s.RQ_OVERLOAD_CLOSE)
-        self.send_local_reply(503, b"envoy overloaded", None, None, "overload")
+        mark = mark_local_overload if config.append_local_overload else None
+        self.send_local_reply(503, b"envoy overloaded", mark, None, "overload")
         return True
-
-    def _reject_unidentified(self, status: int) -> None:
-        """Answer a request of which a detector says that nobody knows where it is from."""
-        self.config.stats.inc(s.RQ_REJECTED_VIA_IP_DETECTION)
-        self.send_local_reply(status, b"", None, None, "rejecting_because_detection_failed")
 
     def _check_request(self, headers: HeaderMap, protocol: str) -> bool:
         config = self.config

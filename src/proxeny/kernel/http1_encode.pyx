@@ -30,8 +30,7 @@ cdef enum:
     ONE_PIECE = 2048        # Buffer.reserve() always has this much
 
 cdef dict REASONS = {
-    100: b"Continue", 101: b"Switching Protocols", 102: b"Processing", 103: b"Early Hints",
-    104: b"Upload Resumption Supported",
+    100: b"Continue", 101: b"Switching Protocols",
     200: b"OK", 201: b"Created", 202: b"Accepted", 203: b"Non-Authoritative Information", 204: b"No Content",
     205: b"Reset Content", 206: b"Partial Content", 207: b"Multi-Status", 208: b"Already Reported", 226: b"IM Used",
     300: b"Multiple Choices", 301: b"Moved Permanently", 302: b"Found", 303: b"See Other", 304: b"Not Modified",

@@ -421,7 +421,7 @@ class ActiveTcpListener:
         removed = self._removed_chains.pop(version, None)
         if removed:
             for active in [active for active in self.connections if active.chain in removed]:
-                active.connection.close(NO_FLUSH)
+                active.connection.close(NO_FLUSH, "filter_chain_is_being_removed")
 
     def adopt(self, dead_worker: int, fds: list[int]) -> None:
         """Accept for a dead worker, from main's duplicates of its own sockets; shared ones are served as ever."""
@@ -455,7 +455,7 @@ class ActiveTcpListener:
         for accepted in list(self.sockets):
             accepted.abort()
         for active in list(self.connections):
-            active.connection.close(NO_FLUSH)
+            active.connection.close(NO_FLUSH, "purging_socket_that_have_not_progressed_to_connections")
 
 
 def _fixed_address(fd: int) -> Address | None:

@@ -70,6 +70,8 @@ OVERRIDES: Final = (UPSTREAM_TIMEOUT, PER_TRY_TIMEOUT, TIMEOUT_ALT_RESPONSE, STR
 ASKING: Final = (*OVERRIDES, *RETRY_HEADERS)
 NOT_GIVEN: Final = -1
 
+INTERIM: Final = frozenset((b"100", b"102", b"103", b"104"))
+"""Informational responses that may come before the one that counts."""
 STATUS_NUMBERS: Final = {b"%d" % code: code for code in range(100, 1000)}
 MILLISECONDS: Final = tuple([b"%d" % number for number in range(1000)])
 
@@ -210,8 +212,6 @@ class RouterFilter(RouterRetries):
             headers.set(ATTEMPT_COUNT, b"1")
         if not entry.plain:
             entry.finalize_request_headers(headers, self.stream_info, config.insert_envoy_headers)
-        if self.stream_info.match_upstream_scheme:
-            headers.set(b":scheme", b"http")
         if retry_policy.retry_on and (
             not retry_policy.retriable_request_headers or retry_policy.wants_request(headers)
         ):
@@ -404,7 +404,9 @@ class RouterFilter(RouterRetries):
     # The response.
 
     def on_upstream_1xx(self, upstream: UpstreamRequest, headers: HeaderMap) -> None:
-        """Passed on; the first one is counted, and after it nothing can be retried."""
+        """Passed on; the first one is counted, and after it nothing can be retried. Unknown ones are dropped."""
+        if headers.get(STATUS) not in INTERIM:
+            return
         if not self.response_started:
             self.charge_code(STATUS_NUMBERS.get(headers.get(STATUS) or b"", 100), upstream)
         self.response_started = True

@@ -98,6 +98,7 @@ class RetryState:
         "_status_codes",
         "_timer",
         "_virtual",
+        "_waits_for",
         "host_selection_attempt",
     )
 
@@ -112,6 +113,8 @@ class RetryState:
         self._callback = callback
         self._virtual = None if router.virtual_cluster is None else router.virtual_cluster.stats
         self._timer: Timer | None = None
+        self._waits_for = -1
+        """The counter of the back-off that the timer measures; -1: none."""
         self.host_selection_attempt = 0
         """How many hosts the predicates have declined in the choice that is being made."""
         self._retry_on = policy.retry_on
@@ -240,18 +243,25 @@ class RetryState:
         if config.runtime is not None and not config.runtime.feature_enabled("upstream.use_retry", 100, 100, random):
             return RetryStatus.NO
         self._resource.inc()
-        self._count(UPSTREAM_RQ_RETRY, virtual.RETRY)
-        self._timer = config.wheel.create(self._callback)
+        self._waits_for = -1
+        self._timer = config.wheel.create(self._on_back_off_over)
         self._timer.enable(0 if decision is Decision.AT_ONCE else self._next_wait(random))
         return RetryStatus.YES
 
     def _next_wait(self, random: int) -> int:
         interval, self._rate_limited_ms = self._rate_limited_ms, None
         if interval is not None:
-            self._cluster.stats.inc(UPSTREAM_RQ_RETRY_BACKOFF_RATELIMITED)
+            self._waits_for = UPSTREAM_RQ_RETRY_BACKOFF_RATELIMITED
             return beyond(interval, random)
-        self._cluster.stats.inc(UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL)
+        self._waits_for = UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL
         return self._back_off.next_ms(random)
+
+    def _on_back_off_over(self) -> None:
+        """A retry that is given up while it waits is not counted."""
+        self._count(UPSTREAM_RQ_RETRY, virtual.RETRY)
+        if self._waits_for >= 0:
+            self._cluster.stats.inc(self._waits_for)
+        self._callback()
 
     def _count(self, slot: int, virtual_slot: int) -> None:
         self._cluster.stats.inc(slot)

@@ -334,11 +334,9 @@ class UpstreamRequest(ResponseDecoder):
             return
         client, now = self.attached
         info = self.router.stream_info
-        addresses = client.connection.connection_info
         info.upstream_host = self.host
-        info.upstream_connection_id = client.connection.id
-        info.upstream_local_address = addresses.local_address
-        info.upstream_remote_address = addresses.remote_address
+        info.upstream_connection = client.connection
+        info.upstream_addresses = None
         info.upstream_protocol = client.protocol
         info.upstream_transport_failure_reason = ""
         info.first_upstream_tx_ns = now

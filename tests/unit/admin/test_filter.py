@@ -59,6 +59,14 @@ def test_a_form_in_pieces(admin_filter, server):
     assert server.runtime.admin == {"a": "1", "b": "2"}
 
 
+def test_a_page_that_fails_is_a_500_and_a_log_line(admin_filter, monkeypatch, caplog):
+    monkeypatch.setattr(admin_filter._handler, "run", None)
+    admin_filter.decode_headers(request(b"GET", b"/ready"), True)
+    callbacks = admin_filter.decoder_callbacks
+    assert (callbacks.status, callbacks.body, callbacks.ended) == (b"500", b"Internal Server Error\n", True)
+    assert "b'/ready' failed" in caplog.text
+
+
 def test_trailers_end_a_request(admin_filter):
     admin_filter.decode_headers(request(b"POST", b"/reopen_logs"), False)
     assert admin_filter.decode_trailers(HeaderMap()) == FilterTrailersStatus.STOP_ITERATION

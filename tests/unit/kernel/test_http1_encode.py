@@ -117,7 +117,7 @@ def test_missing_pseudo_headers(missing: bytes, absolute_form: bool, expected: i
         (b"101", False, {}, b"HTTP/1.1 101 Switching Protocols\r\n", 0),
         (b"20", True, {}, b"HTTP/1.1 20 Unknown\r\n", 0),
         (b"2000", True, {}, b"HTTP/1.1 2000 Unknown\r\n" + CL, 0),
-        (b"599", True, {}, b"HTTP/1.1 599 Unknown\r\n" + CL, 0),
+        (b"599", True, {}, b"HTTP/1.1 599 Last Unassigned Server Error Code\r\n" + CL, 0),
         (b"426", True, {}, b"HTTP/1.1 426 Upgrade Required\r\n" + CL, 0),
     ],
 )

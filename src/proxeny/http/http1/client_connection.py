@@ -103,7 +103,7 @@ class ClientStream:
     @property
     def tunnel_connection(self) -> Any:
         """The connection under it: a tunnel's bytes may go there directly."""
-        return self._codec.connection
+        return self.codec.connection
 
     # RequestEncoder
 
