@@ -88,12 +88,12 @@ class NotHealthCheckFilter:
 
 
 class TraceableFilter:
-    """Only traced requests: without tracing none is, in Envoy too."""
+    """Only requests that are traced because a service asked for it (``http.tracing``); without tracing none is."""
 
     __slots__ = ()
 
     def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
-        return False
+        return info.tracing is not None and bool(info.tracing.is_forced(info))
 
 
 class RuntimeFilter:
@@ -110,7 +110,7 @@ class RuntimeFilter:
 
     def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         request_id = None if self._independent or rq is None else rq.get(b"x-request-id")
-        if request_id is not None and len(request_id) == 36 and _HEX.issuperset(request_id[:8]):
+        if request_id is not None and len(request_id) >= 8 and _HEX.issuperset(request_id[:8]):
             value = int(request_id[:8], 16)
         else:
             value = random.getrandbits(63)

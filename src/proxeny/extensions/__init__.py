@@ -23,6 +23,7 @@ _LISTENER: Final = "envoy.extensions.filters.listener"
 _NETWORK: Final = "envoy.extensions.filters.network"
 _UDP: Final = "envoy.extensions.filters.udp"
 _HTTP: Final = "envoy.extensions.filters.http"
+_HTTP_KINDS: Final = "envoy.extensions.http"
 _LOG: Final = "envoy.extensions.access_loggers"
 _MATCHING: Final = "envoy.extensions.matching"
 _UPSTREAMS: Final = "envoy.extensions.upstreams"
@@ -295,6 +296,30 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.access_loggers.stream:STDERR_FACTORY",
         (f"{_LOG}.stream.v3.StderrAccessLog",),
         ("envoy.stderr_access_log",),
+    ),
+    Extension(
+        "original_ip_detection",
+        "envoy.http.original_ip_detection.xff",
+        "proxeny.extensions.http.original_ip_detection.xff:FACTORY",
+        (f"{_HTTP_KINDS}.original_ip_detection.xff.v3.XffConfig",),
+    ),
+    Extension(
+        "original_ip_detection",
+        "envoy.http.original_ip_detection.custom_header",
+        "proxeny.extensions.http.original_ip_detection.custom_header:FACTORY",
+        (f"{_HTTP_KINDS}.original_ip_detection.custom_header.v3.CustomHeaderConfig",),
+    ),
+    Extension(
+        "early_header_mutation",
+        "envoy.http.early_header_mutation.header_mutation",
+        "proxeny.extensions.http.early_header_mutation.header_mutation:FACTORY",
+        (f"{_HTTP_KINDS}.early_header_mutation.header_mutation.v3.HeaderMutation",),
+    ),
+    Extension(
+        "request_id",
+        "envoy.request_id.uuid",
+        "proxeny.extensions.http.request_id.uuid:FACTORY",
+        ("envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",),
     ),
     *_datagram_inputs(),
     *_http_inputs(),

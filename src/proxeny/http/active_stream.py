@@ -144,13 +144,26 @@ class ActiveStream(RequestChecks):
             return
         if not self._check_request(headers, protocol):
             return
+        config = self.config
+        sanitizer = config.sanitizer
+        if sanitizer.early_mutations is not None:
+            sanitizer.mutate_early(headers, info)
         self.upgrade = upgrade = is_upgrade(headers) or headers.get(METHOD) == b"CONNECT"
-        manager = self.manager
-        client = self.config.sanitizer.sanitize_request(headers, upgrade, manager.remote_address, False)
+        client = sanitizer.sanitize_request(headers, upgrade, self.manager.remote_address, False, info)
+        if sanitizer.detections is not None and isinstance(client, int):
+            self._reject_unidentified(client)
+            return
         info.downstream_remote_address = client
         route = self.get_route()
+        tracing = config.tracing
+        if tracing is not None:
+            tracing.decide(headers, info, route)
+        if config.match_upstream_scheme:
+            info.match_upstream_scheme = True
         if not self._create_chain(headers, route):
             return
+        if tracing is not None:
+            tracing.begin(headers, info, route)
         if route is not None:
             entry = route.entry
             if entry.idle_timeout_ms is not None:
@@ -233,7 +246,7 @@ class ActiveStream(RequestChecks):
             self.route_resolved = True
             table = self.config.route_table
             headers = self.request_headers
-            if table is not None and headers is not None:
+            if table is not None and headers is not None and not self.stream_info.unroutable:
                 self.stream_info.route_resolutions += 1
                 if self.config.times_routes:
                     self.resolved_route = route = timed_route(
@@ -295,6 +308,8 @@ class ActiveStream(RequestChecks):
         config.sanitizer.sanitize_response(headers, self.request_headers, upgraded)
         if config.proxy_status is not None:
             config.proxy_status.apply(headers, self.stream_info)
+        if config.tracing is not None:
+            config.tracing.end(headers, self.stream_info)
         self._decide_close(headers, granted)
         code = STATUS_NUMBERS.get(headers.get(STATUS) or b"", 0)
         self._charge(code)

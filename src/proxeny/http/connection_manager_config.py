@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.event.time_source import RealTimeSource
+from proxeny.http.early_header_mutation import compile_early_mutations
 from proxeny.http.filter_chain import FilterChain
+from proxeny.http.forward_client_cert import compile_forward_client_cert
 from proxeny.http.header_sanitizing import HeaderSanitizer
+from proxeny.http.original_ip import compile_detections
 from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
 from proxeny.http.proxy_status import ProxyStatus
+from proxeny.http.request_id import compile_request_id
 from proxeny.http.stats import HTTP, LISTENER_HTTP
+from proxeny.http.tracing import compile_tracing
 
 if TYPE_CHECKING:
     from proxeny.http.local_reply import LocalReplyRewriter
@@ -67,6 +72,7 @@ class ConnectionManagerConfig:
         "log_flush_interval_ms",
         "logs_new_requests",
         "logs_tunnels",
+        "match_upstream_scheme",
         "max_connection_duration_ms",
         "max_requests_per_connection",
         "max_stream_duration_ms",
@@ -92,6 +98,7 @@ class ConnectionManagerConfig:
         "strip_matching_port",
         "strip_trailing_dot",
         "times_routes",
+        "tracing",
         "upgrades",
     )
 
@@ -121,6 +128,14 @@ class ConnectionManagerConfig:
         self.sanitizer = HeaderSanitizer(config, context.local_info, context.random)
         if route_table is not None:
             self.sanitizer.internal_only = route_table.internal_only_headers
+        self.sanitizer.early_mutations = compile_early_mutations(config, context)
+        self.sanitizer.detect_by(compile_detections(config, context))
+        rules = compile_forward_client_cert(config, context)
+        if rules is not None:
+            self.sanitizer.forward_client_cert(rules)
+        self.tracing = compile_tracing(config, compile_request_id(config, context), self.stats, context)
+        scheme = config.scheme_header_transformation
+        self.match_upstream_scheme = scheme.match_upstream and not scheme.scheme_to_overwrite
         self.upgrades: dict[bytes, UpgradeConfig] = {}
         self._set_timeouts(config)
         self._set_identity(config)

@@ -59,6 +59,11 @@ class RequestChecks(StreamTimeouts):
         self.send_local_reply(503, b"envoy overloaded", mark, None, "overload")
         return True
 
+    def _reject_unidentified(self, status: int) -> None:
+        """Answer a request of which a detector says that nobody knows where it is from."""
+        self.config.stats.inc(s.RQ_REJECTED_VIA_IP_DETECTION)
+        self.send_local_reply(status, b"", None, None, "rejecting_because_detection_failed")
+
     def _check_request(self, headers: HeaderMap, protocol: str) -> bool:
         config = self.config
         if protocol == "HTTP/1.0":

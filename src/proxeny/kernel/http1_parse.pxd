@@ -45,6 +45,7 @@ cdef class MessageParser:
     cdef public bint enable_trailers, allow_chunked_length, keep_case
     cdef public int underscore_action
     cdef readonly uint64_t dropped_underscores
+    cdef frozenset joined
 
     # Where the search for the end of a head stands: offsets into the buffer, from the first byte of the head on.
     cdef size_t scan, line_start, first_line_end, head_length, fields_end
@@ -66,6 +67,7 @@ cdef class MessageParser:
     cdef int finish_head(self, const char* p) except -1
     cdef int parse_fields(self, const char* p, size_t n, HeaderMap into, bint trailers) except -1
     cdef int parse_field(self, const char* p, size_t n, HeaderMap into, bint trailers) except -1
+    cdef bint join_repeated(self, HeaderMap into) except -1
     cdef int note_field(self, HeaderMap into, Py_ssize_t at) except -1
     cdef int check_framing(self) except -1
     cdef int read_head(self, Buffer data) except -1

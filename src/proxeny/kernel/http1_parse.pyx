@@ -248,6 +248,7 @@ cdef class MessageParser:
     cdef int parse_field(self, const char* p, size_t n, HeaderMap into, bint trailers) except -1:
         """One field line (without its end) into the map."""
         cdef bint underscore = False
+        cdef uint64_t present
         cdef Py_ssize_t name = name_length(p, n, &underscore)
         cdef size_t start, stop
         if name < 0:
@@ -271,10 +272,26 @@ cdef class MessageParser:
         self.field_count += 1
         if self.field_count > self.max_headers_count and (not trailers or self.enable_trailers):
             return self.fail(431, "http1.too_many_headers", "headers count exceeds limit")
+        present = into.present
         into.c_add(p, name, p + start, stop - start)
-        if not trailers:
-            return self.note_field(into, into.count - 1)
-        return 0
+        if trailers or present == into.present and self.join_repeated(into):
+            return 0
+        return self.note_field(into, into.count - 1)
+
+    cdef bint join_repeated(self, HeaderMap into) except -1:
+        """Whether the last field went into one of the same name (those of `joined` are in the map once)."""
+        cdef HeaderEntry* e = &into.entries[into.count - 1]
+        cdef Py_ssize_t first = into.c_find(into.arena + e.name, e.name_len, 0)
+        cdef bytes further
+        if first == into.count - 1 or PyBytes_FromStringAndSize(into.arena + e.name, e.name_len) not in self.joined:
+            return False
+        further = PyBytes_FromStringAndSize(into.arena + e.value, e.value_len)
+        into.c_remove_at(into.count - 1)
+        if into.entries[first].value_len:
+            into.c_append(first, PyBytes_AS_STRING(further), PyBytes_GET_SIZE(further), b",", 1)
+        else:
+            into.c_replace(first, PyBytes_AS_STRING(further), PyBytes_GET_SIZE(further))
+        return True
 
     cdef int note_field(self, HeaderMap into, Py_ssize_t at) except -1:
         """Remembers what a field says about framing and the connection."""

@@ -32,10 +32,28 @@ cdef enum:
     MAX_TE_BYTES = 256
 
 
+# What Envoy's map of request headers holds once (Http::RequestHeaderMap's inline headers, and those that its
+# extensions register): further lines are joined on. Those that framing or routing depend on have rules of their own.
+cdef frozenset JOINED = frozenset(
+    b"""accept accept-encoding access-control-request-headers access-control-request-method
+    access-control-request-private-network authentication authorization cache-control cdn-loop content-encoding
+    content-type grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match if-range
+    if-unmodified-since origin pragma proxy-status referer te user-agent via x-client-trace-id x-envoy-attempt-count
+    x-envoy-decorator-operation x-envoy-downstream-service-cluster x-envoy-downstream-service-node
+    x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace x-envoy-hedge-on-per-try-timeout
+    x-envoy-ip-tags x-envoy-is-timeout-retry x-envoy-max-retries x-envoy-original-host x-envoy-original-path
+    x-envoy-original-url x-envoy-retriable-header-names x-envoy-retriable-status-codes x-envoy-retry-grpc-on
+    x-envoy-retry-on x-envoy-upstream-alt-stat-name x-envoy-upstream-rq-per-try-timeout-ms
+    x-envoy-upstream-rq-timeout-alt-response x-envoy-upstream-rq-timeout-ms x-forwarded-client-cert x-forwarded-for
+    x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id""".split()
+)
+
+
 cdef class RequestParser(MessageParser):
     """Parses requests. Pseudo headers come first: `:method`, `:path`, `:authority` (as far as there are)."""
 
     def __cinit__(self, *args, **kwargs):
+        self.joined = JOINED
         self.allow_absolute_url = True
         self.default_host = b""
 

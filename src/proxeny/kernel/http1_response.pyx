@@ -24,8 +24,22 @@ cdef enum:
     MAX_STATUS_DIGITS = 4       # Envoy lets 20, 999 and 2000 pass
 
 
+# What Envoy's map of response headers holds once: further lines are joined on.
+cdef frozenset JOINED = frozenset(
+    b"""access-control-allow-credentials access-control-allow-headers access-control-allow-methods
+    access-control-allow-origin access-control-allow-private-network access-control-expose-headers
+    access-control-max-age age cache-control content-encoding content-type date etag expires grpc-message grpc-status
+    last-modified location proxy-status server vary via x-envoy-attempt-count x-envoy-decorator-operation
+    x-envoy-degraded x-envoy-immediate-health-check-fail x-envoy-ratelimited x-envoy-upstream-canary
+    x-envoy-upstream-healthchecked-cluster x-envoy-upstream-service-time x-request-id""".split()
+)
+
+
 cdef class ResponseParser(MessageParser):
     """Parses responses. expect() tells which request the next one answers."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.joined = JOINED
 
     cpdef expect(self, bint head, bint connect, bint upgrade):
         """The request that was sent: HEAD, CONNECT, or one that asked for an upgrade."""

@@ -163,6 +163,22 @@ class InternalAddress(Address):
         return True
 
 
+class Ipv6Literal(Address):
+    """A v6 address as somebody wrote it: a v4-mapped one stays v6 (those of sockets read as v4)."""
+
+    __slots__ = ()
+
+    @property
+    def packed(self) -> bytes:
+        return bytes(self.sockaddr[8:24])
+
+    def _read(self) -> None:
+        raw = self.sockaddr
+        scope = int.from_bytes(raw[24:28], "little")
+        self._port = int.from_bytes(raw[2:4], "big")
+        self._ip = socket.inet_ntop(socket.AF_INET6, raw[8:24]) + (f"%{scope}" if scope else "")
+
+
 class NamespacedAddress(Address):
     """An IP address in another network namespace (``network_namespace_filepath``); its text does not tell."""
 
@@ -203,6 +219,24 @@ def ip_address(ip: str, port: int = 0) -> Address:
         raise ConfigError(f"malformed IP address: {ip}") from None
     head = struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16s", port, 0, packed)
     return Address(socket.AF_INET6, head + tail)
+
+
+def ip_literal(text: bytes) -> Address | None:
+    """An IP address in a header, without port or brackets; None for anything else."""
+    try:
+        address = ip_address(text.decode("ascii"))
+    except (UnicodeDecodeError, ConfigError):
+        return None
+    return Ipv6Literal(address.family, address.sockaddr) if address.family == socket.AF_INET6 else address
+
+
+def as_mapped(address: Address) -> Address:
+    """A v4 address as v4-mapped v6 (RFC 4291 2.5.5.2), any other as it is."""
+    packed = address.packed
+    if len(packed) != 4:
+        return address
+    head = struct.pack("=H", socket.AF_INET6) + struct.pack("!HI", address.port, 0)
+    return Ipv6Literal(socket.AF_INET6, head + V4_MAPPED + packed + bytes(4))
 
 
 def parse_ip_port(text: str) -> Address | None:

@@ -4,7 +4,7 @@
 cdef class ConnectionInfo:
     cdef public object local_address, remote_address, direct_local_address, direct_remote_address
     cdef public object filter_chain, detected_close_type, listener, local_close_reason, requested_server_name, requested_application_protocols
-    cdef public object ja3_hash, ja4_hash
+    cdef public object ja3_hash, ja4_hash, ssl
     cdef public object termination_details, transport_failure_reason, transport_protocol
     cdef public bint local_address_restored
     cdef public int fd
@@ -15,7 +15,7 @@ cdef class StreamInfo:
     cdef public object connection, downstream_remote_address, protocol, response_code_details, route, route_name
     cdef public object upstream_host, upstream_cluster, upstream_connection, upstream_addresses
     cdef public object upstream_protocol, upstream_transport_failure_reason, stream_id
-    cdef public object dynamic_metadata_map, filter_state_map
+    cdef public object dynamic_metadata_map, filter_state_map, tracing
     cdef public object attempted_hosts, custom_flags, downstream_stream, earlier_attempts, time_points
     cdef public object upstream_stream, virtual_cluster
     cdef public double start_time
@@ -27,4 +27,4 @@ cdef class StreamInfo:
     cdef public long long response_code, attempt_count, route_resolutions
     cdef public long long bytes_received, bytes_sent
     cdef public long long wire_bytes_received, wire_bytes_sent, upstream_wire_bytes_received, upstream_wire_bytes_sent
-    cdef public bint health_check
+    cdef public bint health_check, match_upstream_scheme, unroutable

@@ -9,6 +9,7 @@ from proxeny.network.filter_state import FilterState
 
 if TYPE_CHECKING:
     from proxeny.network.address import Address
+    from proxeny.network.ssl_connection import SslConnectionInfo
 
 
 class ResponseFlag(Enum):
@@ -93,6 +94,7 @@ class ConnectionInfo:
         "remote_address",
         "requested_application_protocols",
         "requested_server_name",
+        "ssl",
         "termination_details",
         "transport_failure_reason",
         "transport_protocol",
@@ -119,6 +121,8 @@ class ConnectionInfo:
         """MD5 of the ClientHello's JA3 string, hex; empty when it was not asked for (``tls_inspector``)."""
         self.ja4_hash = ""
         """The ClientHello's JA4 fingerprint; empty likewise."""
+        self.ssl: SslConnectionInfo | None = None
+        """What is known of the TLS session; None on a plain-text connection."""
         self.termination_details = ""
         self.transport_failure_reason = ""
         self.detected_close_type = "Normal"
@@ -164,6 +168,7 @@ class StreamInfo:
         "last_downstream_tx_ns",
         "last_upstream_rx_ns",
         "last_upstream_tx_ns",
+        "match_upstream_scheme",
         "protocol",
         "response_code",
         "response_code_details",
@@ -175,6 +180,8 @@ class StreamInfo:
         "start_time",
         "stream_id",
         "time_points",
+        "tracing",
+        "unroutable",
         "upstream_addresses",
         "upstream_asked_ns",
         "upstream_cluster",
@@ -245,6 +252,12 @@ class StreamInfo:
         """Further points in time for ``%COMMON_DURATION%``, by name."""
         self.attempt_count = 0
         self.health_check = False
+        self.match_upstream_scheme = False
+        """Whether the router gives the request the scheme of its upstream connection."""
+        self.unroutable = False
+        """No route matches, whatever the table says: ``x-forwarded-proto`` is empty."""
+        self.tracing: Any = None
+        """What was decided about tracing (``http.tracing.RequestTracing``); None where it is not configured."""
         self.stream_id: bytes = b""
         self.dynamic_metadata_map: dict[str, Any] | None = None
         self.filter_state_map: FilterState | None = None

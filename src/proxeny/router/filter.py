@@ -212,6 +212,8 @@ class RouterFilter(RouterRetries):
             headers.set(ATTEMPT_COUNT, b"1")
         if not entry.plain:
             entry.finalize_request_headers(headers, self.stream_info, config.insert_envoy_headers)
+        if self.stream_info.match_upstream_scheme:
+            headers.set(b":scheme", b"http")
         if retry_policy.retry_on and (
             not retry_policy.retriable_request_headers or retry_policy.wants_request(headers)
         ):

@@ -16,6 +16,7 @@ from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
     from proxeny.http.hash_policy import HashPolicy
+    from proxeny.http.tracing import Sampling
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.connect_config import ConnectConfig
@@ -290,12 +291,16 @@ class RouteEntry:
 class RouteExtra:
     """What few routes have."""
 
-    __slots__ = ("decorator", "decorator_propagate", "metadata")
+    __slots__ = ("decorator", "decorator_propagate", "metadata", "sampling")
 
-    def __init__(self, metadata: dict[str, Any], decorator: str, decorator_propagate: bool) -> None:
+    def __init__(
+        self, metadata: dict[str, Any], decorator: str, decorator_propagate: bool, sampling: Sampling | None = None
+    ) -> None:
         self.metadata = metadata
         self.decorator = decorator
         self.decorator_propagate = decorator_propagate
+        self.sampling = sampling
+        """Of ``Route.tracing``; None: the connection manager's."""
 
 
 NO_EXTRA: Final = RouteExtra({}, "", True)

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 
 from proxeny.config.errors import ConfigError
 from proxeny.http.hash_policy import compile_hash_policy
+from proxeny.http.tracing import Sampling
 from proxeny.http.upgrades import upgrade_type
 from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
@@ -209,11 +210,14 @@ class RouteCompiler:
 
 def _extra(config: Any) -> RouteExtra:
     has_decorator = config.HasField("decorator")
-    if not has_decorator and not config.HasField("metadata"):
+    has_tracing = config.HasField("tracing")
+    if not has_decorator and not has_tracing and not config.HasField("metadata"):
         return NO_EXTRA
     decorator = config.decorator
     propagate = decorator.propagate.value if decorator.HasField("propagate") else True
-    return RouteExtra(filter_metadata(config.metadata), decorator.operation if has_decorator else "", propagate)
+    sampling = Sampling.of_route(config.tracing) if has_tracing else None
+    operation = decorator.operation if has_decorator else ""
+    return RouteExtra(filter_metadata(config.metadata), operation, propagate, sampling)
 
 
 def _merge(own: PerFilterConfigs | None, parent: PerFilterConfigs | None) -> PerFilterConfigs | None:

@@ -18,10 +18,11 @@ TABLE: Final[Table] = {
             skip_xff_append via generate_request_id preserve_external_request_id always_set_request_id_in_response
             proxy_100_continue upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action
             strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
-            strip_trailing_host_dot local_reply_config proxy_status_config
-            append_local_overload""",
-        accepted="""http2_protocol_options request_id_extension forward_client_cert_details
-            stream_flush_timeout set_current_client_cert_details""",
+            strip_trailing_host_dot local_reply_config proxy_status_config original_ip_detection_extensions
+            early_header_mutation_extensions request_id_extension tracing append_x_forwarded_port
+            forward_client_cert_details set_current_client_cert_details append_local_overload""",
+        accepted="""http2_protocol_options represent_ipv4_remote_address_as_ipv4_mapped_ipv6
+            stream_flush_timeout add_proxy_protocol_connection_state path_normalization_options""",
     ),
     f"{_HCM}.LocalReplyConfig": fields(done="mappers body_format"),
     f"{_HCM}.ResponseMapper": fields(done="filter status_code body body_format_override headers_to_add"),
@@ -31,6 +32,22 @@ TABLE: Final[Table] = {
         accepted="remove_connection_termination_details",
     ),
     f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled filters"),
+    f"{_HCM}.HttpConnectionManager.Tracing": fields(
+        done="client_sampling random_sampling overall_sampling",
+        accepted="""verbose max_path_tag_length custom_tags spawn_upstream_span operation upstream_operation""",
+    ),
+    f"{_HCM}.HttpConnectionManager.InternalAddressConfig": fields(done="unix_sockets cidr_ranges"),
+    f"{_HCM}.RequestIDExtension": fields(done="typed_config"),
+    "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig": extension(
+        done="pack_trace_reason use_request_id_for_trace_sampling"
+    ),
+    "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig": extension(
+        done="xff_num_trusted_hops xff_trusted_cidrs skip_xff_append"
+    ),
+    "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig": extension(
+        done="header_name allow_extension_to_set_address_as_trusted reject_with_status"
+    ),
+    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation": extension(done="mutations"),
     f"{_HCM}.HttpConnectionManager.HcmAccessLogOptions": fields(
         done="""access_log_flush_interval flush_access_log_on_new_request
             flush_log_on_tunnel_successfully_established"""
@@ -47,7 +64,7 @@ TABLE: Final[Table] = {
             override_stream_error_on_invalid_http_message""",
         accepted="use_balsa_parser",
     ),
-    f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite"),
+    f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite match_upstream"),
     "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
         accepted="forward_reason_phrase formatter_type_on_envoy_headers"
     ),

@@ -26,8 +26,8 @@ TABLE: Final[Table] = {
     f"{_ROUTE}.RouteList": extension(done="routes"),
     f"{_ROUTE}.Route": extension(
         done=f"""name match route redirect direct_response non_forwarding_action metadata decorator
-            typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit {_HEADERS}""",
-        accepted="stat_prefix tracing",
+            typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit tracing {_HEADERS}""",
+        accepted="stat_prefix",
     ),
     f"{_ROUTE}.RouteMatch": fields(
         done="""prefix path safe_regex path_separated_prefix path_match_policy case_sensitive runtime_fraction headers
@@ -91,7 +91,11 @@ TABLE: Final[Table] = {
             string_match invert_match treat_missing_header_as_empty"""
     ),
     f"{_ROUTE}.QueryParameterMatcher": fields(done="name string_match present_match"),
-    f"{_ROUTE}.Decorator": fields(accepted="operation propagate"),
+    f"{_ROUTE}.Decorator": fields(done="operation propagate"),
+    f"{_ROUTE}.Tracing": fields(
+        done="client_sampling random_sampling overall_sampling",
+        accepted="custom_tags operation upstream_operation",
+    ),
     f"{_ROUTE}.FilterConfig": extension(done="config is_optional disabled"),
     f"{_CORE}.HeaderValueOption": fields(done="header append append_action keep_empty_value"),
     f"{_CORE}.HeaderValue": fields(done="key value raw_value"),
