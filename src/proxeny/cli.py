@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from proxeny.server import explain_command
 
         return explain_command.main(arguments[1:])
+    if arguments and arguments[0] == "route-check":
+        from proxeny.server import route_check_command
+
+        return route_check_command.main(arguments[1:])
     if arguments and arguments[0] == "intercept":
         from proxeny.intercept import command
 

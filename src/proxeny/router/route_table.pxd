@@ -9,6 +9,7 @@ cdef class RouteTable:
     cdef VirtualHostRoutes _default
     cdef dict _exact
     cdef tuple _prefixes, _suffixes
+    cdef public tuple virtual_hosts
     cdef bint _only_default, _ignore_port
 
     cpdef route(self, HeaderMap headers, stream_info, random_value)

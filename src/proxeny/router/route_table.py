@@ -26,7 +26,20 @@ Wildcards = tuple[tuple[int, dict[bytes, VirtualHostRoutes]], ...]
 class RouteTable:
     """Immutable; replaced as a whole by an update."""
 
-    __slots__ = ("_default", "_exact", "_ignore_port", "_only_default", "_prefixes", "_suffixes", "info", "name")
+    __slots__ = (
+        "_default",
+        "_exact",
+        "_ignore_port",
+        "_only_default",
+        "_prefixes",
+        "_suffixes",
+        "info",
+        "name",
+        "virtual_hosts",
+    )
+
+    virtual_hosts: tuple[VirtualHostRoutes, ...]
+    """All of them, as configured."""
 
     def __init__(self, info: RouteConfigInfo, domains: _Domains, ignore_port: bool) -> None:
         self.info = info
@@ -47,11 +60,15 @@ class RouteTable:
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
         info = _compile_info(config, context, validate)
         domains = _Domains(config.name)
+        hosts = []
         for host in config.virtual_hosts:
             routes = compile_virtual_host(host, info, context, validate)
+            hosts.append(routes)
             for domain in host.domains:
                 domains.add(domain, routes)
-        return cls(info, domains, config.ignore_port_in_host_matching)
+        table = cls(info, domains, config.ignore_port_in_host_matching)
+        table.virtual_hosts = tuple(hosts)
+        return table
 
     @property
     def internal_only_headers(self) -> tuple[bytes, ...]:
