@@ -235,6 +235,8 @@ def _unique_id(info: StreamInfo) -> bytes:
 
 def _stream_id(info: StreamInfo, request: HeaderMap) -> bytes | None:
     # Of a request: its x-request-id. A TCP session gets one when somebody asks.
+    if info.stream_id is None:
+        return None
     if not info.stream_id:
         if info.protocol is not None or info.upstream_cluster is None:
             return request.get(b"x-request-id")

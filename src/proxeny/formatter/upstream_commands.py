@@ -72,17 +72,16 @@ def _connection_ids(info: StreamInfo) -> str | None:
 
 
 def _has_upstream(info: StreamInfo) -> bool:
-    # Envoy's upstream info: every TCP session has it, a request once it was attempted.
-    return info.attempt_count > 0 or (info.protocol is None and info.upstream_cluster is not None)
+    # Envoy's upstream info: a request has it once it was attempted.
+    return info.attempt_count > 0 or info.upstream_host is not None
 
 
 def _close_type(info: StreamInfo) -> bytes | None:
     connection = info.upstream_connection
     if info.protocol is None and connection is not None and connection.remote_reset:
         return b"RemoteReset"
-    if info.protocol is None or info.attempt_count:
-        return b"Normal"
-    return None
+    # Every TCP session has upstream info.
+    return b"Normal" if info.protocol is None or _has_upstream(info) else None
 
 
 def _local_close_reason(info: StreamInfo) -> str | None:
@@ -91,7 +90,7 @@ def _local_close_reason(info: StreamInfo) -> str | None:
 
 
 def _pool_ready_ms(info: StreamInfo) -> int | None:
-    if not _has_upstream(info) or not info.attempt_count:
+    if not _has_upstream(info):
         return None
     asked = info.upstream_asked_ns
     if not asked:

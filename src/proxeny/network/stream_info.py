@@ -283,7 +283,7 @@ class StreamInfo:
                 self.earlier_attempts = []
             self.earlier_attempts.append((self.upstream_stream, request))
             self.upstream_stream = None
-        self.upstream_asked_ns = self.upstream_failed_ns = 0
+        self.upstream_asked_ns = self.upstream_failed_ns = self.first_upstream_body_ns = 0
 
     @property
     def upstream_connection_id(self) -> int:

@@ -9,7 +9,7 @@ from proxeny.kernel.timer cimport TimerWheel
 cdef class RouterConfig:
     cdef public TimeSource clock
     cdef public TimerWheel wheel
-    cdef public object get_cluster, random_value, runtime, zone
+    cdef public object get_cluster, random_value, runtime, upstream_log, zone
     cdef public Block stats
     cdef public FilterChain upstream_chain
     cdef public RouterConfig _mirror_config

@@ -10,6 +10,7 @@ from proxeny.event.time_source import RealTimeSource, TimeSource
 from proxeny.http.filter_compiler import UPSTREAM_FILTERS, compile_filters
 from proxeny.kernel.timer import TimerWheel
 from proxeny.router.stats import ROUTER
+from proxeny.router.upstream_log import UpstreamLog
 
 if TYPE_CHECKING:
     from proxeny.http.filter_chain import FilterChain
@@ -35,6 +36,7 @@ class RouterConfig:
         "strict_check_headers",
         "suppress_grpc_failure_stats",
         "upstream_chain",
+        "upstream_log",
         "wheel",
         "zone",
     )
@@ -59,6 +61,7 @@ class RouterConfig:
         self.strict_check_headers: tuple[bytes, ...] = ()
         self.upstream_chain: FilterChain | None = None
         """``upstream_http_filters``, which every attempt passes through; None = none."""
+        self.upstream_log: UpstreamLog | None = None
         if config is not None:
             if config.HasField("dynamic_stats"):
                 self.emit_dynamic_stats = config.dynamic_stats.value
@@ -66,6 +69,8 @@ class RouterConfig:
             self.respect_expected_timeout = config.respect_expected_rq_timeout
             self.suppress_grpc_failure_stats = config.suppress_grpc_request_failure_code_stats
             self.strict_check_headers = tuple([name.encode("utf-8") for name in config.strict_check_headers])
+            if config.upstream_log:
+                self.upstream_log = UpstreamLog(config, context)
             if config.upstream_http_filters:
                 self.upstream_chain = compile_filters(
                     config.upstream_http_filters, stats_prefix, context, UPSTREAM_FILTERS
@@ -79,6 +84,7 @@ class RouterConfig:
             for name in self.__slots__:
                 setattr(config, name, getattr(self, name))
             config.stats = stats
+            config.upstream_log = None
             self._mirror_config = config
         return config
 

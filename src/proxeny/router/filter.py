@@ -18,12 +18,14 @@ from proxeny.router.filter_replies import (
     ATTEMPT_COUNT,
     CANARY,
     FLAG_UMSDR,
+    FLAG_UT,
     PROTOCOL_ERROR,
     STOP_ITERATION,
     TRUE,
 )
 from proxeny.router.filter_retries import RouterRetries
 from proxeny.router.grpc_timeout import grpc_timeout, parse_grpc_timeout
+from proxeny.router.reset_reason import RESET_FLAGS
 from proxeny.router.retry_state import RETRY_HEADERS
 from proxeny.router.route_condition import is_grpc_request
 from proxeny.router.shadow import Mirrors
@@ -475,6 +477,8 @@ class RouterFilter(RouterRetries):
         self.upstream = None
         if upstream.grpc_success_deferred:
             upstream.host.stats.inc(HOST_RQ_ERROR)
+        if upstream.log is not None:
+            upstream.log.end(with_last_bytes=True)
         if self.request_complete:
             upstream.encoder = None
             if upstream.watches_downstream or upstream.body_above_limit or self.has_stream_timers:
@@ -496,6 +500,8 @@ class RouterFilter(RouterRetries):
         if self.upstream is not upstream and (self.others is None or upstream not in self.others):
             return
         upstream.awaiting_headers = False
+        if upstream.log is not None:
+            upstream.log.flags |= RESET_FLAGS[reason]
         if self.retry_after_reset(upstream, reason, False):
             return
         self._charge_abort(502 if reason is PROTOCOL_ERROR else 503, upstream)
@@ -528,6 +534,8 @@ class RouterFilter(RouterRetries):
             self.hedge(upstream)
             return
         self.cluster.stats.inc(counter)
+        if upstream.log is not None:
+            upstream.log.flags |= FLAG_UT
         upstream.count_timeout()
         upstream.reset_stream()
         if self.retry_after_reset(upstream, LOCAL_RESET, True):
@@ -538,6 +546,8 @@ class RouterFilter(RouterRetries):
 
     def on_max_stream_duration(self, upstream: UpstreamRequest) -> None:
         """The cluster's ``max_stream_duration`` is over for one attempt."""
+        if upstream.log is not None:
+            upstream.log.flags |= FLAG_UMSDR
         upstream.reset_stream()
         if self.retry_after_reset(upstream, LOCAL_RESET, False):
             return

@@ -7,7 +7,7 @@ from proxeny.router.filter cimport RouterFilter
 
 cdef class UpstreamRequest(ResponseDecoder):
     cdef public RouterFilter router
-    cdef public object attached, body, encoder, host, pending, trailers
+    cdef public object attached, body, encoder, host, log, pending, trailers
     cdef public Timer duration_timer, idle_timer, timer
     cdef public bint awaiting_headers, body_above_limit, body_ends, encode_complete, end_stream, grpc_success_deferred
     cdef public bint reading_paused, retried, watches_downstream, wrote_headers

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.router.path_rewrite import update_authority
-from proxeny.router.reset_reason import POOL_FAILURES
+from proxeny.router.reset_reason import POOL_FAILURES, RESET_FLAGS
+from proxeny.router.upstream_log import AttemptLog
 from proxeny.router.virtual_cluster import TOTAL as VIRTUAL_TOTAL
 from proxeny.upstream.stats import (
     HOST_RQ_TIMEOUT,
@@ -55,6 +56,7 @@ class UpstreamRequest(ResponseDecoder):
         "grpc_success_deferred",
         "host",
         "idle_timer",
+        "log",
         "pending",
         "reading_paused",
         "retried",
@@ -91,6 +93,8 @@ class UpstreamRequest(ResponseDecoder):
         self.timer: Timer | None = None
         self.idle_timer: Timer | None = None
         self.duration_timer: Timer | None = None
+        log = router.config.upstream_log
+        self.log: AttemptLog | None = None if log is None else AttemptLog(log, self)
 
     # The pool.
 
@@ -124,6 +128,8 @@ class UpstreamRequest(ResponseDecoder):
             hostname = host.hostname.encode("utf-8")
             headers = router.request_headers
             update_authority(headers, hostname, policy.append_x_forwarded_host, router.config.insert_envoy_headers)
+        if self.log is not None:
+            self.log.on_pool_ready()
 
     def send_headers(self, headers: HeaderMap) -> None:
         """The request's headers, and what else of it is there."""
@@ -169,6 +175,8 @@ class UpstreamRequest(ResponseDecoder):
             return
         if end_stream:
             self._sent_all()
+        if self.log is not None:
+            self.log.sent += data.length
         encoder.encode_data(data, end_stream)
 
     def accept_trailers(self, trailers: HeaderMap) -> None:
@@ -199,6 +207,8 @@ class UpstreamRequest(ResponseDecoder):
         if body is not None:
             if self.body_ends:
                 self._sent_all()
+            if self.log is not None:
+                self.log.sent += body.length
             encoder.encode_data(body, self.body_ends)
         if self.trailers is not None and self.encoder is encoder:
             self._sent_all()
@@ -221,6 +231,8 @@ class UpstreamRequest(ResponseDecoder):
         info.first_upstream_rx_ns = now = router.config.clock.monotonic_ns()
         if self.timer is not None:
             self.timer.disable()
+        if self.log is not None:
+            self.log.on_headers(headers)
         if end_stream:
             info.last_upstream_rx_ns = now
         elif self.idle_timer is not None:
@@ -231,6 +243,8 @@ class UpstreamRequest(ResponseDecoder):
         """Response body."""
         router = self.router
         info = router.stream_info
+        if self.log is not None:
+            self.log.received += data.length
         if end_stream:
             info.last_upstream_rx_ns = now = router.config.clock.monotonic_ns()
             if not info.first_upstream_body_ns:
@@ -258,6 +272,8 @@ class UpstreamRequest(ResponseDecoder):
         """Response trailers; they end the response."""
         router = self.router
         router.stream_info.last_upstream_rx_ns = router.config.clock.monotonic_ns()
+        if self.log is not None:
+            self.log.on_trailers(trailers)
         router.on_upstream_trailers(self, trailers)
 
     # The stream.
@@ -265,6 +281,8 @@ class UpstreamRequest(ResponseDecoder):
     def on_reset_stream(self, reason: StreamResetReason, details: str) -> None:
         """The stream is gone before the response was complete."""
         self.encoder = None
+        if self.log is not None:
+            self.log.flags |= RESET_FLAGS[reason]
         self.close()
         self.router.on_upstream_reset(self, reason, details)
 
@@ -337,6 +355,7 @@ class UpstreamRequest(ResponseDecoder):
         info.upstream_host = self.host
         info.upstream_connection = client.connection
         info.upstream_addresses = None
+        info.upstream_stream = self.encoder
         info.upstream_protocol = client.protocol
         info.upstream_transport_failure_reason = ""
         info.first_upstream_tx_ns = now
@@ -354,6 +373,8 @@ class UpstreamRequest(ResponseDecoder):
             if timer is not None:
                 timer.close()
         self.timer = self.idle_timer = self.duration_timer = None
+        if self.log is not None:
+            self.log.end()
         callbacks = self.router.decoder_callbacks
         if self.watches_downstream:
             self.watches_downstream = False

@@ -81,7 +81,10 @@ TABLE: Final[Table] = {
     f"{_CORE}.KeyValueAppend": fields(done="entry record action"),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
-            suppress_grpc_request_failure_code_stats upstream_http_filters""",
+            suppress_grpc_request_failure_code_stats upstream_log upstream_log_options upstream_http_filters""",
         accepted="start_child_span",
+    ),
+    f"{_HTTP}.router.v3.Router.UpstreamAccessLogOptions": fields(
+        done="flush_upstream_log_on_upstream_stream upstream_log_flush_interval"
     ),
 }
