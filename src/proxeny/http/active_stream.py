@@ -29,6 +29,7 @@ from proxeny.http.stats import (
     RQ_WS_ON_NON_WS_ROUTE,
 )
 from proxeny.http.stream_logs import log_stream, timed_route
+from proxeny.http.stream_timeouts import IDLE
 from proxeny.http.tunnel import start_tunnel
 from proxeny.http.upgrades import accepted_chain
 from proxeny.kernel.headers import HeaderMap
@@ -114,7 +115,7 @@ class ActiveStream(RequestChecks):
         encoder.stream.callbacks = self
         config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, RQ_HTTP1_TOTAL)
         if self.idle_timeout_ms:
-            self.idle_timer = manager.wheel.create(self.on_idle_timeout)
+            self.idle_timer = manager.wheel.create_for(self, IDLE)
             self.idle_timer.enable(self.idle_timeout_ms)
         if manager.has_rare_timers:
             self._arm_rare_timers()

@@ -2,13 +2,14 @@
 
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderMap
+from proxeny.kernel.timer cimport TimerTarget
 
 
 cdef class CodecError:
     cdef public object details, message, status
 
 
-cdef class StreamCallbacks:
+cdef class StreamCallbacks(TimerTarget):
     pass
 
 

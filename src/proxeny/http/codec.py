@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
+from proxeny.kernel.timer import TimerTarget
+
 if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
     from proxeny.kernel.headers import HeaderMap
@@ -73,8 +75,8 @@ def field_bytes_of(headers: HeaderMap) -> int:
     return sum([len(name) + len(value) + 4 for name, value in headers.items() if not name.startswith(b":")])
 
 
-class StreamCallbacks:
-    """What the user of a stream wants to hear of it."""
+class StreamCallbacks(TimerTarget):
+    """What the user of a stream wants to hear of it; it may have timers."""
 
     __slots__ = ()
 

@@ -2,9 +2,10 @@
 
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderMap
+from proxeny.kernel.timer cimport TimerTarget
 
 
-cdef class StreamFilter:
+cdef class StreamFilter(TimerTarget):
     cdef public object decoder_callbacks, encoder_callbacks
 
     cpdef decode_headers(self, HeaderMap headers, bint end_stream)

@@ -13,6 +13,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxeny.kernel.timer import TimerTarget
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -184,7 +186,7 @@ class StreamEncoderFilterCallbacks(StreamFilterCallbacks, Protocol):
         """Replace the response, if its headers have not left yet; else reset."""
 
 
-class StreamFilter:
+class StreamFilter(TimerTarget):
     """Base of all HTTP filters; subclasses override hooks. One instance per request."""
 
     __slots__ = ("decoder_callbacks", "encoder_callbacks")

@@ -14,6 +14,9 @@ from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
 
+IDLE = 0
+"""The number of the idle timer."""
+
 CONTENT_TYPE = b"content-type"
 GRPC_TIMEOUT = b"grpc-timeout"
 GRPC_DEADLINE_EXCEEDED = 4
@@ -58,7 +61,7 @@ class StreamTimeouts(DownstreamFilterManager):
                 self.idle_timer.close()
                 self.idle_timer = None
         elif self.idle_timer is None:
-            self.idle_timer = self.dispatcher.create_timer(self.on_idle_timeout)
+            self.idle_timer = self.manager.wheel.create_for(self, IDLE)
 
     def _limit_duration(self, policy: Any, headers: HeaderMap) -> None:
         """A route's limit replaces the connection manager's; it counts from the beginning of the stream.
@@ -80,6 +83,10 @@ class StreamTimeouts(DownstreamFilterManager):
             self.max_duration_timer = self.dispatcher.create_timer(self.on_max_duration)
         used = (self.config.clock.monotonic_ns() - self.stream_info.start_ns) // 1_000_000
         self.max_duration_timer.enable(max(0, duration_ms - used))
+
+    def on_timer(self, which: int) -> None:
+        """The idle timer, which every request has; the rare ones call their own methods."""
+        self.on_idle_timeout()
 
     def on_idle_timeout(self) -> None:
         """Nothing moved for ``stream_idle_timeout``: 408, or 504 once the request was complete."""

@@ -11,9 +11,14 @@ cdef class SystemClock:
     cpdef double system_time(self)
 
 
+cdef class TimerTarget:
+    cpdef on_timer(self, int which)
+
+
 cdef class Timer:
     cdef TimerWheel wheel
-    cdef object callback
+    cdef object callback        # or a TimerTarget, where `which` is not -1
+    cdef int which
     cdef int64_t when
     cdef int level, slot        # where it is linked; level -1 when it is not
     cdef void* before
@@ -45,3 +50,4 @@ cdef class TimerWheel:
     cdef int fire(self, Timer timer) except -1
 
     cpdef create(self, callback)
+    cpdef create_for(self, TimerTarget target, int which)

@@ -35,6 +35,14 @@ cdef class SystemClock:
         return <double> now.tv_sec + now.tv_nsec / 1e9
 
 
+cdef class TimerTarget:
+    """What has timers of its own, told apart by number: no bound method is made for each (TimerWheel.create_for)."""
+
+    cpdef on_timer(self, int which):
+        """The timer of that number fired."""
+        raise NotImplementedError
+
+
 @cython.freelist(256)
 @cython.final
 cdef class Timer:
@@ -116,6 +124,15 @@ cdef class TimerWheel:
         cdef Timer timer = Timer.__new__(Timer)
         timer.wheel = self
         timer.callback = callback
+        timer.which = -1
+        return timer
+
+    cpdef create_for(self, TimerTarget target, int which):
+        """A disabled timer that calls `target.on_timer(which)`."""
+        cdef Timer timer = Timer.__new__(Timer)
+        timer.wheel = self
+        timer.callback = target
+        timer.which = which
         return timer
 
     cdef void link(self, Timer timer) noexcept:
@@ -214,8 +231,13 @@ cdef class TimerWheel:
         return fired
 
     cdef int fire(self, Timer timer) except -1:
+        cdef TimerTarget target  # held while it runs: it may close its timer
         try:
-            timer.callback()
+            if timer.which < 0:
+                timer.callback()
+            else:
+                target = <TimerTarget> timer.callback
+                target.on_timer(timer.which)
         except Exception as error:
             if self.error_hook is None:
                 raise

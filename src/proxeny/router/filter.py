@@ -74,6 +74,9 @@ NOT_GIVEN: Final = -1
 
 INTERIM: Final = frozenset((b"100", b"102", b"103", b"104"))
 """Informational responses that may come before the one that counts."""
+RESPONSE_TIMEOUT: Final = 0
+"""The number of its timer."""
+
 STATUS_NUMBERS: Final = {b"%d" % code: code for code in range(100, 1000)}
 MILLISECONDS: Final = tuple([b"%d" % number for number in range(1000)])
 
@@ -125,31 +128,32 @@ class RouterFilter(RouterRetries):
         route = callbacks.route
         if route is None:
             return self._no_route()
-        self.entry = entry = route.entry
+        entry = route.entry
         if entry.is_direct:
             return self._direct_response(entry)
-        self.cluster_name = name = entry.cluster or entry.cluster_name(headers)
+        self.entry = forward = entry
+        self.cluster_name = name = forward.cluster or forward.cluster_name(headers)
         cluster = config.get_cluster(name)
         if cluster is None:
             return self._no_cluster()
-        self.cluster = info.upstream_cluster = cluster.info
+        self.cluster = own = info.upstream_cluster = cluster.info
         self.has_cluster = True
-        if entry.virtual_host.virtual_clusters:
-            self.virtual_cluster = find_virtual_cluster(entry.virtual_host.virtual_clusters, headers)
+        if forward.virtual_host.virtual_clusters:
+            self.virtual_cluster = find_virtual_cluster(forward.virtual_host.virtual_clusters, headers)
             info.virtual_cluster = self.virtual_cluster
         if config.strict_check_headers:
             invalid = self._invalid_header()
             if invalid is not None:
                 return self._refuse_header(invalid)
-        if cluster.info.maintenance_mode:
+        if own.in_maintenance():
             return self._maintenance()
         info.attempt_count = 1
         host = cluster.choose_host(self)
         if host is None:
             return self._no_healthy_upstream()
         info.upstream_host = host
-        self._prepare_headers(headers, entry)
-        if entry.policy.mirrors or self.cluster.overrides is not None:
+        self._prepare_headers(headers, forward)
+        if forward.policy.mirrors or own.overrides is not None:
             self.mirrors = Mirrors.of(self)
         self.start_attempt(cluster, host, end_stream)
         if self.mirrors is not None:
@@ -366,7 +370,7 @@ class RouterFilter(RouterRetries):
         if upstream is None:
             return
         if self.timeout_ms:
-            self.timer = timer = self.config.wheel.create(self._on_response_timeout)
+            self.timer = timer = self.config.wheel.create_for(self, RESPONSE_TIMEOUT)
             timer.enable(self.timeout_ms)
         if self.has_stream_timers and upstream.encoder is not None:
             upstream.start_timers(self.per_try_timeout_ms, self.per_try_idle_timeout_ms)
@@ -511,6 +515,10 @@ class RouterFilter(RouterRetries):
         if not waiting:
             self.dropped = reason is StreamResetReason.OVERFLOW
             self._abort_after_reset(reason, details)
+
+    def on_timer(self, which: int) -> None:
+        """The response timeout."""
+        self._on_response_timeout()
 
     def _on_response_timeout(self) -> None:
         attempts = [] if self.upstream is None else [self.upstream]

@@ -6,6 +6,7 @@ from proxeny.kernel.timer cimport Timer
 from proxeny.network.stream_info cimport StreamInfo
 from proxeny.router.config cimport RouterConfig
 from proxeny.router.retry_policy cimport RetryPolicy
+from proxeny.router.route cimport RouteEntry
 from proxeny.upstream.cluster_info cimport ClusterInfo
 
 
@@ -13,10 +14,11 @@ cdef class RouterReplies(StreamFilter):
     cdef public RouterConfig config
     cdef public HeaderMap request_headers
     cdef public StreamInfo stream_info
-    cdef public object virtual_cluster, alt_stat_name, cluster_name, entry, mirrors, others, request_body
+    cdef public object virtual_cluster, alt_stat_name, cluster_name, direct, mirrors, others, request_body
     cdef public object request_trailers, retry_state, upstream
     cdef public list set_cookies
     cdef public RetryPolicy retry_policy
+    cdef public RouteEntry entry
     cdef public ClusterInfo cluster
     cdef public Timer timer
     cdef public long long attempt_count, complete_ns, per_try_idle_timeout_ms, per_try_timeout_ms

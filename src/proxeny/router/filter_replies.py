@@ -67,6 +67,7 @@ class RouterReplies(StreamFilter):
         "cluster_name",
         "complete_ns",
         "config",
+        "direct",
         "dropped",
         "entry",
         "grpc_request",
@@ -100,6 +101,8 @@ class RouterReplies(StreamFilter):
     request_headers: HeaderMap
     stream_info: StreamInfo
     entry: RouteEntry
+    direct: DirectResponseEntry
+    """Set in place of ``entry`` where the route is answered here."""
     cluster: ClusterInfo
     cluster_name: str
     upstream: UpstreamRequest | None
@@ -138,6 +141,7 @@ class RouterReplies(StreamFilter):
         return STOP_ITERATION
 
     def _direct_response(self, entry: DirectResponseEntry) -> FilterHeadersStatus:
+        self.direct = entry
         self.config.stats.inc(RQ_DIRECT_RESPONSE)
         headers = self.request_headers
         entry.rewrite_path_header(headers, self.config.insert_envoy_headers)
@@ -150,7 +154,7 @@ class RouterReplies(StreamFilter):
         return STOP_ITERATION
 
     def _modify_direct_response(self, response: HeaderMap) -> None:
-        entry: Any = self.entry
+        entry = self.direct
         headers = self.request_headers
         if entry.has_location and headers.get(b":path") is not None:
             response.add(b"location", entry.new_uri(headers))

@@ -16,4 +16,5 @@ cdef class ClusterInfo:
     cdef public Block request_response_sizes, stats, timeout_budgets
     cdef public tuple socket_options, thresholds
 
+    cpdef bint in_maintenance(self) except -1
     cpdef charge_response_code(self, int code, bint internal, bint canary=*)

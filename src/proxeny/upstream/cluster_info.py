@@ -209,8 +209,7 @@ class ClusterInfo:
         return self._http1_settings
 
     # -- runtime -------------------------------------------------------------------------------------------------
-    @property
-    def maintenance_mode(self) -> bool:
+    def in_maintenance(self) -> bool:
         """Runtime ``upstream.maintenance_mode.<name>``: answer everything with a 503. Asked for every request."""
         runtime = self._context.runtime
         if runtime is None:

@@ -34,7 +34,7 @@ def test_maintenance_and_limits_follow_the_runtime(context: FactoryContext, stat
     runtime = context.runtime = RuntimeReader()
     info = cluster_config.compile(static_cluster("c", 1), context).info
     requests = info.resource_manager(0).requests
-    assert not info.maintenance_mode
+    assert not info.in_maintenance()
     assert requests.max == 1024
     runtime.snapshot = Snapshot(
         {
@@ -43,9 +43,9 @@ def test_maintenance_and_limits_follow_the_runtime(context: FactoryContext, stat
             "circuit_breakers.c.high.max_retries": make_entry(8),
         }
     )
-    assert info.maintenance_mode
+    assert info.in_maintenance()
     assert requests.max == 7
     assert info.resource_manager(1).retries.max == 8
     runtime.snapshot = Snapshot()
-    assert not info.maintenance_mode
+    assert not info.in_maintenance()
     assert requests.max == 1024
