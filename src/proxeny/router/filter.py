@@ -320,12 +320,12 @@ class RouterFilter(RouterRetries):
 
     def above_buffer_limit(self, size: int) -> bool:
         """Whether ``size`` bytes of request body are more than may be held here."""
+        limit = self.entry.policy.request_buffer_limit
+        if limit is None:
+            limit = self.entry.virtual_host.request_buffer_limit
+        if limit is not None:
+            return size > limit
         limit = self.decoder_callbacks.decoder_buffer_limit()
-        own = self.entry.policy.request_buffer_limit
-        if own is None:
-            own = self.entry.virtual_host.request_buffer_limit
-        if own is not None and (own < limit or not limit):
-            return size > own
         return 0 < limit < size
 
     def _abandon_retries(self) -> bool:

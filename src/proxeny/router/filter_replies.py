@@ -194,7 +194,7 @@ class RouterReplies(StreamFilter):
                 continue
             words = _WORD_HEADERS.get(name)
             if words is not None:
-                if any(word.strip(b" ") not in words for word in value.split(b",")):
+                if any(word.strip(b" ") not in words for word in value.split(b",") if word.strip(b" ")):
                     return name
             elif name in _INTEGER_HEADERS and parse_uint64(value) is None:
                 return name
@@ -288,28 +288,32 @@ class RouterReplies(StreamFilter):
             return
         host = None if upstream is None else upstream.host
         canary = canary or (host is not None and host.canary)
+        internal = self.request_headers.get(INTERNAL) == TRUE
         if self.grpc_request and config.suppress_grpc_failure_stats:
-            self._charge_completed()
+            self._charge_parts(code, internal, canary)
         else:
-            internal = self.request_headers.get(INTERNAL) == TRUE
             self.cluster.charge_response_code(code, internal, canary)
-            if self.virtual_cluster is not None:
-                self.virtual_cluster.charge_code(code)
-            if self.alt_stat_name or config.zone:
-                self._charge_rare(code, host, internal, canary)
+        if self.virtual_cluster is not None:
+            self.virtual_cluster.charge_code(code)
+        if self.alt_stat_name or config.zone:
+            self._charge_rare(code, host, internal, canary)
         if host is not None and 500 <= code < 600:
             host.stats.inc(HOST_RQ_ERROR)
 
-    @property
-    def suppresses_code_stats(self) -> bool:
-        """``suppress_grpc_request_failure_code_stats``, of a gRPC request."""
-        return self.grpc_request and self.config.suppress_grpc_failure_stats
-
-    def _charge_completed(self) -> None:
-        """A gRPC request whose codes are not counted is still counted as completed."""
+    def _charge_parts(self, code: int, internal: bool, canary: bool) -> None:
+        """All of ``ClusterInfo.charge_response_code`` but the codes of the cluster as a whole."""
         self.cluster.stats.inc(UPSTREAM_RQ_COMPLETED)
-        part = "internal" if self.request_headers.get(INTERNAL) == TRUE else "external"
-        self.cluster.dynamic.inc(f"{part}.upstream_rq_completed")
+        dynamic = self.cluster.dynamic
+        dynamic.codes("internal.upstream_rq_" if internal else "external.upstream_rq_").charge(code)
+        if canary:
+            dynamic.codes("canary.upstream_rq_").charge(code)
+
+    def charge_retry(self, code: int) -> None:
+        """Count a response that is not passed on."""
+        if self.grpc_request and self.config.suppress_grpc_failure_stats:
+            self.cluster.dynamic.inc("retry.upstream_rq_completed")
+        else:
+            self.cluster.dynamic.codes("retry.upstream_rq_").charge(code)
 
     def _charge_rare(self, code: int, host: Any, internal: bool, canary: bool) -> None:
         """Under a name that the request asked for, and by zone."""

@@ -83,8 +83,7 @@ class RouterRetries(RouterReplies):
             status = state.should_retry_headers(code, headers, self.request_headers)
             if self._accepted(status, False):
                 upstream.host.stats.inc(HOST_RQ_ERROR)
-                if not self.suppresses_code_stats:
-                    self.cluster.dynamic.codes("retry.upstream_rq_").charge(code)
+                self.charge_retry(code)
                 self.forget(upstream)
                 if end_stream and upstream.encode_complete:
                     upstream.encoder = None

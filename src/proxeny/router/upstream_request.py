@@ -84,8 +84,8 @@ class UpstreamRequest(ResponseDecoder):
         self.reading_paused = False
         self.retried = False
         """Whether another attempt was made beside this one."""
-        self.attached: tuple[Any, int] | None = None
-        """The codec client and the time of a hedged attempt's stream."""
+        self.attached: tuple[Any, Any, int] | None = None
+        """The codec client, the stream and its time, of a hedged attempt."""
         self.body: Buffer | None = None
         self.body_ends = False
         self.body_above_limit = False
@@ -120,7 +120,7 @@ class UpstreamRequest(ResponseDecoder):
         if router.has_stream_timers:
             router.on_upstream_ready(self)
             if router.hedges:
-                self.attached = (codec_client, now)
+                self.attached = (codec_client, stream, now)
         if router.virtual_cluster is not None:
             router.virtual_cluster.stats.inc(VIRTUAL_TOTAL)
         policy = router.entry.policy
@@ -196,7 +196,11 @@ class UpstreamRequest(ResponseDecoder):
         if self.body is None:
             self.body = Buffer()
         self.body.move_all(data)
-        if not self.body_above_limit and self.router.above_buffer_limit(self.body.length):
+        size = self.body.length
+        if self.body_above_limit or not 0 < self.router.decoder_callbacks.decoder_buffer_limit() < size:
+            return
+        # A route may allow for more than the connection does.
+        if self.router.above_buffer_limit(size):
             self.body_above_limit = True
             self.router.decoder_callbacks.on_decoder_filter_above_write_buffer_high_watermark()
 
@@ -350,10 +354,11 @@ class UpstreamRequest(ResponseDecoder):
         """Of several attempts this is the one whose response counts: logs tell of it alone."""
         if self.attached is None:
             return
-        client, now = self.attached
+        client, stream, now = self.attached
         info = self.router.stream_info
         info.upstream_host = self.host
         info.upstream_connection = client.connection
+        info.upstream_stream = stream
         info.upstream_addresses = None
         info.upstream_stream = self.encoder
         info.upstream_protocol = client.protocol

@@ -4,7 +4,7 @@ every attempt at an upstream."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from proxeny.http.filter import FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 from proxeny.router.header_mutations import compile_mutations
@@ -53,7 +53,7 @@ class AppendParameter:
         """See ParameterMutation."""
         value = self._constant
         if self._formatter is not None:
-            value = self._formatter.format(headers, None, None, info)
+            value = quote(self._formatter.format(headers, None, None, info), safe="").encode("ascii")
         there = self._key in parameters
         if self._action == 0 or (self._action == 1 and not there):
             parameters.setdefault(self._key, []).append(value)
@@ -77,10 +77,12 @@ class RemoveParameter:
 def split_query(path: bytes) -> Parameters:
     """The parameters of a path by name, decoded."""
     parameters: Parameters = {}
-    for part in path.partition(b"?")[2].partition(b"#")[0].split(b"&"):
+    parts = path.partition(b"?")[2].partition(b"#")[0].split(b"&")
+    if not parts[-1]:
+        parts.pop()
+    for part in parts:
         key, _, value = part.partition(b"=")
-        if part:
-            parameters.setdefault(unquote_to_bytes(key), []).append(unquote_to_bytes(value))
+        parameters.setdefault(unquote_to_bytes(key), []).append(unquote_to_bytes(value))
     return parameters
 
 
