@@ -29,7 +29,7 @@ def router_facts(last_filter: Any) -> RouterFacts | None:
     entry = getattr(router, "entry", None)
     if entry is None or entry.is_direct:
         return RouterFacts("", "", 0, 0, 0, None, "default")
-    virtual = router.virtual_cluster
+    virtual = router.stream_info.virtual_cluster
     state = router.need_retry_state() if router.retry_policy is not None else None
     return RouterFacts(
         getattr(router, "cluster_name", None) or "",

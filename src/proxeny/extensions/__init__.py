@@ -26,6 +26,7 @@ _HTTP: Final = "envoy.extensions.filters.http"
 _HTTP_KINDS: Final = "envoy.extensions.http"
 _LOG: Final = "envoy.extensions.access_loggers"
 _MATCHING: Final = "envoy.extensions.matching"
+_REDIRECT: Final = "envoy.extensions.internal_redirect"
 _UPSTREAMS: Final = "envoy.extensions.upstreams"
 _RETRY: Final = "envoy.extensions.retry"
 _TYPE: Final = "envoy.type.matcher.v3"
@@ -223,6 +224,26 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             (f"envoy.extensions.upstreams.http.{name}.v3.{name.capitalize()}ConnectionPoolProto",),
         )
         for name in ("generic", "http", "tcp")
+    ),
+    *(
+        Extension(
+            "internal_redirect_predicate",
+            f"envoy.internal_redirect_predicates.{name}",
+            f"proxeny.extensions.internal_redirect.predicates:{name.upper()}",
+            (f"{_REDIRECT}.{name}.v3.{message}",),
+        )
+        for name, message in (
+            ("allow_listed_routes", "AllowListedRoutesConfig"),
+            ("previous_routes", "PreviousRoutesConfig"),
+            ("safe_cross_scheme", "SafeCrossSchemeConfig"),
+        )
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.cors",
+        "proxeny.extensions.http_filters.cors:FACTORY",
+        (f"{_HTTP}.cors.v3.Cors", f"{_HTTP}.cors.v3.CorsPolicy"),
+        ("envoy.cors",),
     ),
     Extension(
         "http_filter",

@@ -25,15 +25,17 @@ from proxeny.router.filter_replies import (
 )
 from proxeny.router.filter_retries import RouterRetries
 from proxeny.router.grpc_timeout import grpc_timeout, parse_grpc_timeout
+from proxeny.router.internal_redirect import redirect_internally
 from proxeny.router.reset_reason import RESET_FLAGS
 from proxeny.router.retry_state import RETRY_HEADERS
+from proxeny.router.route import NO_EXTRA
 from proxeny.router.route_condition import is_grpc_request
 from proxeny.router.shadow import Mirrors
 from proxeny.router.stats import RQ_TOTAL
 from proxeny.router.upstream_filters import start_filtered
 from proxeny.router.upstream_request import UpstreamRequest
 from proxeny.router.virtual_cluster import TIMEOUT as VIRTUAL_TIMEOUT
-from proxeny.router.virtual_cluster import find_virtual_cluster
+from proxeny.router.virtual_cluster import find_virtual_cluster, with_route_stats
 from proxeny.upstream.stats import (
     HOST_RQ_ERROR,
     HOST_RQ_SUCCESS,
@@ -141,6 +143,10 @@ class RouterFilter(RouterRetries):
         if forward.virtual_host.virtual_clusters:
             self.virtual_cluster = find_virtual_cluster(forward.virtual_host.virtual_clusters, headers)
             info.virtual_cluster = self.virtual_cluster
+        if route.extra is not NO_EXTRA:
+            self.virtual_cluster = with_route_stats(route.extra.stats, self.virtual_cluster)
+        if forward.policy.internal_redirect is not None and not end_stream:
+            self.request_body = Buffer()
         if config.strict_check_headers:
             invalid = self._invalid_header()
             if invalid is not None:
@@ -304,7 +310,7 @@ class RouterFilter(RouterRetries):
         if self.mirrors is not None:
             self.mirrors = self.mirrors.send_data(data, end_stream)
         upstream = self.upstream
-        if self.retry_policy is not None:
+        if self.retry_policy is not None or self.request_body is not None:
             held = self.request_body
             if not self.above_buffer_limit(data.length + (held.length if held is not None else 0)):
                 if held is None:
@@ -440,6 +446,10 @@ class RouterFilter(RouterRetries):
             self.settle(upstream)
         config = self.config
         entry = self.entry
+        if entry.policy.internal_redirect is not None and redirect_internally(
+            self, upstream, code, headers, end_stream
+        ):
+            return
         if self.complete_ns and config.insert_envoy_headers:
             elapsed = (now_ns - self.complete_ns) // 1_000_000
             headers.set(SERVICE_TIME, MILLISECONDS[elapsed] if elapsed < 1000 else b"%d" % elapsed)

@@ -5,6 +5,7 @@ from proxeny.router.retry_policy cimport RetryPolicy
 
 cdef class RouteConfigInfo:
     cdef public bint ignore_path_parameters, most_specific_wins
+    cdef public dict cluster_plugins
     cdef public tuple internal_only_headers
     cdef public object max_direct_response_body_size, name, per_filter, request_mutation, response_mutation
     cdef public dict metadata
@@ -16,7 +17,8 @@ cdef class VirtualHost:
     cdef public bint hedge_on_per_try_timeout, include_attempt_count_in_response, include_is_timeout_retry_header
     cdef public bint include_request_attempt_count
     cdef public dict metadata
-    cdef public object name, per_filter, request_buffer_limit, request_mutation, response_mutation, retry_policy
+    cdef public object cors, name, per_filter, rate_limits, request_buffer_limit, request_mutation, response_mutation
+    cdef public object retry_policy
     cdef public tuple mirrors, virtual_clusters
 
 
@@ -27,7 +29,7 @@ cdef class RoutePolicy:
     cdef public object cluster_not_found_response_code, connect, grpc_timeout_header_max_ms, grpc_timeout_header_offset_ms
     cdef public object grpc_timeout_offset_ms, hash_policy, host_rewrite, idle_timeout_ms, max_grpc_timeout_ms
     cdef public object max_stream_duration_ms, metadata_match, path_rewrite, priority, request_buffer_limit
-    cdef public object upgrades
+    cdef public object cors, internal_redirect, rate_limits, upgrades
     cdef public RetryPolicy retry_policy
     cdef public tuple mirrors
 

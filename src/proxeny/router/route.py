@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.connect_config import ConnectConfig
+    from proxeny.router.cors_policy import CorsPolicy
     from proxeny.router.direct_response import DirectResponseEntry
+    from proxeny.router.internal_redirect import InternalRedirectPolicy
     from proxeny.router.path_policy import PolicyRewrite
     from proxeny.router.per_filter_config import PerFilterConfigs
+    from proxeny.router.rate_limit import RateLimits
     from proxeny.router.route_condition import RouteCondition
     from proxeny.router.shadow import MirrorPolicy
-    from proxeny.router.virtual_cluster import VirtualCluster
+    from proxeny.router.virtual_cluster import RequestStats, VirtualCluster
     from proxeny.router.weighted_cluster import WeightedClusters
 
 DEFAULT_TIMEOUT_MS: Final = 15_000
@@ -41,6 +44,7 @@ class RouteConfigInfo:
     """The facts of a ``RouteConfiguration`` that its virtual hosts share (Envoy: ``CommonConfig``)."""
 
     __slots__ = (
+        "cluster_plugins",
         "ignore_path_parameters",
         "internal_only_headers",
         "max_direct_response_body_size",
@@ -59,6 +63,8 @@ class RouteConfigInfo:
         self.most_specific_wins = False
         self.ignore_path_parameters = False
         self.max_direct_response_body_size = 4096
+        self.cluster_plugins: dict[str, Any] = {}
+        """``cluster_specifier_plugins`` compiled, by name; None for an optional one that is not known here."""
         self.per_filter: PerFilterConfigs | None = None
         self.metadata: dict[str, Any] = {}
         self.mirrors: tuple[MirrorPolicy, ...] = ()
@@ -71,6 +77,7 @@ class VirtualHost:
 
     __slots__ = (
         "config",
+        "cors",
         "hedge_on_per_try_timeout",
         "include_attempt_count_in_response",
         "include_is_timeout_retry_header",
@@ -79,6 +86,7 @@ class VirtualHost:
         "mirrors",
         "name",
         "per_filter",
+        "rate_limits",
         "request_buffer_limit",
         "request_mutation",
         "response_mutation",
@@ -101,6 +109,8 @@ class VirtualHost:
         self.metadata: dict[str, Any] = {}
         self.request_mutation: HeaderMutation | None = None
         self.response_mutation: HeaderMutation | None = None
+        self.cors: CorsPolicy | None = None
+        self.rate_limits: RateLimits | None = None
 
 
 class RoutePolicy:
@@ -115,6 +125,7 @@ class RoutePolicy:
         "auto_host_rewrite",
         "cluster_not_found_response_code",
         "connect",
+        "cors",
         "expected_timeout",
         "global_timeout_ms",
         "grpc_timeout_header_max_ms",
@@ -124,12 +135,14 @@ class RoutePolicy:
         "hedge_on_per_try_timeout",
         "host_rewrite",
         "idle_timeout_ms",
+        "internal_redirect",
         "max_grpc_timeout_ms",
         "max_stream_duration_ms",
         "metadata_match",
         "mirrors",
         "path_rewrite",
         "priority",
+        "rate_limits",
         "request_buffer_limit",
         "retry_policy",
         "timeout_ms",
@@ -152,6 +165,9 @@ class RoutePolicy:
         self.priority = PRIORITY_DEFAULT
         self.cluster_not_found_response_code = 503
         self.hash_policy: HashPolicy | None = None
+        self.internal_redirect: InternalRedirectPolicy | None = None
+        self.cors: CorsPolicy | None = None
+        self.rate_limits: RateLimits | None = None
         self.path_rewrite: PathRewrite | PolicyRewrite | None = None
         self.host_rewrite: HostRewrite | None = None
         self.auto_host_rewrite = False
@@ -291,16 +307,23 @@ class RouteEntry:
 class RouteExtra:
     """What few routes have."""
 
-    __slots__ = ("decorator", "decorator_propagate", "metadata", "sampling")
+    __slots__ = ("decorator", "decorator_propagate", "metadata", "sampling", "stats")
 
     def __init__(
-        self, metadata: dict[str, Any], decorator: str, decorator_propagate: bool, sampling: Sampling | None = None
+        self,
+        metadata: dict[str, Any],
+        decorator: str,
+        decorator_propagate: bool,
+        sampling: Sampling | None = None,
+        stats: RequestStats | None = None,
     ) -> None:
         self.metadata = metadata
         self.decorator = decorator
         self.decorator_propagate = decorator_propagate
         self.sampling = sampling
         """Of ``Route.tracing``; None: the connection manager's."""
+        self.stats = stats
+        """Of a route with a ``stat_prefix``."""
 
 
 NO_EXTRA: Final = RouteExtra({}, "", True)

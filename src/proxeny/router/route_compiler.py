@@ -17,16 +17,20 @@ from proxeny.http.hash_policy import compile_hash_policy
 from proxeny.http.tracing import Sampling
 from proxeny.http.upgrades import upgrade_type
 from proxeny.router.connect_config import compile_connect_config
+from proxeny.router.cors_policy import CorsPolicy
 from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
 from proxeny.router.durations import milliseconds, optional_milliseconds
 from proxeny.router.header_mutation import HeaderMutation, combine, compile_mutation
+from proxeny.router.internal_redirect import compile_internal_redirect
 from proxeny.router.path_policy import PolicyRewrite, check_rewrites, compile_pattern, compile_rewriter
 from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
 from proxeny.router.per_filter_config import PerFilterConfigs
+from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import NO_EXTRA, Route, RouteEntry, RouteExtra, RoutePolicy, VirtualHost
 from proxeny.router.route_condition import RouteCondition
 from proxeny.router.shadow import compile_mirrors
+from proxeny.router.virtual_cluster import route_stats
 from proxeny.router.weighted_cluster import WeightedClusters
 
 if TYPE_CHECKING:
@@ -88,7 +92,19 @@ class RouteCompiler:
             entry = RouteEntry(self._virtual_host, self._default_policy, "", matched, request, response)
         per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
         condition = RouteCondition.compile(match, kind, self._context.runtime)
-        return Route(config.name, self._virtual_host, entry, per_filter, _extra(config), condition, weighted)
+        return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config), condition, weighted)
+
+    def _extra(self, config: Any) -> RouteExtra:
+        has_decorator = config.HasField("decorator")
+        has_tracing = config.HasField("tracing")
+        if not (has_decorator or has_tracing or config.stat_prefix or config.HasField("metadata")):
+            return NO_EXTRA
+        decorator = config.decorator
+        propagate = decorator.propagate.value if decorator.HasField("propagate") else True
+        stats = route_stats(self._virtual_host.name, config.stat_prefix, self._context)
+        sampling = Sampling.of_route(config.tracing) if has_tracing else None
+        operation = decorator.operation if has_decorator else ""
+        return RouteExtra(filter_metadata(config.metadata), operation, propagate, sampling, stats)
 
     def _mutations(self, config: Any) -> tuple[Mutations, Mutations]:
         request, response = self._request_base, self._response_base
@@ -193,7 +209,7 @@ class RouteCompiler:
             PerFilterConfigs.compile(one.typed_per_filter_config, self._context),
             PerFilterConfigs.compile(config.typed_per_filter_config, self._context),
         )
-        return Route(config.name, self._virtual_host, entry, per_filter, _extra(config))
+        return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config))
 
     def _direct_response(self, config: Any, matched: int, response: Mutations) -> DirectResponseEntry:
         entry = DirectResponseEntry(self._virtual_host, config.status, b"", matched, response)
@@ -206,18 +222,6 @@ class RouteCompiler:
             entry.formatter = compiled.formatter
             entry.content_type = compiled.content_type
         return entry
-
-
-def _extra(config: Any) -> RouteExtra:
-    has_decorator = config.HasField("decorator")
-    has_tracing = config.HasField("tracing")
-    if not has_decorator and not has_tracing and not config.HasField("metadata"):
-        return NO_EXTRA
-    decorator = config.decorator
-    propagate = decorator.propagate.value if decorator.HasField("propagate") else True
-    sampling = Sampling.of_route(config.tracing) if has_tracing else None
-    operation = decorator.operation if has_decorator else ""
-    return RouteExtra(filter_metadata(config.metadata), operation, propagate, sampling)
 
 
 def _merge(own: PerFilterConfigs | None, parent: PerFilterConfigs | None) -> PerFilterConfigs | None:
@@ -259,6 +263,10 @@ def compile_policy(
     policy.cluster_not_found_response_code = _NOT_FOUND_CODES[action.cluster_not_found_response_code]
     policy.path_rewrite = PathRewrite.compile(action)
     policy.hash_policy = compile_hash_policy(action.hash_policy)
+    policy.internal_redirect = compile_internal_redirect(action)
+    policy.rate_limits = compile_rate_limits(action.rate_limits, action.include_vh_rate_limits.value)
+    if action.HasField("cors"):
+        policy.cors = CorsPolicy(action.cors, context)
     _compile_host_rewrite(policy, action)
     if action.HasField("metadata_match"):
         policy.metadata_match = filter_metadata(action.metadata_match).get(_LB_NAMESPACE)

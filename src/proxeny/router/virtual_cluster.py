@@ -1,4 +1,5 @@
-"""``VirtualCluster``: statistics of a share of a virtual host's requests, told apart by their headers."""
+"""``VirtualCluster``: statistics of a share of a virtual host's requests, told apart by their headers; and those of a
+route (``Route.stat_prefix``), which are the same."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ VIRTUAL_CLUSTER: Final = Schema(
         "upstream_rq_total",
     ),
 )
-"""Prefix ``vhost.<virtual host>.vcluster.<name>.``; response codes and times join them at run time."""
+"""Prefix ``vhost.<virtual host>.vcluster.<name>.`` or ``vhost.<virtual host>.route.<stat prefix>.``;
+response codes and times join them at run time."""
 
 RETRY: Final = VIRTUAL_CLUSTER.slot("upstream_rq_retry")
 RETRY_LIMIT_EXCEEDED: Final = VIRTUAL_CLUSTER.slot("upstream_rq_retry_limit_exceeded")
@@ -36,15 +38,12 @@ TOTAL: Final = VIRTUAL_CLUSTER.slot("upstream_rq_total")
 _CATCH_ALL: Final = "other"
 
 
-class VirtualCluster:
-    """One virtual cluster; ``headers`` () for the one that takes what no other does."""
+class RequestStats:
+    """Statistics of some of the requests."""
 
-    __slots__ = ("_codes", "_dynamic", "headers", "name", "stats")
+    __slots__ = ("_codes", "_dynamic", "stats")
 
-    def __init__(self, host: str, name: str, headers: tuple[HeaderMatcher, ...], context: FactoryContext) -> None:
-        self.name = name
-        self.headers = headers
-        prefix = f"vhost.{host}.vcluster.{name}."
+    def __init__(self, prefix: str, context: FactoryContext) -> None:
         self.stats = context.stats.block(VIRTUAL_CLUSTER, prefix)
         self._dynamic = context.stats.dynamic(prefix)
         self._codes = self._dynamic.codes()
@@ -56,6 +55,64 @@ class VirtualCluster:
     def charge_time(self, milliseconds: int) -> None:
         """Record how long the upstream took."""
         self._dynamic.record("upstream_rq_time", milliseconds)
+
+
+class VirtualCluster(RequestStats):
+    """One virtual cluster; ``headers`` () for the one that takes what no other does."""
+
+    __slots__ = ("headers", "name")
+
+    def __init__(self, host: str, name: str, headers: tuple[HeaderMatcher, ...], context: FactoryContext) -> None:
+        super().__init__(f"vhost.{host}.vcluster.{name}.", context)
+        self.name = name
+        self.headers = headers
+
+
+class _Blocks:
+    """Several blocks that are counted in alike."""
+
+    __slots__ = ("_blocks",)
+
+    def __init__(self, *blocks: Any) -> None:
+        self._blocks = blocks
+
+    def inc(self, slot: int) -> None:
+        """In all of them."""
+        for block in self._blocks:
+            block.inc(slot)
+
+
+class ClusterAndRoute:
+    """The statistics of a request that belongs to a virtual cluster and to a route with its own."""
+
+    __slots__ = ("_route", "_virtual_cluster", "stats")
+
+    def __init__(self, virtual_cluster: VirtualCluster, route: RequestStats) -> None:
+        self._virtual_cluster = virtual_cluster
+        self._route = route
+        self.stats = _Blocks(virtual_cluster.stats, route.stats)
+
+    def charge_code(self, code: int) -> None:
+        """Count a response."""
+        self._virtual_cluster.charge_code(code)
+        self._route.charge_code(code)
+
+    def charge_time(self, milliseconds: int) -> None:
+        """Record how long the upstream took."""
+        self._virtual_cluster.charge_time(milliseconds)
+        self._route.charge_time(milliseconds)
+
+
+def route_stats(host: str, stat_prefix: str, context: FactoryContext) -> RequestStats | None:
+    """Those of a route with a ``stat_prefix``."""
+    return RequestStats(f"vhost.{host}.route.{stat_prefix}.", context) if stat_prefix else None
+
+
+def with_route_stats(route: RequestStats | None, virtual_cluster: VirtualCluster | None) -> Any:
+    """Where a request is counted besides its cluster: both, either, or nowhere."""
+    if route is None or virtual_cluster is None:
+        return route or virtual_cluster
+    return ClusterAndRoute(virtual_cluster, route)
 
 
 def compile_virtual_clusters(host: str, configs: Sequence[Any], context: FactoryContext) -> tuple[VirtualCluster, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.router.cors_policy import CorsPolicy
 from proxeny.router.direct_response import SslRedirectEntry
 from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.per_filter_config import PerFilterConfigs
+from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import Route, RouteConfigInfo, VirtualHost
 from proxeny.router.route_compiler import RouteCompiler, filter_metadata
@@ -93,6 +95,9 @@ def compile_virtual_host(
     host.hedge_on_per_try_timeout = config.hedge_policy.hedge_on_per_try_timeout
     clusters = context.cluster_names if validate_clusters else None
     host.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters) or info.mirrors
+    host.rate_limits = compile_rate_limits(config.rate_limits)
+    if config.HasField("cors"):
+        host.cors = CorsPolicy(config.cors, context)
     host.virtual_clusters = compile_virtual_clusters(config.name, config.virtual_clusters, context)
     if config.HasField("metadata"):
         host.metadata = filter_metadata(config.metadata)

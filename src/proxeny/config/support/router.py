@@ -21,13 +21,13 @@ TABLE: Final[Table] = {
             include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header retry_policy
             metadata
             per_request_buffer_limit_bytes request_body_buffer_limit virtual_clusters
-            hedge_policy request_mirror_policies""",
+            hedge_policy request_mirror_policies rate_limits cors""",
     ),
     f"{_ROUTE}.RouteList": extension(done="routes"),
     f"{_ROUTE}.Route": extension(
         done=f"""name match route redirect direct_response non_forwarding_action metadata decorator
-            typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit tracing {_HEADERS}""",
-        accepted="stat_prefix",
+            typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit tracing stat_prefix
+            {_HEADERS}""",
     ),
     f"{_ROUTE}.RouteMatch": fields(
         done="""prefix path safe_regex path_separated_prefix path_match_policy case_sensitive runtime_fraction headers
@@ -41,7 +41,10 @@ TABLE: Final[Table] = {
             regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite host_rewrite_header
             host_rewrite_path_regex
             append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
-            max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies hash_policy"""
+            max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies hash_policy
+            internal_redirect_policy internal_redirect_action max_internal_redirects rate_limits include_vh_rate_limits
+            cors""",
+        accepted="early_data_policy flush_timeout",
     ),
     f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
     f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),
@@ -55,15 +58,6 @@ TABLE: Final[Table] = {
         done="hedge_on_per_try_timeout", accepted="initial_requests additional_request_chance"
     ),
     "envoy.config.common.mutation_rules.v3.HeaderMutation": fields(done="append remove remove_on_match"),
-    f"{_ROUTE}.RouteAction.HashPolicy": fields(
-        done="header cookie connection_properties query_parameter filter_state terminal"
-    ),
-    f"{_ROUTE}.RouteAction.HashPolicy.Header": fields(done="header_name regex_rewrite"),
-    f"{_ROUTE}.RouteAction.HashPolicy.Cookie": fields(done="name ttl path attributes"),
-    f"{_ROUTE}.RouteAction.HashPolicy.CookieAttribute": fields(done="name value"),
-    f"{_ROUTE}.RouteAction.HashPolicy.ConnectionProperties": fields(done="source_ip"),
-    f"{_ROUTE}.RouteAction.HashPolicy.QueryParameter": fields(done="name"),
-    f"{_ROUTE}.RouteAction.HashPolicy.FilterState": fields(done="key"),
     f"{_ROUTE}.WeightedCluster": fields(done="clusters total_weight runtime_key_prefix header_name use_hash_policy"),
     f"{_ROUTE}.WeightedCluster.ClusterWeight": fields(
         done=f"name cluster_header weight metadata_match {_HEADERS} typed_per_filter_config host_rewrite_literal"
