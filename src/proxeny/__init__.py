@@ -6,9 +6,13 @@ asked for).
 
 from typing import TYPE_CHECKING, Any
 
+from proxeny.config import newer_fields
+
 if TYPE_CHECKING:
     from proxeny.extensions.http_filters.python.http_filter import HttpFilter, Worker
     from proxeny.extensions.http_filters.python.messages import Headers, Request, Response
+
+newer_fields.install()  # before anything imports Envoy's messages
 
 __version__ = "0.1.0"
 __all__ = ["Headers", "HttpFilter", "Request", "Response", "Worker", "__version__"]

@@ -55,6 +55,13 @@ def _last_filter_is_enabled(message: Any) -> str | None:
     return f"Error: the last (terminal) filter ({last.name}) in the chain cannot be disabled by default."
 
 
+def _vhost_header_is_one_line(message: Any) -> str | None:
+    # A rule of the field in Envoy's own API, which the installed one lacks.
+    if not set(message.vhost_header) & set("\0\r\n"):
+        return None
+    return "Proto constraint validation failed (RouteConfigurationValidationError.VhostHeader: value is not valid)"
+
+
 def _program_is_small(message: Any) -> str | None:
     if not message.google_re2.HasField("max_program_size"):
         return None
@@ -93,5 +100,6 @@ EXTRA_RULES: Final[dict[str, ExtraRule]] = {
         ),
         _last_filter_is_enabled,
     ),
+    "envoy.config.route.v3.RouteConfiguration": _vhost_header_is_one_line,
     "envoy.type.matcher.v3.RegexMatcher": _program_is_small,
 }

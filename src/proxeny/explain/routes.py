@@ -13,7 +13,7 @@ from proxeny.listener.filter_chain_trace import Notes
 from proxeny.matcher.string import quoted
 from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.request_facts import RequestFacts
-from proxeny.router.route_list import RouteList
+from proxeny.router.route_list import RouteList, without_parameters
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class RouteQuestions:
     def _path(self) -> bytes:
         """The path that routes see: up to the query, or the parameters where those are ignored."""
         path = (self._headers.get(b":path") or b"").partition(b"?")[0].partition(b"#")[0]
-        return path.partition(b";")[0] if self._config.ignore_path_parameters_in_path_matching else path
+        return without_parameters(path) if self._config.ignore_path_parameters_in_path_matching else path
 
     def _path_matches(self, match: Any) -> bool:
         """Whether a table that asks of the path alone has a route for the request."""

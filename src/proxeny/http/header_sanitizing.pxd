@@ -15,6 +15,7 @@ cdef class HeaderSanitizer:
     cdef public bytes via, user_agent, node_id, local_address, scheme_overwrite
     cdef public object client_cert, internal_networks
     cdef public tuple detections, early_mutations, hop_by_hop, hop_by_hop_upgrade, internal_only
+    cdef public object scopes
     cdef public RandomGenerator random
 
     cpdef sanitize_request(self, HeaderMap headers, bint upgrade, peer, bint secure, info=*)

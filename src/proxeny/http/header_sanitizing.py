@@ -123,6 +123,7 @@ class HeaderSanitizer:
         "preserve_external_request_id",
         "random",
         "scheme_overwrite",
+        "scopes",
         "simple",
         "skip_xff_append",
         "trusted_hops",
@@ -149,6 +150,8 @@ class HeaderSanitizer:
         self.internal_networks = LongestPrefix(ranges) if ranges else None
         self.internal_unix = internal.unix_sockets
         self.internal_only: tuple[bytes, ...] = ()
+        self.scopes: Any = None
+        """Scoped routes that say it for each request."""
         self.random = random
         self.scheme_overwrite = config.scheme_header_transformation.scheme_to_overwrite.encode()
         self.early_mutations: tuple[Any, ...] | None = None
@@ -207,6 +210,8 @@ class HeaderSanitizer:
             headers.remove_many(UNTRUSTED)
             if self.internal_only:
                 headers.remove_many(self.internal_only)
+            elif self.scopes is not None:
+                headers.remove_many(self.scopes.internal_only_headers_of(headers))
             client: Any = peer
             edge = False
         else:
@@ -312,6 +317,8 @@ class HeaderSanitizer:
             headers.remove_many(UNTRUSTED)
             if self.internal_only:
                 headers.remove_many(self.internal_only)
+            elif self.scopes is not None:
+                headers.remove_many(self.scopes.internal_only_headers_of(headers))
         if self.add_user_agent:
             headers.set(b"x-envoy-downstream-service-cluster", self.user_agent)
             if not headers.get(USER_AGENT):

@@ -62,7 +62,7 @@ class PathIndex:
     def __init__(self, conditions: Conditions, ignores_parameters: bool = False) -> None:
         """``conditions``: of each route beyond its path.
 
-        ``ignores_parameters``: paths are matched up to a ``;``, but for URI templates, which Envoy gives the whole.
+        ``ignores_parameters``: paths are matched without parameters, but for URI templates, which Envoy gives all.
         """
         self._conditions = conditions
         self._ignores_parameters = ignores_parameters

@@ -88,7 +88,7 @@ class RouteCompiler:
         elif action == "direct_response":
             entry = self._direct_response(config.direct_response, matched, response)
         else:
-            # Envoy forwards a non_forwarding_action to a cluster without name: 503 with flag NC.
+            # Envoy forwards a non_forwarding_action, and a filter_action, to a cluster without name: 503 with flag NC.
             entry = RouteEntry(self._virtual_host, self._default_policy, "", matched, request, response)
         per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
         condition = RouteCondition.compile(match, kind, self._context.runtime)

@@ -54,8 +54,8 @@ class RouteList:
             if end >= 0:
                 whole_path = whole_path[:end]
             path = whole_path
-            if self._ignores_parameters:
-                path = path.partition(b";")[0]
+            if self._ignores_parameters and path.find(b";") >= 0:
+                path = without_parameters(path)
             number = self._index.quick(path)
             if number >= 0:
                 return self._chosen(number, headers, stream_info, random_value)
@@ -71,6 +71,11 @@ class RouteList:
         if route.weighted is not None:
             return route.weighted.pick(headers, random_value, stream_info)
         return route
+
+
+def without_parameters(path: bytes) -> bytes:
+    """A path whose segments end before their ``;``."""
+    return b"/".join([segment.partition(b";")[0] for segment in path.split(b"/")])
 
 
 def _add(index: PathIndex, match: Any, number: int, context: FactoryContext) -> None:

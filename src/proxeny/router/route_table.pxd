@@ -10,6 +10,7 @@ cdef class RouteTable:
     cdef dict _exact
     cdef tuple _prefixes, _suffixes
     cdef public tuple virtual_hosts
+    cdef bytes _host_header
     cdef bint _only_default, _ignore_port
 
     cpdef route(self, HeaderMap headers, stream_info, random_value)

@@ -29,6 +29,7 @@ class RouteTable:
     __slots__ = (
         "_default",
         "_exact",
+        "_host_header",
         "_ignore_port",
         "_only_default",
         "_prefixes",
@@ -41,7 +42,8 @@ class RouteTable:
     virtual_hosts: tuple[VirtualHostRoutes, ...]
     """All of them, as configured."""
 
-    def __init__(self, info: RouteConfigInfo, domains: _Domains, ignore_port: bool) -> None:
+    def __init__(self, info: RouteConfigInfo, domains: _Domains, ignore_port: bool, host_header: bytes) -> None:
+        """``host_header``: the header whose value is looked for among the domains."""
         self.info = info
         self.name = info.name
         self._default = domains.default
@@ -50,6 +52,7 @@ class RouteTable:
         self._prefixes = _by_length(domains.prefixes)
         self._only_default = not (domains.exact or domains.suffixes or domains.prefixes)
         self._ignore_port = ignore_port
+        self._host_header = host_header
 
     @classmethod
     def compile(cls, config: Any, context: FactoryContext, validate_clusters_default: bool = True) -> RouteTable:
@@ -66,7 +69,8 @@ class RouteTable:
             hosts.append(routes)
             for domain in host.domains:
                 domains.add(domain, routes)
-        table = cls(info, domains, config.ignore_port_in_host_matching)
+        host_header = config.vhost_header.lower().encode("utf-8") or b":authority"
+        table = cls(info, domains, config.ignore_port_in_host_matching, host_header)
         table.virtual_hosts = tuple(hosts)
         return table
 
@@ -82,7 +86,7 @@ class RouteTable:
 
     def _find_virtual_host(self, headers: HeaderMap) -> VirtualHostRoutes | None:
         """Exact name, else the longest suffix, else the longest prefix, else ``*``."""
-        host = headers.get(b":authority")
+        host = headers.get(self._host_header)
         if host is None:
             return None
         if self._ignore_port:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from proxeny.access_log.value_matcher import compile_value_matcher
 from proxeny.config.errors import ConfigError
 from proxeny.formatter.values import plain_filter_state
-from proxeny.matcher.cidr import LongestPrefix, parse_ip, parse_range
+from proxeny.matcher.cidr import LongestPrefix, Range, parse_ip, parse_range
 from proxeny.matcher.string import compile_string_matcher, quoted
 from proxeny.network.address import Address
 
@@ -105,7 +105,7 @@ class FilterStateAddress:
 
     def __init__(self, config: Any) -> None:
         self._key: str = config.key
-        self._ranges = LongestPrefix([(parse_range(cidr), True) for cidr in config.address_match.ranges])
+        self._ranges = LongestPrefix([(_range(cidr), True) for cidr in config.address_match.ranges])
         self._invert: bool = getattr(config.address_match, "invert_match", False)
 
     def matches(self, info: StreamInfo | None) -> bool:
@@ -119,6 +119,13 @@ class FilterStateAddress:
         """For people."""
         state = None if info is None else info.filter_state_map
         return f"filter state {self._key} is {None if state is None else state.get(self._key)}, no wanted address"
+
+
+def _range(cidr: Any) -> Range:
+    if parse_ip(cidr.address_prefix) is None:
+        combination = f"{cidr.address_prefix}/{cidr.prefix_len.value}"
+        raise ConfigError(f"invalid ip/mask combo '{combination}' (format is <ip>/<# mask bits>)")
+    return parse_range(cidr)
 
 
 def compile_state_conditions(match: Any) -> tuple[StateCondition, ...]:

@@ -10,7 +10,8 @@ _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
     f"{_HCM}.HttpConnectionManager": extension(
-        done="""codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options
+        done="""codec_type stat_prefix route_config scoped_routes http_filters add_user_agent
+            common_http_protocol_options
             http_protocol_options server_name server_header_transformation scheme_header_transformation
             max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout
             delayed_close_timeout access_log access_log_options access_log_flush_interval
@@ -30,6 +31,18 @@ TABLE: Final[Table] = {
         done="remove_details remove_response_flags set_recommended_response_code use_node_id literal_proxy_name",
         # A request has no connection termination details, in Envoy neither.
         accepted="remove_connection_termination_details",
+    ),
+    f"{_HCM}.ScopedRoutes": fields(
+        done="name scope_key_builder scoped_route_configurations_list", accepted="rds_config_source"
+    ),
+    f"{_HCM}.ScopedRoutes.ScopeKeyBuilder": fields(done="fragments"),
+    f"{_HCM}.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder": fields(done="header_value_extractor"),
+    f"{_HCM}.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor": fields(
+        done="name element_separator index element"
+    ),
+    f"{_HCM}.ScopedRouteConfigurationsList": fields(done="scoped_route_configurations"),
+    "envoy.config.route.v3.ScopedRouteConfiguration": fields(
+        done="name route_configuration route_configuration_name key", accepted="on_demand"
     ),
     f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled filters"),
     f"{_HCM}.HttpConnectionManager.Tracing": fields(

@@ -14,7 +14,8 @@ TABLE: Final[Table] = {
     f"{_ROUTE}.RouteConfiguration": fields(
         done=f"""name virtual_hosts internal_only_headers {_HEADERS} most_specific_header_mutations_wins
             validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching
-            ignore_path_parameters_in_path_matching typed_per_filter_config metadata request_mirror_policies"""
+            ignore_path_parameters_in_path_matching typed_per_filter_config metadata request_mirror_policies
+            vhost_header"""
     ),
     f"{_ROUTE}.VirtualHost": fields(
         done=f"""name domains routes matcher require_tls {_HEADERS} typed_per_filter_config
@@ -25,15 +26,17 @@ TABLE: Final[Table] = {
     ),
     f"{_ROUTE}.RouteList": extension(done="routes"),
     f"{_ROUTE}.Route": extension(
-        done=f"""name match route redirect direct_response non_forwarding_action metadata decorator
+        done=f"""name match route redirect direct_response filter_action non_forwarding_action metadata decorator
             typed_per_filter_config per_request_buffer_limit_bytes request_body_buffer_limit tracing stat_prefix
             {_HEADERS}""",
     ),
+    f"{_ROUTE}.FilterAction": fields(done="action"),
     f"{_ROUTE}.RouteMatch": fields(
         done="""prefix path safe_regex path_separated_prefix path_match_policy case_sensitive runtime_fraction headers
-            query_parameters grpc connect_matcher tls_context dynamic_metadata filter_state"""
+            query_parameters cookies grpc connect_matcher tls_context dynamic_metadata filter_state"""
     ),
     f"{_ROUTE}.RouteMatch.TlsContextMatchOptions": fields(done="presented validated"),
+    f"{_ROUTE}.CookieMatcher": fields(done="name string_match invert_match"),
     f"{_PATH}.match.uri_template.v3.UriTemplateMatchConfig": extension(done="path_template"),
     f"{_PATH}.rewrite.uri_template.v3.UriTemplateRewriteConfig": extension(done="path_template_rewrite"),
     f"{_ROUTE}.RouteAction": fields(

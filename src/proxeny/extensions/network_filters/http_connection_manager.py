@@ -19,6 +19,7 @@ from proxeny.http.stream_logs import compile_stream_logs
 from proxeny.http.upgrades import compile_upgrades
 from proxeny.router.local_reply_config import LocalReplyMappers
 from proxeny.router.route_table import RouteTable
+from proxeny.router.scoped_routes import ScopedRouteTable
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -56,15 +57,19 @@ class HttpConnectionManagerExtension:
         """Compile ``config``; ConfigError in Envoy's words."""
         if config.codec_type not in CODEC_HTTP1:
             raise ConfigError(f"codec_type {config.CodecType.Name(config.codec_type)} is not supported yet")
-        route_table = None
+        route_table: RouteTable | ScopedRouteTable | None = None
         which = config.WhichOneof("route_specifier")
         if which == "route_config":
             route_table = RouteTable.compile(config.route_config, context)
+        elif which == "scoped_routes":
+            route_table = ScopedRouteTable.compile(config.scoped_routes, context)
         elif which is not None:
             raise ConfigError(f"{which} is not supported yet")
         stat_prefix = f"http.{config.stat_prefix}."
         chain = compile_filters(config.http_filters, stat_prefix, context)
         compiled = ConnectionManagerConfig(config, context, route_table, chain)
+        if isinstance(route_table, ScopedRouteTable) and route_table.has_internal_only_headers:
+            compiled.sanitizer.scopes = route_table
         compiled.upgrades = compile_upgrades(config, stat_prefix, context)
         compile_stream_logs(compiled, config, context)
         if config.HasField("local_reply_config"):
