@@ -16,6 +16,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.http.hash_policy import compile_hash_policy
 from proxeny.http.tracing import Sampling
 from proxeny.http.upgrades import upgrade_type
+from proxeny.router.cluster_specifier import SpecifiedClusters, compile_specifier
 from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.cors_policy import CorsPolicy
 from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
@@ -23,7 +24,7 @@ from proxeny.router.durations import milliseconds, optional_milliseconds
 from proxeny.router.header_mutation import HeaderMutation, combine, compile_mutation
 from proxeny.router.internal_redirect import compile_internal_redirect
 from proxeny.router.path_policy import PolicyRewrite, check_rewrites, compile_pattern, compile_rewriter
-from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
+from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite, TemplateRewrite
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy
@@ -75,7 +76,7 @@ class RouteCompiler:
         pattern = compile_pattern(match, self._context)
         check_rewrites(config, pattern)
         request, response = self._mutations(config)
-        weighted: WeightedClusters | None = None
+        weighted: WeightedClusters | SpecifiedClusters | None = None
         entry: RouteEntry | DirectResponseEntry
         action = config.WhichOneof("action")
         if action == "route":
@@ -83,6 +84,8 @@ class RouteCompiler:
             entry = self._route_entry(config.route, policy, matched, request, response)
             if config.route.HasField("weighted_clusters"):
                 weighted = self._weighted(config, policy, matched, request, response)
+            else:
+                weighted = self._specified(config, policy, matched, request, response)
         elif action == "redirect":
             entry = RedirectEntry(self._virtual_host, config.redirect, matched, response)
         elif action == "direct_response":
@@ -136,10 +139,6 @@ class RouteCompiler:
         cluster = intern(action.cluster)
         if cluster:
             self._check_cluster(cluster, "cluster")
-        elif action.cluster_specifier_plugin:
-            raise ConfigError(
-                f"Unknown cluster specifier plugin name: {action.cluster_specifier_plugin} is used in the route"
-            )
         header = action.cluster_header.lower().encode("utf-8")
         return RouteEntry(self._virtual_host, policy, cluster, matched, request, response, header)
 
@@ -151,7 +150,13 @@ class RouteCompiler:
             return self._default_policy
         bare = type(action)()
         bare.CopyFrom(action)
-        for field in ("cluster", "cluster_header", "weighted_clusters"):
+        for field in (
+            "cluster",
+            "cluster_header",
+            "weighted_clusters",
+            "inline_cluster_specifier_plugin",
+            "cluster_specifier_plugin",
+        ):
             bare.ClearField(field)
         key = bare.SerializeToString(deterministic=True) + b"%d" % (-1 if limit is None else limit)
         if pattern is not None:
@@ -184,6 +189,31 @@ class RouteCompiler:
             self._context.runtime,
             policy.hash_policy if clusters.use_hash_policy.value else None,
         )
+
+    def _specified(
+        self, config: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
+    ) -> SpecifiedClusters | None:
+        """Of a route whose cluster a plugin names."""
+        action = config.route
+        if action.HasField("inline_cluster_specifier_plugin"):
+            specifier = compile_specifier(action.inline_cluster_specifier_plugin, self._context)
+        elif action.cluster_specifier_plugin:
+            name = action.cluster_specifier_plugin
+            known = self._virtual_host.config.cluster_plugins
+            if name not in known:
+                raise ConfigError(f"Unknown cluster specifier plugin name: {name} is used in the route")
+            specifier = known[name]
+        else:
+            return None
+        host, extra = self._virtual_host, self._extra(config)
+        per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
+        route_name = config.name
+
+        def make(cluster: str) -> Route:
+            entry = RouteEntry(host, policy, cluster, matched, request, response)
+            return Route(route_name, host, entry, per_filter, extra)
+
+        return SpecifiedClusters(specifier, make)
 
     def _weighted_route(
         self, config: Any, one: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
@@ -261,7 +291,7 @@ def compile_policy(
         policy.grpc_timeout_header_offset_ms = optional_milliseconds(durations, "grpc_timeout_header_offset")
     policy.priority = action.priority
     policy.cluster_not_found_response_code = _NOT_FOUND_CODES[action.cluster_not_found_response_code]
-    policy.path_rewrite = PathRewrite.compile(action)
+    policy.path_rewrite = TemplateRewrite(action.path_rewrite) if action.path_rewrite else PathRewrite.compile(action)
     policy.hash_policy = compile_hash_policy(action.hash_policy)
     policy.internal_redirect = compile_internal_redirect(action)
     policy.rate_limits = compile_rate_limits(action.rate_limits, action.include_vh_rate_limits.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.router.cluster_specifier import compile_specifiers
 from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.route import Route, RouteConfigInfo
@@ -168,6 +169,7 @@ def _compile_info(config: Any, context: FactoryContext, validate_clusters: bool)
         info.max_direct_response_body_size = config.max_direct_response_body_size_bytes.value
     info.request_mutation = compile_mutation(config.request_headers_to_add, config.request_headers_to_remove)
     info.response_mutation = compile_mutation(config.response_headers_to_add, config.response_headers_to_remove)
+    info.cluster_plugins = compile_specifiers(config.cluster_specifier_plugins, context)
     info.per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, context)
     if config.HasField("metadata"):
         info.metadata = filter_metadata(config.metadata)

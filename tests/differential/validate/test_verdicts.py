@@ -19,6 +19,7 @@ from tests.differential.validate import (
     matcher_cases,
     overload_cases,
     reply_cases,
+    route_action_cases,
     route_cases,
     udp_cases,
     upgrade_cases,
@@ -45,6 +46,7 @@ CASES: list[Verdict] = [
     *http_cases.CASES,
     *reply_cases.CASES,
     *route_cases.CASES,
+    *route_action_cases.CASES,
     *upgrade_cases.CASES,
     *xds_cases.CASES,
 ]
