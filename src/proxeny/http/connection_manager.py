@@ -141,6 +141,8 @@ class ConnectionManager(StreamManager):
             self.check_for_deferred_close(False)
             after = len(data)
             if not after or after == before or self.streams or connection.state is not OPEN:
+                if self.connection_info.protocol is None:
+                    self.connection_info.protocol = codec.protocol
                 return STOP_ITERATION
 
     def _create_codec(self) -> ServerCodec:
@@ -154,7 +156,8 @@ class ConnectionManager(StreamManager):
         self.connection.stream_info.flags |= FLAG_DPE
         if self.streams:
             self.streams[-1].on_codec_error(error)
-        self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE)
+        reason = "codec_error:" + error.message.replace(" ", "_")
+        self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE, reason)
 
     # The codec's callbacks.
 
@@ -262,7 +265,7 @@ class ConnectionManager(StreamManager):
         """No request for ``idle_timeout``."""
         self.config.stats.inc(CX_IDLE_TIMEOUT)
         if not self.requests:
-            self.do_connection_close(FLUSH_WRITE, 0)
+            self.do_connection_close(FLUSH_WRITE, 0, "on_idle_timeout")
         elif self.drain_state is NOT_DRAINING:
             self.start_drain_sequence()
 
@@ -270,7 +273,7 @@ class ConnectionManager(StreamManager):
         """The connection reached ``max_connection_duration``."""
         self.config.stats.inc(CX_MAX_DURATION_REACHED)
         if not self.requests:
-            self.do_connection_close(FLUSH_WRITE, 0)
+            self.do_connection_close(FLUSH_WRITE, 0, "duration_timeout")
         elif self.drain_state is NOT_DRAINING:
             self.start_drain_sequence()
 

@@ -58,6 +58,13 @@ cdef tuple NOT_IN_TRAILERS = (
 )
 
 
+cdef str name_error(const char* p, size_t n):
+    """What is wrong with a field line whose name is bad, in the words of Envoy's parser."""
+    if memchr(p, 58, n) == NULL:
+        return "HEADER_MISSING_COLON"
+    return "INVALID_HEADER_FORMAT" if p[0] == 58 else "INVALID_HEADER_NAME_CHARACTER"
+
+
 cdef class MessageParser:
     """What requests and responses have in common. Not for use by itself."""
 
@@ -252,7 +259,7 @@ cdef class MessageParser:
         cdef Py_ssize_t name = name_length(p, n, &underscore)
         cdef size_t start, stop
         if name < 0:
-            return self.fail_verdict(BAD_CHARACTERS if has_control(p, n) else BAD_SYNTAX, "invalid header name")
+            return self.fail_verdict(BAD_CHARACTERS if has_control(p, n) else BAD_SYNTAX, name_error(p, n))
         start = name + 1
         stop = n
         while start < stop and is_blank(p[start]):
@@ -300,8 +307,10 @@ cdef class MessageParser:
         cdef bytes further
         if e.name_len == 14 and memcmp(name, b"content-length", 14) == 0:
             self.length_count += 1
-            if self.length_count > 1 or not parse_decimal(into.arena + e.value, e.value_len, &self.content_length):
-                return self.fail_verdict(BAD_SYNTAX, "invalid content-length")
+            if self.length_count > 1:
+                return self.fail_verdict(BAD_SYNTAX, "HPE_UNEXPECTED_CONTENT_LENGTH")
+            if not parse_decimal(into.arena + e.value, e.value_len, &self.content_length):
+                return self.fail_verdict(BAD_SYNTAX, "UNPARSABLE_CONTENT_LENGTH")
             self.has_length = True
         elif e.name_len == 17 and memcmp(name, b"transfer-encoding", 17) == 0:
             self.coding_count += 1
@@ -442,7 +451,7 @@ cdef class MessageParser:
         data.c_drain(i)
         self.consumed(i)
         if bad:
-            return self.fail(400, "http1.codec_error", "invalid chunk")
+            return self.fail(400, "http1.codec_error", "HPE_INVALID_CHUNK_SIZE")
         if done:
             self.chunk_line = 0
             self.chunk_state = C_SIZE

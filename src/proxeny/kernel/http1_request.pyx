@@ -77,7 +77,7 @@ cdef class RequestParser(MessageParser):
                 # No method begins so: TLS and other protocols get their answer without waiting for a line end.
                 self.begin_message()
                 self.started = True
-                return self.fail(400, "http1.codec_error", "invalid method")
+                return self.fail(400, "http1.codec_error", "HPE_INVALID_METHOD")
         return MessageParser.read_head(self, data)
 
     cdef int parse_first_line(self, const char* p, size_t n) except -1:
@@ -91,7 +91,7 @@ cdef class RequestParser(MessageParser):
             i += 1
         self.method_length = i
         if not (method_is_known(p, i) or self.allow_custom_methods and is_token(p, i)):
-            return self.fail_verdict(BAD_CHARACTERS if has_control(p, i) else BAD_SYNTAX, "invalid method")
+            return self.fail_verdict(BAD_CHARACTERS if has_control(p, i) else BAD_SYNTAX, "HPE_INVALID_METHOD")
         self.connect = i == 7 and memcmp(p, b"CONNECT", 7) == 0
         self.head_request = i == 4 and memcmp(p, b"HEAD", 4) == 0
         while i < stop and is_blank(p[i]):
@@ -102,7 +102,7 @@ cdef class RequestParser(MessageParser):
         self.target_length = i - self.target_at
         verdict = check_target(p + self.target_at, self.target_length, self.connect)
         if verdict != VALID:
-            return self.fail_verdict(verdict, "invalid request target")
+            return self.fail_verdict(verdict, "HPE_INVALID_URL")
         while i < stop and is_blank(p[i]):
             i += 1
         # Without a version this is HTTP/0.9, which Envoy treats as 1.0.
@@ -110,7 +110,7 @@ cdef class RequestParser(MessageParser):
         if i < stop:
             if (stop - i != 8 or memcmp(p + i, b"HTTP/", 5) != 0 or not 48 <= p[i + 5] <= 57 or p[i + 6] != 46
                     or not 48 <= p[i + 7] <= 57):
-                return self.fail_verdict(BAD_SYNTAX, "invalid HTTP version")
+                return self.fail_verdict(BAD_SYNTAX, "HPE_INVALID_VERSION")
             self.http10 = p[i + 5] != 49 or p[i + 7] != 49
         return 0
 

@@ -342,7 +342,8 @@ class Http1ServerConnection:
         self._error = parser.error
         if parser.error == "http1.unexpected_underscore":
             self._stats.request_rejected_with_underscores()
-        return CodecError(parser.error_status, parser.error, f"http/1.1 protocol error: {parser.error_message}")
+        prefix = "" if parser.error == "low_version" else "http/1.1 protocol error: "
+        return CodecError(parser.error_status, parser.error, prefix + parser.error_message)
 
     def _pause(self) -> None:
         if not self._paused:
