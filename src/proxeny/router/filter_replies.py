@@ -145,6 +145,8 @@ class RouterReplies(StreamFilter):
         self.config.stats.inc(RQ_DIRECT_RESPONSE)
         headers = self.request_headers
         entry.rewrite_path_header(headers, self.config.insert_envoy_headers)
+        if entry.is_watched:
+            entry.refresh()
         body = entry.body
         if entry.formatter is not None:
             body = entry.formatter.format(headers, None, None, self.stream_info, body)

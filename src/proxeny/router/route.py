@@ -378,7 +378,7 @@ class Route:
     def per_filter_configs(self, name: str) -> list[Any]:
         """The configs of all levels, from the least to the most specific."""
         levels = (self.virtual_host.config.per_filter, self.virtual_host.per_filter, self.per_filter)
-        return [level.configs[name] for level in levels if level is not None and name in level.configs]
+        return [config for level in levels if level is not None for config in level.all(name)]
 
     def filter_disabled(self, name: str) -> bool | None:
         """Whether the filter ``name`` is switched off (True) or on (False) here; None = not said."""

@@ -19,7 +19,7 @@ from proxeny.http.upgrades import upgrade_type
 from proxeny.router.cluster_specifier import SpecifiedClusters, compile_specifier
 from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.cors_policy import CorsPolicy
-from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
+from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, WatchedResponseEntry, read_data_source
 from proxeny.router.durations import milliseconds, optional_milliseconds
 from proxeny.router.header_mutation import HeaderMutation, combine, compile_mutation
 from proxeny.router.internal_redirect import compile_internal_redirect
@@ -179,7 +179,7 @@ class RouteCompiler:
             if not one.HasField("weight"):
                 raise ConfigError(f"Field 'weight' is missing in: {str(one).strip()}")
         routes = [self._weighted_route(config, one, policy, matched, request, response) for one in clusters.clusters]
-        return WeightedClusters(
+        made = WeightedClusters(
             routes,
             [one.name for one in clusters.clusters],
             [one.weight.value for one in clusters.clusters],
@@ -189,6 +189,9 @@ class RouteCompiler:
             self._context.runtime,
             policy.hash_policy if clusters.use_hash_policy.value else None,
         )
+        if not self._context.is_worker:
+            made.check_runtime()
+        return made
 
     def _specified(
         self, config: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
@@ -235,16 +238,18 @@ class RouteCompiler:
             one.cluster_header.lower().encode("utf-8"),
             one.host_rewrite_literal.encode("utf-8"),
         )
-        per_filter = _merge(
-            PerFilterConfigs.compile(one.typed_per_filter_config, self._context),
-            PerFilterConfigs.compile(config.typed_per_filter_config, self._context),
-        )
+        below = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
+        own = PerFilterConfigs.compile(one.typed_per_filter_config, self._context)
+        per_filter = below if own is None else own.above(below)
         return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config))
 
     def _direct_response(self, config: Any, matched: int, response: Mutations) -> DirectResponseEntry:
         entry = DirectResponseEntry(self._virtual_host, config.status, b"", matched, response)
         if config.HasField("body"):
-            entry.body = read_data_source(config.body, self._virtual_host.config.max_direct_response_body_size)
+            limit = self._virtual_host.config.max_direct_response_body_size
+            entry.body = read_data_source(config.body, limit)
+            if config.body.HasField("watched_directory") and config.body.filename and self._context.is_worker:
+                entry = WatchedResponseEntry(entry, config.body, limit)
         if config.HasField("body_format"):
             from proxeny.formatter.format_string import compile_format_string
 
@@ -252,12 +257,6 @@ class RouteCompiler:
             entry.formatter = compiled.formatter
             entry.content_type = compiled.content_type
         return entry
-
-
-def _merge(own: PerFilterConfigs | None, parent: PerFilterConfigs | None) -> PerFilterConfigs | None:
-    if own is None or parent is None:
-        return own or parent
-    return PerFilterConfigs({**parent.configs, **own.configs}, {**parent.disabled, **own.disabled})
 
 
 def _buffer_limit(config: Any) -> int | None:

@@ -96,6 +96,6 @@ TABLE: Final[Table] = {
     f"{_ROUTE}.FilterConfig": extension(done="config is_optional disabled"),
     f"{_CORE}.HeaderValueOption": fields(done="header append append_action keep_empty_value"),
     f"{_CORE}.HeaderValue": fields(done="key value", accepted="raw_value"),
-    f"{_CORE}.DataSource": fields(done="filename inline_bytes inline_string environment_variable"),
+    f"{_CORE}.DataSource": fields(done="filename inline_bytes inline_string environment_variable watched_directory"),
     "envoy.type.matcher.v3.StringMatcher": fields(done="exact prefix suffix safe_regex contains ignore_case"),
 }
