@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from proxeny.http.matching import HttpMatchingData
 from proxeny.listener.filter_chain_trace import Notes
 from proxeny.matcher.string import quoted
-from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route_list import RouteList, without_parameters
 from proxeny.router.route_table import RouteTable

@@ -338,6 +338,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         (f"{_HTTP_KINDS}.early_header_mutation.header_mutation.v3.HeaderMutation",),
     ),
     Extension(
+        "forward_client_cert_action",
+        "forward_client_cert",
+        "proxeny.http.forward_client_cert:ACTION",
+        (f"{_NETWORK}.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertConfig",),
+    ),
+    Extension(
         "request_id",
         "envoy.request_id.uuid",
         "proxeny.extensions.http.request_id.uuid:FACTORY",

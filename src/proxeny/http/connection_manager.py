@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.http.active_stream import ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection
+from proxeny.http.soft_drain import SoftDrain
 from proxeny.http.stats import (
     CX_ACTIVE,
     CX_DELAYED_CLOSE_TIMEOUT,
@@ -21,6 +22,7 @@ from proxeny.http.stats import (
     CX_DESTROY_REMOTE,
     CX_DESTROY_REMOTE_ACTIVE_RQ,
     CX_HTTP1_ACTIVE,
+    CX_HTTP1_SOFT_DRAIN,
     CX_HTTP1_TOTAL,
     CX_IDLE_TIMEOUT,
     CX_LENGTH_MS,
@@ -193,6 +195,8 @@ class ConnectionManager(StreamManager):
         stats.dec(CX_ACTIVE)
         if self.codec is not None:
             stats.dec(CX_HTTP1_ACTIVE)
+        if isinstance(self.drain_decision, SoftDrain):
+            stats.dec(CX_HTTP1_SOFT_DRAIN)
         stats.inc(CX_DESTROY)
         self.dispatcher.defer(self._let_go)
         stats.record(CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
@@ -274,7 +278,12 @@ class ConnectionManager(StreamManager):
         self.config.stats.inc(CX_MAX_DURATION_REACHED)
         if not self.requests:
             self.do_connection_close(FLUSH_WRITE, 0, "duration_timeout")
-        elif self.drain_state is NOT_DRAINING:
+        elif self.drain_state is not NOT_DRAINING:
+            return
+        elif self.config.soft_drain:
+            self.config.stats.inc(CX_HTTP1_SOFT_DRAIN)
+            self.drain_decision = SoftDrain(self)
+        else:
             self.start_drain_sequence()
 
     def check_for_deferred_close(self, skip_delay_close: bool) -> None:

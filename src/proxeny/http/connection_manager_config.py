@@ -90,6 +90,7 @@ class ConnectionManagerConfig:
         "server_name",
         "server_overwrite",
         "server_pass_through",
+        "soft_drain",
         "stat_prefix",
         "stats",
         "stream_error_on_invalid",
@@ -151,6 +152,7 @@ class ConnectionManagerConfig:
         self.connection_idle_timeout_ms = milliseconds(common, "idle_timeout", CONNECTION_IDLE_TIMEOUT_MS)
         self.max_connection_duration_ms = milliseconds(common, "max_connection_duration", 0)
         self.max_stream_duration_ms = milliseconds(common, "max_stream_duration", 0)
+        self.soft_drain = config.http1_safe_max_connection_duration
         self.max_requests_per_connection = common.max_requests_per_connection.value
 
     def _set_identity(self, config: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxeny.http import stats as s
 from proxeny.http.header_sanitizing import CONNECTION, has_token
+from proxeny.http.host_normalization import strip_port, strip_trailing_dot
 from proxeny.http.local_reply import is_grpc_content_type
 from proxeny.http.path_normalization import NormalizePathAction
 from proxeny.http.stream_timeouts import StreamTimeouts
@@ -118,11 +119,10 @@ class RequestChecks(StreamTimeouts):
         config = self.config
         host = headers.get(AUTHORITY)
         assert host is not None
-        name, colon, port = host.rpartition(b":")
-        if colon and port.isdigit() and not (name.startswith(b"[") and not name.endswith(b"]")):
-            local = self.manager.connection_info.local_address
-            if config.strip_any_port or (config.strip_matching_port and int(port) == local.port):
-                host = name
-                headers.set(AUTHORITY, host)
-        if config.strip_trailing_dot and host.endswith(b".") and len(host) > 1:
-            headers.set(AUTHORITY, host[:-1])
+        wanted = strip_trailing_dot(host) if config.strip_trailing_dot else host
+        if config.strip_any_port:
+            wanted = strip_port(wanted, None)
+        elif config.strip_matching_port:
+            wanted = strip_port(wanted, self.manager.connection_info.local_address.port)
+        if wanted != host:
+            headers.set(AUTHORITY, wanted)

@@ -276,14 +276,16 @@ cdef class MessageParser:
                 return self.fail(400, "http1.unexpected_underscore", "header name contains underscores")
             self.dropped_underscores += 1
             return 0
+        present = into.present
+        into.c_add(p, name, p + start, stop - start)
+        if into.names is not None:
+            into.names.note(p, name)
+        if present == into.present and not trailers and self.join_repeated(into):
+            return 0
         self.field_count += 1
         if self.field_count > self.max_headers_count and (not trailers or self.enable_trailers):
             return self.fail(431, "http1.too_many_headers", "headers count exceeds limit")
-        present = into.present
-        into.c_add(p, name, p + start, stop - start)
-        if trailers or present == into.present and self.join_repeated(into):
-            return 0
-        return self.note_field(into, into.count - 1)
+        return 0 if trailers else self.note_field(into, into.count - 1)
 
     cdef bint join_repeated(self, HeaderMap into) except -1:
         """Whether the last field went into one of the same name (those of `joined` are in the map once)."""

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp
 
 from proxeny.kernel.buffer cimport Buffer
-from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
+from proxeny.kernel.headers cimport HeaderEntry, HeaderMap, OriginalNames
 from proxeny.kernel.http1_head cimport (
     BAD_CHARACTERS,
     BAD_SYNTAX,
@@ -117,7 +117,8 @@ cdef class RequestParser(MessageParser):
     cdef int finish_head(self, const char* p) except -1:
         cdef HeaderMap headers = HeaderMap()
         cdef Verdict target
-        headers.keep_case = self.keep_case
+        if self.keep_case:
+            headers.names = OriginalNames(self.proper_added)
         self.headers = headers
         self.has_authority = self.host_lines = False
         self.expect_continue = False
@@ -210,6 +211,10 @@ cdef class RequestParser(MessageParser):
             return 0
         at = headers.c_find(b"upgrade", 7, 0)
         e = &headers.entries[at]
+        if self.ignored_upgrades is not None and not equals_ignore_case(
+                headers.arena + e.value, e.value_len, b"h2c", 3) and self.ignore_upgrades(at):
+            return 0
+        e = &headers.entries[at]
         if equals_ignore_case(headers.arena + e.value, e.value_len, b"h2c", 3):
             headers.c_remove(b"upgrade", 7)
             headers.c_remove(b"http2-settings", 14)
@@ -217,6 +222,25 @@ cdef class RequestParser(MessageParser):
             return 0
         self.upgrade = True
         return 0
+
+    cdef bint ignore_upgrades(self, Py_ssize_t at) except -1:
+        """Whether no type is left of the Upgrade field once those that are to be ignored are taken out of it."""
+        cdef HeaderMap headers = self.headers
+        cdef HeaderEntry* e = &headers.entries[at]
+        cdef list kinds = [kind.strip(b" \t")
+                           for kind in PyBytes_FromStringAndSize(headers.arena + e.value, e.value_len).split(b",")]
+        cdef list kept = [kind for kind in kinds
+                          if not any([matcher.match(kind) for matcher in self.ignored_upgrades])]
+        cdef bytes value
+        if len(kept) == len(kinds):
+            return False
+        if kept:
+            value = b",".join(kept)
+            headers.c_set(b"upgrade", 7, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+            return False
+        headers.c_remove(b"upgrade", 7)
+        self.connection_at = headers.c_find(b"connection", 10, 0)
+        return True
 
     cdef int check_connect(self) except -1:
         """CONNECT has no body (RFC 9110 9.3.6): `content-length: 0` is removed, anything else refused."""

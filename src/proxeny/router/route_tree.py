@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.http.matching import HTTP_INPUT
 from proxeny.matcher.tree_compiler import MatchTreeCompiler
-from proxeny.router.http_matching import HTTP_INPUT
 from proxeny.router.route_compiler import RouteCompiler
 from proxeny.router.route_list import RouteList
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.http.matching import HttpMatchingData
 from proxeny.router.cors_policy import CorsPolicy
 from proxeny.router.direct_response import SslRedirectEntry
 from proxeny.router.header_mutation import compile_mutation
-from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy

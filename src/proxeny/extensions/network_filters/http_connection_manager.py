@@ -57,6 +57,13 @@ class HttpConnectionManagerExtension:
         """Compile ``config``; ConfigError in Envoy's words."""
         if config.codec_type not in CODEC_HTTP1:
             raise ConfigError(f"codec_type {config.CodecType.Name(config.codec_type)} is not supported yet")
+        if config.HasField("typed_header_validation_config"):
+            raise ConfigError(
+                "This Envoy binary does not support header validator extensions.: "
+                f"'{config.typed_header_validation_config.name}'"
+            )
+        if config.common_http_protocol_options.HasField("max_response_headers_kb"):
+            raise ConfigError("Error: max_response_headers_kb cannot be set on http_connection_manager.")
         route_table: RouteTable | ScopedRouteTable | None = None
         which = config.WhichOneof("route_specifier")
         if which == "route_config":
