@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from proxeny.http.matching import HTTP_INPUT, HttpMatchingData
 from proxeny.matcher.tree_compiler import MatchTreeCompiler
-from proxeny.router.http_matching import HTTP_INPUT, HttpMatchingData
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
