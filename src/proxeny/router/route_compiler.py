@@ -64,7 +64,7 @@ class RouteCompiler:
         self._request_base = self._combine_request(None)
         self._response_base = self._combine_response(None)
         self._policies: dict[bytes, RoutePolicy] = {}
-        self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context, self._clusters)
+        self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context)
 
     def compile(self, config: Any) -> Route:
         """One route."""
@@ -139,6 +139,8 @@ class RouteCompiler:
         cluster = intern(action.cluster)
         if cluster:
             self._check_cluster(cluster, "cluster")
+        for mirror in policy.mirrors:
+            mirror.check_cluster(self._clusters)
         header = action.cluster_header.lower().encode("utf-8")
         return RouteEntry(self._virtual_host, policy, cluster, matched, request, response, header)
 
@@ -163,7 +165,7 @@ class RouteCompiler:
             key += pattern.template
         policy = self._policies.get(key)
         if policy is None:
-            policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context, self._clusters)
+            policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context)
             rewriter = compile_rewriter(action, pattern, self._context)
             if rewriter is not None:
                 policy.path_rewrite = PolicyRewrite(rewriter)
@@ -267,16 +269,14 @@ def _buffer_limit(config: Any) -> int | None:
     return None
 
 
-def compile_policy(
-    action: Any, host: VirtualHost, context: FactoryContext, clusters: frozenset[str] | None
-) -> RoutePolicy:
-    """All of a ``RouteAction`` but its cluster; ``clusters``: the names to check against, if they are to be."""
+def compile_policy(action: Any, host: VirtualHost, context: FactoryContext) -> RoutePolicy:
+    """All of a ``RouteAction`` but its cluster."""
     own_retries = action.HasField("retry_policy")
     policy = RoutePolicy(RetryPolicy.compile(action.retry_policy) if own_retries else host.retry_policy)
     policy.hedge_on_per_try_timeout = host.hedge_on_per_try_timeout
     if action.HasField("hedge_policy"):
         policy.hedge_on_per_try_timeout = action.hedge_policy.hedge_on_per_try_timeout
-    policy.mirrors = compile_mirrors(action.request_mirror_policies, context, clusters) or host.mirrors
+    policy.mirrors = compile_mirrors(action.request_mirror_policies, context) or host.mirrors
     if action.HasField("timeout"):
         policy.timeout_ms = milliseconds(action.timeout)
     policy.idle_timeout_ms = optional_milliseconds(action, "idle_timeout")

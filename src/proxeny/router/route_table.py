@@ -62,7 +62,7 @@ class RouteTable:
         ``validate_clusters_default``: True for static configurations, False for RDS (Envoy's defaults).
         """
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
-        info = _compile_info(config, context, validate)
+        info = _compile_info(config, context)
         domains = _Domains(config.name)
         hosts = []
         for host in config.virtual_hosts:
@@ -158,10 +158,9 @@ def port_start(host: bytes) -> int:
     return colon
 
 
-def _compile_info(config: Any, context: FactoryContext, validate_clusters: bool) -> RouteConfigInfo:
+def _compile_info(config: Any, context: FactoryContext) -> RouteConfigInfo:
     info = RouteConfigInfo(config.name)
-    clusters = context.cluster_names if validate_clusters else None
-    info.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters)
+    info.mirrors = compile_mirrors(config.request_mirror_policies, context)
     info.internal_only_headers = tuple([name.lower().encode("utf-8") for name in config.internal_only_headers])
     info.most_specific_wins = config.most_specific_header_mutations_wins
     info.ignore_path_parameters = config.ignore_path_parameters_in_path_matching

@@ -93,8 +93,7 @@ def compile_virtual_host(
     if config.HasField("retry_policy"):
         host.retry_policy = RetryPolicy.compile(config.retry_policy)
     host.hedge_on_per_try_timeout = config.hedge_policy.hedge_on_per_try_timeout
-    clusters = context.cluster_names if validate_clusters else None
-    host.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters) or info.mirrors
+    host.mirrors = compile_mirrors(config.request_mirror_policies, context) or info.mirrors
     host.rate_limits = compile_rate_limits(config.rate_limits)
     if config.HasField("cors"):
         host.cors = CorsPolicy(config.cors, context)

@@ -22,6 +22,7 @@ from tests.differential.validate import (
     reply_cases,
     route_action_cases,
     route_cases,
+    router_cases,
     udp_cases,
     upgrade_cases,
     xds_cases,
@@ -49,6 +50,7 @@ CASES: list[Verdict] = [
     *reply_cases.CASES,
     *route_cases.CASES,
     *route_action_cases.CASES,
+    *router_cases.CASES,
     *upgrade_cases.CASES,
     *xds_cases.CASES,
 ]

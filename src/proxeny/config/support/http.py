@@ -98,7 +98,7 @@ TABLE: Final[Table] = {
             request_trailers_mutations"""
     ),
     f"{_CORE}.KeyValueMutation": fields(done="append remove"),
-    f"{_CORE}.KeyValueAppend": fields(done="entry record action"),
+    f"{_CORE}.KeyValueAppend": fields(done="record action"),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
             suppress_grpc_request_failure_code_stats upstream_log upstream_log_options upstream_http_filters""",

@@ -23,6 +23,7 @@ TABLE: Final[Table] = {
             metadata
             per_request_buffer_limit_bytes request_body_buffer_limit virtual_clusters
             hedge_policy request_mirror_policies rate_limits cors""",
+        accepted="retry_policy_typed_config",
     ),
     f"{_ROUTE}.RouteList": extension(done="routes"),
     f"{_ROUTE}.Route": extension(
@@ -47,7 +48,7 @@ TABLE: Final[Table] = {
             max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies hash_policy
             internal_redirect_policy internal_redirect_action max_internal_redirects rate_limits include_vh_rate_limits
             cors inline_cluster_specifier_plugin cluster_specifier_plugin path_rewrite host_rewrite""",
-        accepted="early_data_policy flush_timeout",
+        accepted="early_data_policy flush_timeout retry_policy_typed_config",
     ),
     f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
     f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),
