@@ -6,6 +6,7 @@ its message and compiled once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,7 @@ from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import NO_EXTRA, Route, RouteEntry, RouteExtra, RoutePolicy, VirtualHost
 from proxeny.router.route_condition import RouteCondition
+from proxeny.router.route_list import RouteList
 from proxeny.router.shadow import compile_mirrors
 from proxeny.router.virtual_cluster import route_stats
 from proxeny.router.weighted_cluster import WeightedClusters
@@ -66,14 +68,25 @@ class RouteCompiler:
         self._policies: dict[bytes, RoutePolicy] = {}
         self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context)
 
-    def compile(self, config: Any) -> Route:
-        """One route."""
+    def compile_list(self, configs: Sequence[Any]) -> RouteList:
+        """Some routes, of which the first that matches counts."""
+        patterns: dict[int, PathPattern] = {}
+        routes = []
+        for number, config in enumerate(configs):
+            pattern = compile_pattern(config.match, self._context)
+            if pattern is not None:
+                patterns[number] = pattern
+            routes.append(self.compile(config, pattern))
+        matches = [config.match for config in configs]
+        return RouteList(routes, matches, patterns, self._virtual_host.config.ignore_path_parameters)
+
+    def compile(self, config: Any, pattern: PathPattern | None) -> Route:
+        """One route; ``pattern`` is its ``path_match_policy``."""
         match = config.match
         kind = match.WhichOneof("path_specifier")
         if kind is None:
             raise ConfigError("Invalid route config")
         matched = len(getattr(match, kind).encode("utf-8")) if kind in _LITERAL_KINDS else WHOLE_PATH
-        pattern = compile_pattern(match, self._context)
         check_rewrites(config, pattern)
         request, response = self._mutations(config)
         weighted: WeightedClusters | SpecifiedClusters | None = None

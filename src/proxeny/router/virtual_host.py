@@ -105,8 +105,6 @@ def compile_virtual_host(
             raise ConfigError("cannot set both matcher and routes on virtual host")
         # Envoy does not look for the clusters of routes in a tree.
         tree = compile_route_tree(config.matcher, host, context)
-        return VirtualHostRoutes(host, RouteList((), (), context), config.require_tls, tree)
-    compiler = RouteCompiler(host, context, validate_clusters)
-    routes = [compiler.compile(route) for route in config.routes]
-    matches = [route.match for route in config.routes]
-    return VirtualHostRoutes(host, RouteList(routes, matches, context, info.ignore_path_parameters), config.require_tls)
+        return VirtualHostRoutes(host, RouteList((), (), {}), config.require_tls, tree)
+    routes = RouteCompiler(host, context, validate_clusters).compile_list(config.routes)
+    return VirtualHostRoutes(host, routes, config.require_tls)

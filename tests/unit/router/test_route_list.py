@@ -17,6 +17,7 @@ from proxeny.network.address import ip_address
 from proxeny.network.factory_context import FactoryContext
 from proxeny.network.stream_info import ConnectionInfo, StreamInfo
 from proxeny.router.direct_response import DirectResponseEntry
+from proxeny.router.path_policy import compile_pattern
 from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route import Route, RouteConfigInfo, VirtualHost
 from proxeny.router.route_condition import RouteCondition
@@ -44,7 +45,9 @@ def routes_of(specs: list[dict[str, Any]], ignores_parameters: bool = False) -> 
         )
         for number, match in enumerate(matches)
     ]
-    return RouteList(routes, matches, CONTEXT, ignores_parameters)
+    found = [(number, compile_pattern(match, CONTEXT)) for number, match in enumerate(matches)]
+    patterns = {number: pattern for number, pattern in found if pattern is not None}
+    return RouteList(routes, matches, patterns, ignores_parameters)
 
 
 def template(text: str) -> dict[str, Any]:
