@@ -87,7 +87,7 @@ class RehearsalConnection(Connection):
 
 
 class _RehearsedManager(ConnectionManager):
-    """The connection manager of one request, which it keeps."""
+    """The connection manager of one request (the first, if there are more), which it keeps."""
 
     stream: ActiveStream | None = None
     random_value = 0
@@ -96,7 +96,8 @@ class _RehearsedManager(ConnectionManager):
         """A request begins; its random number is the one that was asked for."""
         stream = super().new_stream(response_encoder)
         stream.stream_id = self.random_value
-        self.stream = stream
+        if self.stream is None:
+            self.stream = stream
         return stream
 
 
@@ -287,7 +288,8 @@ def parse_answer(data: bytes) -> Answer | None:
         if code >= 200 or code == 101:
             fields = [line.partition(b": ") for line in lines]
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, _, value in fields]
-            return Answer(code, headers, body)
+            size = next((int(value) for name, value in headers if name == "content-length"), len(body))
+            return Answer(code, headers, body[:size])
         data = body
     return None
 
