@@ -187,6 +187,7 @@ class HeaderMutationFactory:
 
     filter_class = HeaderMutationFilter
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: Any) -> None:
         self.name = NAME
