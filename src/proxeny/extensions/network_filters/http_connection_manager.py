@@ -83,8 +83,8 @@ class HttpConnectionManagerExtension:
             compiled.local_reply = LocalReplyMappers.compile(config.local_reply_config, context)
         compiled.codec_settings = Http1Settings.from_proto(
             config.http_protocol_options,
-            max_headers_kb=max_request_headers_kb(config),
-            max_headers_count=max_headers_count(config),
+            max_headers_kb=max_request_headers_kb(config, context.runtime),
+            max_headers_count=max_headers_count(config, context.runtime),
             headers_with_underscores_action=config.common_http_protocol_options.headers_with_underscores_action,
         )
         compiled.codec_stats = codec_stats(context.stats, "http1.")
