@@ -500,6 +500,18 @@ WORDS = [
     ],
 ]
 
+REMOVED = [
+    answered(
+        f"filter_removed_{name}", *request(get("/up")), Do("fin"), Do("end"), listener=name, status=status, log=words
+    )
+    for name, status, words in (
+        ("no_status", 502, "filter_removed_required_response_headers{missing_required_header:_:status}"),
+        ("no_path", 503, "filter_removed_required_request_headers{missing_required_header:_:path}"),
+        ("no_method", 503, "filter_removed_required_request_headers{missing_required_header:_:method}"),
+        ("no_host", 200, "via_upstream"),
+    )
+]
+
 OVERLOADED = StatIs("overload.envoy.overload_actions.stop_accepting_requests.scale_percent", 100)
 
 OVERLOAD = [
@@ -515,7 +527,9 @@ OVERLOAD = [
 
 
 @pytest.mark.parametrize(
-    "case", [*CHECKS, *UPSTREAM, *DISCONNECTS, *EARLY, *LIMITS, *TIMES, *INTERIM, *ENDS, *WORDS, *OVERLOAD], ids=case_id
+    "case",
+    [*CHECKS, *UPSTREAM, *DISCONNECTS, *EARLY, *LIMITS, *TIMES, *INTERIM, *ENDS, *WORDS, *REMOVED, *OVERLOAD],
+    ids=case_id,
 )
 def test_answer(case: Case, pairs: Pairs) -> None:
     pairs.check(case)
