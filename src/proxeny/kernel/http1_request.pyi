@@ -1,5 +1,4 @@
 from proxeny.kernel.http1_parse import MessageParser
-from proxeny.matcher.string import StringMatcher
 
 class RequestParser(MessageParser):
     connect: bool
@@ -9,4 +8,3 @@ class RequestParser(MessageParser):
     allow_custom_methods: bool
     accept_http_10: bool
     default_host: bytes
-    ignored_upgrades: tuple[StringMatcher, ...] | None

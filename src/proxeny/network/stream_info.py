@@ -91,7 +91,6 @@ class ConnectionInfo:
         "local_address",
         "local_address_restored",
         "local_close_reason",
-        "protocol",
         "remote_address",
         "requested_application_protocols",
         "requested_server_name",
@@ -130,8 +129,6 @@ class ConnectionInfo:
         """``Normal``, ``LocalReset`` or ``RemoteReset``."""
         self.local_close_reason = ""
         """Why this side closed the connection, in Envoy's words."""
-        self.protocol: str | None = None
-        """What the connection speaks, once its codec has read something: ``HTTP/1.1``..."""
 
     @property
     def filter_chain_name(self) -> str:

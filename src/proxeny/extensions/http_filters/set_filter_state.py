@@ -39,7 +39,6 @@ class SetFilterStateFactory:
 
     filter_class = SetFilterState
     is_terminal = False
-    rehearses = True
 
     def __init__(self, values: tuple[StateValue, ...]) -> None:
         self._values = values

@@ -42,7 +42,6 @@ class SetFilterStateFactory:
 
     name = NAME
     is_terminal = False
-    rehearses = True
 
     def __init__(self, values: tuple[StateValue, ...]) -> None:
         self._values = values

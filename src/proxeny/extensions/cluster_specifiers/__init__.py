@@ -1,1 +1,0 @@
-"""Plugins that name the cluster of a route."""
