@@ -30,6 +30,8 @@ class Shape:
     access_log: bool = False
     python_filter: str = ""
     """A class of benchmarks.filters, for Proxeny."""
+    retries: bool = False
+    """Retries of failed requests, of which there are none."""
 
 
 def envoy_yaml(shape: Shape, port: int, upstream: int, folder: Path, *, python: bool) -> str:
@@ -93,6 +95,7 @@ def _http_filter(shape: Shape, folder: Path, *, python: bool) -> str:
             typed_config: {{"@type": {TYPES}.access_loggers.file.v3.FileAccessLog, path: "{path}"}}
 """
     user = _python_filter(shape.python_filter) if shape.python_filter and python else ""
+    retries = ", retry_policy: {retry_on: '5xx,reset,connect-failure', num_retries: 2}" if shape.retries else ""
     return f"""      - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": {TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -105,7 +108,7 @@ def _http_filter(shape: Shape, folder: Path, *, python: bool) -> str:
             - name: all
               domains: ["*"]
               routes:
-{routes}              - {{match: {{prefix: /}}, route: {{cluster: c0}}}}"""
+{routes}              - {{match: {{prefix: /}}, route: {{cluster: c0{retries}}}}}"""
 
 
 def _python_filter(name: str) -> str:
@@ -130,6 +133,7 @@ def nginx_conf(shape: Shape, port: int, upstream: int, folder: Path) -> str:
         f"location /r{number}/ {{ proxy_pass http://c{number % shape.clusters}; }}\n" for number in range(shape.routes)
     )
     log = f"access_log {folder}/nginx.access combined buffer=64k flush=1s;" if shape.access_log else "access_log off;"
+    retries = "proxy_next_upstream error timeout http_502 http_503 http_504; " if shape.retries else ""
     return f"""{head}http {{
 {log}
 {_nginx_temporary(folder, "nginx")}
@@ -140,7 +144,7 @@ proxy_set_header Connection "";
 server {{
 listen 127.0.0.1:{port} backlog=4096;
 {routes}
-location / {{ proxy_pass http://c0; }}
+location / {{ proxy_pass http://c0; {retries}}}
 }} }}
 """
 
@@ -198,6 +202,7 @@ def haproxy_cfg(shape: Shape, port: int, upstream: int, folder: Path) -> str:
         f"backend c{number}\nserver up 127.0.0.1:{upstream} maxconn 8000\n" for number in range(shape.clusters)
     )
     reuse = "http-reuse always\n" if shape.mode == "http" else ""
+    retries = "retries 2\nretry-on all-retryable-errors\n" if shape.retries else ""
     return f"""global
 maxconn 8000
 nbthread 1
@@ -206,7 +211,7 @@ mode {shape.mode}
 timeout connect 5s
 timeout client 600s
 timeout server 600s
-{reuse}{option}
+{reuse}{retries}{option}
 frontend bench
 bind 127.0.0.1:{port} backlog 4096
 {use}default_backend c0

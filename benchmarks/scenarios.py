@@ -43,6 +43,7 @@ SCENARIOS = (
     Scenario("routes-log", "10,000 prefix routes, access log on", Shape(routes=ROUTES, access_log=True),
              path=LAST_ROUTE),
     Scenario("log", "http1 small, access log on", Shape(access_log=True), target=0.55),
+    Scenario("retry-idle", "http1 small, retries configured and idle", Shape(retries=True), target=0.52),
     Scenario("python-sync", "http1 small, one sync Python filter", Shape(python_filter="Sync"), peers=PYTHON,
              target=0.60),
     Scenario("python-async", "http1 small, one async Python filter", Shape(python_filter="Async"), peers=PYTHON),

@@ -452,6 +452,84 @@ INTERIM = [
 ]
 
 
-@pytest.mark.parametrize("case", [*CHECKS, *UPSTREAM, *DISCONNECTS, *EARLY, *LIMITS, *TIMES, *INTERIM], ids=case_id)
+def ended(name: str, *steps: Step, logged: int = 2, **rest: object) -> Case:
+    """What the listener's log says of the connection."""
+    return answered(name, *steps, listener="ends", logged=logged, **rest)
+
+
+CHUNKED_POST = get("/up", "transfer-encoding: chunked", method="POST")
+
+ENDS = [
+    ended("end_by_client", *request(get("/teapot")), Do("close")),
+    ended("end_by_reset", *request(get("/teapot")), Do("rst")),
+    ended("end_by_close", *request(get("/teapot", "connection: close")), Do("end")),
+    ended("end_by_bad_request", *request(get("/bad")), Do("end")),
+    ended("end_by_codec_error", b"x\r\n\r\n", Reply(), Do("end")),
+    ended("end_by_codec_error_in_body", CHUNKED_POST + b"zz\r\n", Reply(), Do("end"), answers=[(NEVER,)]),
+    ended("end_by_idle_timeout", *request(get("/teapot")), Do("end")),
+    ended("end_unused", b"", Do("end"), logged=1),
+    ended("end_untouched", b"", Do("close"), logged=1),
+    ended("end_in_a_request", get("/up"), UpstreamSaw(), Do("close"), answers=[(NEVER,)]),
+    ended("end_in_a_head", get("/up")[:-2], Do("close")),
+    ended("end_by_upstream", get("/up"), Reply(), Do("end"), answers=[(HALF, FIN)]),
+    ended("end_by_early_answer", post("/teapot"), Reply(), Do("end")),
+]
+
+WORDS = [
+    answered("end_by_duration_unused", b"", Do("end"), listener="words", logged=1, log="duration_timeout"),
+    *[
+        answered(
+            f"codec_error_{name}", data, Reply(), Do("close"), listener="words", logged=2, log=words, answers=[(NEVER,)]
+        )
+        for name, data, words in (
+            ("method", b"x\r\n\r\n", "HPE_INVALID_METHOD"),
+            ("no_version", b"GET /\r\n\r\n", "codec_error:Upgrade_required"),
+            ("old_version", b"GET / HTTP/1.0\r\n\r\n", "codec_error:Upgrade_required"),
+            ("version", b"GET / HTP/1.1\r\n\r\n", "HPE_INVALID_VERSION"),
+            ("target", get("x"), "HPE_INVALID_URL"),
+            ("colon", get("/up", "nocolon"), "HEADER_MISSING_COLON"),
+            ("name", get("/up", "a b: c"), "INVALID_HEADER_NAME_CHARACTER"),
+            ("nameless", get("/up", ": c"), "INVALID_HEADER_FORMAT"),
+            ("value", get("/up", "a: \x01"), "header_value_contains_invalid_chars"),
+            ("length", get("/up", "content-length: x"), "UNPARSABLE_CONTENT_LENGTH"),
+            ("lengths", get("/up", "content-length: 2", "content-length: 2"), "HPE_UNEXPECTED_CONTENT_LENGTH"),
+            ("chunk", CHUNKED_POST + b"zz\r\n", "HPE_INVALID_CHUNK_SIZE"),
+            ("coding", get("/up", "transfer-encoding: x"), "unsupported_transfer_encoding"),
+            ("authority", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "failed_spec_compliance_checks"),
+        )
+    ],
+]
+
+REMOVED = [
+    answered(
+        f"filter_removed_{name}", *request(get("/up")), Do("fin"), Do("end"), listener=name, status=status, log=words
+    )
+    for name, status, words in (
+        ("no_status", 502, "filter_removed_required_response_headers{missing_required_header:_:status}"),
+        ("no_path", 503, "filter_removed_required_request_headers{missing_required_header:_:path}"),
+        ("no_method", 503, "filter_removed_required_request_headers{missing_required_header:_:method}"),
+        ("no_host", 200, "via_upstream"),
+    )
+]
+
+OVERLOADED = StatIs("overload.envoy.overload_actions.stop_accepting_requests.scale_percent", 100)
+
+OVERLOAD = [
+    Case(
+        name, (OVERLOADED, *request(data), Do("fin"), Do("end")), config="overload_local", status=status, log="overload"
+    )
+    for name, data, status in (
+        ("local_overload", get("/x"), 503),
+        ("local_overload_grpc", grpc("/x"), 200),
+        ("local_overload_before_the_body", post("/x"), 503),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*CHECKS, *UPSTREAM, *DISCONNECTS, *EARLY, *LIMITS, *TIMES, *INTERIM, *ENDS, *WORDS, *REMOVED, *OVERLOAD],
+    ids=case_id,
+)
 def test_answer(case: Case, pairs: Pairs) -> None:
     pairs.check(case)

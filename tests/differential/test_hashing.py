@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from tests.differential.harness import Case, Pairs, Step, case_id, request
+from tests.differential.harness import Case, Pairs, Release, Reply, Send, StatIs, Step, case_id, request
+from tests.differential.upstream import Hold
 
 ERROR = (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",)
 MOVED_STATS = (r"^stat \S+ cluster\.\w+\.internal\.",)
@@ -120,6 +121,29 @@ COOKIES = [
         contains=(r"set-cookie: made=",),
         status=200,
     ),
+    cookie("cookie_of_a_refused_connection", "/cookie/refused", r"log 503", status=503),
+    cookie("cookie_without_hosts", "/cookie/empty", r"log 503 UH", status=503),
+    case("cookie_that_no_balancer_asks_for", get("/cookie/unused"), status=200),
+]
+
+BUSY = tuple(
+    step
+    for on in range(6)
+    for step in (
+        Send(b"GET /bounded HTTP/1.1\r\nHost: a.test\r\nx-key: key-7\r\n\r\n", on),
+        StatIs("cluster.bounded.upstream_rq_active", on + 1),
+    )
+)
+HELD = (Hold("hold"), b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+BOUNDED = [
+    case(
+        "bounded_load",
+        (*BUSY, *[Release("hold", name) for name in "abc"], *[Reply(on) for on in range(6)]),
+        answers_of={name: (HELD,) * 6 for name in "abc"},
+        forwarded=6,
+        ignore=(r"^client", r"^log", r"cx_"),
+    ),
 ]
 
 RETRIES = [
@@ -138,6 +162,6 @@ RETRIES = [
 ]
 
 
-@pytest.mark.parametrize("case", [*TABLES, *POLICIES, *COOKIES, *RETRIES], ids=case_id)
+@pytest.mark.parametrize("case", [*TABLES, *POLICIES, *COOKIES, *BOUNDED, *RETRIES], ids=case_id)
 def test_hashing(case: Case, pairs: Pairs) -> None:
     pairs.check(case)

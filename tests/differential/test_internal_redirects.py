@@ -114,6 +114,23 @@ PASSED_ON = [
     case("action_passes_through", send("/passed"), moved(TARGET), status=302),
 ]
 
+ORIGIN = "Origin: http://good.test"
+
+
+def filtered(name: str, steps: tuple[Step, ...], *answers: Answer, **more: object) -> Case:
+    return case(f"filtered_{name}", steps, *answers, listener="filtered", **more)
+
+
+FILTERED = [
+    filtered("headers", send("/moving", ORIGIN), moved(TARGET), OK, status=200),
+    filtered("body", send("/moving", ORIGIN, method="POST", body="hello"), moved(TARGET, 307), OK, status=200),
+    filtered("several", send("/moving"), moved("http://a.test/moving/1"), moved(TARGET), OK, status=200),
+    filtered("filter_is_off_there", send("/moving", ORIGIN), moved("http://a.test/off"), OK, status=200),
+    filtered("passed_on", send("/moving", ORIGIN), moved("/target"), status=302),
+    filtered("requests_of_a_connection", send("/moving") * 2, moved(TARGET), OK, moved(TARGET), OK),
+    filtered("forwarded_for", send("/moving", "x-forwarded-for: 1.2.3.4"), moved(TARGET), OK),
+]
+
 ROUTE_STATS = [
     case("stats_success", send("/stats"), OK, contains=(r"vhost.all.route.own.upstream_rq_200",)),
     case("stats_retry", send("/stats"), ERROR, OK),
@@ -131,6 +148,6 @@ ROUTE_STATS = [
 ]
 
 
-@pytest.mark.parametrize("case", [*FOLLOWED, *PASSED_ON, *ROUTE_STATS], ids=case_id)
+@pytest.mark.parametrize("case", [*FOLLOWED, *PASSED_ON, *FILTERED, *ROUTE_STATS], ids=case_id)
 def test_internal_redirects(case: Case, pairs: Pairs) -> None:
     pairs.check(case)

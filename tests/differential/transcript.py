@@ -54,7 +54,7 @@ def message_lines(message: Message) -> Iterator[str]:
     yield show(message.line)
     for prefix, fields in (("", message.headers), ("trailer ", message.trailers)):
         for name, value in sorted(fields, key=lambda pair: pair[0]):
-            pattern, mark = _VOLATILE.get(name, (None, b""))
+            pattern, mark = _VOLATILE.get(name.lower(), (None, b""))
             shown = mark if pattern is not None and pattern.fullmatch(value) else value
             yield f"  {prefix}{name.decode('latin-1')}: {shown.decode('latin-1')}"
     yield f"  body {show(message.body)} {message.end}"

@@ -79,7 +79,7 @@ def _adding(name: str, add: Callable[[Any], None]) -> Iterator[None]:
 
     default = descriptor_pool.Default
     pool = _Pool(default(), name, add)
-    descriptor_pool.Default = lambda: pool  # type: ignore[assignment]
+    descriptor_pool.Default = lambda: pool  # type: ignore[assignment, return-value]
     try:
         yield
     finally:

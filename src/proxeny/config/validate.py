@@ -30,6 +30,7 @@ _CHOOSING: Final = frozenset(
     ("envoy.config.cluster.v3.LoadBalancingPolicy", "envoy.config.cluster.v3.Cluster.CustomClusterType")
 )
 _FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
+_SPECIFIER_PLUGIN: Final = "envoy.config.route.v3.ClusterSpecifierPlugin"
 # Envoy computes with nanoseconds in 64 bits.
 _MAX_SECONDS: Final = (2**63 - 1) // 10**9 - 1
 _WRAPPED: Final = frozenset(
@@ -100,6 +101,8 @@ class TypePlan:
             visitor = _with_notes(field_notes(field, kind), kind, visitor)
             if self._descriptor.full_name in _CHOOSING:
                 visitor = _muted(visitor)
+            if self._descriptor.full_name == _SPECIFIER_PLUGIN and visitor is not None:
+                visitor = _unless_optional(visitor)
             if visitor is not None:
                 self._visitors[field.number] = visitor
             absent.extend(_absent_checks(field, rules))
@@ -392,6 +395,16 @@ def _with_notes(notes: list[Note], kind: FieldClass, visitor: Visitor | None) ->
             note(inspector, message)
         if below is not None:
             below(inspector, value, message)
+
+    return visit
+
+
+def _unless_optional(visitor: Visitor) -> Visitor:
+    """An optional plugin that nothing here knows is passed over."""
+
+    def visit(inspector: Inspector, value: Any, message: Any) -> None:
+        if not (message.is_optional and message.extension.name and _is_unknown(message.extension.typed_config)):
+            visitor(inspector, value, message)
 
     return visit
 

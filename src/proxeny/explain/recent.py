@@ -16,7 +16,7 @@ import msgspec
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
 from proxeny.explain.request import HTTP_TYPE, message_of
-from proxeny.explain.routes import RouteQuestions, RouteTrace
+from proxeny.explain.routes import RouteQuestions, RouteTrace, routes_of
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import MainStore
@@ -99,7 +99,7 @@ class _Tables:
         self.left = MOST_ROUTES
 
     def find(self, request: FailedRequest) -> Any:
-        """(RouteConfiguration, its table), or None where the listener has no such chain any more."""
+        """(HttpConnectionManager, its table), or None where the listener has no such chain any more."""
         key = (request.listener, request.filter_chain)
         if key not in self._found:
             self._found[key] = self._search(*key)
@@ -115,8 +115,7 @@ class _Tables:
                 message = message_of(view, chain) if chain.name == chain_name and table is not None else None
                 for item in message.filters if message is not None else ():
                     if item.typed_config.type_url.rpartition("/")[2] == HTTP_TYPE:
-                        config: Any = unpack_any(item.typed_config)
-                        return config.route_config, table
+                        return unpack_any(item.typed_config), table
         return None
 
     @property
@@ -140,11 +139,7 @@ def _failure(request: FailedRequest, tables: _Tables) -> Failure:
     found = tables.find(request)
     if found is None:
         return Failure(request, note="its listener has no such route configuration any more")
-    config, table = found
-    count = max([len(host.routes) for host in config.virtual_hosts], default=0)
-    if count > tables.left:
-        return Failure(request, note="too many routes to ask here: explain the request by itself")
-    tables.left -= count
+    manager, whole = found
     pairs = [
         (b":method", request.method.encode("latin-1")),
         (b":scheme", request.scheme.encode("latin-1")),
@@ -153,6 +148,13 @@ def _failure(request: FailedRequest, tables: _Tables) -> Failure:
         *[(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers],
     ]
     headers = HeaderMap([pair for pair in pairs if pair[1]])
+    config, table = routes_of(manager, whole, headers)
+    if table is None:
+        return Failure(request, RouteTrace(whole.name), "no scope has the key of this request")
+    count = max([len(host.routes) for host in config.virtual_hosts], default=0)
+    if count > tables.left:
+        return Failure(request, note="too many routes to ask here: explain the request by itself")
+    tables.left -= count
     trace = RouteQuestions(config, table, tables.context, headers).trace(None, None, request.random_value)
     note = ""
     if table.route(headers, None, request.random_value) is not None:

@@ -4,8 +4,9 @@ The codec, connection manager, route table, router and load balancer that serve 
 between a connection that collects what is answered and upstreams that collect what is sent. What comes out is what
 would have come out; nothing is decided here.
 
-The connection manager is compiled anew, with statistics of its own, so that no counter of the server moves. Filters
-before the last one do not run: they may ask others, sleep, or be somebody's program.
+The connection manager is compiled anew, with statistics of its own, so that no counter of the server moves. Of the
+filters before the last one only those run that say of themselves that they may (``rehearses``: they look at a request
+and change it); others may ask somebody, sleep, or be anybody's program.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class RehearsalConnection(Connection):
 
 
 class _RehearsedManager(ConnectionManager):
-    """The connection manager of one request, which it keeps."""
+    """The connection manager of one request (the first, if there are more), which it keeps."""
 
     stream: ActiveStream | None = None
     random_value = 0
@@ -96,7 +97,8 @@ class _RehearsedManager(ConnectionManager):
         """A request begins; its random number is the one that was asked for."""
         stream = super().new_stream(response_encoder)
         stream.stream_id = self.random_value
-        self.stream = stream
+        if self.stream is None:
+            self.stream = stream
         return stream
 
 
@@ -209,16 +211,28 @@ class Rehearsal:
                 upgrade.chain = self._reduced(upgrade.chain)
 
     def _reduced(self, chain: FilterChain) -> FilterChain:
-        """The chain's last filter alone."""
+        """The chain's last filter, and before it those that only look and change (``rehearses``)."""
         if self._terminal is None or not chain.factories:
             return chain
-        return FilterChain([self._terminal])
+        kept = [at for at, factory in enumerate(chain.factories[:-1]) if rehearses(factory)]
+        disabled = [bool(chain.disabled) and chain.disabled[at] for at in kept]
+        return FilterChain([*[chain.factories[at] for at in kept], self._terminal], [*disabled, False])
 
-    def run(self, data: bytes, info: ConnectionInfo, random_value: int = 0) -> Outcome:
-        """Serve the bytes of one request on a connection of these facts."""
+    def run(
+        self, data: bytes, info: ConnectionInfo, random_value: int = 0, network_filters: Sequence[Any] = ()
+    ) -> Outcome:
+        """Serve the bytes of one request on a connection of these facts.
+
+        ``network_filters``: the factories of the connection's filters; those that ``rehearses`` run first.
+        """
         self._routes.headers = self._routes.route_of_first = None
         self.clusters.sent.clear()
         connection = RehearsalConnection(info, self._dispatcher, self._buffer_limit)
+        for factory in network_filters:
+            if rehearses(factory):
+                network_filter = factory.create()
+                network_filter.initialize(connection)
+                network_filter.on_new_connection()
         manager = _RehearsedManager(self.config)
         manager.random_value = random_value
         manager.initialize(connection)
@@ -278,6 +292,11 @@ class Rehearsal:
         self._store.retired.close()
 
 
+def rehearses(factory: Any) -> bool:
+    """Whether a filter only looks at requests and changes them."""
+    return bool(getattr(factory, "rehearses", False))
+
+
 def parse_answer(data: bytes) -> Answer | None:
     """The first final response in what was written to a client."""
     while data:
@@ -287,7 +306,8 @@ def parse_answer(data: bytes) -> Answer | None:
         if code >= 200 or code == 101:
             fields = [line.partition(b": ") for line in lines]
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, _, value in fields]
-            return Answer(code, headers, body)
+            size = next((int(value) for name, value in headers if name == "content-length"), len(body))
+            return Answer(code, headers, body[:size])
         data = body
     return None
 

@@ -94,7 +94,7 @@ class _Pool:
         self._sent.append(sent)
         callbacks.on_pool_ready(_Encoder(sent), self._host, _Client(self._host))
 
-    def new_connection(self, callbacks: Any) -> _Waiting:
+    def new_connection(self, callbacks: Any, *args: Any) -> _Waiting:
         """A tunnel's connection."""
         self._sent.append(Sent(self._cluster, self._host, callbacks))
         return _Waiting()

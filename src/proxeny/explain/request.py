@@ -17,9 +17,9 @@ from proxeny.explain.connection import Explanation, ListenerView, explain_connec
 from proxeny.explain.facts import Facts
 from proxeny.explain.hosts import ClusterView, cluster_view
 from proxeny.explain.prediction import Prediction, predict
-from proxeny.explain.rehearsal import HCM, Outcome, Rehearsal, request_bytes
+from proxeny.explain.rehearsal import HCM, Outcome, Rehearsal, rehearses, request_bytes
 from proxeny.explain.request_facts import host_of
-from proxeny.explain.routes import RouteQuestions, RouteTrace
+from proxeny.explain.routes import RouteQuestions, RouteTrace, routes_of
 from proxeny.network.address import ip_address, parse_ip_port
 
 if TYPE_CHECKING:
@@ -98,18 +98,23 @@ def _explain(
     data = request_bytes(facts.method, target, headers, facts.body_size)
     if facts.http10:
         data = data.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
-    outcome = rehearsal.run(data, info, random_value)
+    chain: Any = connection.chain.chain if connection.chain is not None else None
+    outcome = rehearsal.run(data, info, random_value, chain.factories if chain is not None else ())
     before = [(":method", facts.method), (":path", facts.path), (":authority", facts.authority), *facts.headers]
     routed = outcome.routed if outcome.routed is not None else outcome.request_headers
     sanitised: list[HeaderChange] = []
     if routed is not None:
         found = changes.header_changes(before, changes.pairs_of(routed))
         sanitised = changes.explain_sanitising(found, rehearsal.config.sanitizer.internal_only)
-    trace = None
-    if outcome.routed is not None and message.WhichOneof("route_specifier") == "route_config":
-        questions = RouteQuestions(message.route_config, rehearsal.table, rehearsal.context, outcome.routed)
-        trace = questions.trace(outcome.route, outcome.info, random_value)
-    levels, action = _levels(message.route_config, outcome, trace)
+    trace, config = None, None
+    if outcome.routed is not None and rehearsal.table is not None:
+        config, table = routes_of(message, rehearsal.table, outcome.routed)
+        if table is None:
+            trace = RouteTrace(rehearsal.table.name, notes=["no scope has the key of this request"])
+        else:
+            questions = RouteQuestions(config, table, rehearsal.context, outcome.routed)
+            trace = questions.trace(outcome.route, outcome.info, random_value)
+    levels, action = _levels(config, outcome, trace)
     mutated: list[HeaderChange] = []
     if outcome.sent and outcome.sent[0].headers is not None and routed is not None:
         found = changes.header_changes(changes.pairs_of(routed), changes.pairs_of(outcome.sent[0].headers))
@@ -162,8 +167,8 @@ def _filters(rehearsal: Rehearsal, outcome: Outcome) -> list[FilterVerdict]:
     verdicts = []
     for position, name in enumerate(chain.names):
         if name in left:
-            why = "" if position == chain.last else "taken to let the request pass as it is"
-            verdicts.append(FilterVerdict(name, True, why))
+            passes = position != chain.last and not rehearses(chain.factories[position])
+            verdicts.append(FilterVerdict(name, True, "taken to let the request pass as it is" if passes else ""))
         else:
             said = outcome.route is not None and outcome.route.filter_disabled(name)
             verdicts.append(FilterVerdict(name, False, "disabled here" if said else "disabled: true in the chain"))

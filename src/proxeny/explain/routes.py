@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from proxeny.http.matching import HttpMatchingData
 from proxeny.listener.filter_chain_trace import Notes
 from proxeny.matcher.string import quoted
-from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route_list import RouteList, without_parameters
 from proxeny.router.route_table import RouteTable
@@ -75,6 +75,25 @@ class RouteTrace:
     notes: list[str] = field(default_factory=list)
 
 
+def routes_of(manager: Any, table: Any, headers: HeaderMap) -> tuple[Any, RouteTable | None]:
+    """The ``RouteConfiguration`` that a connection manager has for a request, and its table; None: it has none.
+
+    ``table``: what the connection manager asks, which with ``scoped_routes`` asks the table of the request's scope.
+    """
+    if manager.WhichOneof("route_specifier") == "route_config":
+        return manager.route_config, table
+    chosen = table.table_of(headers)
+    if chosen is None:
+        return None, None
+    hosts = [host.name for host in chosen.virtual_hosts]
+    scopes = manager.scoped_routes.scoped_route_configurations_list.scoped_route_configurations
+    for scope in scopes:
+        config = scope.route_configuration
+        if config.name == chosen.name and [host.name for host in config.virtual_hosts] == hosts:
+            return config, chosen
+    return None, None
+
+
 class RouteQuestions:
     """Asks one request's questions of one ``RouteConfiguration``."""
 
@@ -83,7 +102,8 @@ class RouteQuestions:
         self._table = table
         self._context = context
         self._headers = headers
-        self._host = (headers.get(b":authority") or b"").decode("latin-1")
+        by = getattr(config, "vhost_header", "").lower().encode() or b":authority"
+        self._host = (headers.get(by) or b"").decode("latin-1")
 
     def trace(self, route: Any, info: StreamInfo | None, random_value: int) -> RouteTrace:
         """``route``: what the table chose."""

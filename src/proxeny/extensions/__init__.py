@@ -26,6 +26,7 @@ _HTTP: Final = "envoy.extensions.filters.http"
 _HTTP_KINDS: Final = "envoy.extensions.http"
 _LOG: Final = "envoy.extensions.access_loggers"
 _MATCHING: Final = "envoy.extensions.matching"
+_SPECIFIERS: Final = "envoy.extensions.router.cluster_specifiers"
 _REDIRECT: Final = "envoy.extensions.internal_redirect"
 _UPSTREAMS: Final = "envoy.extensions.upstreams"
 _RETRY: Final = "envoy.extensions.retry"
@@ -337,6 +338,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         (f"{_HTTP_KINDS}.early_header_mutation.header_mutation.v3.HeaderMutation",),
     ),
     Extension(
+        "forward_client_cert_action",
+        "forward_client_cert",
+        "proxeny.http.forward_client_cert:ACTION",
+        (f"{_NETWORK}.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertConfig",),
+    ),
+    Extension(
         "request_id",
         "envoy.request_id.uuid",
         "proxeny.extensions.http.request_id.uuid:FACTORY",
@@ -344,6 +351,18 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     ),
     *_datagram_inputs(),
     *_http_inputs(),
+    Extension(
+        "cluster_specifier_plugin",
+        "envoy.router.cluster_specifier_plugin.matcher",
+        "proxeny.extensions.cluster_specifiers.matcher:FACTORY",
+        (f"{_SPECIFIERS}.matcher.v3.MatcherClusterSpecifier",),
+    ),
+    Extension(
+        "cluster_action",
+        "cluster",
+        "proxeny.extensions.cluster_specifiers.matcher:CLUSTER",
+        (f"{_SPECIFIERS}.matcher.v3.ClusterAction",),
+    ),
     _matching("route_action", "route", "actions.route:ROUTE", "envoy.config.route.v3.Route"),
     _matching("route_action", "route_list", "actions.route:ROUTE_LIST", "envoy.config.route.v3.RouteList"),
     Extension(

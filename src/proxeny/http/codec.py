@@ -123,11 +123,9 @@ class RequestDecoder(StreamCallbacks):
 
 
 class ResponseEncoder:
-    """Sends one response on a server codec; ``callbacks`` hear of its stream."""
+    """Sends one response on a server codec."""
 
-    __slots__ = ("callbacks",)
-
-    callbacks: StreamCallbacks | None
+    __slots__ = ()
 
     @property
     def stream(self) -> Stream:

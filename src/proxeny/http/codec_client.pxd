@@ -1,8 +1,6 @@
 """Types of http.codec_client."""
 
-cimport cython
 from proxeny.http.http1.client_connection cimport ClientStream, Http1ClientConnection
-from proxeny.network.connection cimport Connection
 from proxeny.network.filter cimport NetworkFilter
 
 
@@ -18,5 +16,4 @@ cdef class CodecClient(NetworkFilter):
 
     cpdef new_stream(self, response_decoder)
     cpdef on_data(self, data, bint end_stream)
-    @cython.locals(connection=Connection)
     cdef _complete(self, ClientStream stream, error)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.http.active_stream import ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.http1.server_connection import Http1ServerConnection
+from proxeny.http.soft_drain import SoftDrain
 from proxeny.http.stats import (
     CX_ACTIVE,
     CX_DELAYED_CLOSE_TIMEOUT,
@@ -21,6 +22,7 @@ from proxeny.http.stats import (
     CX_DESTROY_REMOTE,
     CX_DESTROY_REMOTE_ACTIVE_RQ,
     CX_HTTP1_ACTIVE,
+    CX_HTTP1_SOFT_DRAIN,
     CX_HTTP1_TOTAL,
     CX_IDLE_TIMEOUT,
     CX_LENGTH_MS,
@@ -141,6 +143,8 @@ class ConnectionManager(StreamManager):
             self.check_for_deferred_close(False)
             after = len(data)
             if not after or after == before or self.streams or connection.state is not OPEN:
+                if self.connection_info.protocol is None:
+                    self.connection_info.protocol = codec.protocol
                 return STOP_ITERATION
 
     def _create_codec(self) -> ServerCodec:
@@ -154,7 +158,8 @@ class ConnectionManager(StreamManager):
         self.connection.stream_info.flags |= FLAG_DPE
         if self.streams:
             self.streams[-1].on_codec_error(error)
-        self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE)
+        reason = "codec_error:" + error.message.replace(" ", "_")
+        self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE, reason)
 
     # The codec's callbacks.
 
@@ -190,6 +195,8 @@ class ConnectionManager(StreamManager):
         stats.dec(CX_ACTIVE)
         if self.codec is not None:
             stats.dec(CX_HTTP1_ACTIVE)
+        if isinstance(self.drain_decision, SoftDrain):
+            stats.dec(CX_HTTP1_SOFT_DRAIN)
         stats.inc(CX_DESTROY)
         self.dispatcher.defer(self._let_go)
         stats.record(CX_LENGTH_MS, (self.dispatcher.monotonic_ns() - self.start_ns) // 1_000_000)
@@ -262,7 +269,7 @@ class ConnectionManager(StreamManager):
         """No request for ``idle_timeout``."""
         self.config.stats.inc(CX_IDLE_TIMEOUT)
         if not self.requests:
-            self.do_connection_close(FLUSH_WRITE, 0)
+            self.do_connection_close(FLUSH_WRITE, 0, "on_idle_timeout")
         elif self.drain_state is NOT_DRAINING:
             self.start_drain_sequence()
 
@@ -270,8 +277,13 @@ class ConnectionManager(StreamManager):
         """The connection reached ``max_connection_duration``."""
         self.config.stats.inc(CX_MAX_DURATION_REACHED)
         if not self.requests:
-            self.do_connection_close(FLUSH_WRITE, 0)
-        elif self.drain_state is NOT_DRAINING:
+            self.do_connection_close(FLUSH_WRITE, 0, "duration_timeout")
+        elif self.drain_state is not NOT_DRAINING:
+            return
+        elif self.config.soft_drain:
+            self.config.stats.inc(CX_HTTP1_SOFT_DRAIN)
+            self.drain_decision = SoftDrain(self)
+        else:
             self.start_drain_sequence()
 
     def check_for_deferred_close(self, skip_delay_close: bool) -> None:

@@ -10,7 +10,7 @@ from proxeny.http.filter_chain import FilterChain
 from proxeny.http.forward_client_cert import compile_forward_client_cert
 from proxeny.http.header_sanitizing import HeaderSanitizer
 from proxeny.http.original_ip import compile_detections
-from proxeny.http.path_normalization import EscapedSlashes, PathNormalizer
+from proxeny.http.path_normalization import compile_path_normalizer
 from proxeny.http.proxy_status import ProxyStatus
 from proxeny.http.request_id import compile_request_id
 from proxeny.http.stats import HTTP, LISTENER_HTTP
@@ -90,6 +90,7 @@ class ConnectionManagerConfig:
         "server_name",
         "server_overwrite",
         "server_pass_through",
+        "soft_drain",
         "stat_prefix",
         "stats",
         "stream_error_on_invalid",
@@ -151,6 +152,7 @@ class ConnectionManagerConfig:
         self.connection_idle_timeout_ms = milliseconds(common, "idle_timeout", CONNECTION_IDLE_TIMEOUT_MS)
         self.max_connection_duration_ms = milliseconds(common, "max_connection_duration", 0)
         self.max_stream_duration_ms = milliseconds(common, "max_stream_duration", 0)
+        self.soft_drain = config.http1_safe_max_connection_duration
         self.max_requests_per_connection = common.max_requests_per_connection.value
 
     def _set_identity(self, config: Any) -> None:
@@ -171,11 +173,7 @@ class ConnectionManagerConfig:
         self.strip_matching_port = config.strip_matching_host_port
         self.strip_any_port = config.strip_any_host_port
         self.strip_trailing_dot = config.strip_trailing_host_dot
-        self.path_normalizer = PathNormalizer(
-            config.normalize_path.value,
-            config.merge_slashes,
-            EscapedSlashes(config.path_with_escaped_slashes_action),
-        )
+        self.path_normalizer = compile_path_normalizer(config, self.context)
         self.normalizes_path = bool(self.path_normalizer)
 
     def _set_http1(self, config: Any) -> None:
@@ -184,12 +182,18 @@ class ConnectionManagerConfig:
         self.default_host_for_http_10 = http1.default_host_for_http_10.encode()
 
 
-def max_headers_count(config: Any) -> int:
-    """``common_http_protocol_options.max_headers_count``, default 100."""
+def max_headers_count(config: Any, runtime: Any) -> int:
+    """``common_http_protocol_options.max_headers_count``, default 100, which runtime may change."""
     common = config.common_http_protocol_options
-    return common.max_headers_count.value if common.HasField("max_headers_count") else MAX_HEADERS_COUNT
+    if common.HasField("max_headers_count"):
+        return int(common.max_headers_count.value)
+    key = "envoy.reloadable_features.max_request_headers_count"
+    return MAX_HEADERS_COUNT if runtime is None else int(runtime.get_integer(key, MAX_HEADERS_COUNT))
 
 
-def max_request_headers_kb(config: Any) -> int:
-    """``max_request_headers_kb``, default 60."""
-    return config.max_request_headers_kb.value if config.HasField("max_request_headers_kb") else MAX_REQUEST_HEADERS_KB
+def max_request_headers_kb(config: Any, runtime: Any) -> int:
+    """``max_request_headers_kb``, default 60, which runtime may change."""
+    if config.HasField("max_request_headers_kb"):
+        return int(config.max_request_headers_kb.value)
+    key = "envoy.reloadable_features.max_request_headers_size_kb"
+    return MAX_REQUEST_HEADERS_KB if runtime is None else int(runtime.get_integer(key, MAX_REQUEST_HEADERS_KB))

@@ -243,6 +243,8 @@ class HttpFilterFactory(Protocol):
     ``create_filter_factory(config_message, stats_prefix, context)`` once per configuration.
 
     ``filter_class`` tells the chain compiler which hooks are overridden. ``is_terminal``: must be last (router).
+    A factory may say ``rehearses = True``: its filters look at a request and change it, and do nothing else; then
+    explanations run them (``explain.rehearsal``).
     """
 
     name: str

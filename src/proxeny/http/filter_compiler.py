@@ -24,9 +24,10 @@ class ChainKind:
     """The kind of extensions that may be in it."""
     words: str
     """What Envoy calls it in errors."""
+    unique_names: bool = False
 
 
-DOWNSTREAM_FILTERS: Final = ChainKind("http_filter", "http")
+DOWNSTREAM_FILTERS: Final = ChainKind("http_filter", "http", True)
 UPSTREAM_FILTERS: Final = ChainKind("upstream_http_filter", "router upstream http")
 CLUSTER_FILTERS: Final = ChainKind("upstream_http_filter", "upstream http")
 
@@ -42,7 +43,7 @@ def compile_filters(
     factories: list[HttpFilterFactory] = []
     names: set[str] = set()
     for position, item in enumerate(filters):
-        if unique_names and item.name in names:
+        if kind.unique_names and unique_names and item.name in names:
             raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
         names.add(item.name)
         config_type = item.typed_config.type_url.rpartition("/")[2] if item.HasField("typed_config") else ""

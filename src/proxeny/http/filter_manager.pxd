@@ -34,6 +34,7 @@ cdef class FilterManager(RequestDecoder):
     cpdef filter_headers(self, HeaderMap headers, bint end_stream)
     cpdef filter_data(self, Buffer data, bint end_stream)
     cpdef encode_headers(self, HeaderMap headers, bint end_stream, details)
+    cpdef encode_filtered_headers(self, HeaderMap headers, bint end_stream)
     cpdef encode_data(self, Buffer data, bint end_stream)
     cpdef destroy_filters(self)
     cpdef get_route(self)

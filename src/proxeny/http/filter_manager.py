@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from proxeny.network.stream_info import StreamInfo
 
 
+STATUS = b":status"
+REMOVED_STATUS = "filter_removed_required_response_headers{missing_required_header:_:status}"
+
+
 class ActiveFilter:
     """One filter's view of its stream: implements the decoder and the encoder callbacks of ``http.filter``.
 
@@ -345,7 +349,14 @@ class FilterManager(RequestDecoder):
             if status is not CONTINUE or self.encode_path is not None:
                 self.need_encode_path().take_over(position, status, headers, end_stream)
                 return
-        self.encode_headers_out(headers, end_stream)
+        self.encode_filtered_headers(headers, end_stream)
+
+    def encode_filtered_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The head as the filters left it: it leaves, if they left a status."""
+        if headers.get(STATUS):
+            self.encode_headers_out(headers, end_stream)
+        else:
+            self.send_local_reply(502, b"missing required header: :status", None, None, REMOVED_STATUS)
 
     def encode_data(self, data: Buffer, end_stream: bool) -> None:
         """Run response body bytes through the encode path."""

@@ -410,7 +410,7 @@ class EncodePath(FilterPath):
 
     def end_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """See FilterPath."""
-        self.manager.encode_headers_out(headers, end_stream)
+        self.manager.encode_filtered_headers(headers, end_stream)
 
     def end_data(self, data: Buffer, end_stream: bool) -> None:
         """See FilterPath."""

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from proxeny.http.matching import HTTP_INPUT, HttpMatchingData
+from proxeny.matcher.tree_compiler import MatchTreeCompiler
+
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
+    from proxeny.matcher.tree import MatchTree
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.ssl_connection import SslConnectionInfo
     from proxeny.network.stream_info import StreamInfo
 
 XFCC: Final = b"x-forwarded-client-cert"
+ACTION_KIND: Final = "forward_client_cert_action"
 SANITIZE: Final = 0
 FORWARD_ONLY: Final = 1
 APPEND_FORWARD: Final = 2
@@ -73,21 +78,41 @@ class ForwardClientCert:
 
 
 class ForwardClientCertRules:
-    """The connection manager's mode."""
+    """The connection manager's mode, and modes by request (``forward_client_cert_matcher``)."""
 
-    __slots__ = ("_default",)
+    __slots__ = ("_default", "_tree")
 
-    def __init__(self, default: ForwardClientCert) -> None:
+    def __init__(self, default: ForwardClientCert, tree: MatchTree | None) -> None:
         self._default = default
+        self._tree = tree
 
     def apply(self, headers: HeaderMap, info: StreamInfo) -> None:
-        """To a request's headers."""
-        self._default.apply(headers, info.connection.ssl)
+        """As the action that matches says, else as the connection manager."""
+        rules = self._default
+        if self._tree is not None:
+            action = self._tree.match(HttpMatchingData(headers, info))
+            if isinstance(action, ForwardClientCert):
+                rules = action
+        rules.apply(headers, info.connection.ssl)
+
+
+class ForwardClientCertActionFactory:
+    """The action of a ``forward_client_cert_matcher``."""
+
+    def create_action(self, message: Any, context: FactoryContext) -> ForwardClientCert:
+        """From a ForwardClientCertConfig."""
+        return ForwardClientCert(message.forward_client_cert_details, message.set_current_client_cert_details)
+
+
+ACTION: Final = ForwardClientCertActionFactory()
 
 
 def compile_forward_client_cert(config: Any, context: FactoryContext) -> ForwardClientCertRules | None:
     """None where the header is simply removed."""
     mode = config.forward_client_cert_details
-    if mode == SANITIZE:
+    tree = None
+    if config.HasField("forward_client_cert_matcher"):
+        tree = MatchTreeCompiler(context, HTTP_INPUT, ACTION_KIND).tree(config.forward_client_cert_matcher)
+    elif mode == SANITIZE:
         return None
-    return ForwardClientCertRules(ForwardClientCert(mode, config.set_current_client_cert_details))
+    return ForwardClientCertRules(ForwardClientCert(mode, config.set_current_client_cert_details), tree)

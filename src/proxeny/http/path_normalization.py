@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from random import getrandbits
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
 
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 HEX = b"0123456789abcdefABCDEF"
@@ -137,3 +142,20 @@ class PathNormalizer:
         if self.merge:
             path = merge_slashes(path)
         return path, action
+
+
+def compile_path_normalizer(config: Any, context: FactoryContext) -> PathNormalizer:
+    """From a HttpConnectionManager. Runtime decides what that leaves open, and may turn off what becomes of slashes."""
+    runtime = context.runtime
+    normalize = config.normalize_path.value
+    action = config.path_with_escaped_slashes_action
+    if runtime is not None:
+        if not config.HasField("normalize_path"):
+            normalize = runtime.feature_enabled("http_connection_manager.normalize_path", 0, 100, getrandbits(32))
+        if not action:
+            action = runtime.get_integer("http_connection_manager.path_with_escaped_slashes_action", 0)
+        enabled = "http_connection_manager.path_with_escaped_slashes_action_enabled"
+        if not runtime.feature_enabled(enabled, 100, 100, getrandbits(32)):
+            action = EscapedSlashes.KEEP_UNCHANGED
+    known = action if action in EscapedSlashes.__members__.values() else EscapedSlashes.KEEP_UNCHANGED
+    return PathNormalizer(normalize, config.merge_slashes, EscapedSlashes(known))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http.active_stream import METHOD, ActiveStream
 from proxeny.http.header_sanitizing import is_upgrade
+from proxeny.http.stats import CX_MAX_REQUESTS_REACHED
 
 if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
@@ -75,6 +76,11 @@ def recreate_stream(stream: ActiveStream, response: HeaderMap, code: int, body: 
     info.bytes_received = old.bytes_received
     info.filter_state_map = old.filter_state_map
     again.saw_connection_close = stream.saw_connection_close
+    manager.requests += 1  # it counts as one more of the connection
+    limit = again.config.max_requests_per_connection
+    if limit and manager.requests >= limit and not manager.closing_after_response:
+        again.config.stats.inc(CX_MAX_REQUESTS_REACHED)
+        manager.close_after_response()
     again.decode_headers(headers, body is None)
     if body is not None and not again.local_complete and not again.destroyed:
         info.bytes_received += body.length  # as Envoy, which decodes it once more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxeny.http import stats as s
 from proxeny.http.header_sanitizing import CONNECTION, has_token
+from proxeny.http.host_normalization import strip_port, strip_trailing_dot
 from proxeny.http.local_reply import is_grpc_content_type
 from proxeny.http.path_normalization import NormalizePathAction
 from proxeny.http.stream_timeouts import StreamTimeouts
@@ -20,7 +21,6 @@ CONTENT_TYPE = b"content-type"
 CLOSE = b"close"
 KEEP_ALIVE = b"keep-alive"
 SLASH = 0x2F
-MOST_PORT_DIGITS = 10
 
 
 def mark_local_overload(headers: HeaderMap) -> None:
@@ -43,7 +43,7 @@ class RequestChecks(StreamTimeouts):
         return proxy_connection is not None and has_token(proxy_connection, CLOSE)
 
     def _answer_expect(self, headers: HeaderMap) -> None:
-        if self.config.proxy_100_continue or headers.get_joined(EXPECT).lower() != b"100-continue":  # type: ignore[union-attr]
+        if self.config.proxy_100_continue or headers.get(EXPECT).lower() != b"100-continue":  # type: ignore[union-attr]
             return
         continue_headers = HeaderMap(((STATUS, b"100"),))
         self._charge(100)
@@ -119,17 +119,10 @@ class RequestChecks(StreamTimeouts):
         config = self.config
         host = headers.get(AUTHORITY)
         assert host is not None
-        name, colon, port = host.rpartition(b":")
-        # As absl::SimpleAtoi<uint32_t>: what it does not read is no port. (int() gives up at 4,300 digits.)
-        if (
-            colon
-            and port.isdigit()
-            and len(port) <= MOST_PORT_DIGITS
-            and not (name.startswith(b"[") and not name.endswith(b"]"))
-        ):
-            local = self.manager.connection_info.local_address
-            if config.strip_any_port or (config.strip_matching_port and int(port) == local.port):
-                host = name
-                headers.set(AUTHORITY, host)
-        if config.strip_trailing_dot and host.endswith(b".") and len(host) > 1:
-            headers.set(AUTHORITY, host[:-1])
+        wanted = strip_trailing_dot(host) if config.strip_trailing_dot else host
+        if config.strip_any_port:
+            wanted = strip_port(wanted, None)
+        elif config.strip_matching_port:
+            wanted = strip_port(wanted, self.manager.connection_info.local_address.port)
+        if wanted != host:
+            headers.set(AUTHORITY, wanted)

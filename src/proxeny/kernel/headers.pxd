@@ -8,7 +8,15 @@ cdef struct HeaderEntry:
     uint32_t name_len
     uint32_t value      # offset of the value
     uint32_t value_len
-    uint32_t original   # offset of the name as it was received (as long as the name); 0: same as `name`
+
+
+cdef class OriginalNames:
+    cdef dict spellings
+    cdef public bytes reason
+    cdef public bint proper
+
+    cdef int note(self, const char* name, size_t n) except -1
+    cdef const char* find(self, const char* name, size_t n) noexcept
 
 
 cdef class HeaderMap:
@@ -21,7 +29,7 @@ cdef class HeaderMap:
     cdef Py_ssize_t entries_capacity
     cdef size_t bytes_total         # names and values that are in the map
     cdef uint64_t present           # one bit per key_bit() of a name ever added: a clear bit proves absence
-    cdef public bint keep_case
+    cdef public OriginalNames names     # None: names are written as they are in the map
 
     cdef int c_room(self, size_t n) except -1
     cdef void c_compact_into(self, char* target) noexcept
@@ -35,8 +43,6 @@ cdef class HeaderMap:
     cdef void c_remove_at(self, Py_ssize_t at) noexcept
     cdef Py_ssize_t c_remove(self, const char* name, size_t name_len) noexcept
     cdef void c_clear(self) noexcept
-    cdef void forget(self, HeaderEntry* e) noexcept
-    cdef void give_back(self, size_t at, size_t n) noexcept
 
     cpdef get(self, bytes name)
     cpdef get_joined(self, bytes name)

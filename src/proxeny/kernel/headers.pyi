@@ -1,7 +1,12 @@
 from collections.abc import Iterable, Iterator
 
+class OriginalNames:
+    reason: bytes
+    proper: bool
+    def __init__(self, proper: bool = ...) -> None: ...
+
 class HeaderMap:
-    keep_case: bool
+    names: OriginalNames | None
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] | None = ...) -> None: ...
     def get(self, name: bytes) -> bytes | None: ...
     def get_all(self, name: bytes) -> list[bytes]: ...

@@ -46,6 +46,30 @@ cdef inline uint64_t key_bit(const char* name, size_t n) noexcept nogil:
 
 
 @cython.final
+cdef class OriginalNames:
+    """How a message spelled its names (Envoy: PreserveCaseHeaderFormatter); of several spellings the first counts.
+
+    `proper`: names that it had not are written in proper case. `reason`: its reason phrase, empty for the code's own.
+    """
+
+    def __cinit__(self, bint proper=False):
+        self.spellings = {}
+        self.reason = b""
+        self.proper = proper
+
+    cdef int note(self, const char* name, size_t n) except -1:
+        cdef bytes spelling = PyBytes_FromStringAndSize(name, n)
+        self.spellings.setdefault(spelling.lower(), spelling)
+        return 0
+
+    cdef const char* find(self, const char* name, size_t n) noexcept:
+        """The spelling of a lower-case name, or NULL; it lives as long as this object."""
+        found = self.spellings.get(PyBytes_FromStringAndSize(name, n))
+        return NULL if found is None else PyBytes_AS_STRING(found)
+
+
+@cython.final
+@cython.no_gc       # what it refers to never refers back
 @cython.freelist(64)
 cdef class HeaderMap:
     """Ordered multimap of header fields; pseudo headers are ordinary entries. Names are lower-case bytes."""
@@ -88,7 +112,7 @@ cdef class HeaderMap:
             self.arena = grown
             self.capacity = size
             if self.used == 0:
-                self.used = 1    # offset 0 is never a name's: it says "no original" in an entry
+                self.used = 1    # offset 0 is never a name's
                 return self.c_room(n)
             return 0
         grown = <char*>malloc(size)
@@ -110,10 +134,6 @@ cdef class HeaderMap:
             memcpy(target + at, self.arena + e.name, e.name_len)
             e.name = <uint32_t>at
             at += e.name_len
-            if e.original:
-                memcpy(target + at, self.arena + e.original, e.name_len)
-                e.original = <uint32_t>at
-                at += e.name_len
             memcpy(target + at, self.arena + e.value, e.value_len)
             e.value = <uint32_t>at
             at += e.value_len
@@ -135,8 +155,7 @@ cdef class HeaderMap:
         cdef unsigned char* to
         cdef size_t i
         cdef unsigned char c
-        cdef bint changed = False
-        self.c_room(2 * name_len + value_len)
+        self.c_room(name_len + value_len)
         if self.count == self.entries_capacity:
             self.c_grow_entries()
         e = &self.entries[self.count]
@@ -145,17 +164,11 @@ cdef class HeaderMap:
             c = <unsigned char>name[i]
             if 65 <= c <= 90:
                 c |= 32
-                changed = True
             to[i] = c
         e.name = <uint32_t>self.used
         e.name_len = <uint32_t>name_len
-        e.original = 0
         self.present |= key_bit(<char*>to, name_len)
         self.used += name_len
-        if changed and self.keep_case:
-            memcpy(self.arena + self.used, name, name_len)
-            e.original = <uint32_t>self.used
-            self.used += name_len
         memcpy(self.arena + self.used, value, value_len)
         e.value = <uint32_t>self.used
         e.value_len = <uint32_t>value_len
@@ -234,43 +247,20 @@ cdef class HeaderMap:
 
     cdef void c_remove_at(self, Py_ssize_t at) noexcept:
         cdef HeaderEntry* e = &self.entries[at]
-        self.forget(e)
+        self.bytes_total -= e.name_len + e.value_len
+        self.dead += e.name_len + e.value_len
         self.count -= 1
         if at < self.count:
             memmove(e, e + 1, (self.count - at) * sizeof(HeaderEntry))
 
     cdef Py_ssize_t c_remove(self, const char* name, size_t name_len) noexcept:
         cdef Py_ssize_t at = self.c_find(name, name_len, 0)
-        cdef Py_ssize_t kept = at
-        cdef Py_ssize_t removed
-        cdef HeaderEntry* e
-        if at < 0:
-            return 0
-        # In one pass: thousands of entries of one name must not cost their square.
-        for at in range(at, self.count):
-            e = &self.entries[at]
-            if e.name_len == name_len and memcmp(self.arena + e.name, name, name_len) == 0:
-                self.forget(e)
-            else:
-                self.entries[kept] = e[0]
-                kept += 1
-        removed = self.count - kept
-        self.count = kept
+        cdef Py_ssize_t removed = 0
+        while at >= 0:
+            self.c_remove_at(at)
+            removed += 1
+            at = self.c_find(name, name_len, at)
         return removed
-
-    cdef void forget(self, HeaderEntry* e) noexcept:
-        """An entry goes; its bytes are given back at once where they are the arena's last."""
-        self.bytes_total -= e.name_len + e.value_len
-        self.give_back(e.value, e.value_len)
-        if e.original:
-            self.give_back(e.original, e.name_len)
-        self.give_back(e.name, e.name_len)
-
-    cdef void give_back(self, size_t at, size_t n) noexcept:
-        if at + n == self.used:
-            self.used = at
-        else:
-            self.dead += n
 
     cdef void c_clear(self) noexcept:
         self.count = 0
@@ -403,12 +393,13 @@ cdef class HeaderMap:
         return found
 
     def original_name(self, Py_ssize_t index):
-        """The name of entry `index` as it was received, if the map keeps the case; else the lower-case name."""
+        """The name of entry `index` as it was received, if the map knows; else the lower-case name."""
         cdef HeaderEntry* e
         if index < 0 or index >= self.count:
             raise IndexError(index)
         e = &self.entries[index]
-        return PyBytes_FromStringAndSize(self.arena + (e.original if e.original else e.name), e.name_len)
+        name = PyBytes_FromStringAndSize(self.arena + e.name, e.name_len)
+        return name if self.names is None else self.names.spellings.get(name, name)
 
     cpdef byte_size(self):
         """The sum of the lengths of all names and values."""
@@ -417,7 +408,7 @@ cdef class HeaderMap:
     def copy(self):
         """A map of its own with the same entries."""
         cdef HeaderMap other = HeaderMap.__new__(HeaderMap)
-        other.keep_case = self.keep_case
+        other.names = self.names
         if self.count == 0:
             return other
         other.arena = <char*>malloc(self.capacity)

@@ -9,7 +9,6 @@ MISSING_STATUS: int
 MISSING_SCHEME: int
 KEY_LOWER: int
 KEY_PROPER: int
-KEY_ORIGINAL: int
 
 def reason_phrase(status: int) -> bytes: ...
 def encode_request_head(

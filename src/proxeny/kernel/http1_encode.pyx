@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from proxeny.kernel.buffer cimport Buffer
-from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
+from proxeny.kernel.headers cimport HeaderEntry, HeaderMap, OriginalNames
 
 CHUNKED = 1
 MISSING_METHOD = -1
@@ -21,12 +21,10 @@ MISSING_SCHEME = -5
 
 KEY_LOWER = K_LOWER
 KEY_PROPER = K_PROPER
-KEY_ORIGINAL = K_ORIGINAL
 
 cdef enum:
     K_LOWER = 0             # names as they are in the map
     K_PROPER = 1            # Http1ProtocolOptions.header_key_format.proper_case_words
-    K_ORIGINAL = 2          # as received (preserve_case), where the map kept it
     ONE_PIECE = 2048        # Buffer.reserve() always has this much
 
 cdef dict REASONS = {
@@ -63,10 +61,18 @@ cdef inline void put(Writer* w, const char* p, size_t n) noexcept:
     w.at += n
 
 
-cdef void put_name(Writer* w, const char* p, size_t n, int key_format) noexcept:
+cdef void put_name(Writer* w, const char* p, size_t n, int key_format, OriginalNames names) noexcept:
+    """A name as the message spelled it, where that is known, else in the format."""
     cdef size_t i
     cdef char c
     cdef bint start = True
+    cdef const char* spelling
+    if names is not None:
+        spelling = names.find(p, n)
+        if spelling != NULL:
+            put(w, spelling, n)
+            return
+        key_format = K_PROPER if names.proper else K_LOWER
     if key_format != K_PROPER:
         put(w, p, n)
         return
@@ -96,15 +102,13 @@ cdef void put_fields(Writer* w, HeaderMap headers, int key_format, bint drop_fra
         if name[0] == 58:
             if not (name_len == 10 and name[1] == 97):
                 continue
-            put_name(w, b"host", 4, key_format)
+            put_name(w, b"host", 4, key_format, headers.names)
         else:
             if name_len == 17 and memcmp(name, b"transfer-encoding", 17) == 0:
                 continue
             if drop_framing and name_len == 14 and memcmp(name, b"content-length", 14) == 0:
                 continue
-            if key_format == K_ORIGINAL and e.original:
-                name = headers.arena + e.original
-            put_name(w, name, name_len, key_format)
+            put_name(w, name, name_len, key_format, headers.names)
         put(w, b": ", 2)
         put(w, headers.arena + e.value, e.value_len)
         put(w, b"\r\n", 2)
@@ -133,13 +137,13 @@ cdef char* begin(Buffer out, size_t n, bint* allocated) except NULL:
     return start
 
 
-cdef void put_content_length_zero(Writer* w, int key_format) noexcept:
-    put_name(w, b"content-length", 14, key_format)
+cdef void put_content_length_zero(Writer* w, int key_format, OriginalNames names) noexcept:
+    put_name(w, b"content-length", 14, key_format, names)
     put(w, b": 0\r\n", 5)
 
 
-cdef void put_chunked(Writer* w, int key_format) noexcept:
-    put_name(w, b"transfer-encoding", 17, key_format)
+cdef void put_chunked(Writer* w, int key_format, OriginalNames names) noexcept:
+    put_name(w, b"transfer-encoding", 17, key_format, names)
     put(w, b": chunked\r\n", 11)
 
 
@@ -199,13 +203,13 @@ cpdef int encode_request_head(HeaderMap headers, Buffer out, bint end_stream, bi
     put_fields(&w, headers, key_format, False)
     if headers.c_find(b"content-length", 14, 0) < 0 and not connect and not upgrade:
         if not end_stream:
-            put_chunked(&w, key_format)
+            put_chunked(&w, key_format, headers.names)
             chunked = CHUNKED
         else:
             # GET, HEAD, DELETE and such have no body unless they say so (RFC 9110 8.6; HeaderUtility).
             bodiless = method_has_no_body(headers.arena + method.value, method.value_len)
             if not bodiless:
-                put_content_length_zero(&w, key_format)
+                put_content_length_zero(&w, key_format, headers.names)
     put(&w, b"\r\n", 2)
     finish(out, start, &w, allocated)
     return chunked
@@ -240,7 +244,10 @@ cpdef int encode_response_head(HeaderMap headers, Buffer out, bint end_stream, b
     e = &headers.entries[at]
     for i in range(e.value_len):
         status = status * 10 + (headers.arena[e.value + i] - 48)
-    reason = REASONS.get(status, b"Unknown")
+    if headers.names is not None and headers.names.reason:
+        reason = headers.names.reason
+    else:
+        reason = REASONS.get(status, b"Unknown")
     start = begin(out, fields_size(headers) + 32 + <size_t> len(reason), &allocated)
     w.at = start
     put(&w, b"HTTP/1.0 " if http10 else b"HTTP/1.1 ", 9)
@@ -255,9 +262,9 @@ cpdef int encode_response_head(HeaderMap headers, Buffer out, bint end_stream, b
     if headers.c_find(b"content-length", 14, 0) >= 0 or status < 200 or status == 204 or status == 304:
         chunked = 0
     elif end_stream and not to_head:
-        put_content_length_zero(&w, key_format)
+        put_content_length_zero(&w, key_format, headers.names)
     elif not http10 and not to_connect:
-        put_chunked(&w, key_format)
+        put_chunked(&w, key_format, headers.names)
         if not to_head and not asks_upgrade(headers):
             chunked = CHUNKED
     put(&w, b"\r\n", 2)

@@ -42,7 +42,8 @@ cdef class MessageParser:
     cdef readonly int error_status
     cdef public size_t max_head_bytes
     cdef public Py_ssize_t max_headers_count
-    cdef public bint enable_trailers, allow_chunked_length, keep_case
+    cdef public bint enable_trailers, allow_chunked_length
+    cdef public bint keep_case, proper_added, keep_reason
     cdef public int underscore_action
     cdef readonly uint64_t dropped_underscores
     cdef frozenset joined

@@ -33,6 +33,8 @@ class MessageParser:
     enable_trailers: bool
     allow_chunked_length: bool
     keep_case: bool
+    proper_added: bool
+    keep_reason: bool
     underscore_action: int
     dropped_underscores: int
     in_message: bool

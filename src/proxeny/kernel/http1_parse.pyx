@@ -14,7 +14,7 @@ bare LF may end lines of a head.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp
 
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
@@ -56,6 +56,13 @@ cdef tuple NOT_IN_TRAILERS = (
     b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade", b"keep-alive", b"proxy-connection",
     b"te", b"trailer", b"expect",
 )
+
+
+cdef str name_error(const char* p, size_t n):
+    """What is wrong with a field line whose name is bad, in the words of Envoy's parser."""
+    if memchr(p, 58, n) == NULL:
+        return "HEADER_MISSING_COLON"
+    return "INVALID_HEADER_FORMAT" if p[0] == 58 else "INVALID_HEADER_NAME_CHARACTER"
 
 
 cdef class MessageParser:
@@ -221,32 +228,24 @@ cdef class MessageParser:
         cdef const char* stop
         cdef const char* following
         cdef bytes folded
-        cdef char* to
         while line < end:
             following = <const char*> memchr(line, 10, end - line) + 1
             stop = following - 1
             if stop > line and (stop - 1)[0] == 13:
                 stop -= 1
             folded = None
-            to = NULL
             while following < end and is_blank(following[0]):
-                # obs-fold (RFC 9112 5.2): the line break goes, the blanks stay. One copy, whatever the number of lines.
+                # obs-fold (RFC 9112 5.2): the line break goes, the blanks stay.
                 if folded is None:
-                    to = <char*> following
-                    while to < end and is_blank(to[0]):
-                        to = <char*> memchr(to, 10, end - to) + 1
-                    folded = PyBytes_FromStringAndSize(line, to - line)
-                    to = PyBytes_AS_STRING(folded) + (stop - line)
+                    folded = PyBytes_FromStringAndSize(line, stop - line)
                 line = following
                 following = <const char*> memchr(line, 10, end - line) + 1
                 stop = following - 1
                 if stop > line and (stop - 1)[0] == 13:
                     stop -= 1
-                memcpy(to, line, stop - line)
-                to += stop - line
+                folded += PyBytes_FromStringAndSize(line, stop - line)
             if folded is not None:
-                if self.parse_field(PyBytes_AS_STRING(folded), to - PyBytes_AS_STRING(folded), into,
-                                    trailers) == E_ERROR:
+                if self.parse_field(PyBytes_AS_STRING(folded), PyBytes_GET_SIZE(folded), into, trailers) == E_ERROR:
                     return E_ERROR
             elif self.parse_field(line, stop - line, into, trailers) == E_ERROR:
                 return E_ERROR
@@ -260,7 +259,7 @@ cdef class MessageParser:
         cdef Py_ssize_t name = name_length(p, n, &underscore)
         cdef size_t start, stop
         if name < 0:
-            return self.fail_verdict(BAD_CHARACTERS if has_control(p, n) else BAD_SYNTAX, "invalid header name")
+            return self.fail_verdict(BAD_CHARACTERS if has_control(p, n) else BAD_SYNTAX, name_error(p, n))
         start = name + 1
         stop = n
         while start < stop and is_blank(p[start]):
@@ -277,14 +276,16 @@ cdef class MessageParser:
                 return self.fail(400, "http1.unexpected_underscore", "header name contains underscores")
             self.dropped_underscores += 1
             return 0
+        present = into.present
+        into.c_add(p, name, p + start, stop - start)
+        if into.names is not None:
+            into.names.note(p, name)
+        if present == into.present and not trailers and self.join_repeated(into):
+            return 0
         self.field_count += 1
         if self.field_count > self.max_headers_count and (not trailers or self.enable_trailers):
             return self.fail(431, "http1.too_many_headers", "headers count exceeds limit")
-        present = into.present
-        into.c_add(p, name, p + start, stop - start)
-        if trailers or present == into.present and self.join_repeated(into):
-            return 0
-        return self.note_field(into, into.count - 1)
+        return 0 if trailers else self.note_field(into, into.count - 1)
 
     cdef bint join_repeated(self, HeaderMap into) except -1:
         """Whether the last field went into one of the same name (those of `joined` are in the map once)."""
@@ -308,8 +309,10 @@ cdef class MessageParser:
         cdef bytes further
         if e.name_len == 14 and memcmp(name, b"content-length", 14) == 0:
             self.length_count += 1
-            if self.length_count > 1 or not parse_decimal(into.arena + e.value, e.value_len, &self.content_length):
-                return self.fail_verdict(BAD_SYNTAX, "invalid content-length")
+            if self.length_count > 1:
+                return self.fail_verdict(BAD_SYNTAX, "HPE_UNEXPECTED_CONTENT_LENGTH")
+            if not parse_decimal(into.arena + e.value, e.value_len, &self.content_length):
+                return self.fail_verdict(BAD_SYNTAX, "UNPARSABLE_CONTENT_LENGTH")
             self.has_length = True
         elif e.name_len == 17 and memcmp(name, b"transfer-encoding", 17) == 0:
             self.coding_count += 1
@@ -450,7 +453,7 @@ cdef class MessageParser:
         data.c_drain(i)
         self.consumed(i)
         if bad:
-            return self.fail(400, "http1.codec_error", "invalid chunk")
+            return self.fail(400, "http1.codec_error", "HPE_INVALID_CHUNK_SIZE")
         if done:
             self.chunk_line = 0
             self.chunk_state = C_SIZE

@@ -9,6 +9,7 @@ cdef class RequestParser(MessageParser):
     cdef readonly bint connect, head_request, expect_continue
     cdef public bint allow_absolute_url, allow_custom_methods, accept_http_10
     cdef public bytes default_host
+    cdef public tuple ignored_upgrades      # matchers with match(bytes), or None
     cdef size_t method_length, target_at, target_length
     cdef Py_ssize_t authority_at
     cdef bint host_lines
@@ -18,6 +19,7 @@ cdef class RequestParser(MessageParser):
     cdef bint headers_method_is(self, const char* name) noexcept
     cdef int set_authority(self, const char* p, size_t n) except -1
     cdef int detect_upgrade(self) except -1
+    cdef bint ignore_upgrades(self, Py_ssize_t at) except -1
     cdef int check_connect(self) except -1
     cdef int sanitize_connection(self) except -1
     cdef bint nominate(self, bytes name) except *

@@ -1,4 +1,5 @@
 from proxeny.kernel.http1_parse import MessageParser
+from proxeny.matcher.string import StringMatcher
 
 class RequestParser(MessageParser):
     connect: bool
@@ -8,3 +9,4 @@ class RequestParser(MessageParser):
     allow_custom_methods: bool
     accept_http_10: bool
     default_host: bytes
+    ignored_upgrades: tuple[StringMatcher, ...] | None

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp
 
 from proxeny.kernel.buffer cimport Buffer
-from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
+from proxeny.kernel.headers cimport HeaderEntry, HeaderMap, OriginalNames
 from proxeny.kernel.http1_head cimport (
     BAD_CHARACTERS,
     BAD_SYNTAX,
@@ -77,7 +77,7 @@ cdef class RequestParser(MessageParser):
                 # No method begins so: TLS and other protocols get their answer without waiting for a line end.
                 self.begin_message()
                 self.started = True
-                return self.fail(400, "http1.codec_error", "invalid method")
+                return self.fail(400, "http1.codec_error", "HPE_INVALID_METHOD")
         return MessageParser.read_head(self, data)
 
     cdef int parse_first_line(self, const char* p, size_t n) except -1:
@@ -91,7 +91,7 @@ cdef class RequestParser(MessageParser):
             i += 1
         self.method_length = i
         if not (method_is_known(p, i) or self.allow_custom_methods and is_token(p, i)):
-            return self.fail_verdict(BAD_CHARACTERS if has_control(p, i) else BAD_SYNTAX, "invalid method")
+            return self.fail_verdict(BAD_CHARACTERS if has_control(p, i) else BAD_SYNTAX, "HPE_INVALID_METHOD")
         self.connect = i == 7 and memcmp(p, b"CONNECT", 7) == 0
         self.head_request = i == 4 and memcmp(p, b"HEAD", 4) == 0
         while i < stop and is_blank(p[i]):
@@ -102,7 +102,7 @@ cdef class RequestParser(MessageParser):
         self.target_length = i - self.target_at
         verdict = check_target(p + self.target_at, self.target_length, self.connect)
         if verdict != VALID:
-            return self.fail_verdict(verdict, "invalid request target")
+            return self.fail_verdict(verdict, "HPE_INVALID_URL")
         while i < stop and is_blank(p[i]):
             i += 1
         # Without a version this is HTTP/0.9, which Envoy treats as 1.0.
@@ -110,14 +110,15 @@ cdef class RequestParser(MessageParser):
         if i < stop:
             if (stop - i != 8 or memcmp(p + i, b"HTTP/", 5) != 0 or not 48 <= p[i + 5] <= 57 or p[i + 6] != 46
                     or not 48 <= p[i + 7] <= 57):
-                return self.fail_verdict(BAD_SYNTAX, "invalid HTTP version")
+                return self.fail_verdict(BAD_SYNTAX, "HPE_INVALID_VERSION")
             self.http10 = p[i + 5] != 49 or p[i + 7] != 49
         return 0
 
     cdef int finish_head(self, const char* p) except -1:
         cdef HeaderMap headers = HeaderMap()
         cdef Verdict target
-        headers.keep_case = self.keep_case
+        if self.keep_case:
+            headers.names = OriginalNames(self.proper_added)
         self.headers = headers
         self.has_authority = self.host_lines = False
         self.expect_continue = False
@@ -210,6 +211,10 @@ cdef class RequestParser(MessageParser):
             return 0
         at = headers.c_find(b"upgrade", 7, 0)
         e = &headers.entries[at]
+        if self.ignored_upgrades is not None and not equals_ignore_case(
+                headers.arena + e.value, e.value_len, b"h2c", 3) and self.ignore_upgrades(at):
+            return 0
+        e = &headers.entries[at]
         if equals_ignore_case(headers.arena + e.value, e.value_len, b"h2c", 3):
             headers.c_remove(b"upgrade", 7)
             headers.c_remove(b"http2-settings", 14)
@@ -217,6 +222,25 @@ cdef class RequestParser(MessageParser):
             return 0
         self.upgrade = True
         return 0
+
+    cdef bint ignore_upgrades(self, Py_ssize_t at) except -1:
+        """Whether no type is left of the Upgrade field once those that are to be ignored are taken out of it."""
+        cdef HeaderMap headers = self.headers
+        cdef HeaderEntry* e = &headers.entries[at]
+        cdef list kinds = [kind.strip(b" \t")
+                           for kind in PyBytes_FromStringAndSize(headers.arena + e.value, e.value_len).split(b",")]
+        cdef list kept = [kind for kind in kinds
+                          if not any([matcher.match(kind) for matcher in self.ignored_upgrades])]
+        cdef bytes value
+        if len(kept) == len(kinds):
+            return False
+        if kept:
+            value = b",".join(kept)
+            headers.c_set(b"upgrade", 7, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+            return False
+        headers.c_remove(b"upgrade", 7)
+        self.connection_at = headers.c_find(b"connection", 10, 0)
+        return True
 
     cdef int check_connect(self) except -1:
         """CONNECT has no body (RFC 9110 9.3.6): `content-length: 0` is removed, anything else refused."""

@@ -5,6 +5,7 @@ from proxeny.kernel.http1_parse cimport MessageParser
 
 cdef class ResponseParser(MessageParser):
     cdef readonly int status
+    cdef bytes reason
     cdef bint to_head, to_connect, to_upgrade
 
     cdef int end_response_head(self) except -1

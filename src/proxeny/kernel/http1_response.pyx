@@ -1,9 +1,9 @@
 """Responses: the status line, informational responses and the bodies that depend on the request (RFC 9112 4, 6.3)."""
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcmp
 
-from proxeny.kernel.buffer cimport Buffer
-from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
+from proxeny.kernel.headers cimport HeaderEntry, HeaderMap, OriginalNames
 from proxeny.kernel.http1_head cimport (
     BAD_CHARACTERS,
     BAD_SYNTAX,
@@ -41,26 +41,13 @@ cdef class ResponseParser(MessageParser):
 
     def __cinit__(self, *args, **kwargs):
         self.joined = JOINED
+        self.reason = b""
 
     cpdef expect(self, bint head, bint connect, bint upgrade):
         """The request that was sent: HEAD, CONNECT, or one that asked for an upgrade."""
         self.to_head = head
         self.to_connect = connect
         self.to_upgrade = upgrade
-
-    cdef int read_head(self, Buffer data) except -1:
-        """As MessageParser; what does not begin as a response is refused without waiting for a line end."""
-        cdef size_t n
-        cdef const char* p
-        if data.length and (self.state == S_START or self.first_line_end == 0):
-            p = data.front(&n)
-            if memcmp(p, b"HTTP/", n if n < 5 else 5) != 0:
-                if self.state == S_START:
-                    self.begin_message()
-                    self.started = True
-                self.consumed(<size_t> data.length)
-                return self.fail(400, "http1.codec_error", "invalid HTTP version")
-        return MessageParser.read_head(self, data)
 
     cdef int parse_first_line(self, const char* p, size_t n) except -1:
         """HTTP/d.d blanks digits [blank reason]."""
@@ -80,6 +67,8 @@ cdef class ResponseParser(MessageParser):
             return self.fail_verdict(BAD_SYNTAX, "invalid status line")
         if has_control(p + i, n - i):
             return self.fail_verdict(BAD_CHARACTERS, "invalid status line")
+        if self.keep_reason:
+            self.reason = PyBytes_FromStringAndSize(p + i, n - i).strip(b" \t")
         return 0
 
     cdef int finish_head(self, const char* p) except -1:
@@ -91,7 +80,9 @@ cdef class ResponseParser(MessageParser):
         for i in range(count - 1, -1, -1):
             digits[i] = <char> (48 + value % 10)
             value //= 10
-        headers.keep_case = self.keep_case
+        if self.keep_case:
+            headers.names = OriginalNames(self.proper_added)
+            headers.names.reason = self.reason
         self.headers = headers
         headers.c_add(b":status", 7, digits, count)
         if self.parse_fields(p + self.first_line_end, self.fields_end - self.first_line_end, headers,

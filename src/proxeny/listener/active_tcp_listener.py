@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from select import EPOLLEXCLUSIVE
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from proxeny.network.stream_info import ConnectionInfo, ResponseFlag, StreamInfo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from proxeny.access_log.access_log import AccessLog
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.timer import Timer
     from proxeny.listener.config import ListenerConfig
@@ -38,6 +40,16 @@ ACCEPT_RETRY_MS = 100
 """How long a socket rests after accept failed for want of resources."""
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 OPEN = ConnectionState.OPEN
+
+
+def _log_connection(connection: ServerConnection, access_logs: Sequence[AccessLog]) -> None:
+    info = connection.stream_info
+    info.bytes_received = connection.bytes_received
+    info.bytes_sent = connection.bytes_sent
+    for network_filter in connection.filter_manager.read_filters:
+        network_filter.complete_stream_info()
+    for access_log in access_logs:
+        access_log.log(None, None, None, info, NOT_SET)
 
 
 class ActiveConnection(ConnectionCallbacks):
@@ -395,14 +407,9 @@ class ActiveTcpListener:
         now = self.dispatcher.monotonic_ns()
         config.stats.record(s.CX_LENGTH_MS, (now - active.start_ns) // 1_000_000)
         if config.access_logs:
-            info = active.connection.stream_info
-            info.end_ns = now
-            info.bytes_received = active.connection.bytes_received
-            info.bytes_sent = active.connection.bytes_sent
-            for network_filter in active.connection.filter_manager.read_filters:
-                network_filter.complete_stream_info()
-            for access_log in config.access_logs:
-                access_log.log(None, None, None, info, NOT_SET)
+            active.connection.stream_info.end_ns = now
+            # Behind what the filters, which hear of the end after us, have to log.
+            self.dispatcher.defer(partial(_log_connection, active.connection, config.access_logs))
 
     # Life cycle
 

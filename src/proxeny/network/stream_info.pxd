@@ -3,7 +3,8 @@
 
 cdef class ConnectionInfo:
     cdef public object local_address, remote_address, direct_local_address, direct_remote_address
-    cdef public object filter_chain, detected_close_type, listener, local_close_reason, requested_server_name, requested_application_protocols
+    cdef public object filter_chain, detected_close_type, listener, local_close_reason, protocol
+    cdef public object requested_server_name, requested_application_protocols
     cdef public object ja3_hash, ja4_hash, ssl
     cdef public object termination_details, transport_failure_reason, transport_protocol
     cdef public bint local_address_restored

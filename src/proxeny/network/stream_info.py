@@ -91,6 +91,7 @@ class ConnectionInfo:
         "local_address",
         "local_address_restored",
         "local_close_reason",
+        "protocol",
         "remote_address",
         "requested_application_protocols",
         "requested_server_name",
@@ -129,6 +130,8 @@ class ConnectionInfo:
         """``Normal``, ``LocalReset`` or ``RemoteReset``."""
         self.local_close_reason = ""
         """Why this side closed the connection, in Envoy's words."""
+        self.protocol: str | None = None
+        """What the connection speaks, once its codec has read something: ``HTTP/1.1``..."""
 
     @property
     def filter_chain_name(self) -> str:

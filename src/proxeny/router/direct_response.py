@@ -27,6 +27,8 @@ class DirectResponseEntry:
     __slots__ = ("body", "content_type", "formatter", "matched", "response_code", "response_mutations", "virtual_host")
 
     is_direct: Final = True
+    is_watched: bool = False
+    """Whether ``refresh`` has something to look for."""
     idle_timeout_ms: Final = None
     limits_duration: Final = False
     timeout_ms: Final = 0
@@ -53,6 +55,9 @@ class DirectResponseEntry:
         """Whether the answer carries a ``Location`` (RFC 9110 10.2.2)."""
         return self.response_code == 201 or 300 <= self.response_code < 400
 
+    def refresh(self) -> None:
+        """Look whether the answer is another one now."""
+
     def rewrite_path_header(self, headers: HeaderMap, insert_original_path: bool) -> None:
         """Change ``:path`` before ``new_uri`` reads it."""
 
@@ -69,6 +74,41 @@ class DirectResponseEntry:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.response_code})"
+
+
+class WatchedResponseEntry(DirectResponseEntry):
+    """A fixed answer whose body is a file in a watched directory: read again once another file took its place there
+    (a move, or a symbolic link that leads elsewhere). A file that cannot be read, or is too large, changes nothing."""
+
+    __slots__ = ("_file", "_limit", "_source")
+
+    is_watched = True
+
+    def __init__(self, entry: DirectResponseEntry, source: Any, limit: int) -> None:
+        super().__init__(entry.virtual_host, entry.response_code, entry.body, entry.matched, entry.response_mutations)
+        self._source = source
+        self._limit = limit
+        self._file = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._source.filename)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def refresh(self) -> None:
+        """Look for another file."""
+        file = self._identity()
+        if file is None:
+            self._file = None
+        if file is None or file == self._file:
+            return
+        try:
+            self.body = read_data_source(self._source, self._limit)
+        except ConfigError:
+            return
+        self._file = file
 
 
 def scheme_of(headers: HeaderMap) -> bytes:

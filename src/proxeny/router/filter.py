@@ -453,8 +453,6 @@ class RouterFilter(RouterRetries):
         if self.complete_ns and config.insert_envoy_headers:
             elapsed = (now_ns - self.complete_ns) // 1_000_000
             headers.set(SERVICE_TIME, MILLISECONDS[elapsed] if elapsed < 1000 else b"%d" % elapsed)
-        if entry.virtual_host.include_attempt_count_in_response:
-            headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
         self.charge_code(code, upstream, headers.get(CANARY) == TRUE)
         self.stream_info.response_code = code
         if code < 500:
@@ -464,6 +462,8 @@ class RouterFilter(RouterRetries):
                 upstream.host.stats.inc(HOST_RQ_SUCCESS)
         if entry.response_mutations:
             entry.finalize_response_headers(headers, self.stream_info, self.request_headers)
+        if entry.virtual_host.include_attempt_count_in_response:
+            headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)
         if self.set_cookies is not None:
             self.add_cookies(headers)
         self.response_started = True

@@ -41,6 +41,7 @@ FLAG_UH: Final = FLAG_BITS[ResponseFlag.NO_HEALTHY_UPSTREAM]
 FLAG_UO: Final = FLAG_BITS[ResponseFlag.UPSTREAM_OVERFLOW]
 FLAG_UT: Final = FLAG_BITS[ResponseFlag.UPSTREAM_REQUEST_TIMEOUT]
 FLAG_IH: Final = FLAG_BITS[ResponseFlag.INVALID_ENVOY_REQUEST_HEADERS]
+FLAG_DPE: Final = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
 FLAG_UMSDR: Final = FLAG_BITS[ResponseFlag.UPSTREAM_MAX_STREAM_DURATION_REACHED]
 
 ATTEMPT_COUNT: Final = b"x-envoy-attempt-count"
@@ -145,6 +146,8 @@ class RouterReplies(StreamFilter):
         self.config.stats.inc(RQ_DIRECT_RESPONSE)
         headers = self.request_headers
         entry.rewrite_path_header(headers, self.config.insert_envoy_headers)
+        if entry.is_watched:
+            entry.refresh()
         body = entry.body
         if entry.formatter is not None:
             body = entry.formatter.format(headers, None, None, self.stream_info, body)
@@ -264,6 +267,13 @@ class RouterReplies(StreamFilter):
         upstream.reset_stream()
         self._cleanup()
         self.decoder_callbacks.send_local_reply(code, b"", copy_headers, None, "websocket_handshake_unsuccessful")
+
+    def refuse_request(self, message: str) -> None:
+        """A filter has removed a header without which nothing can be sent."""
+        self.stream_info.flags |= FLAG_DPE
+        self._cleanup()
+        details = "filter_removed_required_request_headers{" + message.replace(" ", "_") + "}"
+        self.decoder_callbacks.send_local_reply(503, message.encode(), None, None, details)
 
     def _abort_after_timeout(self, details: str) -> None:
         body = b"upstream request timeout" if self.timeout_code == 504 else b""

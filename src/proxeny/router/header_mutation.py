@@ -85,7 +85,8 @@ class HeaderEntry:
             self.action = option.append_action
         self.name = key.lower().encode("utf-8")
         self.keep_empty = option.keep_empty_value
-        value = _compile_value(option.header.value) if option.header.value else option.header.raw_value
+        # Envoy does not look at raw_value here (asked of 1.40).
+        value = _compile_value(option.header.value)
         self.constant: bytes | None = value if isinstance(value, bytes) else None
         self.formatter: Any = None if isinstance(value, bytes) else value
 

@@ -12,6 +12,7 @@ from proxeny.router.path_rewrite import ORIGINAL_PATH, path_end
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
+    from proxeny.network.stream_info import StreamInfo
 
 MATCH: Final = "path_match"
 REWRITE: Final = "path_rewrite"
@@ -76,7 +77,9 @@ class PolicyRewrite:
     def __init__(self, rewriter: PathRewriter) -> None:
         self._rewriter = rewriter
 
-    def apply(self, headers: HeaderMap, matched: int, insert_original_path: bool) -> None:
+    def apply(
+        self, headers: HeaderMap, matched: int, insert_original_path: bool, info: StreamInfo | None = None
+    ) -> None:
         """Set ``:path``; its query stays."""
         path = headers.get(b":path")
         if path is None:
@@ -92,7 +95,8 @@ class PolicyRewrite:
 def check_rewrites(config: Any, pattern: PathPattern | None) -> None:
     """ConfigError in Envoy's words for rewrites of a ``Route`` that do not go together."""
     action = config.route
-    rewrites = (action.prefix_rewrite, action.HasField("regex_rewrite"), action.HasField("path_rewrite_policy"))
+    policy, regex = action.HasField("path_rewrite_policy"), action.HasField("regex_rewrite")
+    rewrites = (action.prefix_rewrite, action.path_rewrite, regex, policy)
     if sum(map(bool, rewrites)) > 1:
         raise ConfigError("Specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy")
     if pattern is not None and action.prefix_rewrite:

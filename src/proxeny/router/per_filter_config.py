@@ -15,11 +15,29 @@ _FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
 class PerFilterConfigs:
     """Compiled per-route configs of filters by name, and which filters are switched off or on here."""
 
-    __slots__ = ("configs", "disabled")
+    __slots__ = ("_below", "configs", "disabled")
 
-    def __init__(self, configs: dict[str, Any], disabled: dict[str, bool]) -> None:
+    def __init__(
+        self, configs: dict[str, Any], disabled: dict[str, bool], below: PerFilterConfigs | None = None
+    ) -> None:
+        """``below``: the level that these stand on; what it says and these do not holds here too."""
+        self._below = below
         self.configs = configs
         self.disabled = disabled
+
+    def above(self, below: PerFilterConfigs | None) -> PerFilterConfigs:
+        """These on top of another level (a weighted cluster's on its route's)."""
+        if below is None:
+            return self
+        made = PerFilterConfigs(self.configs, {**below.disabled, **self.disabled}, below)
+        made.configs = {**below.configs, **self.configs}
+        return made
+
+    def all(self, name: str) -> list[Any]:
+        """The configs of the filter ``name``, from the least to the most specific."""
+        own = self.configs.get(name)
+        below = [] if self._below is None else self._below.all(name)
+        return below if own is None or own in below else [*below, own]
 
     @classmethod
     def compile(cls, typed_configs: Mapping[str, Any], context: Any) -> PerFilterConfigs | None:

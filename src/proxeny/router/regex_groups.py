@@ -102,20 +102,22 @@ class RegexGroups:
         self._conditions = conditions
         self._used = used
         self._table = PrefixTable()
-        self._waiting: dict[bytes, list[int]] = {}
+        self._waiting: dict[bytes, tuple[bytes, list[int]]] = {}
 
     def add(self, pattern: bytes, number: int) -> None:
-        """Route ``number`` matches what ``pattern``, a valid regex, matches as a whole."""
-        numbers = self._waiting.setdefault(pattern, [])
-        if not numbers or self._conditions[numbers[-1]] is not None:
-            numbers.append(number)
+        """Route ``number`` matches what ``pattern`` matches as a whole; ConfigError with RE2's words."""
+        waiting = self._waiting.get(pattern)
+        if waiting is None:
+            self._waiting[pattern] = compiled(pattern).literal_prefix(), [number]
+        elif self._conditions[waiting[1][-1]] is not None:
+            waiting[1].append(number)
 
     def freeze(self) -> None:
         """Lay out the batches."""
         batches: dict[bytes, list[tuple[bytes, int | RouteGroup]]] = {}
-        for pattern, numbers in self._waiting.items():
+        for pattern, (prefix, numbers) in self._waiting.items():
             group = make_group(numbers, self._conditions, self._used)
-            batches.setdefault(compiled(pattern).literal_prefix(), []).append((pattern, group))
+            batches.setdefault(prefix, []).append((pattern, group))
         for prefix, members in batches.items():
             self._table.node(prefix).value = RegexBatch(members)
         self._table.freeze()

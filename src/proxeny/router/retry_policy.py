@@ -170,8 +170,9 @@ class RetryPolicy:
 def _compile_plugin(kind: str, config: Any) -> RetryPlugin:
     """The extension that ``config`` (name, typed_config) names; ConfigError in Envoy's words."""
     type_name = type_name_of(config.typed_config.type_url)
-    extension = REGISTRY.factory(kind, config.name, type_name)
-    return extension.create_plugin(unpack_any(config.typed_config) if type_name else None)
+    if not type_name:
+        raise ConfigError(f"Didn't find a registered implementation for '{config.name}' with type URL: ''")
+    return REGISTRY.factory(kind, config.name, type_name).create_plugin(unpack_any(config.typed_config))
 
 
 NO_RETRIES: Final = RetryPolicy()

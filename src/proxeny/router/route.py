@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.router.grpc_timeout import find_grpc_timeout
 from proxeny.router.header_mutation import HeaderMutation
-from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
+from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite, TemplateRewrite
 from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxeny.http.tracing import Sampling
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.cluster_specifier import ClusterSpecifier, SpecifiedClusters
     from proxeny.router.connect_config import ConnectConfig
     from proxeny.router.cors_policy import CorsPolicy
     from proxeny.router.direct_response import DirectResponseEntry
@@ -63,8 +64,8 @@ class RouteConfigInfo:
         self.most_specific_wins = False
         self.ignore_path_parameters = False
         self.max_direct_response_body_size = 4096
-        self.cluster_plugins: dict[str, Any] = {}
-        """``cluster_specifier_plugins`` compiled, by name; None for an optional one that is not known here."""
+        self.cluster_plugins: dict[str, ClusterSpecifier] = {}
+        """``cluster_specifier_plugins`` compiled, by name."""
         self.per_filter: PerFilterConfigs | None = None
         self.metadata: dict[str, Any] = {}
         self.mirrors: tuple[MirrorPolicy, ...] = ()
@@ -168,7 +169,7 @@ class RoutePolicy:
         self.internal_redirect: InternalRedirectPolicy | None = None
         self.cors: CorsPolicy | None = None
         self.rate_limits: RateLimits | None = None
-        self.path_rewrite: PathRewrite | PolicyRewrite | None = None
+        self.path_rewrite: PathRewrite | PolicyRewrite | TemplateRewrite | None = None
         self.host_rewrite: HostRewrite | None = None
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
@@ -269,9 +270,9 @@ class RouteEntry:
             headers.set(b":authority", self.host_literal)
         policy = self.policy
         if policy.host_rewrite is not None:
-            policy.host_rewrite.apply(headers, insert_envoy_original_path)
+            policy.host_rewrite.apply(headers, insert_envoy_original_path, stream_info)
         if policy.path_rewrite is not None:
-            policy.path_rewrite.apply(headers, self.matched, insert_envoy_original_path)
+            policy.path_rewrite.apply(headers, self.matched, insert_envoy_original_path, stream_info)
 
     def finalize_response_headers(
         self, headers: HeaderMap, stream_info: StreamInfo, request_headers: HeaderMap | None = None
@@ -342,7 +343,7 @@ class Route:
         per_filter: PerFilterConfigs | None = None,
         extra: RouteExtra = NO_EXTRA,
         condition: RouteCondition | None = None,
-        weighted: WeightedClusters | None = None,
+        weighted: WeightedClusters | SpecifiedClusters | None = None,
     ) -> None:
         self.name = name
         self.virtual_host = virtual_host
@@ -377,7 +378,7 @@ class Route:
     def per_filter_configs(self, name: str) -> list[Any]:
         """The configs of all levels, from the least to the most specific."""
         levels = (self.virtual_host.config.per_filter, self.virtual_host.per_filter, self.per_filter)
-        return [level.configs[name] for level in levels if level is not None and name in level.configs]
+        return [config for level in levels if level is not None for config in level.all(name)]
 
     def filter_disabled(self, name: str) -> bool | None:
         """Whether the filter ``name`` is switched off (True) or on (False) here; None = not said."""

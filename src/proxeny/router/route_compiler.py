@@ -6,6 +6,7 @@ its message and compiled once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,19 +17,21 @@ from proxeny.config.errors import ConfigError
 from proxeny.http.hash_policy import compile_hash_policy
 from proxeny.http.tracing import Sampling
 from proxeny.http.upgrades import upgrade_type
+from proxeny.router.cluster_specifier import SpecifiedClusters, compile_specifier
 from proxeny.router.connect_config import compile_connect_config
 from proxeny.router.cors_policy import CorsPolicy
-from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, read_data_source
+from proxeny.router.direct_response import DirectResponseEntry, RedirectEntry, WatchedResponseEntry, read_data_source
 from proxeny.router.durations import milliseconds, optional_milliseconds
 from proxeny.router.header_mutation import HeaderMutation, combine, compile_mutation
 from proxeny.router.internal_redirect import compile_internal_redirect
 from proxeny.router.path_policy import PolicyRewrite, check_rewrites, compile_pattern, compile_rewriter
-from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite
+from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite, TemplateRewrite
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy
 from proxeny.router.route import NO_EXTRA, Route, RouteEntry, RouteExtra, RoutePolicy, VirtualHost
 from proxeny.router.route_condition import RouteCondition
+from proxeny.router.route_list import RouteList
 from proxeny.router.shadow import compile_mirrors
 from proxeny.router.virtual_cluster import route_stats
 from proxeny.router.weighted_cluster import WeightedClusters
@@ -63,19 +66,30 @@ class RouteCompiler:
         self._request_base = self._combine_request(None)
         self._response_base = self._combine_response(None)
         self._policies: dict[bytes, RoutePolicy] = {}
-        self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context, self._clusters)
+        self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context)
 
-    def compile(self, config: Any) -> Route:
-        """One route."""
+    def compile_list(self, configs: Sequence[Any]) -> RouteList:
+        """Some routes, of which the first that matches counts."""
+        patterns: dict[int, PathPattern] = {}
+        routes = []
+        for number, config in enumerate(configs):
+            pattern = compile_pattern(config.match, self._context)
+            if pattern is not None:
+                patterns[number] = pattern
+            routes.append(self.compile(config, pattern))
+        matches = [config.match for config in configs]
+        return RouteList(routes, matches, patterns, self._virtual_host.config.ignore_path_parameters)
+
+    def compile(self, config: Any, pattern: PathPattern | None) -> Route:
+        """One route; ``pattern`` is its ``path_match_policy``."""
         match = config.match
         kind = match.WhichOneof("path_specifier")
         if kind is None:
             raise ConfigError("Invalid route config")
         matched = len(getattr(match, kind).encode("utf-8")) if kind in _LITERAL_KINDS else WHOLE_PATH
-        pattern = compile_pattern(match, self._context)
         check_rewrites(config, pattern)
         request, response = self._mutations(config)
-        weighted: WeightedClusters | None = None
+        weighted: WeightedClusters | SpecifiedClusters | None = None
         entry: RouteEntry | DirectResponseEntry
         action = config.WhichOneof("action")
         if action == "route":
@@ -83,6 +97,8 @@ class RouteCompiler:
             entry = self._route_entry(config.route, policy, matched, request, response)
             if config.route.HasField("weighted_clusters"):
                 weighted = self._weighted(config, policy, matched, request, response)
+            else:
+                weighted = self._specified(config, policy, matched, request, response)
         elif action == "redirect":
             entry = RedirectEntry(self._virtual_host, config.redirect, matched, response)
         elif action == "direct_response":
@@ -136,10 +152,8 @@ class RouteCompiler:
         cluster = intern(action.cluster)
         if cluster:
             self._check_cluster(cluster, "cluster")
-        elif action.cluster_specifier_plugin:
-            raise ConfigError(
-                f"Unknown cluster specifier plugin name: {action.cluster_specifier_plugin} is used in the route"
-            )
+        for mirror in policy.mirrors:
+            mirror.check_cluster(self._clusters)
         header = action.cluster_header.lower().encode("utf-8")
         return RouteEntry(self._virtual_host, policy, cluster, matched, request, response, header)
 
@@ -151,14 +165,20 @@ class RouteCompiler:
             return self._default_policy
         bare = type(action)()
         bare.CopyFrom(action)
-        for field in ("cluster", "cluster_header", "weighted_clusters"):
+        for field in (
+            "cluster",
+            "cluster_header",
+            "weighted_clusters",
+            "inline_cluster_specifier_plugin",
+            "cluster_specifier_plugin",
+        ):
             bare.ClearField(field)
         key = bare.SerializeToString(deterministic=True) + b"%d" % (-1 if limit is None else limit)
         if pattern is not None:
             key += pattern.template
         policy = self._policies.get(key)
         if policy is None:
-            policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context, self._clusters)
+            policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context)
             rewriter = compile_rewriter(action, pattern, self._context)
             if rewriter is not None:
                 policy.path_rewrite = PolicyRewrite(rewriter)
@@ -174,7 +194,7 @@ class RouteCompiler:
             if not one.HasField("weight"):
                 raise ConfigError(f"Field 'weight' is missing in: {str(one).strip()}")
         routes = [self._weighted_route(config, one, policy, matched, request, response) for one in clusters.clusters]
-        return WeightedClusters(
+        made = WeightedClusters(
             routes,
             [one.name for one in clusters.clusters],
             [one.weight.value for one in clusters.clusters],
@@ -184,6 +204,34 @@ class RouteCompiler:
             self._context.runtime,
             policy.hash_policy if clusters.use_hash_policy.value else None,
         )
+        if not self._context.is_worker:
+            made.check_runtime()
+        return made
+
+    def _specified(
+        self, config: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
+    ) -> SpecifiedClusters | None:
+        """Of a route whose cluster a plugin names."""
+        action = config.route
+        if action.HasField("inline_cluster_specifier_plugin"):
+            specifier = compile_specifier(action.inline_cluster_specifier_plugin, self._context)
+        elif action.cluster_specifier_plugin:
+            name = action.cluster_specifier_plugin
+            known = self._virtual_host.config.cluster_plugins
+            if name not in known:
+                raise ConfigError(f"Unknown cluster specifier plugin name: {name} is used in the route")
+            specifier = known[name]
+        else:
+            return None
+        host, extra = self._virtual_host, self._extra(config)
+        per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
+        route_name = config.name
+
+        def make(cluster: str) -> Route:
+            entry = RouteEntry(host, policy, cluster, matched, request, response)
+            return Route(route_name, host, entry, per_filter, extra)
+
+        return SpecifiedClusters(specifier, make)
 
     def _weighted_route(
         self, config: Any, one: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
@@ -205,16 +253,18 @@ class RouteCompiler:
             one.cluster_header.lower().encode("utf-8"),
             one.host_rewrite_literal.encode("utf-8"),
         )
-        per_filter = _merge(
-            PerFilterConfigs.compile(one.typed_per_filter_config, self._context),
-            PerFilterConfigs.compile(config.typed_per_filter_config, self._context),
-        )
+        below = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
+        own = PerFilterConfigs.compile(one.typed_per_filter_config, self._context)
+        per_filter = below if own is None else own.above(below)
         return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config))
 
     def _direct_response(self, config: Any, matched: int, response: Mutations) -> DirectResponseEntry:
         entry = DirectResponseEntry(self._virtual_host, config.status, b"", matched, response)
         if config.HasField("body"):
-            entry.body = read_data_source(config.body, self._virtual_host.config.max_direct_response_body_size)
+            limit = self._virtual_host.config.max_direct_response_body_size
+            entry.body = read_data_source(config.body, limit)
+            if config.body.HasField("watched_directory") and config.body.filename and self._context.is_worker:
+                entry = WatchedResponseEntry(entry, config.body, limit)
         if config.HasField("body_format"):
             from proxeny.formatter.format_string import compile_format_string
 
@@ -222,12 +272,6 @@ class RouteCompiler:
             entry.formatter = compiled.formatter
             entry.content_type = compiled.content_type
         return entry
-
-
-def _merge(own: PerFilterConfigs | None, parent: PerFilterConfigs | None) -> PerFilterConfigs | None:
-    if own is None or parent is None:
-        return own or parent
-    return PerFilterConfigs({**parent.configs, **own.configs}, {**parent.disabled, **own.disabled})
 
 
 def _buffer_limit(config: Any) -> int | None:
@@ -238,16 +282,14 @@ def _buffer_limit(config: Any) -> int | None:
     return None
 
 
-def compile_policy(
-    action: Any, host: VirtualHost, context: FactoryContext, clusters: frozenset[str] | None
-) -> RoutePolicy:
-    """All of a ``RouteAction`` but its cluster; ``clusters``: the names to check against, if they are to be."""
+def compile_policy(action: Any, host: VirtualHost, context: FactoryContext) -> RoutePolicy:
+    """All of a ``RouteAction`` but its cluster."""
     own_retries = action.HasField("retry_policy")
     policy = RoutePolicy(RetryPolicy.compile(action.retry_policy) if own_retries else host.retry_policy)
     policy.hedge_on_per_try_timeout = host.hedge_on_per_try_timeout
     if action.HasField("hedge_policy"):
         policy.hedge_on_per_try_timeout = action.hedge_policy.hedge_on_per_try_timeout
-    policy.mirrors = compile_mirrors(action.request_mirror_policies, context, clusters) or host.mirrors
+    policy.mirrors = compile_mirrors(action.request_mirror_policies, context) or host.mirrors
     if action.HasField("timeout"):
         policy.timeout_ms = milliseconds(action.timeout)
     policy.idle_timeout_ms = optional_milliseconds(action, "idle_timeout")
@@ -261,7 +303,7 @@ def compile_policy(
         policy.grpc_timeout_header_offset_ms = optional_milliseconds(durations, "grpc_timeout_header_offset")
     policy.priority = action.priority
     policy.cluster_not_found_response_code = _NOT_FOUND_CODES[action.cluster_not_found_response_code]
-    policy.path_rewrite = PathRewrite.compile(action)
+    policy.path_rewrite = TemplateRewrite(action.path_rewrite) if action.path_rewrite else PathRewrite.compile(action)
     policy.hash_policy = compile_hash_policy(action.hash_policy)
     policy.internal_redirect = compile_internal_redirect(action)
     policy.rate_limits = compile_rate_limits(action.rate_limits, action.include_vh_rate_limits.value)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from proxeny.matcher.regex import CompiledRegex
 from proxeny.router.path_index import PathIndex
-from proxeny.router.path_policy import compile_pattern
 from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route_group import NO_ROUTE
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
-    from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.path_policy import PathPattern
     from proxeny.router.route import Route
 
 
@@ -27,10 +25,10 @@ class RouteList:
         self,
         routes: Sequence[Route],
         matches: Sequence[Any],
-        context: FactoryContext,
+        patterns: Mapping[int, PathPattern],
         ignores_parameters: bool = False,
     ) -> None:
-        """``matches``: the ``RouteMatch`` messages of ``routes``.
+        """``matches``: the ``RouteMatch`` messages of ``routes``; ``patterns``: of those with a ``path_match_policy``.
 
         ``ignores_parameters``: ``ignore_path_parameters_in_path_matching``.
         """
@@ -38,7 +36,7 @@ class RouteList:
         self._ignores_parameters = ignores_parameters
         self._index = PathIndex(tuple([route.condition for route in routes]), ignores_parameters)
         for number, match in enumerate(matches):
-            _add(self._index, match, number, context)
+            _add(self._index, match, number, patterns.get(number))
         self._index.freeze()
 
     def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
@@ -47,11 +45,12 @@ class RouteList:
         if whole_path is None:
             path = b""
         else:
-            # Asked for the numbers of "?" and "#", bytes are searched without a call.
-            if 0x3F in whole_path:
-                whole_path = whole_path[: whole_path.index(b"?")]
-            if 0x23 in whole_path:
-                whole_path = whole_path[: whole_path.index(b"#")]
+            end = whole_path.find(b"?")
+            if end >= 0:
+                whole_path = whole_path[:end]
+            end = whole_path.find(b"#")
+            if end >= 0:
+                whole_path = whole_path[:end]
             path = whole_path
             if self._ignores_parameters and path.find(b";") >= 0:
                 path = without_parameters(path)
@@ -77,7 +76,7 @@ def without_parameters(path: bytes) -> bytes:
     return b"/".join([segment.partition(b";")[0] for segment in path.split(b"/")])
 
 
-def _add(index: PathIndex, match: Any, number: int, context: FactoryContext) -> None:
+def _add(index: PathIndex, match: Any, number: int, pattern: PathPattern | None) -> None:
     """Enter one route's path specifier into the index."""
     kind = match.WhichOneof("path_specifier")
     case_sensitive = match.case_sensitive.value if match.HasField("case_sensitive") else True
@@ -88,10 +87,9 @@ def _add(index: PathIndex, match: Any, number: int, context: FactoryContext) -> 
     elif kind == "path_separated_prefix":
         index.add_separated_prefix(match.path_separated_prefix.encode("utf-8"), number, case_sensitive)
     elif kind == "safe_regex":
-        index.add_regex(CompiledRegex(match.safe_regex.regex).pattern, number)
-    elif kind == "path_match_policy":
-        pattern = compile_pattern(match, context)
-        if pattern is not None and pattern.regex is not None:
+        index.add_regex(match.safe_regex.regex.encode("utf-8"), number)
+    elif pattern is not None:
+        if pattern.regex is not None:
             index.add_template(pattern.regex, number)
     else:
         index.add_connect(number)

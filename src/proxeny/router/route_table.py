@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.router.cluster_specifier import compile_specifiers
 from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.route import Route, RouteConfigInfo
@@ -61,7 +62,7 @@ class RouteTable:
         ``validate_clusters_default``: True for static configurations, False for RDS (Envoy's defaults).
         """
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
-        info = _compile_info(config, context, validate)
+        info = _compile_info(config, context)
         domains = _Domains(config.name)
         hosts = []
         for host in config.virtual_hosts:
@@ -157,10 +158,9 @@ def port_start(host: bytes) -> int:
     return colon
 
 
-def _compile_info(config: Any, context: FactoryContext, validate_clusters: bool) -> RouteConfigInfo:
+def _compile_info(config: Any, context: FactoryContext) -> RouteConfigInfo:
     info = RouteConfigInfo(config.name)
-    clusters = context.cluster_names if validate_clusters else None
-    info.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters)
+    info.mirrors = compile_mirrors(config.request_mirror_policies, context)
     info.internal_only_headers = tuple([name.lower().encode("utf-8") for name in config.internal_only_headers])
     info.most_specific_wins = config.most_specific_header_mutations_wins
     info.ignore_path_parameters = config.ignore_path_parameters_in_path_matching
@@ -168,6 +168,7 @@ def _compile_info(config: Any, context: FactoryContext, validate_clusters: bool)
         info.max_direct_response_body_size = config.max_direct_response_body_size_bytes.value
     info.request_mutation = compile_mutation(config.request_headers_to_add, config.request_headers_to_remove)
     info.response_mutation = compile_mutation(config.response_headers_to_add, config.response_headers_to_remove)
+    info.cluster_plugins = compile_specifiers(config.cluster_specifier_plugins, context)
     info.per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, context)
     if config.HasField("metadata"):
         info.metadata = filter_metadata(config.metadata)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.http.matching import HTTP_INPUT
 from proxeny.matcher.tree_compiler import MatchTreeCompiler
-from proxeny.router.http_matching import HTTP_INPUT
 from proxeny.router.route_compiler import RouteCompiler
-from proxeny.router.route_list import RouteList
 
 if TYPE_CHECKING:
     from proxeny.matcher.inputs import DataInput
     from proxeny.matcher.tree import MatchTree, OnMatch
     from proxeny.network.factory_context import FactoryContext
     from proxeny.router.route import VirtualHost
+    from proxeny.router.route_list import RouteList
 
 ROUTE_ACTION: Final = "route_action"
 """The kind of actions that are routes."""
@@ -36,17 +36,11 @@ class RouteTreeCompiler(MatchTreeCompiler):
 
     def __init__(self, context: FactoryContext, virtual_host: VirtualHost) -> None:
         super().__init__(context, HTTP_INPUT, ROUTE_ACTION)
-        self._virtual_host = virtual_host
         self._routes = RouteCompiler(virtual_host, context, validate_clusters=False)
 
     def routes(self, configs: Any) -> RouteList:
         """The routes that an action holds."""
-        return RouteList(
-            [self._routes.compile(config) for config in configs],
-            [config.match for config in configs],
-            self.context,
-            self._virtual_host.config.ignore_path_parameters,
-        )
+        return self._routes.compile_list(configs)
 
     def on_match(self, message: Any) -> OnMatch:
         """Matching does not go on behind a route."""

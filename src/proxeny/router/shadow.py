@@ -65,6 +65,11 @@ class MirrorPolicy:
         self._routes: dict[tuple[str, int], Route] = {}
         self.stats: Block = context.stats.block(ROUTER, "http.async-client.")
 
+    def check_cluster(self, clusters: frozenset[str] | None) -> None:
+        """ConfigError where the cluster is not among ``clusters`` (None: that is not to be checked)."""
+        if clusters is not None and self._cluster and self._cluster not in clusters:
+            raise ConfigError(f"route: unknown shadow cluster '{self._cluster}'")
+
     def cluster_name(self, headers: HeaderMap) -> str:
         """Where this request is mirrored to; "" when the header that should say so is not there."""
         if self._cluster:
@@ -112,16 +117,9 @@ def shadow_host(host: bytes) -> bytes:
     return host + b"-shadow"
 
 
-def compile_mirrors(
-    configs: Iterable[Any], context: FactoryContext, clusters: frozenset[str] | None = None
-) -> tuple[MirrorPolicy, ...]:
-    """Compile the policies of one level; ``clusters``: the names that there are, where that is to be checked."""
-    policies = []
-    for config in configs:
-        policies.append(MirrorPolicy(config, context))
-        if clusters is not None and config.cluster and config.cluster not in clusters:
-            raise ConfigError(f"route: unknown shadow cluster '{config.cluster}'")
-    return tuple(policies)
+def compile_mirrors(configs: Iterable[Any], context: FactoryContext) -> tuple[MirrorPolicy, ...]:
+    """The policies of one level; ConfigError in Envoy's words."""
+    return tuple([MirrorPolicy(config, context) for config in configs])
 
 
 class MirrorStream:

@@ -138,7 +138,7 @@ class UpstreamRequest(ResponseDecoder):
         self.wrote_headers = True
         error = encoder.encode_headers(headers, self.end_stream)
         if error is not None:
-            self._refuse(error.details)
+            self._refuse(error.message)
             return
         if self.end_stream:
             self.encode_complete = True
@@ -147,13 +147,13 @@ class UpstreamRequest(ResponseDecoder):
         elif (self.body is not None or self.trailers is not None) and self.encoder is encoder:
             self._send_held()
 
-    def _refuse(self, details: str) -> None:
-        """The codec would not encode the request's headers."""
+    def _refuse(self, message: str) -> None:
+        """The codec would not encode the request's headers: a filter has removed what it cannot do without."""
         encoder, self.encoder = self.encoder, None
         if encoder is not None:
             encoder.stream.callbacks = None
             encoder.stream.reset_stream(LOCAL_RESET)
-        self.router.on_upstream_reset(self, PROTOCOL_ERROR, details)
+        self.router.refuse_request(message)
 
     def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
         """No stream: as if it had been reset at once."""

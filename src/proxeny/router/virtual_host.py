@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.http.matching import HttpMatchingData
 from proxeny.router.cors_policy import CorsPolicy
 from proxeny.router.direct_response import SslRedirectEntry
 from proxeny.router.header_mutation import compile_mutation
-from proxeny.router.http_matching import HttpMatchingData
 from proxeny.router.per_filter_config import PerFilterConfigs
 from proxeny.router.rate_limit import compile_rate_limits
 from proxeny.router.retry_policy import RetryPolicy
@@ -93,8 +93,7 @@ def compile_virtual_host(
     if config.HasField("retry_policy"):
         host.retry_policy = RetryPolicy.compile(config.retry_policy)
     host.hedge_on_per_try_timeout = config.hedge_policy.hedge_on_per_try_timeout
-    clusters = context.cluster_names if validate_clusters else None
-    host.mirrors = compile_mirrors(config.request_mirror_policies, context, clusters) or info.mirrors
+    host.mirrors = compile_mirrors(config.request_mirror_policies, context) or info.mirrors
     host.rate_limits = compile_rate_limits(config.rate_limits)
     if config.HasField("cors"):
         host.cors = CorsPolicy(config.cors, context)
@@ -106,8 +105,6 @@ def compile_virtual_host(
             raise ConfigError("cannot set both matcher and routes on virtual host")
         # Envoy does not look for the clusters of routes in a tree.
         tree = compile_route_tree(config.matcher, host, context)
-        return VirtualHostRoutes(host, RouteList((), (), context), config.require_tls, tree)
-    compiler = RouteCompiler(host, context, validate_clusters)
-    routes = [compiler.compile(route) for route in config.routes]
-    matches = [route.match for route in config.routes]
-    return VirtualHostRoutes(host, RouteList(routes, matches, context, info.ignore_path_parameters), config.require_tls)
+        return VirtualHostRoutes(host, RouteList((), (), {}), config.require_tls, tree)
+    routes = RouteCompiler(host, context, validate_clusters).compile_list(config.routes)
+    return VirtualHostRoutes(host, routes, config.require_tls)

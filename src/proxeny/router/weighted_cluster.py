@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from proxeny.router.route import Route
 
 _MAX_TOTAL: Final = (1 << 32) - 1
+_NO_WEIGHT: Final = "Sum of weights in the weighted_cluster must be greater than 0."
 
 
 class WeightedClusters:
@@ -43,7 +44,7 @@ class WeightedClusters:
         if total > _MAX_TOTAL:
             raise ConfigError(f"The sum of weights of all weighted clusters of route {route_name} exceeds {_MAX_TOTAL}")
         if total == 0:
-            raise ConfigError("Sum of weights in the weighted_cluster must be greater than 0.")
+            raise ConfigError(_NO_WEIGHT)
         self._routes = tuple(routes)
         self._names = tuple(names)
         self._weights = tuple(weights)
@@ -52,6 +53,11 @@ class WeightedClusters:
         self._hash_policy = hash_policy
         self._runtime_prefix = runtime_prefix
         self._runtime = runtime if runtime_prefix else None
+
+    def check_runtime(self) -> None:
+        """ConfigError where runtime makes all weights zero now: Envoy adds them up when it loads them."""
+        if self._runtime is not None and not self._runtime_ends(self._runtime)[-1]:
+            raise ConfigError(_NO_WEIGHT)
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
+from proxeny.http.http1.settings import has_proper_case, preserve_case
 from proxeny.upstream.dns_options import milliseconds
 
 NAME: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -34,6 +35,8 @@ class HttpProtocolOptions:
     send_fully_qualified_url: bool = False
     proper_case_headers: bool = False
     preserve_case_headers: bool = False
+    proper_case_of_added_headers: bool = False
+    forward_reason_phrase: bool = False
     override_stream_error_on_invalid_http_message: bool = False
     use_downstream_protocol: bool = False
 
@@ -178,6 +181,11 @@ def _http1_values(http1: Any, values: dict[str, Any]) -> None:
         elif name == "override_stream_error_on_invalid_http_message":
             values[name] = value.value
         elif name == "header_key_format":
-            which = value.WhichOneof("header_format")
-            values["proper_case_headers"] = which == "proper_case_words"
-            values["preserve_case_headers"] = which == "stateful_formatter"
+            values["proper_case_headers"] = has_proper_case(http1)
+            preserve = preserve_case(http1)
+            if preserve is not None:
+                values["preserve_case_headers"] = True
+                values["proper_case_of_added_headers"] = (
+                    preserve.formatter_type_on_envoy_headers == preserve.PROPER_CASE
+                )
+                values["forward_reason_phrase"] = preserve.forward_reason_phrase

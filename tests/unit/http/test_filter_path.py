@@ -19,6 +19,11 @@ D = FilterDataStatus
 ADDRESS = ip_address("127.0.0.1", 80)
 
 
+def answer() -> HeaderMap:
+    """A response's head."""
+    return HeaderMap([(b":status", b"200")])
+
+
 class Factory:
     is_terminal = False
 
@@ -86,6 +91,9 @@ class Stream(FilterManager):
 
     def encode_trailers_out(self, trailers: HeaderMap) -> None:
         self.out.append(("trailers",))
+
+    def send_local_reply(self, code: int, body: bytes, modify: Any, grpc_status: Any, details: str) -> None:
+        self.out.append((code, body, details))
 
     def request_too_large(self) -> None:
         self.out.append("413")
@@ -221,7 +229,7 @@ def test_encode_path_runs_in_reverse(end_stream: bool) -> None:
             return H.CONTINUE
 
     stream = Stream(Named("a"), Named("b"), terminal())
-    stream.encode_headers(HeaderMap(), end_stream, "via_upstream")
+    stream.encode_headers(answer(), end_stream, "via_upstream")
     assert order == ["b", "a"]
     assert stream.out == [("headers", end_stream)]
 
@@ -229,7 +237,7 @@ def test_encode_path_runs_in_reverse(end_stream: bool) -> None:
 def test_encode_filter_may_hold_the_response() -> None:
     holder = EncodeRecorder(headers=H.STOP_ITERATION, data=D.STOP_ITERATION_AND_BUFFER)
     stream = Stream(holder, terminal())
-    stream.encode_headers(HeaderMap(), False, "via_upstream")
+    stream.encode_headers(answer(), False, "via_upstream")
     stream.encode_data(buffer(b"abc"), True)
     assert stream.out == []
     holder.encoder_callbacks.continue_encoding()
@@ -271,7 +279,7 @@ def test_filters_of_headers_only_are_called_directly() -> None:
     stream = Stream(Looks(), Looks(), last)
     stream.filter_headers(HeaderMap(), False)
     stream.filter_data(buffer(b"ab"), True)
-    stream.encode_headers(HeaderMap(), False, "")
+    stream.encode_headers(answer(), False, "")
     stream.encode_data(buffer(b"c"), True)
     assert last.seen == [("headers", False), ("data", b"ab", True)]
     assert stream.out == [("headers", False), ("data", b"c", True)]
@@ -284,7 +292,7 @@ def test_filters_of_headers_only_are_called_directly() -> None:
     assert last.seen == []
     stops.decoder_callbacks.continue_decoding()
     assert last.seen == [("headers", False), ("data", b"ab", True)]
-    stream.encode_headers(HeaderMap(), True, "")
+    stream.encode_headers(answer(), True, "")
     assert stream.out == []
     stops.encoder_callbacks.continue_encoding()
     assert stream.out == [("headers", True)]
@@ -304,5 +312,16 @@ def test_a_directly_called_filter_may_add_a_body() -> None:
     stream = Stream(Adds(), last)
     stream.filter_headers(HeaderMap(), True)
     assert last.seen == [("headers", False), ("data", b"new", True)]
-    stream.encode_headers(HeaderMap(), True, "")
+    stream.encode_headers(answer(), True, "")
     assert stream.out == [("headers", False), ("data", b"too", True)]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_response_whose_status_is_gone_is_replaced(held: bool) -> None:
+    filter_ = EncodeRecorder(headers=H.STOP_ITERATION if held else H.CONTINUE)
+    stream = Stream(filter_)
+    stream.encode_headers(HeaderMap(), False, "via_upstream")
+    if held:
+        filter_.encoder_callbacks.continue_encoding()
+    details = "filter_removed_required_response_headers{missing_required_header:_:status}"
+    assert stream.out == [(502, b"missing required header: :status", details)]

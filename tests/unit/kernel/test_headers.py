@@ -84,22 +84,6 @@ def test_names_are_lower_cased() -> None:
     assert headers.original_name(0) == b"x-forwarded-for"
 
 
-def test_keeps_the_original_case_on_request() -> None:
-    headers = HeaderMap()
-    headers.keep_case = True
-    headers.add(b"X-Forwarded-For", b"1")
-    headers.add(b"te", b"trailers")
-    for _ in range(2000):
-        headers.append_value(b"cookie", b"c")
-        headers.set(b"x-changing", b"v" * 50)
-        headers.remove(b"x-changing")
-    assert headers.original_name(0) == b"X-Forwarded-For"
-    assert headers.original_name(1) == b"te"
-    assert headers.copy().original_name(0) == b"X-Forwarded-For"
-    with pytest.raises(IndexError):
-        headers.original_name(3)
-
-
 def test_nothing_set_here_starts_another_line() -> None:
     headers = HeaderMap()
     headers.add(b"a", b"1\r\nevil: 2")

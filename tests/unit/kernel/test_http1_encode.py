@@ -8,7 +8,6 @@ from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.headers import HeaderMap
 from proxeny.kernel.http1_encode import (
     CHUNKED,
-    KEY_ORIGINAL,
     KEY_PROPER,
     MISSING_HOST,
     MISSING_METHOD,
@@ -21,6 +20,7 @@ from proxeny.kernel.http1_encode import (
     encode_response_head,
     reason_phrase,
 )
+from proxeny.kernel.http1_response import ResponseParser
 
 
 def request(method: bytes = b"GET", *fields: tuple[bytes, bytes]) -> HeaderMap:
@@ -140,12 +140,35 @@ def test_key_formats() -> None:
     assert encoded_response(headers, key_format=KEY_PROPER)[0] == (
         b"HTTP/1.1 200 OK\r\nX-Foo_Bar-2b: 1\r\nContent-Length: 0\r\n\r\n"
     )
-    kept = HeaderMap()
-    kept.keep_case = True
-    for name, value in ((b":status", b"200"), (b"X-FoO", b"1"), (b"content-length", b"0")):
-        kept.add(name, value)
-    assert b"\r\nX-FoO: 1\r\n" in encoded_response(kept, key_format=KEY_ORIGINAL)[0]
-    assert b"\r\nx-foo: 1\r\n" in encoded_response(kept)[0]
+
+
+def parsed_response(raw: bytes, **settings: bool) -> HeaderMap:
+    parser = ResponseParser()
+    for name, value in settings.items():
+        setattr(parser, name, value)
+    parser.advance(Buffer(raw))
+    return parser.headers
+
+
+def test_names_are_written_as_they_came() -> None:
+    raw = b"HTTP/1.1 200 Fine Indeed\r\nX-FoO: 1\r\nx-fOO: 2\r\nServer: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    headers = parsed_response(raw, keep_case=True)
+    headers.set(b"server", b"b")
+    headers.remove(b"transfer-encoding")
+    headers.add(b"x-added", b"3")
+    assert encoded_response(headers, False, key_format=KEY_PROPER)[0] == (
+        b"HTTP/1.1 200 OK\r\nX-FoO: 1\r\nX-FoO: 2\r\nServer: b\r\nx-added: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    assert headers.copy().original_name(1) == b"X-FoO"
+
+
+def test_names_that_did_not_come_are_proper_and_the_phrase_is_kept_on_request() -> None:
+    raw = b"HTTP/1.1 200  Fine Indeed \r\nx-foo: 1\r\ncontent-length: 0\r\n\r\n"
+    headers = parsed_response(raw, keep_case=True, proper_added=True, keep_reason=True)
+    headers.add(b"x-added", b"2")
+    assert encoded_response(headers)[0] == (
+        b"HTTP/1.1 200 Fine Indeed\r\nx-foo: 1\r\ncontent-length: 0\r\nX-Added: 2\r\n\r\n"
+    )
 
 
 @pytest.mark.parametrize("size", [10, 1900, 2100, 20_000, 200_000])

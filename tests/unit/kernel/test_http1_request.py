@@ -7,6 +7,7 @@ import pytest
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.http1_parse import COMPLETE, DATA, ERROR, HEADERS, NEED_MORE, TRAILERS, UPGRADE
 from proxeny.kernel.http1_request import RequestParser
+from proxeny.matcher.string import ExactMatcher
 
 Event = tuple[Any, ...]
 
@@ -297,6 +298,32 @@ def test_underscores() -> None:
     assert events(parser, Buffer(raw))[0][1][-1] == (b"z", b"2")
     assert len(parser.headers) == 4
     assert parser.dropped_underscores == 1
+
+
+def test_fields_that_are_held_once_are_joined() -> None:
+    raw = get(b"accept: 1", b"cookie: a", b"ACCEPT: 2", b"cookie: b", b"x-y: 1", b"x-y: 2", b"accept:", b"Accept: 3")
+    parser = make(max_headers_count=6)
+    events(parser, Buffer(raw))
+    assert parser.headers.get_all(b"accept") == [b"1,2,,3"]
+    assert parser.headers.get_all(b"cookie") == [b"a", b"b"]
+    assert parser.headers.get_all(b"x-y") == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "upgrade", "value"),
+    [
+        ((b"Upgrade: websocket",), False, None),
+        ((b"Upgrade: WebSocket",), True, b"WebSocket"),
+        ((b"Upgrade: websocket, other",), True, b"other"),
+        ((b"Upgrade: other , websocket,third",), True, b"other,third"),
+        ((b"Upgrade: h2c",), False, None),
+    ],
+)
+def test_upgrades_that_are_to_be_ignored(fields: tuple[bytes, ...], upgrade: bool, value: bytes | None) -> None:
+    parser = make(ignored_upgrades=(ExactMatcher(b"websocket"),))
+    events(parser, Buffer(get(b"Connection: upgrade", *fields)))
+    assert parser.upgrade is upgrade
+    assert parser.headers.get(b"upgrade") == value
 
 
 def test_the_case_of_names_is_kept_on_request() -> None:

@@ -134,6 +134,9 @@ class Downstream:
     """The filter's callbacks; records the answer."""
 
     upstream_options = ()
+    stream_id = 0
+    connection = None
+    dispatcher = None
 
     def __init__(self, route: Any, info: StreamInfo) -> None:
         self.route = route
@@ -502,7 +505,8 @@ def test_large_body_gives_retries_up(bench: Any) -> None:
 
 
 def test_retries_avoid_previous_hosts(bench: Any) -> None:
-    predicate = 'retry_host_predicate { name: "envoy.retry_host_predicates.previous_hosts" }'
+    predicate = """retry_host_predicate { name: "p" typed_config { type_url:
+        "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate" } }"""
     b = bench(RETRY.replace("num_retries", f"{predicate} host_selection_retry_max_attempts: 3 num_retries")).request()
     first, asked = b.upstream.host, []
     others = iter([first, first, "second"])

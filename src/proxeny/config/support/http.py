@@ -21,7 +21,8 @@ TABLE: Final[Table] = {
             strip_matching_host_port strip_any_host_port stream_error_on_invalid_http_message
             strip_trailing_host_dot local_reply_config proxy_status_config original_ip_detection_extensions
             early_header_mutation_extensions request_id_extension tracing append_x_forwarded_port
-            forward_client_cert_details set_current_client_cert_details append_local_overload""",
+            forward_client_cert_details set_current_client_cert_details append_local_overload
+            forward_client_cert_matcher http1_safe_max_connection_duration typed_header_validation_config""",
         accepted="""http2_protocol_options represent_ipv4_remote_address_as_ipv4_mapped_ipv6
             stream_flush_timeout add_proxy_protocol_connection_state path_normalization_options""",
     ),
@@ -49,6 +50,11 @@ TABLE: Final[Table] = {
         done="client_sampling random_sampling overall_sampling",
         accepted="""verbose max_path_tag_length custom_tags spawn_upstream_span operation upstream_operation""",
     ),
+    f"{_HCM}.HttpConnectionManager.ForwardClientCertConfig": extension(
+        done="forward_client_cert_details set_current_client_cert_details"
+    ),
+    # Envoy's own binary has none of these: they are refused in its words.
+    "envoy.extensions.http.header_validators.envoy_default.v3.HeaderValidatorConfig": extension(),
     f"{_HCM}.HttpConnectionManager.InternalAddressConfig": fields(done="unix_sockets cidr_ranges"),
     f"{_HCM}.RequestIDExtension": fields(done="typed_config"),
     "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig": extension(
@@ -72,14 +78,15 @@ TABLE: Final[Table] = {
             max_response_headers_kb"""
     ),
     f"{_CORE}.Http1ProtocolOptions": fields(
-        done="""accept_http_10 default_host_for_http_10 enable_trailers allow_absolute_url header_key_format
+        done="""accept_http_10 default_host_for_http_10 ignore_http_11_upgrade enable_trailers allow_absolute_url
+            header_key_format
             allow_chunked_length send_fully_qualified_url allow_custom_methods
             override_stream_error_on_invalid_http_message""",
         accepted="use_balsa_parser",
     ),
     f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite match_upstream"),
     "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
-        accepted="forward_reason_phrase formatter_type_on_envoy_headers"
+        done="forward_reason_phrase formatter_type_on_envoy_headers"
     ),
     f"{_HTTP}.set_filter_state.v3.Config": extension(done="on_request_headers"),
     f"{_HTTP}.original_src.v3.OriginalSrc": extension(done="mark"),
@@ -91,7 +98,7 @@ TABLE: Final[Table] = {
             request_trailers_mutations"""
     ),
     f"{_CORE}.KeyValueMutation": fields(done="append remove"),
-    f"{_CORE}.KeyValueAppend": fields(done="entry record action"),
+    f"{_CORE}.KeyValueAppend": fields(done="record action"),
     f"{_HTTP}.router.v3.Router": extension(
         done="""dynamic_stats suppress_envoy_headers respect_expected_rq_timeout strict_check_headers
             suppress_grpc_request_failure_code_stats upstream_log upstream_log_options upstream_http_filters""",

@@ -8,6 +8,7 @@ _ROUTE: Final = "envoy.config.route.v3"
 _HASH: Final = f"{_ROUTE}.RouteAction.HashPolicy"
 _LIMIT: Final = f"{_ROUTE}.RateLimit"
 _CORS: Final = "envoy.extensions.filters.http.cors.v3"
+_SPECIFIERS: Final = "envoy.extensions.router.cluster_specifiers"
 _REDIRECT: Final = "envoy.extensions.internal_redirect"
 _CORS_FIELDS: Final = """allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials
     filter_enabled shadow_enabled allow_private_network_access forward_not_matching_preflights"""
@@ -27,6 +28,9 @@ TABLE: Final[Table] = {
     f"{_REDIRECT}.allow_listed_routes.v3.AllowListedRoutesConfig": extension(done="allowed_route_names"),
     f"{_REDIRECT}.previous_routes.v3.PreviousRoutesConfig": extension(),
     f"{_REDIRECT}.safe_cross_scheme.v3.SafeCrossSchemeConfig": extension(),
+    f"{_ROUTE}.ClusterSpecifierPlugin": fields(done="extension is_optional"),
+    f"{_SPECIFIERS}.matcher.v3.MatcherClusterSpecifier": extension(done="cluster_matcher"),
+    f"{_SPECIFIERS}.matcher.v3.ClusterAction": extension(done="cluster"),
     _LIMIT: fields(done="stage disable_key actions limit hits_addend apply_on_stream_done"),
     f"{_LIMIT}.Override": fields(done="dynamic_metadata"),
     f"{_LIMIT}.HitsAddend": fields(done="number format"),

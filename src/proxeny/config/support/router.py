@@ -15,7 +15,7 @@ TABLE: Final[Table] = {
         done=f"""name virtual_hosts internal_only_headers {_HEADERS} most_specific_header_mutations_wins
             validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching
             ignore_path_parameters_in_path_matching typed_per_filter_config metadata request_mirror_policies
-            vhost_header"""
+            vhost_header cluster_specifier_plugins"""
     ),
     f"{_ROUTE}.VirtualHost": fields(
         done=f"""name domains routes matcher require_tls {_HEADERS} typed_per_filter_config
@@ -23,6 +23,7 @@ TABLE: Final[Table] = {
             metadata
             per_request_buffer_limit_bytes request_body_buffer_limit virtual_clusters
             hedge_policy request_mirror_policies rate_limits cors""",
+        accepted="retry_policy_typed_config",
     ),
     f"{_ROUTE}.RouteList": extension(done="routes"),
     f"{_ROUTE}.Route": extension(
@@ -46,8 +47,8 @@ TABLE: Final[Table] = {
             append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
             max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies hash_policy
             internal_redirect_policy internal_redirect_action max_internal_redirects rate_limits include_vh_rate_limits
-            cors""",
-        accepted="early_data_policy flush_timeout",
+            cors inline_cluster_specifier_plugin cluster_specifier_plugin path_rewrite host_rewrite""",
+        accepted="early_data_policy flush_timeout retry_policy_typed_config",
     ),
     f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
     f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),
@@ -95,7 +96,7 @@ TABLE: Final[Table] = {
     ),
     f"{_ROUTE}.FilterConfig": extension(done="config is_optional disabled"),
     f"{_CORE}.HeaderValueOption": fields(done="header append append_action keep_empty_value"),
-    f"{_CORE}.HeaderValue": fields(done="key value raw_value"),
-    f"{_CORE}.DataSource": fields(done="filename inline_bytes inline_string environment_variable"),
+    f"{_CORE}.HeaderValue": fields(done="key value", accepted="raw_value"),
+    f"{_CORE}.DataSource": fields(done="filename inline_bytes inline_string environment_variable watched_directory"),
     "envoy.type.matcher.v3.StringMatcher": fields(done="exact prefix suffix safe_regex contains ignore_case"),
 }

@@ -151,6 +151,7 @@ class CorsFactory:
 
     filter_class = Cors
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: CorsConfig) -> None:
         self.name = NAME

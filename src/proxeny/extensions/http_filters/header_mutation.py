@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
+from proxeny.config.errors import ConfigError
 from proxeny.http.filter import FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 from proxeny.router.header_mutations import compile_mutations
 
@@ -36,10 +37,11 @@ class AppendParameter:
     __slots__ = ("_action", "_constant", "_formatter", "_key")
 
     def __init__(self, config: Any) -> None:
-        if config.HasField("record"):
-            key, value = config.record.key, config.record.value.string_value
-        else:
-            key, value = config.entry.key, config.entry.value.decode("latin-1")
+        if not config.HasField("record"):
+            raise ConfigError("No record specified for append mutation.")
+        key, value = config.record.key, config.record.value.string_value
+        if not config.record.value.HasField("string_value"):
+            raise ConfigError("Only string value is allowed for record value.")
         self._key = key.encode("utf-8")
         self._action: int = config.action
         self._constant = value.encode("utf-8")
@@ -107,8 +109,10 @@ class Mutations:
         for mutation in config.query_parameter_mutations:
             if mutation.HasField("append"):
                 query.append(AppendParameter(mutation.append))
-            if mutation.remove:
+            elif mutation.remove:
                 query.append(RemoveParameter(mutation.remove))
+            else:
+                raise ConfigError("One of 'append'/'remove' must be specified.")
         self._query = tuple(query)
 
     def mutate_request(self, headers: HeaderMap, info: StreamInfo) -> None:
@@ -183,6 +187,7 @@ class HeaderMutationFactory:
 
     filter_class = HeaderMutationFilter
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: Any) -> None:
         self.name = NAME

@@ -39,6 +39,7 @@ class SetFilterStateFactory:
 
     filter_class = SetFilterState
     is_terminal = False
+    rehearses = True
 
     def __init__(self, values: tuple[StateValue, ...]) -> None:
         self._values = values

@@ -57,6 +57,13 @@ class HttpConnectionManagerExtension:
         """Compile ``config``; ConfigError in Envoy's words."""
         if config.codec_type not in CODEC_HTTP1:
             raise ConfigError(f"codec_type {config.CodecType.Name(config.codec_type)} is not supported yet")
+        if config.HasField("typed_header_validation_config"):
+            raise ConfigError(
+                "This Envoy binary does not support header validator extensions.: "
+                f"'{config.typed_header_validation_config.name}'"
+            )
+        if config.common_http_protocol_options.HasField("max_response_headers_kb"):
+            raise ConfigError("Error: max_response_headers_kb cannot be set on http_connection_manager.")
         route_table: RouteTable | ScopedRouteTable | None = None
         which = config.WhichOneof("route_specifier")
         if which == "route_config":
@@ -76,8 +83,8 @@ class HttpConnectionManagerExtension:
             compiled.local_reply = LocalReplyMappers.compile(config.local_reply_config, context)
         compiled.codec_settings = Http1Settings.from_proto(
             config.http_protocol_options,
-            max_headers_kb=max_request_headers_kb(config),
-            max_headers_count=max_headers_count(config),
+            max_headers_kb=max_request_headers_kb(config, context.runtime),
+            max_headers_count=max_headers_count(config, context.runtime),
             headers_with_underscores_action=config.common_http_protocol_options.headers_with_underscores_action,
         )
         compiled.codec_stats = codec_stats(context.stats, "http1.")

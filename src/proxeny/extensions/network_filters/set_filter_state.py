@@ -42,6 +42,7 @@ class SetFilterStateFactory:
 
     name = NAME
     is_terminal = False
+    rehearses = True
 
     def __init__(self, values: tuple[StateValue, ...]) -> None:
         self._values = values

@@ -108,8 +108,8 @@ class OmitHostMetadata:
     """The registered factory."""
 
     def create_plugin(self, config: Any) -> OmitHostMetadataPredicate:
-        """``config``: an ``OmitHostMetadataConfig`` or None."""
-        if config is None or _LB_NAMESPACE not in config.metadata_match.filter_metadata:
+        """``config``: an ``OmitHostMetadataConfig``."""
+        if _LB_NAMESPACE not in config.metadata_match.filter_metadata:
             return OmitHostMetadataPredicate({})
         return OmitHostMetadataPredicate(dict(config.metadata_match.filter_metadata[_LB_NAMESPACE].fields))
 

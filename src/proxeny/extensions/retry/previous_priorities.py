@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.config.errors import ConfigError
 from proxeny.upstream.load_balancer.priority_load import PriorityLoad, without
 
 if TYPE_CHECKING:
@@ -65,8 +64,6 @@ class PreviousPrioritiesFactory:
 
     def create_plugin(self, config: Any) -> PreviousPrioritiesPlugin:
         """``config``: a ``PreviousPrioritiesConfig``."""
-        if config is None:
-            raise ConfigError("PreviousPrioritiesConfigValidationError.UpdateFrequency: value must be greater than 0")
         return PreviousPrioritiesPlugin(config.update_frequency)
 
 

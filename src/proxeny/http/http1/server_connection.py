@@ -14,6 +14,7 @@ from proxeny.http.codec import (
     CodecError,
     RequestDecoder,
     ResponseEncoder,
+    StreamCallbacks,
     StreamResetReason,
     field_bytes_of,
 )
@@ -51,6 +52,7 @@ class ServerStream(ResponseEncoder):
         "_disabled",
         "bytes_received",
         "bytes_sent",
+        "callbacks",
         "decoder",
         "extra_header_bytes",
         "field_bytes",
@@ -70,7 +72,7 @@ class ServerStream(ResponseEncoder):
         self.decoder: RequestDecoder = GONE
         self._chunked = 0
         self._disabled = 0
-        self.callbacks = None
+        self.callbacks: StreamCallbacks | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
         self.field_bytes = 0
@@ -342,7 +344,8 @@ class Http1ServerConnection:
         self._error = parser.error
         if parser.error == "http1.unexpected_underscore":
             self._stats.request_rejected_with_underscores()
-        return CodecError(parser.error_status, parser.error, f"http/1.1 protocol error: {parser.error_message}")
+        prefix = "" if parser.error == "low_version" else "http/1.1 protocol error: "
+        return CodecError(parser.error_status, parser.error, prefix + parser.error_message)
 
     def _pause(self) -> None:
         if not self._paused:

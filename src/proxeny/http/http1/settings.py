@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
-from proxeny.kernel.http1_encode import KEY_LOWER, KEY_ORIGINAL, KEY_PROPER
+from proxeny.config.loader import unpack_any
+from proxeny.kernel.http1_encode import KEY_LOWER, KEY_PROPER
+from proxeny.matcher.string import StringMatcher, compile_string_matcher
 
 if TYPE_CHECKING:
     from proxeny.kernel.http1_parse import MessageParser
@@ -36,6 +38,13 @@ class Http1Settings:
     headers_with_underscores_action: int = 0
     max_headers_kb: int = DEFAULT_MAX_HEADERS_KB
     max_headers_count: int = DEFAULT_MAX_HEADERS_COUNT
+    keep_case: bool = False
+    """``preserve_case``: names are written as they came, by whichever codec writes them."""
+    proper_added: bool = False
+    """``formatter_type_on_envoy_headers``: those that did not come are written in proper case."""
+    keep_reason: bool = False
+    """``forward_reason_phrase``."""
+    ignored_upgrades: tuple[StringMatcher, ...] = ()
 
     @classmethod
     def from_proto(
@@ -47,6 +56,7 @@ class Http1Settings:
         headers_with_underscores_action: int = 0,
     ) -> Http1Settings:
         """From ``Http1ProtocolOptions``; ConfigError for an unknown header-key formatter."""
+        preserve = preserve_case(options)
         return cls(
             allow_absolute_url=options.allow_absolute_url.value if options.HasField("allow_absolute_url") else True,
             accept_http_10=options.accept_http_10,
@@ -55,7 +65,11 @@ class Http1Settings:
             allow_chunked_length=options.allow_chunked_length,
             allow_custom_methods=options.allow_custom_methods,
             send_fully_qualified_url=options.send_fully_qualified_url,
-            key_format=header_key_format(options),
+            key_format=KEY_PROPER if has_proper_case(options) else KEY_LOWER,
+            keep_case=preserve is not None,
+            proper_added=preserve is not None and preserve.formatter_type_on_envoy_headers == preserve.PROPER_CASE,
+            keep_reason=preserve is not None and preserve.forward_reason_phrase,
+            ignored_upgrades=tuple([compile_string_matcher(item) for item in options.ignore_http_11_upgrade]),
             headers_with_underscores_action=headers_with_underscores_action,
             max_headers_kb=max_headers_kb,
             max_headers_count=max_headers_count,
@@ -64,16 +78,14 @@ class Http1Settings:
     @classmethod
     def for_upstream(cls, options: HttpProtocolOptions) -> Http1Settings:
         """From a cluster's compiled options."""
-        key_format = KEY_LOWER
-        if options.proper_case_headers:
-            key_format = KEY_PROPER
-        elif options.preserve_case_headers:
-            key_format = KEY_ORIGINAL
         return cls(
             enable_trailers=options.enable_trailers,
             allow_chunked_length=options.allow_chunked_length,
             send_fully_qualified_url=options.send_fully_qualified_url,
-            key_format=key_format,
+            key_format=KEY_PROPER if options.proper_case_headers else KEY_LOWER,
+            keep_case=options.preserve_case_headers,
+            proper_added=options.proper_case_of_added_headers,
+            keep_reason=options.forward_reason_phrase,
             max_headers_kb=options.max_response_headers_kb,
             max_headers_count=options.max_headers_count,
         )
@@ -84,7 +96,10 @@ class Http1Settings:
         parser.max_headers_count = self.max_headers_count
         parser.enable_trailers = self.enable_trailers
         parser.allow_chunked_length = self.allow_chunked_length
-        parser.keep_case = self.key_format == KEY_ORIGINAL
+        if self.keep_case:
+            parser.keep_case = True
+            parser.proper_added = self.proper_added
+            parser.keep_reason = self.keep_reason
 
     def apply_to_requests(self, parser: RequestParser) -> None:
         """Set up a request parser."""
@@ -94,19 +109,22 @@ class Http1Settings:
         parser.accept_http_10 = self.accept_http_10
         parser.default_host = self.default_host_for_http_10
         parser.underscore_action = self.headers_with_underscores_action
+        parser.ignored_upgrades = self.ignored_upgrades or None
 
 
-def header_key_format(options: Any) -> int:
-    """``header_key_format`` as the encoders' number."""
-    which = options.header_key_format.WhichOneof("header_format")
-    if which == "proper_case_words":
-        return KEY_PROPER
-    if which == "stateful_formatter":
-        type_url = options.header_key_format.stateful_formatter.typed_config.type_url
-        if type_url.rpartition("/")[2] != PRESERVE_CASE:
-            name = options.header_key_format.stateful_formatter.name
-            raise ConfigError(
-                f"Didn't find a registered implementation for '{name}' with type URL: '{type_url.rpartition('/')[2]}'"
-            )
-        return KEY_ORIGINAL
-    return KEY_LOWER
+def has_proper_case(options: Any) -> bool:
+    """Whether ``header_key_format`` is ``proper_case_words``."""
+    return bool(options.header_key_format.WhichOneof("header_format") == "proper_case_words")
+
+
+def preserve_case(options: Any) -> Any:
+    """The PreserveCaseFormatterConfig of ``header_key_format``, None where there is none; ConfigError for another."""
+    if options.header_key_format.WhichOneof("header_format") != "stateful_formatter":
+        return None
+    formatter = options.header_key_format.stateful_formatter
+    config_type = formatter.typed_config.type_url.rpartition("/")[2]
+    if config_type != PRESERVE_CASE:
+        raise ConfigError(
+            f"Didn't find a registered implementation for '{formatter.name}' with type URL: '{config_type}'"
+        )
+    return unpack_any(formatter.typed_config)

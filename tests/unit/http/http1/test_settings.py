@@ -2,11 +2,12 @@
 
 import pytest
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
+from envoy.extensions.http.header_formatters.preserve_case.v3.preserve_case_pb2 import PreserveCaseFormatterConfig
 
 from proxeny.config.errors import ConfigError
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import cluster_codec_stats, codec_stats
-from proxeny.kernel.http1_encode import KEY_LOWER, KEY_ORIGINAL, KEY_PROPER
+from proxeny.kernel.http1_encode import KEY_LOWER, KEY_PROPER
 from proxeny.stats.store import MainStore
 
 
@@ -39,7 +40,12 @@ def test_formatters() -> None:
     formatter.typed_config.type_url = (
         "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
     )
-    assert Http1Settings.from_proto(options).key_format == KEY_ORIGINAL
+    settings = Http1Settings.from_proto(options)
+    assert (settings.keep_case, settings.proper_added, settings.keep_reason) == (True, False, False)
+    made = PreserveCaseFormatterConfig(forward_reason_phrase=True, formatter_type_on_envoy_headers="PROPER_CASE")
+    formatter.typed_config.Pack(made)
+    settings = Http1Settings.from_proto(options)
+    assert (settings.keep_case, settings.proper_added, settings.keep_reason) == (True, True, True)
     formatter.typed_config.type_url = "type.googleapis.com/other"
     with pytest.raises(ConfigError, match="Didn't find a registered implementation for 'preserve_case'"):
         Http1Settings.from_proto(options)

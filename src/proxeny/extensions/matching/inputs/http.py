@@ -12,9 +12,9 @@ from proxeny.matcher.inputs import NOT_AVAILABLE
 from proxeny.matcher.query import parse_query
 
 if TYPE_CHECKING:
+    from proxeny.http.matching import HttpMatchingData
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
-    from proxeny.router.http_matching import HttpMatchingData
 
 Headers = Callable[["HttpMatchingData"], "HeaderMap | None"]
 

@@ -1,0 +1,1 @@
+"""Plugins that name the cluster of a route."""
