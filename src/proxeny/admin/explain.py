@@ -5,6 +5,7 @@ Envoy has no such pages.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from proxeny.admin.query import Query, all_values, parse_parameters
@@ -19,6 +20,9 @@ from proxeny.explain.request_facts import parse_request_facts
 if TYPE_CHECKING:
     from proxeny.admin.context import AdminContext
     from proxeny.explain.request_facts import RequestFacts
+
+
+log = logging.getLogger("proxeny.admin")
 
 
 class ExplainHandler:
@@ -54,7 +58,14 @@ class ExplainHandler:
         return respond(recent.as_text(found))
 
     def _request(self, facts: RequestFacts, as_json: bool) -> AdminResponse:
-        explanation = explain_request(self._context.world(), facts)
+        try:
+            explanation = explain_request(self._context.world(), facts)
+        except ConfigError:
+            raise
+        except Exception as error:
+            # A rehearsal runs much of the proxy: what goes wrong there is told, and the interface goes on.
+            log.error("a request could not be explained", exc_info=True)
+            return respond(f"the request could not be explained: {type(error).__name__}\n", 500)
         if as_json:
             return respond_json(request_render.as_json(explanation))
         return respond(request_render.as_text(explanation))

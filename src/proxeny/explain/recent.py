@@ -38,6 +38,8 @@ DEFAULT_LIMIT: Final = 100
 MOST_ROUTES: Final = 5_000
 """Routes that are asked for one page: it is main that asks them, in one turn of its loop."""
 _CODES: Final = frozenset(["0", *map(str, range(100, 1000)), *[f"{digit}xx" for digit in range(1, 10)]])
+MOST_ASKED: Final = 200
+"""Of them for one request."""
 NEAREST: Final = 3
 """Routes that are told of where none matched."""
 
@@ -151,11 +153,10 @@ def _failure(request: FailedRequest, tables: _Tables) -> Failure:
     config, table = routes_of(manager, whole, headers)
     if table is None:
         return Failure(request, RouteTrace(whole.name), "no scope has the key of this request")
-    count = max([len(host.routes) for host in config.virtual_hosts], default=0)
-    if count > tables.left:
-        return Failure(request, note="too many routes to ask here: explain the request by itself")
-    tables.left -= count
-    trace = RouteQuestions(config, table, tables.context, headers).trace(None, None, request.random_value)
+    if tables.left <= 0:
+        return Failure(request, note="too many requests without a route: ask for fewer")
+    trace = RouteQuestions(config, table, tables.context, headers).trace(None, None, request.random_value, MOST_ASKED)
+    tables.left -= len(trace.routes)
     note = ""
     if table.route(headers, None, request.random_value) is not None:
         note = "by what is kept of it, and the configuration of now, it would have a route"

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 HTTP_TYPE: Final = f"{HCM.replace('envoy.filters', 'envoy.extensions.filters')}.v3.HttpConnectionManager"
 
 
+MOST_ASKED: Final = 1_000
+"""Routes that are asked one by one, unless all are wanted: on a running proxy main does it, in one turn of its loop."""
+
+
 class FilterVerdict(NamedTuple):
     """A filter of the chain: whether it runs for this request."""
 
@@ -113,7 +117,7 @@ def _explain(
             trace = RouteTrace(rehearsal.table.name, notes=["no scope has the key of this request"])
         else:
             questions = RouteQuestions(config, table, rehearsal.context, outcome.routed)
-            trace = questions.trace(outcome.route, outcome.info, random_value)
+            trace = questions.trace(outcome.route, outcome.info, random_value, 0 if facts.all else MOST_ASKED)
     levels, action = _levels(config, outcome, trace)
     mutated: list[HeaderChange] = []
     if outcome.sent and outcome.sent[0].headers is not None and routed is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from proxeny.explain.routes import RouteTrace, RouteVerdict
 
 MOST_ROUTES: Final = 20
-"""How many routes the text tells of, the nearest ones; with ``all``, and in JSON, it is all."""
+"""How many routes the text tells of, the nearest ones; with ``all`` it is all."""
 MOST_HOSTS: Final = 20
 
 Section = tuple[str, list[str]]
@@ -93,6 +93,8 @@ def _route_details(trace: RouteTrace, everything: bool) -> Iterator[str]:
         yield f"not {_route_name(one)}: {one.why}"
     if len(shown) < len(refused):
         yield f"and not {len(refused) - len(shown)} others, which came less close"
+    if trace.passed_over:
+        yield f"and not {trace.passed_over} more, whose paths look less like it"
     if trace.unasked:
         yield f"{trace.unasked} further routes are not asked"
     if trace.shares:
@@ -208,6 +210,7 @@ def _routes(trace: RouteTrace) -> dict[str, Any]:
             {"position": one.position, "name": one.name, "match": one.match, "why_not": one.why or None}
             for one in trace.routes
         ],
+        "passed_over": trace.passed_over,
         "not_asked": trace.unasked,
         "weighted_clusters": [{"name": name, "weight": weight} for name, weight in trace.shares],
         "random_value": trace.random_value,

@@ -65,6 +65,8 @@ class RouteTrace:
     others: list[HostVerdict] = field(default_factory=list)
     routes: list[RouteVerdict] = field(default_factory=list)
     """Up to the chosen one."""
+    passed_over: int = 0
+    """Routes before it that were not asked one by one, being too many and less near."""
     unasked: int = 0
     """Routes behind the chosen one."""
     chosen: int | None = None
@@ -105,8 +107,8 @@ class RouteQuestions:
         by = getattr(config, "vhost_header", "").lower().encode() or b":authority"
         self._host = (headers.get(by) or b"").decode("latin-1")
 
-    def trace(self, route: Any, info: StreamInfo | None, random_value: int) -> RouteTrace:
-        """``route``: what the table chose."""
+    def trace(self, route: Any, info: StreamInfo | None, random_value: int, most: int = 0) -> RouteTrace:
+        """``route``: what the table chose. ``most``: of more routes than this only the nearest are asked; 0: all."""
         config = self._config
         trace = RouteTrace(config.name)
         position = self._host_position()
@@ -131,11 +133,21 @@ class RouteQuestions:
         if trace.chosen is not None and routes[trace.chosen].weighted is not None:
             trace.shares = routes[trace.chosen].weighted.shares()
         trace.unasked = len(routes) - last
-        for number in range(last):
+        asked = self._nearest(messages, last, most) if messages and 0 < most < last else range(last)
+        trace.passed_over = last - len(asked)
+        for number in asked:
             message = messages[number] if messages else None
             why = "" if number == trace.chosen else self._why_not(message, routes[number], facts)
             trace.routes.append(self._verdict(number, routes[number].name, message, why))
         return trace
+
+    def _nearest(self, messages: Sequence[Any], last: int, most: int) -> list[int]:
+        """The routes of the first ``last`` whose paths look most like the request's; the last is always among them."""
+        path = (self._headers.get(b":path") or b"").decode("latin-1")
+        texts = [literal_path(message.match) for message in messages[:last]]
+        nearness = [common(text, path) if text else len(path) for text in texts]
+        ranked = sorted(range(last - 1), key=lambda number: -nearness[number])
+        return sorted([*ranked[: most - 1], last - 1])
 
     def _ask_tree(self, tree: Any, trace: RouteTrace, info: StreamInfo | None) -> tuple[Any, ...]:
         """The routes that a virtual host's ``matcher`` leads to, and how it does."""
