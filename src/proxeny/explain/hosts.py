@@ -68,7 +68,11 @@ def cluster_view(name: str, clusters: RehearsalClusters, world: World) -> Cluste
     notes = (
         ["its names were not resolved: each is taken to have one healthy address"] if known and known.assumed else []
     )
-    return ClusterView(name, True, sets, hosts, policy, _choice(policy, hosts, any(panic)), notes)
+    choice = _choice(policy, hosts, any(panic))
+    chosen = next((sent.host for sent in clusters.sent if sent.cluster == name), None)
+    if state.get("by_hash") and chosen is not None:
+        choice = f"{policy} by the request's hash: {chosen.address.as_string()}"
+    return ClusterView(name, True, sets, hosts, policy, choice, notes)
 
 
 def _set_view(host_set: HostSet, load: int, panic: bool) -> HostSetView:

@@ -99,7 +99,8 @@ def _route_details(trace: RouteTrace, everything: bool) -> Iterator[str]:
         yield f"{trace.unasked} further routes are not asked"
     if trace.shares:
         shares = ", ".join([f"{name} {weight}" for name, weight in trace.shares])
-        yield f"weighted clusters: {shares}; the random number {trace.random_value} chooses"
+        chooser = trace.chosen_by or f"the random number {trace.random_value}"
+        yield f"weighted clusters: {shares}; {chooser} chooses"
 
 
 def _upstream_sections(explanation: RequestExplanation) -> Iterator[Section]:

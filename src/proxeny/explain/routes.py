@@ -73,6 +73,8 @@ class RouteTrace:
     """The position of the chosen route."""
     shares: list[tuple[str, int]] = field(default_factory=list)
     """The chosen route's weighted clusters, and their weights."""
+    chosen_by: str = ""
+    """What chooses among them, where it is not the random number."""
     random_value: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -132,6 +134,7 @@ class RouteQuestions:
         trace.random_value = random_value
         if trace.chosen is not None and routes[trace.chosen].weighted is not None:
             trace.shares = routes[trace.chosen].weighted.shares()
+            trace.chosen_by = routes[trace.chosen].weighted.chosen_by
         trace.unasked = len(routes) - last
         asked = self._nearest(messages, last, most) if messages and 0 < most < last else range(last)
         trace.passed_over = last - len(asked)

@@ -56,6 +56,11 @@ class SpecifiedClusters:
         """Those that were made so far."""
         return tuple(self._made.values())
 
+    @property
+    def chosen_by(self) -> str:
+        """For people."""
+        return "the cluster specifier plugin"
+
     def shares(self) -> list[tuple[str, int]]:
         """Their clusters; a plugin has no weights."""
         return [(name, 0) for name in self._made]

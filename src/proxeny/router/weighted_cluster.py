@@ -64,6 +64,13 @@ class WeightedClusters:
         """One per cluster."""
         return self._routes
 
+    @property
+    def chosen_by(self) -> str:
+        """For people: what chooses where a request has it; "" = a random number."""
+        if self._hash_policy is not None:
+            return "the route's hash policy"
+        return f"the header '{self._header.decode()}'" if self._header else ""
+
     def shares(self) -> list[tuple[str, int]]:
         """Each cluster's name (or the header that names it) and its configured weight."""
         names = [

@@ -168,7 +168,7 @@ def _below(random: Random, count: int) -> int:
 class HashingLoadBalancer:
     """The load balancer of one cluster in one worker."""
 
-    __slots__ = ("_config", "_hash", "_load", "_stats", "_tables", "choose_host", "policy")
+    __slots__ = ("_by_hash", "_config", "_hash", "_load", "_stats", "_tables", "choose_host", "policy")
 
     def __init__(self, policy: LbPolicy, config: HashingConfig, stats: Block) -> None:
         self.policy = policy
@@ -177,6 +177,8 @@ class HashingLoadBalancer:
         self._load = priority_load.PriorityLoad([100], [0], [False])
         self._tables: list[HashTable] = []
         self._hash = 0
+        self._by_hash = False
+        """Whether the last choice was that of a hash, not of a random number."""
         self.choose_host = self.choose
 
     def refresh(self, priority_set: PrioritySet) -> None:
@@ -193,6 +195,7 @@ class HashingLoadBalancer:
         attempt = 0 if context is None else context.host_selection_attempt
         if not attempt:
             value = None if context is None else self._hash_of(context)
+            self._by_hash = value is not None
             self._hash = _random_bits(64) if value is None else value
         # Further attempts follow one another at once: the hash is still theirs.
         value = self._hash
@@ -232,6 +235,12 @@ class HashingLoadBalancer:
                     gauges.set(slot, value)
 
     def statistics(self) -> dict[str, Any]:
-        """Loads by priority, for admin pages."""
+        """Loads by priority, for admin pages; ``by_hash``: how the last choice was made."""
         load = self._load
-        return {"healthy_load": load.healthy, "degraded_load": load.degraded, "panic": load.panic}
+        return {
+            "policy": self.policy.kind,
+            "by_hash": self._by_hash,
+            "healthy_load": load.healthy,
+            "degraded_load": load.degraded,
+            "panic": load.panic,
+        }

@@ -123,3 +123,12 @@ def test_refused_settings() -> None:
         compiled(lb_policy="MAGLEV", maglev_lb_config={"table_size": 250})
     with pytest.raises(ConfigError, match=r"ring hash: minimum_ring_size \(9\) > maximum_ring_size \(8\)"):
         compiled(lb_policy="RING_HASH", ring_hash_lb_config={"minimum_ring_size": 9, "maximum_ring_size": 8})
+
+
+def test_statistics_say_how_the_last_choice_was_made(make_hosts: MakeHosts) -> None:
+    made = balancer(make_hosts, [entry(1), entry(2)])
+    made.choose(context(None))
+    assert not made.statistics()["by_hash"]
+    made.choose(context(5))
+    assert made.statistics()["by_hash"]
+    assert made.statistics()["policy"] == "maglev"
