@@ -113,7 +113,10 @@ CASES = [
     _template("stars", "/***"),
     _template("too-long", "/" + "a" * 256),
     route("template-other-name", f"match: {{{_policy('/a', 'other')}}}"),
-    route("template-without-config", "match: {path_match_policy: {name: envoy.path.match.uri_template.uri_template_matcher}}"),
+    route(
+        "template-without-config",
+        "match: {path_match_policy: {name: envoy.path.match.uri_template.uri_template_matcher}}",
+    ),
     _rewrite("plain", _policy("/{x}/{y}"), _rewriter("/{y}/{x}")),
     _rewrite("constant", _policy("/{x}"), _rewriter("/*")),
     _rewrite("unknown-variable", _policy("/{x}"), _rewriter("/{y}")),
@@ -131,16 +134,29 @@ CASES = [
     route("match-cookie", "match: {prefix: /, cookies: [{name: a, string_match: {exact: b}, invert_match: true}]}"),
     route("match-cookie-nameless", "match: {prefix: /, cookies: [{string_match: {exact: b}}]}"),
     route("match-cookie-valueless", "match: {prefix: /, cookies: [{name: a}]}"),
-    route("match-cookie-long-name", f"match: {{prefix: /, cookies: [{{name: {'a' * 1025}, string_match: {{exact: b}}}}]}}"),
+    route(
+        "match-cookie-long-name", f"match: {{prefix: /, cookies: [{{name: {'a' * 1025}, string_match: {{exact: b}}}}]}}"
+    ),
     route("match-state", "match: {prefix: /, filter_state: [{key: a, string_match: {exact: b}}]}"),
     route("match-state-keyless", "match: {prefix: /, filter_state: [{string_match: {exact: b}}]}"),
     route("match-state-valueless", "match: {prefix: /, filter_state: [{key: a}]}"),
-    route("match-state-address", "match: {prefix: /, filter_state: [{key: a, address_match: {invert_match: true, ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]}}]}"),
-    route("match-state-bad-address", "match: {prefix: /, filter_state: [{key: a, address_match: {ranges: [{address_prefix: x}]}}]}"),
-    route("match-metadata", "match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: a}], value: {null_match: {}}}]}"),
+    route(
+        "match-state-address",
+        "match: {prefix: /, filter_state: [{key: a, address_match: {invert_match: true, ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]}}]}",
+    ),
+    route(
+        "match-state-bad-address",
+        "match: {prefix: /, filter_state: [{key: a, address_match: {ranges: [{address_prefix: x}]}}]}",
+    ),
+    route(
+        "match-metadata",
+        "match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: a}], value: {null_match: {}}}]}",
+    ),
     route("match-metadata-pathless", "match: {prefix: /, dynamic_metadata: [{filter: f, value: {null_match: {}}}]}"),
     route("match-metadata-valueless", "match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: a}]}]}"),
-    route("match-metadata-empty-value", "match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: a}], value: {}}]}"),
+    route(
+        "match-metadata-empty-value", "match: {prefix: /, dynamic_metadata: [{filter: f, path: [{key: a}], value: {}}]}"
+    ),
     route("filter-action", "filter_action: {}"),
     hosts("vhost-header", "- {name: a, domains: [x]}", config="vhost_header: x-a\n"),
     hosts("vhost-header-newline", "- {name: a, domains: [x]}", config='vhost_header: "x\\na"\n'),
@@ -174,8 +190,16 @@ CASES = [
     _tree("and-routes", f"{{on_no_match: {_action()}}}", "  routes: [{match: {prefix: /}, route: {cluster: one}}]"),
     _judge("string", "value_match: {exact: a}"),
     _judge("keep-matching", "value_match: {exact: a}", "keep_matching: true, "),
-    _custom("ip", "envoy.extensions.matching.input_matchers.ip.v3.Ip", "stat_prefix: a, cidr_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]"),
-    _custom("hashing", "envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing", "threshold: 11, modulo: 10"),
+    _custom(
+        "ip",
+        "envoy.extensions.matching.input_matchers.ip.v3.Ip",
+        "stat_prefix: a, cidr_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]",
+    ),
+    _custom(
+        "hashing",
+        "envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing",
+        "threshold: 11, modulo: 10",
+    ),
     _custom("cel", "xds.type.matcher.v3.CelMatcher", "expr_match: {cel_expr_checked: {}}"),
     _scopes("plain"),
     _scopes("nameless", more=""),
@@ -196,5 +220,8 @@ CASES = [
     _scope("scope-without-routes", "name: a, key: {fragments: [{string_key: k}]}"),
     _scope("scope-rds", "name: a, key: {fragments: [{string_key: k}]}, route_configuration_name: r"),
     _scope("scope-on-demand", f"name: a, on_demand: true, key: {{fragments: [{{string_key: k}}]}}, {_CONFIGURATION}"),
-    _scope("scope-unknown-cluster", f"name: a, key: {{fragments: [{{string_key: k}}]}}, {_CONFIGURATION.replace('one', 'nothing')}"),
+    _scope(
+        "scope-unknown-cluster",
+        f"name: a, key: {{fragments: [{{string_key: k}}]}}, {_CONFIGURATION.replace('one', 'nothing')}",
+    ),
 ]
