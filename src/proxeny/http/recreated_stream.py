@@ -1,16 +1,19 @@
 """A request that begins anew within the proxy, with other headers (Envoy: ``ActiveStream::recreateStream``).
 
 What the client sees is one request; here the first stream ends and is logged, and a second one takes over the codec's
-encoder, the body that was kept and the filter state. The headers were sanitised by the first one.
+encoder, the body that was kept, and what the filter state holds of the request (not of its filters). The headers were
+sanitised by the first one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxeny.access_log.access_log import DOWNSTREAM_START
 from proxeny.http.active_stream import METHOD, ActiveStream
 from proxeny.http.header_sanitizing import is_upgrade
 from proxeny.http.stats import CX_MAX_REQUESTS_REACHED
+from proxeny.http.stream_logs import log_stream
 
 if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
@@ -40,14 +43,21 @@ class RecreatedStream(ActiveStream):
             return
         self.upgrade = is_upgrade(headers) or headers.get(METHOD) == b"CONNECT"
         route = self.get_route()
+        config = self.config
+        if config.match_upstream_scheme:
+            info.match_upstream_scheme = True
         if not self._create_chain(headers, route):
             return
+        if config.tracing is not None:
+            config.tracing.begin(headers, info, route)
         if route is not None:
             entry = route.entry
             if entry.idle_timeout_ms is not None:
                 self._set_idle_timeout(entry.idle_timeout_ms)
             if entry.limits_duration:
                 self._limit_duration(entry.policy, headers)
+        if config.logs_new_requests:
+            log_stream(self, DOWNSTREAM_START)
         self.filter_headers(headers, end_stream)
         if self.idle_timer is not None and not self.destroyed:
             self.idle_timer.enable(self.idle_timeout_ms)
@@ -74,7 +84,10 @@ def recreate_stream(stream: ActiveStream, response: HeaderMap, code: int, body: 
     info.protocol = old.protocol
     info.downstream_remote_address = old.downstream_remote_address
     info.bytes_received = old.bytes_received
-    info.filter_state_map = old.filter_state_map
+    state = old.filter_state_map
+    if state is not None:
+        for name in state.kept:
+            info.filter_state.keep(name, state[name])
     again.saw_connection_close = stream.saw_connection_close
     manager.requests += 1  # it counts as one more of the connection
     limit = again.config.max_requests_per_connection

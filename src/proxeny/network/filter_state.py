@@ -22,13 +22,15 @@ class Sharing(IntEnum):
 class FilterState(dict[str, Any]):
     """The objects; ``shared`` says of those that travel how far."""
 
-    __slots__ = ("read_only", "shared")
+    __slots__ = ("kept", "read_only", "shared")
 
     def __init__(self) -> None:
         super().__init__()
         self.shared: dict[str, Sharing] = {}
         self.read_only: set[str] = set()
         """Names that may not be set again."""
+        self.kept: set[str] = set()
+        """Names of what belongs to the request, not to its filters: it stays when the request begins anew."""
 
     def copy(self) -> FilterState:
         """The same objects: what a request begins with."""
@@ -37,6 +39,11 @@ class FilterState(dict[str, Any]):
         made.shared.update(self.shared)
         made.read_only.update(self.read_only)
         return made
+
+    def keep(self, name: str, value: Any) -> None:
+        """Set an object of the request."""
+        self[name] = value
+        self.kept.add(name)
 
     def share(self, name: str, value: Any, sharing: Sharing) -> None:
         """Set an object that travels."""

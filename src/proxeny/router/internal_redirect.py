@@ -151,7 +151,7 @@ def _convert(
         headers.set(b":method", b"GET")
         headers.remove(b"content-length")
         router.request_body = None
-    state[COUNT] = count + 1
+    state.keep(COUNT, count + 1)
     origin = b"http" if from_http else b"https"
     headers.set(ORIGINAL_URL, origin + b"://" + (saved.get(b":authority") or b"") + path)
     return True

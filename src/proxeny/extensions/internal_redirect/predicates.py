@@ -33,10 +33,10 @@ class PreviousRoutes:
 
     def accepts(self, state: FilterState, here: str, there: str, from_https: bool, to_https: bool) -> bool:
         """See router.internal_redirect.Predicate."""
-        seen: set[str] = state.setdefault(_STATE_PREFIX + here, set())
-        known = there in seen
-        seen.add(there)
-        return not known
+        name = _STATE_PREFIX + here
+        seen: set[str] = state.get(name) or set()
+        state.keep(name, seen | {there})
+        return there not in seen
 
 
 class SafeCrossScheme:
