@@ -69,6 +69,11 @@ class CookieHash:
         self._ttl: int | None = config.ttl.seconds if config.HasField("ttl") else None
         self._attributes = tuple([(one.name.encode("utf-8"), one.value.encode("utf-8")) for one in config.attributes])
 
+    @property
+    def is_made(self) -> bool:
+        """Whether a cookie is made where there is none."""
+        return self._ttl is not None
+
     def evaluate(
         self, headers: HeaderMap | None, info: StreamInfo | None, set_cookies: list[bytes] | None
     ) -> int | None:
@@ -137,10 +142,12 @@ class FilterStateHash:
 class HashPolicy:
     """Several policies in their order; the first terminal one ends the list once there is a hash."""
 
-    __slots__ = ("_methods",)
+    __slots__ = ("_methods", "makes_cookies")
 
     def __init__(self, methods: Sequence[tuple[HashMethod, bool]]) -> None:
         self._methods = tuple(methods)
+        self.makes_cookies = any(isinstance(method, CookieHash) and method.is_made for method, _ in methods)
+        """Whether responses may have to set cookies."""
 
     def generate(
         self, headers: HeaderMap | None, info: StreamInfo | None, set_cookies: list[bytes] | None

@@ -310,7 +310,9 @@ class RouterFilter(RouterRetries):
         if self.mirrors is not None:
             self.mirrors = self.mirrors.send_data(data, end_stream)
         upstream = self.upstream
-        if self.retry_policy is not None or self.request_body is not None:
+        if self.retry_policy is not None or (
+            self.request_body is not None and self.entry.policy.internal_redirect is not None
+        ):
             held = self.request_body
             if not self.above_buffer_limit(data.length + (held.length if held is not None else 0)):
                 if held is None:
@@ -580,7 +582,8 @@ class RouterFilter(RouterRetries):
         policy = self.entry.policy.hash_policy
         if policy is None:
             return None
-        return policy.generate(self.request_headers, self.stream_info, self.response_cookies)
+        cookies = self.response_cookies if policy.makes_cookies else None
+        return policy.generate(self.request_headers, self.stream_info, cookies)
 
     @property
     def metadata_match(self) -> dict[str, Any] | None:

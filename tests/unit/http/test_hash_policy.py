@@ -92,8 +92,10 @@ def test_a_terminal_policy_ends_the_list_only_with_a_hash() -> None:
 def test_a_cookie_is_made_with_a_ttl_only() -> None:
     cookies: list[bytes] = []
     assert policy({"cookie": {"name": "c"}}).generate(request(), info(), cookies) is None
+    assert not policy({"cookie": {"name": "c"}}).makes_cookies
     made = policy({"cookie": {"name": "c", "ttl": "5.9s", "path": "/p"}})
     value = b"%016x" % xxhash64(b"10.1.2.3:4567127.0.0.1:80")
+    assert made.makes_cookies
     assert made.generate(request(), info(), cookies) == xxhash64(value)
     assert cookies == [b'c="' + value + b'"; Max-Age=5; Path=/p; HttpOnly']
     assert made.generate(request(), info(), None) is None
