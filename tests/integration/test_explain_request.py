@@ -285,3 +285,72 @@ def test_wrong_command_lines(tmp_path: Path, arguments: tuple[str, ...], words: 
     done = command("request", "-c", "x.yaml", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert words in done.stderr
+
+
+MATCHED = """
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": TYPE.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          http_filters:
+          - {name: envoy.filters.http.router, typed_config: {"@type": TYPE.filters.http.router.v3.Router}}
+          scoped_routes:
+            name: scopes
+            scope_key_builder: {fragments: [{header_value_extractor: {name: x-tenant, index: 0}}]}
+            scoped_route_configurations_list:
+              scoped_route_configurations:
+              - name: one
+                key: {fragments: [{string_key: one}]}
+                route_configuration:
+                  name: of_one
+                  virtual_hosts:
+                  - name: tree
+                    domains: ["*"]
+                    matcher:
+                      matcher_tree:
+                        input:
+                          name: path
+                          typed_config:
+                            "@type": type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput
+                            header_name: ":path"
+                        prefix_match_map:
+                          map:
+                            "/a":
+                              action:
+                                name: route
+                                typed_config:
+                                  "@type": type.googleapis.com/envoy.config.route.v3.Route
+                                  name: under_a
+                                  match: {prefix: /a/}
+                                  direct_response: {status: 204}
+              - name: two
+                key: {fragments: [{string_key: two}]}
+                route_configuration: {name: of_two, virtual_hosts: [{name: none, domains: [b.test]}]}
+"""
+
+
+def test_scopes_and_trees(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(MATCHED.replace("TYPE", TYPE))
+
+    def told(path: str, *more: str) -> str:
+        done = command("request", "--url", f"http://a.test{path}", "-c", "one.yaml", *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    text = told("/a/x", "-H", "x-tenant: one")
+    assert "virtual host 'tree' of 'of_one': domain *" in text
+    assert "it fits '/a'" in text
+    assert "route 'under_a' (0): a route of the matcher" in text
+    assert "answer: 204 (direct_response)" in text
+    text = told("/ax", "-H", "x-tenant: one")
+    assert "not 'under_a' (0): its path does not match" in text
+    assert "no virtual host of 'of_two': no domain matches" in told("/", "-H", "x-tenant: two")
+    text = told("/")
+    assert "no route table of 'scopes'" in text
+    assert "no scope has the key of this request" in text

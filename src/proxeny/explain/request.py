@@ -147,19 +147,19 @@ def _levels(config: Any, outcome: Outcome, trace: RouteTrace | None) -> tuple[li
     if trace is None or trace.chosen is None or trace.position is None:
         return [], None
     host = config.virtual_hosts[trace.position]
-    route = host.routes[trace.chosen]
     levels: list[tuple[str, Any]] = []
+    above = [(f"virtual host '{host.name}'", host), (f"route configuration '{config.name}'", config)]
+    if not host.routes:
+        # The route is in the virtual host's matcher, whose messages are not looked for.
+        return above, None
+    route = host.routes[trace.chosen]
     if route.route.HasField("weighted_clusters") and outcome.router is not None:
         name = outcome.router.cluster
         one = next((one for one in route.route.weighted_clusters.clusters if one.name == name), None)
         if one is not None:
             levels.append((f"the weighted cluster '{name}'", one))
     title = f"route '{route.name}'" if route.name else f"route {trace.chosen}"
-    levels += [
-        (title, route),
-        (f"virtual host '{host.name}'", host),
-        (f"route configuration '{config.name}'", config),
-    ]
+    levels += [(title, route), *above]
     kind = route.WhichOneof("action")
     return levels, getattr(route, kind) if kind else None
 

@@ -67,7 +67,8 @@ def _route_sections(explanation: RequestExplanation) -> Iterator[Section]:
     assert trace is not None
     others = [f"not '{one.name}': {one.why}" for one in trace.others]
     if trace.host is None:
-        yield f"no virtual host of '{trace.table}': no domain matches", [*trace.notes, *others]
+        title = f"no route table of '{trace.table}'" if trace.notes else f"no virtual host of '{trace.table}'"
+        yield title if trace.notes else f"{title}: no domain matches", [*trace.notes, *others]
         return
     yield f"virtual host '{trace.host}' of '{trace.table}': domain {trace.domain}", [*trace.notes, *others]
     chosen = next((one for one in trace.routes if one.position == trace.chosen), None)

@@ -221,7 +221,8 @@ class RouteQuestions:
 
     def _why_not(self, config: Any, route: Any, facts: RequestFacts) -> str:
         if config is not None and not self._path_matches(config.match):
-            actual = quoted(self._headers.get(b":path") or b"")
+            path = self._headers.get(b":path")
+            actual = "absent" if path is None else quoted(path)
             return f"path is {actual}, not {describe_path(config.match)}"
         condition = route.condition
         why: str = "" if condition is None else condition.first_failure(facts)

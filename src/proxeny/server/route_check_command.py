@@ -286,3 +286,7 @@ def _of_listeners(listeners: Any) -> Iterator[tuple[str, Any]]:
                 manager: Any = unpack_any(item.typed_config)
                 if manager.WhichOneof("route_specifier") == "route_config":
                     yield listener.name, manager.route_config
+                scoped = manager.scoped_routes.scoped_route_configurations_list.scoped_route_configurations
+                for scope in scoped:
+                    if scope.HasField("route_configuration"):
+                        yield listener.name, scope.route_configuration
