@@ -55,9 +55,10 @@ class PerFilterConfigs:
                     continue
                 if not wrapper.HasField("config"):
                     raise ConfigError(f"Empty route/virtual host per filter configuration for {name} filter")
-                disabled[name] = False
                 typed_config = wrapper.config
                 is_optional = wrapper.is_optional
+            # Whoever has a configuration of its own here runs here, even where it is disabled elsewhere.
+            disabled[name] = False
             compiled = _compile_one(name, typed_config, is_optional, context)
             if compiled is not None:
                 configs[name] = compiled

@@ -353,8 +353,8 @@ class Route:
         self.condition = condition
         self.weighted = weighted
         levels = (per_filter, virtual_host.per_filter, virtual_host.config.per_filter)
-        self.switches_filters = any([level is not None and bool(level.disabled) for level in levels])
-        """Whether ``filter_disabled`` has something to say on any filter."""
+        self.switches_filters = any([level is not None and any(level.disabled.values()) for level in levels])
+        """Whether some filter is disabled here, or is on some level (and perhaps enabled on a more specific one)."""
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Local replies, Proxy-Status, and the connection manager's timeouts and limits."""
 # ruff: noqa: E501 - a case is a line
 
-from tests.differential.validate.corpus import TYPE, manager
+from tests.differential.validate.corpus import ROUTER_FILTER, TYPE, manager, route
 
 _ANY = "filter: {not_health_check_filter: {}}"
 _FORMATTER = f"{TYPE}/envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery"
@@ -84,4 +84,44 @@ CASES = [
     manager("max-requests", "common_http_protocol_options: {max_requests_per_connection: 1}"),
     manager("append-local-overload", "append_local_overload: true"),
     manager("proxy-100-continue", "proxy_100_continue: true"),
+]
+
+_ROUTE_FILTER = f"{TYPE}/envoy.config.route.v3.FilterConfig"
+_MUTATION = f"{TYPE}/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+_ROUTE_MUTATION = f"{TYPE}/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
+
+
+def _per_route(name: str, fields: str, stricter: str = "", key: str = "m") -> object:
+    return route(
+        f"filter-config-{name}",
+        f'typed_per_filter_config: {{{key}: {{"@type": {_ROUTE_FILTER}{", " if fields else ""}{fields}}}}}',
+        stricter,
+    )
+
+
+def _filters(name: str, fields: str, stricter: str = "") -> object:
+    return manager(
+        f"filters-{name}",
+        f"http_filters: [{{name: m{', ' if fields else ''}{fields}}}, {ROUTER_FILTER}]",
+        stricter,
+    )
+
+
+CASES += [
+    _per_route("disabled", "disabled: true"),
+    _per_route("disabled-router", "disabled: true", key="envoy.filters.http.router"),
+    _per_route("empty", ""),
+    _per_route("optional-empty", "is_optional: true"),
+    _per_route("config", f'config: {{"@type": {_ROUTE_MUTATION}}}'),
+    _per_route("config-and-disabled", f'disabled: true, config: {{"@type": {_ROUTE_MUTATION}}}'),
+    _per_route("unknown-type", f'config: {{"@type": {TYPE}/a.B}}'),
+    _per_route("unknown-type-optional", f'is_optional: true, config: {{"@type": {TYPE}/a.B}}'),
+    _per_route("other-type", f'config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}'),
+    _per_route("other-type-optional", f'is_optional: true, config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}'),
+    _per_route("nested", f'config: {{"@type": {_ROUTE_FILTER}, disabled: true}}'),
+    _filters("disabled", f'disabled: true, typed_config: {{"@type": {_MUTATION}, mutations: {{}}}}'),
+    _filters("optional", f'is_optional: true, typed_config: {{"@type": {_MUTATION}, mutations: {{}}}}'),
+    _filters("disabled-without-config", "disabled: true"),
+    _filters("optional-unknown-type", f'is_optional: true, typed_config: {{"@type": {TYPE}/a.B}}'),
+    _filters("disabled-unknown-type", f'disabled: true, typed_config: {{"@type": {TYPE}/a.B}}'),
 ]
