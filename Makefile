@@ -6,11 +6,12 @@ MAPS := $(shell find src/proxeny -name '*.pxd')
 # The kernel, the maps of types, and the Python modules that have one: these are compiled.
 COMPILED := $(wildcard src/proxeny/kernel/*.pyx) $(MAPS) $(wildcard $(MAPS:.pxd=.py))
 
-.PHONY: help build demo test check bench docs clean peers
+.PHONY: help build demo test fuzz check bench docs clean peers
 
 help:
 	@echo "make demo   set everything up and run the proxy with embedded upstreams"
 	@echo "make test   set everything up and run all tests (real Envoy included)"
+	@echo "make fuzz   fuzz what meets bytes from the wire, FUZZ=60 seconds per target; what is new joins the corpus"
 	@echo "make check  linters, types, generated documents"
 	@echo "make bench  compare CPU per request with Envoy, nginx and HAProxy"
 	@echo "make build  leave .venv/bin/proxeny ready to run"
@@ -39,6 +40,10 @@ demo: build
 
 test: build peers
 	@$(BIN)/python -m pytest
+
+FUZZ ?= 60
+fuzz: build
+	@FUZZ_SECONDS=$(FUZZ) FUZZ_KEEP=1 $(BIN)/python -m pytest tests/fuzz --timeout 0
 
 check: build
 	@$(BIN)/ruff check .

@@ -17,11 +17,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send on another connection than the first, or byte by byte."""
+    """Send on another connection than the first, byte by byte, or cut before the given positions."""
 
     data: bytes
     on: int = 0
     each_byte: bool = False
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

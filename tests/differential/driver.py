@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import pairwise
 
 from tests.differential.case import Case, Do, Expect, Release, Reply, Send, StatIs, Step, UpstreamSaw
 from tests.differential.proxies import ADMIN, CONFIGS, POLL_SECONDS, Proxy
@@ -70,13 +71,13 @@ class Driver:
 
     def _send(self, step: Send) -> None:
         wire = self._wire(step.on)
-        if not step.each_byte:
-            wire.send(step.data)
-            return
-        for position in range(len(step.data)):
-            if not wire.send(step.data[position : position + 1]):
+        size = len(step.data)
+        cuts = range(1, size) if step.each_byte else step.cuts
+        for start, end in pairwise([0, *cuts, size]):
+            if not wire.send(step.data[start:end]):
                 break
-            time.sleep(BYTE_PACE_SECONDS)
+            if end < size:
+                time.sleep(BYTE_PACE_SECONDS)
 
     def _expect(self, step: Expect) -> None:
         wire = self._wire(step.on)

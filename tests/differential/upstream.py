@@ -6,10 +6,14 @@ outlive a case, so nothing hangs on a connection). A raw upstream runs one progr
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.differential.wire import STALL_SECONDS, End, Ended, Message, Wire, read_body, read_head
+
+PIECE_PACE_SECONDS = 0.0004
+"""Between pieces of an answer, so that most of them arrive in a read of their own; no verdict depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +182,10 @@ class FakeUpstream:
 
     def _run(self, wire: Wire, script: Script, program: Answer, request: Message) -> bool:
         """Run the steps; False when the upstream itself closed, or was told to read on for ever."""
-        for step in program:
+        for step, before in zip(program, (None, *program), strict=False):
             if isinstance(step, bytes):
+                if isinstance(before, bytes):
+                    time.sleep(PIECE_PACE_SECONDS)
                 wire.send(step)
             elif isinstance(step, Read):
                 try:

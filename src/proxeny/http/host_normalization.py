@@ -20,5 +20,6 @@ def strip_port(host: bytes, only: int | None) -> bytes:
     name, colon, port = host.rpartition(b":")
     if not colon or b"]" in port or not port.isdigit() or len(port.lstrip(b"0")) > len(str(MAX_NUMBER)):
         return host
-    number = int(port)
+    # Without its zeros: int() refuses to read more than 4,300 digits, whatever they are.
+    number = int(port.lstrip(b"0") or b"0")
     return name if number < MAX_NUMBER and only in (None, number) else host

@@ -43,7 +43,7 @@ class RequestChecks(StreamTimeouts):
         return proxy_connection is not None and has_token(proxy_connection, CLOSE)
 
     def _answer_expect(self, headers: HeaderMap) -> None:
-        if self.config.proxy_100_continue or headers.get(EXPECT).lower() != b"100-continue":  # type: ignore[union-attr]
+        if self.config.proxy_100_continue or headers.get_joined(EXPECT).lower() != b"100-continue":  # type: ignore[union-attr]
             return
         continue_headers = HeaderMap(((STATUS, b"100"),))
         self._charge(100)

@@ -43,6 +43,8 @@ cdef class HeaderMap:
     cdef void c_remove_at(self, Py_ssize_t at) noexcept
     cdef Py_ssize_t c_remove(self, const char* name, size_t name_len) noexcept
     cdef void c_clear(self) noexcept
+    cdef void forget(self, HeaderEntry* e) noexcept
+    cdef void give_back(self, size_t at, size_t n) noexcept
 
     cpdef get(self, bytes name)
     cpdef get_joined(self, bytes name)

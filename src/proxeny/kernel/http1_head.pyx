@@ -235,6 +235,22 @@ cdef Verdict check_authority(const char* p, size_t n, bint port_required) noexce
     return VALID
 
 
+cdef bint is_registered_name(const char* p, size_t n) noexcept nogil:
+    """Whether a URL's host (behind it perhaps a port, judged elsewhere) has the letters that Envoy allows there."""
+    cdef size_t i
+    cdef unsigned char c
+    cdef bint literal = n > 0 and p[0] == 91
+    for i in range(literal, n):
+        c = <unsigned char> p[i]
+        if c == (93 if literal else 58):
+            break
+        if literal and (c == 58 or 97 <= (c | 32) <= 102):
+            continue
+        if not (48 <= c <= 57 or c == 46 or not literal and (97 <= (c | 32) <= 122 or c == 45)):
+            return False
+    return True
+
+
 cdef Verdict split_absolute(const char* p, size_t n, Target* target) noexcept nogil:
     """absolute-form (RFC 9112 3.2.2): scheme, authority without userinfo, path and query (which may be empty)."""
     cdef size_t i = 0
@@ -254,8 +270,12 @@ cdef Verdict split_absolute(const char* p, size_t n, Target* target) noexcept no
     i = start
     while i < end:
         if p[i] == 64:
+            if start > target.scheme_len + 3:
+                return BAD_URL
             start = i + 1
         i += 1
+    if not is_registered_name(p + start, end - start):
+        return BAD_URL
     target.authority = start
     target.authority_len = end - start
     if check_authority(p + start, end - start, False) != VALID:

@@ -14,7 +14,7 @@ bare LF may end lines of a head.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderEntry, HeaderMap
@@ -228,24 +228,32 @@ cdef class MessageParser:
         cdef const char* stop
         cdef const char* following
         cdef bytes folded
+        cdef char* to
         while line < end:
             following = <const char*> memchr(line, 10, end - line) + 1
             stop = following - 1
             if stop > line and (stop - 1)[0] == 13:
                 stop -= 1
             folded = None
+            to = NULL
             while following < end and is_blank(following[0]):
-                # obs-fold (RFC 9112 5.2): the line break goes, the blanks stay.
+                # obs-fold (RFC 9112 5.2): the line break goes, the blanks stay. One copy, whatever the number of lines.
                 if folded is None:
-                    folded = PyBytes_FromStringAndSize(line, stop - line)
+                    to = <char*> following
+                    while to < end and is_blank(to[0]):
+                        to = <char*> memchr(to, 10, end - to) + 1
+                    folded = PyBytes_FromStringAndSize(line, to - line)
+                    to = PyBytes_AS_STRING(folded) + (stop - line)
                 line = following
                 following = <const char*> memchr(line, 10, end - line) + 1
                 stop = following - 1
                 if stop > line and (stop - 1)[0] == 13:
                     stop -= 1
-                folded += PyBytes_FromStringAndSize(line, stop - line)
+                memcpy(to, line, stop - line)
+                to += stop - line
             if folded is not None:
-                if self.parse_field(PyBytes_AS_STRING(folded), PyBytes_GET_SIZE(folded), into, trailers) == E_ERROR:
+                if self.parse_field(PyBytes_AS_STRING(folded), to - PyBytes_AS_STRING(folded), into,
+                                    trailers) == E_ERROR:
                     return E_ERROR
             elif self.parse_field(line, stop - line, into, trailers) == E_ERROR:
                 return E_ERROR

@@ -3,6 +3,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcmp
 
+from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.headers cimport HeaderEntry, HeaderMap, OriginalNames
 from proxeny.kernel.http1_head cimport (
     BAD_CHARACTERS,
@@ -48,6 +49,20 @@ cdef class ResponseParser(MessageParser):
         self.to_head = head
         self.to_connect = connect
         self.to_upgrade = upgrade
+
+    cdef int read_head(self, Buffer data) except -1:
+        """As MessageParser; what does not begin as a response is refused without waiting for a line end."""
+        cdef size_t n
+        cdef const char* p
+        if data.length and (self.state == S_START or self.first_line_end == 0):
+            p = data.front(&n)
+            if memcmp(p, b"HTTP/", n if n < 5 else 5) != 0:
+                if self.state == S_START:
+                    self.begin_message()
+                    self.started = True
+                self.consumed(<size_t> data.length)
+                return self.fail(400, "http1.codec_error", "invalid HTTP version")
+        return MessageParser.read_head(self, data)
 
     cdef int parse_first_line(self, const char* p, size_t n) except -1:
         """HTTP/d.d blanks digits [blank reason]."""

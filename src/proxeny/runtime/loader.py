@@ -88,7 +88,7 @@ def _walk(directory: str, prefix: str, depth: int, entries: Entries) -> None:
                 continue
             with open(item.path, encoding="utf-8", errors="replace") as file:
                 lines = [line for line in file.read().split("\n") if not line.startswith("#")]
-            entries[key] = make_entry("\n".join(lines).rstrip())
+            entries[key] = make_entry("\n".join(lines).rstrip(" \t\f\v\n\r"))
 
 
 class RuntimeLoader(RuntimeReader):

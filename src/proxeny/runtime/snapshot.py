@@ -61,12 +61,12 @@ def _fraction_text(text: str) -> tuple[int, int] | None:
     if "numerator" not in text and "denominator" not in text:
         return None
     fields: dict[str, Any] = {}
-    for line in text.replace(",", "\n").strip("{} \n").splitlines():
+    for line in text.replace(",", "\n").strip("{} \n").split("\n"):
         name, _, value = line.partition(":")
-        name = name.strip().strip('"')
+        name = name.strip(" \t\r").strip('"')
         if name not in ("numerator", "denominator"):
             return None
-        fields[name] = value.strip().strip('"')
+        fields[name] = value.strip(" \t\r").strip('"')
     return _fraction(fields)
 
 

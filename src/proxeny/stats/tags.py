@@ -147,7 +147,7 @@ def _first_token(regex: str) -> str:
     if not regex.startswith("^"):
         return ""
     token = regex[1:].partition(r"\.")[0]
-    return token if token.replace("_", "a").isalnum() else ""
+    return token if token.isascii() and token.replace("_", "a").isalnum() else ""
 
 
 def _tokens_regex(tokens: str) -> str:
