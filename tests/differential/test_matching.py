@@ -75,6 +75,9 @@ STATE = [
     to("state_absent", "/absent", listener="state"),
     to("state_text_is_no_address", "/address", listener="state"),
     to("state_both", "/both", listener="state", body=b"state_both"),
+    to("state_set_by_a_filter", "/exact", "X-Tenant: gold", listener="cleared", body=b"state_exact"),
+    to("state_set_to_another", "/exact", "X-Tenant: silver", listener="cleared"),
+    to("state_not_set", "/exact", listener="cleared"),
 ]
 
 TEMPLATES = [

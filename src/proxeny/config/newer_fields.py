@@ -43,8 +43,18 @@ def _inverted_addresses(file: Any) -> None:
         field.add(name="invert_match", number=2, label=1, type=8)
 
 
+def _clear_route_cache(file: Any) -> None:
+    """``clear_route_cache`` of the HTTP filter that sets filter state (Envoy 1.39)."""
+    field = next(message for message in file.message_type if message.name == "Config").field
+    if not any(one.name == "clear_route_cache" for one in field):
+        field.add(name="clear_route_cache", number=2, label=1, type=8)
+
+
+_SET_FILTER_STATE: Final = "envoy/extensions/filters/http/set_filter_state/v3/set_filter_state"
+
 _FILES: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "envoy.type.matcher.v3.address_pb2": ("envoy/type/matcher/v3/address.proto", _inverted_addresses),
+    _SET_FILTER_STATE.replace("/", ".") + "_pb2": (_SET_FILTER_STATE + ".proto", _clear_route_cache),
     "envoy.config.route.v3.route_components_pb2": ("envoy/config/route/v3/route_components.proto", _cookies),
 }
 """Module -> the file that it defines, and what adds to it."""

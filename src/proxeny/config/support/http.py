@@ -88,7 +88,7 @@ TABLE: Final[Table] = {
     "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
         done="forward_reason_phrase formatter_type_on_envoy_headers"
     ),
-    f"{_HTTP}.set_filter_state.v3.Config": extension(done="on_request_headers"),
+    f"{_HTTP}.set_filter_state.v3.Config": extension(done="on_request_headers clear_route_cache"),
     f"{_HTTP}.original_src.v3.OriginalSrc": extension(done="mark"),
     f"{_HTTP}.upstream_codec.v3.UpstreamCodec": extension(),
     f"{_HTTP}.header_mutation.v3.HeaderMutation": extension(done="mutations most_specific_header_mutations_wins"),
