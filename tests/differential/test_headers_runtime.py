@@ -10,7 +10,9 @@ HIGH_ID = "00001F90-0000-9000-8000-00000000000A"
 SAMPLED = r"tracing\.(not_traceable|random_sampling)$"
 
 
-def get(name: str, listener: str, *headers: str, path: str = "/p", status: int = 200) -> Case:
+def get(
+    name: str, listener: str, *headers: str, path: str = "/p", status: int = 200, logged: int | None = None
+) -> Case:
     """One request to a listener of the configuration."""
     lines = "\r\n".join([f"GET {path} HTTP/1.1", "Host: any.test", *headers, "", ""])
     return Case(
@@ -19,6 +21,7 @@ def get(name: str, listener: str, *headers: str, path: str = "/p", status: int =
         config="headers_runtime",
         listener=listener,
         status=status,
+        logged=logged,
         ignore=(SAMPLED,) if listener == "trace" else (),
     )
 
@@ -32,6 +35,8 @@ CASES = [
     get("escaped_slash", "main", path="/a%2Fb", status=400),
     get("normalized", "own", path="/a/../b"),
     get("escaped_slash", "own", path="/a%2Fb"),
+    get("fragment", "main", path="/a?b#c"),
+    get("fragment_alone", "main", path="/#"),
     get("few", "main", *many(5)),
     get("many", "main", *many(6), status=431),
     get("many", "own", *many(6)),
@@ -41,6 +46,10 @@ CASES = [
     get("client", "trace", f"X-Request-Id: {ID}", "X-Client-Trace-Id: c"),
     get("sampled_before", "trace", f"X-Request-Id: {HIGH_ID}"),
     get("sampled_before_and_kept", "trace", f"X-Request-Id: {ID[:14]}9{ID[15:]}"),
+    get("inside", "logged", "X-Request-Id: 00000010-0000-9000-8000-00000000000A", "Connection: close", logged=1),
+    get("outside", "logged", "X-Request-Id: 00000060-0000-9000-8000-00000000000A", "Connection: close", logged=0),
+    get("short_inside", "logged", "X-Request-Id: 00000010", "Connection: close", logged=1),
+    get("short_outside", "logged", "X-Request-Id: 00000060AA", "Connection: close", logged=0),
 ]
 
 

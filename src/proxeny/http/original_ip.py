@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.matcher.cidr import parse_ip
 from proxeny.network.address import Address, ip_literal
 from proxeny.registry import REGISTRY
 
@@ -62,16 +63,21 @@ def last_address_from_xff(value: bytes | None, skip: int) -> tuple[Address | Non
     return address, address is not None and len(parts) == 1
 
 
-def last_untrusted_from_xff(value: bytes | None, is_trusted: Callable[[Address], bool]) -> tuple[Address | None, bool]:
-    """The rightmost address that is not a trusted proxy's, else the leftmost; None behind what is no address."""
+def last_untrusted_from_xff(value: bytes | None, is_trusted: Callable[[bytes], bool]) -> tuple[Address | None, bool]:
+    """The rightmost address that is not a trusted proxy's, else the leftmost; None behind what is no address.
+
+    ``is_trusted`` judges packed addresses: there may be thousands of them.
+    """
     if value is None:
         return None, False
-    address: Address | None = None
     parts = value.split(b",")
+    last = b""
     for part in reversed(parts):
-        address = ip_literal(part.strip(b" \t"))
-        if address is None or not is_trusted(address):
+        last = part.strip(b" \t")
+        packed = parse_ip(last.decode("latin-1"))
+        if packed is None or not is_trusted(packed):
             break
+    address = ip_literal(last)
     return address, address is not None and len(parts) == 1
 
 

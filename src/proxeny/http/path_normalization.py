@@ -109,22 +109,28 @@ def unescape_slashes(path: bytes) -> bytes:
 class PathNormalizer:
     """The connection manager's path settings, compiled; absent when nothing is configured."""
 
-    __slots__ = ("escaped_slashes", "merge", "normalize")
+    __slots__ = ("escaped_slashes", "merge", "normalize", "reject_fragment")
 
-    def __init__(self, normalize: bool, merge: bool, escaped_slashes: EscapedSlashes) -> None:
+    def __init__(
+        self, normalize: bool, merge: bool, escaped_slashes: EscapedSlashes, reject_fragment: bool = True
+    ) -> None:
         self.normalize = normalize
         self.merge = merge
         self.escaped_slashes = escaped_slashes
+        self.reject_fragment = reject_fragment
 
     def __bool__(self) -> bool:
         return self.normalize or self.merge or self.escaped_slashes > EscapedSlashes.KEEP_UNCHANGED
 
     def apply(self, path: bytes) -> tuple[bytes, NormalizePathAction]:
         """The path as far as it was normalised (this is what logs show), and whether to route on it, to reject the
-        request (400) or to redirect the client to it (307). A fragment is never accepted, whatever is configured.
+        request (400) or to redirect the client to it (307). A fragment is refused, whatever is configured, unless
+        runtime says that it is to be dropped.
         """
         if b"#" in path:
-            return path, REJECT
+            if self.reject_fragment:
+                return path, REJECT
+            path = path.partition(b"#")[0]
         action = CONTINUE
         if self.escaped_slashes > EscapedSlashes.KEEP_UNCHANGED:
             unescaped = unescape_slashes(path)
@@ -147,6 +153,7 @@ class PathNormalizer:
 def compile_path_normalizer(config: Any, context: FactoryContext) -> PathNormalizer:
     """From a HttpConnectionManager. Runtime decides what that leaves open, and may turn off what becomes of slashes."""
     runtime = context.runtime
+    reject_fragment = True
     normalize = config.normalize_path.value
     action = config.path_with_escaped_slashes_action
     if runtime is not None:
@@ -154,8 +161,9 @@ def compile_path_normalizer(config: Any, context: FactoryContext) -> PathNormali
             normalize = runtime.feature_enabled("http_connection_manager.normalize_path", 0, 100, getrandbits(32))
         if not action:
             action = runtime.get_integer("http_connection_manager.path_with_escaped_slashes_action", 0)
+        reject_fragment = runtime.get_boolean("envoy.reloadable_features.http_reject_path_with_fragment", True)
         enabled = "http_connection_manager.path_with_escaped_slashes_action_enabled"
         if not runtime.feature_enabled(enabled, 100, 100, getrandbits(32)):
             action = EscapedSlashes.KEEP_UNCHANGED
     known = action if action in EscapedSlashes.__members__.values() else EscapedSlashes.KEEP_UNCHANGED
-    return PathNormalizer(normalize, config.merge_slashes, EscapedSlashes(known))
+    return PathNormalizer(normalize, config.merge_slashes, EscapedSlashes(known), reject_fragment)

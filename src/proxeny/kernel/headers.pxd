@@ -41,6 +41,7 @@ cdef class HeaderMap:
                       const char* delimiter, size_t delimiter_len) except -1
     cdef Py_ssize_t c_find(self, const char* name, size_t name_len, Py_ssize_t start) noexcept
     cdef void c_remove_at(self, Py_ssize_t at) noexcept
+    cdef void c_remove_last(self) noexcept
     cdef Py_ssize_t c_remove(self, const char* name, size_t name_len) noexcept
     cdef void c_clear(self) noexcept
     cdef void forget(self, HeaderEntry* e) noexcept

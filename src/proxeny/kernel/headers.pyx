@@ -252,6 +252,17 @@ cdef class HeaderMap:
         if at < self.count:
             memmove(e, e + 1, (self.count - at) * sizeof(HeaderEntry))
 
+    cdef void c_remove_last(self) noexcept:
+        """Removes the entry that was added last, and gives its room back if nothing was put behind it."""
+        cdef HeaderEntry* e = &self.entries[self.count - 1]
+        cdef size_t end = <size_t> e.value + e.value_len
+        if end != self.used or <size_t> e.name + e.name_len != e.value:
+            self.c_remove_at(self.count - 1)
+            return
+        self.used = e.name
+        self.bytes_total -= e.name_len + e.value_len
+        self.count -= 1
+
     cdef Py_ssize_t c_remove(self, const char* name, size_t name_len) noexcept:
         cdef Py_ssize_t at = self.c_find(name, name_len, 0)
         cdef Py_ssize_t kept = at

@@ -56,7 +56,7 @@ cdef class MessageParser:
     cdef size_t chunk_line
     # What the fields of the current head say about framing; indexes of entries or -1.
     cdef int length_count, coding_count
-    cdef Py_ssize_t field_count
+    cdef Py_ssize_t field_count, joined_count
     cdef bint coding_is_chunked, has_length, tunnel_open
     cdef Py_ssize_t connection_at, upgrade_at
 

@@ -12,7 +12,7 @@ from proxeny import extensions
 from proxeny.config.errors import ConfigError
 from proxeny.http.original_ip import compile_detections, last_address_from_xff, last_untrusted_from_xff
 from proxeny.kernel.headers import HeaderMap
-from proxeny.network.address import Address, ip_address
+from proxeny.network.address import ip_address
 from proxeny.network.factory_context import FactoryContext
 
 XFF = f"type.googleapis.com/{XffConfig.DESCRIPTOR.full_name}"
@@ -56,8 +56,8 @@ def test_the_last_address(value: bytes | None, skip: int, address: str | None, s
     ],
 )
 def test_the_last_untrusted_address(value: bytes | None, address: str | None, single: bool) -> None:
-    def is_trusted(candidate: Address) -> bool:
-        return candidate.ip.startswith("10.")
+    def is_trusted(candidate: bytes) -> bool:
+        return candidate[0] == 10
 
     found, alone = last_untrusted_from_xff(value, is_trusted)
     assert (None if found is None else found.ip, alone) == (address, single)

@@ -309,6 +309,22 @@ def test_fields_that_are_held_once_are_joined() -> None:
     assert parser.headers.get_all(b"x-y") == [b"1", b"2"]
 
 
+def test_thousands_of_lines_are_joined_in_place() -> None:
+    parser = make(max_headers_count=400)
+    events(parser, Buffer(get(b"a: b", *[b"accept: %d" % number for number in range(3000)])))
+    assert parser.headers.get_all(b"accept") == [b",".join([b"%d" % number for number in range(3000)])]
+    assert parser.headers.get(b"a") == b"b"
+    assert len(parser.headers) == 5
+
+
+def test_lines_that_are_joined_are_not_without_limit() -> None:
+    lines = [b"accept: 1"] * 34
+    assert verdict(get(*lines), max_headers_count=4)[0] == 431
+    parser = make(max_headers_count=4)
+    events(parser, Buffer(get(*lines[:33])))
+    assert len(parser.headers) == 4
+
+
 @pytest.mark.parametrize(
     ("fields", "upgrade", "value"),
     [

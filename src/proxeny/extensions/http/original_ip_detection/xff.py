@@ -45,13 +45,12 @@ class TrustedNetworks:
         self._networks = LongestPrefix([(item, True) for item in ranges])
         self._append = append
 
-    def _trusts(self, address: Address) -> bool:
-        packed = address.packed
-        return bool(packed) and self._networks.get(packed) is not None
+    def _trusts(self, packed: bytes) -> bool:
+        return self._networks.get(packed) is not None
 
     def detect(self, headers: HeaderMap, peer: Address) -> Detection:
         """Nothing from a peer that is no trusted proxy; its address is appended, whatever is configured."""
-        if not self._trusts(peer):
+        if not peer.packed or not self._trusts(peer.packed):
             return UNTRUSTED_PEER
         address, single = last_untrusted_from_xff(headers.get_joined(XFF), self._trusts)
         return Detection(address, single, 0, self._append)
