@@ -123,7 +123,7 @@ cdef size_t put_number(char* at, uint64_t number) noexcept nogil:
 cdef class HashRing:
     """Points on a ring, `<key>_<number>` hashed, as many for each host as its weight asks for.
 
-    `weights` are normalized: their sum is 1. `min_hashes` and `max_hashes` are the fewest and the most points of a host.
+    `weights` are normalized: their sum is 1. `min_hashes` and `max_hashes`: the fewest and the most points of a host.
     """
 
     cdef Point* points
