@@ -108,6 +108,9 @@ class RouteCompiler:
             entry = RouteEntry(self._virtual_host, self._default_policy, "", matched, request, response)
         per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
         condition = RouteCondition.compile(match, kind, self._context.runtime)
+        if isinstance(weighted, WeightedClusters) and weighted.by_runtime:
+            condition = condition or RouteCondition()
+            condition.state += (weighted,)
         return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config), condition, weighted)
 
     def _extra(self, config: Any) -> RouteExtra:

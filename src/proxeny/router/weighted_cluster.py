@@ -60,6 +60,19 @@ class WeightedClusters:
             raise ConfigError(_NO_WEIGHT)
 
     @property
+    def by_runtime(self) -> bool:
+        """Whether runtime may change the weights."""
+        return self._runtime is not None
+
+    def matches(self, info: StreamInfo | None) -> bool:
+        """As a condition of its route (``StateCondition``): without weight the next route counts."""
+        return self._runtime is None or self._runtime_ends(self._runtime)[-1] > 0
+
+    def failure(self, info: StreamInfo | None) -> str:
+        """For people."""
+        return f"runtime makes the weights of all clusters zero ({self._runtime_prefix})"
+
+    @property
     def routes(self) -> tuple[Route, ...]:
         """One per cluster."""
         return self._routes

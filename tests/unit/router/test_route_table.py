@@ -388,3 +388,31 @@ def test_stream_duration(limits: str, header: bytes | None, expected: int | None
     route = entry(routes.route(headers, None, 0))
     assert route.limits_duration
     assert route.policy.stream_duration_ms(headers, 77) == expected
+
+
+def test_where_runtime_makes_all_weights_zero_the_next_route_counts() -> None:
+    class Runtime:
+        weights = {"w.c": 1}
+
+        def get_integer(self, key: str, default: int) -> int:
+            return self.weights.get(key, default)
+
+    config = route_pb2.RouteConfiguration(name="r")
+    host = config.virtual_hosts.add(name="v", domains=["*"])
+    first = host.routes.add(name="first")
+    first.match.prefix = "/"
+    first.route.weighted_clusters.runtime_key_prefix = "w"
+    first.route.weighted_clusters.clusters.add(name="c").weight.value = 1
+    host.routes.add(name="second").match.prefix = "/"
+    runtime = Runtime()
+    context = FactoryContext(role="worker", stats=None, runtime=runtime)  # type: ignore[arg-type]
+    routes = RouteTable.compile(config, context, False)
+
+    def name() -> str:
+        found = routes.route(request(), None, 0)
+        assert found is not None
+        return found.name
+
+    assert name() == "first"
+    runtime.weights["w.c"] = 0
+    assert name() == "second"
