@@ -18,7 +18,7 @@ from tests.differential.harness import (
 from tests.differential.upstream import BODY, FIN, NEVER, RST, Answer, Hold
 from tests.differential.wire import End
 
-OK: Answer = (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",)
+OK = (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",)
 LATE: Answer = (Hold(), b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
 NO: Answer = (b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno",)
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"
@@ -467,6 +467,65 @@ INTERIM = [
 ]
 
 
+EARLY_HINTS = b"HTTP/1.1 103 E\r\nlink: x\r\n\r\n"
+
+OLD = [
+    answered("http10", b"GET /teapot HTTP/1.0\r\nHost: a\r\n\r\n", Reply(), Do("end"), listener="override", status=418),
+    answered(
+        "http10_kept",
+        b"GET /teapot HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+        Reply(),
+        listener="override",
+        status=418,
+        end=End.OPEN,
+    ),
+    answered(
+        "http10_until_fin",
+        b"GET /up HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+        Reply(),
+        Do("end"),
+        listener="override",
+        answers=[(CHUNKS + b"0\r\n\r\n",)],
+        body=b"abc",
+        end=End.CLOSED,
+    ),
+    answered("http10_without_host", b"GET /up HTTP/1.0\r\n\r\n", Reply(), Do("end"), listener="override", status=400),
+    answered("bad_head", get("/bad", method="HEAD"), Reply(head_only=True), Do("end"), status=400, end=End.CLOSED),
+    answered("connect", b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n", Reply(), Do("end"), status=404),
+    answered(
+        "expect_with_body", post("/up", "Expect: 100-continue", sent="0123456789"), Reply(), Reply(), answers=[OK]
+    ),
+    answered(
+        "expect_upper_case", post("/up", "Expect: 100-CONTINUE", sent="0123456789"), Reply(), Reply(), answers=[OK]
+    ),
+    answered("expect_without_body", get("/up", "Expect: 100-continue"), Reply(), Reply(), answers=[OK]),
+    answered(
+        "expect_not_answered",
+        post("/up", "Expect: 100-continue", sent="0123456789"),
+        Reply(),
+        listener="interim",
+        answers=[OK],
+        status=200,
+    ),
+    answered(
+        "interim_behind",
+        get("/up"),
+        Reply(),
+        listener="interim",
+        answers=[(b"".join(OK) + EARLY_HINTS, NEVER)],
+        status=200,
+    ),
+    answered(
+        "interim_with_length",
+        get("/up"),
+        Reply(),
+        listener="interim",
+        answers=[(b"HTTP/1.1 100 C\r\ncontent-length: 2\r\n\r\nok", NEVER)],
+        status=502,
+    ),
+]
+
+
 def ended(name: str, *steps: Step, logged: int = 2, **rest: object) -> Case:
     """What the listener's log says of the connection."""
     return answered(name, *steps, listener="ends", logged=logged, **rest)
@@ -543,7 +602,7 @@ OVERLOAD = [
 
 @pytest.mark.parametrize(
     "case",
-    [*CHECKS, *UPSTREAM, *DISCONNECTS, *EARLY, *LIMITS, *TIMES, *INTERIM, *ENDS, *WORDS, *REMOVED, *OVERLOAD],
+    [*CHECKS, *UPSTREAM, *DISCONNECTS, *EARLY, *LIMITS, *TIMES, *INTERIM, *OLD, *ENDS, *WORDS, *REMOVED, *OVERLOAD],
     ids=case_id,
 )
 def test_answer(case: Case, pairs: Pairs) -> None:
