@@ -286,6 +286,19 @@ HOSTS = [
         status=200,
     ),
 ]
+OF_ALL = r"^(http\.LISTENER\.|cluster\.|vhost\.)"
+VIRTUAL_CLUSTERS = [
+    retried("vcluster_retries", *request(get("/many")), answers=[BAD, BAD], status=200, stats=OF_ALL),
+    retried("vcluster_limit", *request(get("/many")), answers=[BAD] * 4, status=503, stats=OF_ALL),
+    retried("vcluster_other", *request(get("/5xx")), answers=[(RST,)], status=200, stats=OF_ALL),
+    retried("vcluster_timeout", *request(get("/alt")), answers=[(NEVER,)], status=504, stats=OF_ALL),
+    retried("vcluster_overflow", *request(get("/closed")), answers=[BAD], status=503, stats=OF_ALL),
+    retried("vcluster_refused", *request(get("/refused")), status=503, stats=OF_ALL),
+    retried("vcluster_per_try", *request(get("/per_try")), answers=[(NEVER,)], status=200, stats=OF_ALL),
+    retried(
+        "vcluster_hedged", get("/hedge"), UpstreamSaw(2), Reply(), answers=[(NEVER,), OK], status=200, stats=OF_ALL
+    ),
+]
 HEDGES = [
     retried(
         "second_wins",
@@ -430,7 +443,9 @@ HEDGES = [
 ]
 
 
-@pytest.mark.parametrize("case", [*ON_RESPONSES, *ON_RESETS, *BODIES, *HEADERS, *LIMITS, *HOSTS], ids=case_id)
+@pytest.mark.parametrize(
+    "case", [*ON_RESPONSES, *ON_RESETS, *BODIES, *HEADERS, *LIMITS, *HOSTS, *VIRTUAL_CLUSTERS], ids=case_id
+)
 def test_retries(case: Case, pairs: Pairs) -> None:
     pairs.check(case)
 

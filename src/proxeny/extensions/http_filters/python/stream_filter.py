@@ -226,8 +226,8 @@ class PythonStreamFilter(StreamFilter):
             return
         if not 200 <= status <= 599:
             raise ValueError(f"not a final status code: {status}")
-        self.over = True
         extra = list((headers or {}).items())
+        self.over = True
 
         def modify(response: HeaderMap) -> None:
             wrapped = Headers(response)
