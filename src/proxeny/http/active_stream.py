@@ -112,7 +112,7 @@ class ActiveStream(RequestChecks):
         self.max_duration_timer = None
         self.log_timer = None
         self.idle_timeout_ms = config.stream_idle_timeout_ms
-        encoder.stream.callbacks = self
+        encoder.callbacks = self
         config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, RQ_HTTP1_TOTAL)
         if self.idle_timeout_ms:
             self.idle_timer = manager.wheel.create_for(self, IDLE)
@@ -437,7 +437,7 @@ class ActiveStream(RequestChecks):
         config.stats.dec(RQ_ACTIVE)
         config.stats.record(RQ_TIME, (now - info.start_ns) // 1_000_000)
         # What refers back to us is let go here, so that a request never waits for the garbage collector.
-        self.encoder.stream.callbacks = None
+        self.encoder.callbacks = None
         self.encoder = None
         self.watermark_callbacks = None
         self.decode_path = self.encode_path = self.terminal = None

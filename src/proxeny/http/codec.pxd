@@ -19,6 +19,8 @@ cdef class RequestDecoder(StreamCallbacks):
 
 
 cdef class ResponseEncoder:
+    cdef public object callbacks
+
     cpdef encode_headers(self, HeaderMap headers, bint end_stream)
     cpdef encode_data(self, Buffer data, bint end_stream)
 

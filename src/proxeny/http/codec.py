@@ -123,9 +123,11 @@ class RequestDecoder(StreamCallbacks):
 
 
 class ResponseEncoder:
-    """Sends one response on a server codec."""
+    """Sends one response on a server codec; ``callbacks`` hear of its stream."""
 
-    __slots__ = ()
+    __slots__ = ("callbacks",)
+
+    callbacks: StreamCallbacks | None
 
     @property
     def stream(self) -> Stream:

@@ -1,6 +1,8 @@
 """Types of http.codec_client."""
 
+cimport cython
 from proxeny.http.http1.client_connection cimport ClientStream, Http1ClientConnection
+from proxeny.network.connection cimport Connection
 from proxeny.network.filter cimport NetworkFilter
 
 
@@ -16,4 +18,5 @@ cdef class CodecClient(NetworkFilter):
 
     cpdef new_stream(self, response_decoder)
     cpdef on_data(self, data, bint end_stream)
+    @cython.locals(connection=Connection)
     cdef _complete(self, ClientStream stream, error)

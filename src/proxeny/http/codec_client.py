@@ -148,7 +148,8 @@ class CodecClient(NetworkFilter):
             return
         if error is None and stream.local_complete and not self.remote_closed and self.codec.keep_alive:
             # A server that answers without reading must not pile up one request behind the other.
-            if not self.connection.write_buffer.high_watermark_triggered:
+            connection = self.connection
+            if not connection.write_buffer.high_watermark_triggered:
                 callbacks.on_response_complete()
                 return
             callbacks.on_last_response(False)

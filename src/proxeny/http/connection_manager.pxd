@@ -4,6 +4,7 @@ cimport cython
 from proxeny.http.active_stream cimport ActiveStream
 from proxeny.http.stream_manager cimport StreamManager
 from proxeny.kernel.timer cimport Timer
+from proxeny.network.connection cimport Connection
 
 
 cdef class ConnectionManager(StreamManager):
@@ -15,7 +16,7 @@ cdef class ConnectionManager(StreamManager):
     cpdef on_data(self, data, bint end_stream)
     cpdef new_stream(self, response_encoder)
     cpdef check_for_deferred_close(self, bint skip_delay_close)
-    @cython.locals(active=ActiveStream)
+    @cython.locals(active=ActiveStream, connection=Connection)
     cpdef end_stream(self, stream)
     @cython.locals(active=ActiveStream)
     cpdef destroy_stream(self, stream)

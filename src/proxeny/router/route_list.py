@@ -45,12 +45,11 @@ class RouteList:
         if whole_path is None:
             path = b""
         else:
-            end = whole_path.find(b"?")
-            if end >= 0:
-                whole_path = whole_path[:end]
-            end = whole_path.find(b"#")
-            if end >= 0:
-                whole_path = whole_path[:end]
+            # Asked for the numbers of "?" and "#", bytes are searched without a call.
+            if 0x3F in whole_path:
+                whole_path = whole_path[: whole_path.index(b"?")]
+            if 0x23 in whole_path:
+                whole_path = whole_path[: whole_path.index(b"#")]
             path = whole_path
             if self._ignores_parameters and path.find(b";") >= 0:
                 path = without_parameters(path)

@@ -1,5 +1,6 @@
 """Types of router.route_table."""
 
+cimport cython
 from proxeny.kernel.headers cimport HeaderMap
 from proxeny.router.virtual_host cimport VirtualHostRoutes
 
@@ -13,4 +14,5 @@ cdef class RouteTable:
     cdef bytes _host_header
     cdef bint _only_default, _ignore_port
 
+    @cython.locals(host=VirtualHostRoutes)
     cpdef route(self, HeaderMap headers, stream_info, random_value)

@@ -14,7 +14,6 @@ cdef class ServerStream(ResponseEncoder):
     cdef Http1ServerConnection _codec
     cdef int _chunked, _disabled
     cdef public RequestDecoder decoder
-    cdef public object callbacks
     cdef public long long bytes_received, bytes_sent, extra_header_bytes, field_bytes, head_bytes, status
     cdef public long long trailer_bytes
     cdef public bint head_seen, http10, remote_complete, to_connect, to_head, upgrade

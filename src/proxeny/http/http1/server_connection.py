@@ -14,7 +14,6 @@ from proxeny.http.codec import (
     CodecError,
     RequestDecoder,
     ResponseEncoder,
-    StreamCallbacks,
     StreamResetReason,
     field_bytes_of,
 )
@@ -52,7 +51,6 @@ class ServerStream(ResponseEncoder):
         "_disabled",
         "bytes_received",
         "bytes_sent",
-        "callbacks",
         "decoder",
         "extra_header_bytes",
         "field_bytes",
@@ -72,7 +70,7 @@ class ServerStream(ResponseEncoder):
         self.decoder: RequestDecoder = GONE
         self._chunked = 0
         self._disabled = 0
-        self.callbacks: StreamCallbacks | None = None
+        self.callbacks = None
         self.bytes_received = 0
         self.bytes_sent = 0
         self.field_bytes = 0
