@@ -6,6 +6,7 @@ Patterns see bytes as Latin-1, as Envoy's do (asked of 1.40: ``a.b`` matches ``a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,7 +16,10 @@ from proxeny.config.errors import ConfigError
 
 _UNANCHORED: Final = _re2.RE2.Anchor.UNANCHORED
 _ANCHOR_BOTH: Final = _re2.RE2.Anchor.ANCHOR_BOTH
-_LONGEST_PREFIX: Final = 256
+_PLAIN: Final = re.compile(rb"[A-Za-z0-9/_,;:@!%&=~-]*")
+"""What a pattern begins with that stands for itself, unless a quantifier follows."""
+_QUANTIFIERS: Final = b"*+?{"
+_LONGEST_PREFIX: Final = 64
 """How much of a pattern's literal beginning is looked for."""
 _SET_MEMORY: Final = 64 << 20
 """Budget of a RegexSet's automaton; RE2's own default (8 MB) is for one pattern."""
@@ -53,6 +57,12 @@ class CompiledRegex:
 
     def literal_prefix(self) -> bytes:
         """Text that everything which ``match`` accepts begins with; as long as RE2 can say."""
+        if b"|" not in self.pattern:
+            plain = _PLAIN.match(self.pattern).end()  # type: ignore[union-attr]
+            if plain < len(self.pattern) and self.pattern[plain] in _QUANTIFIERS:
+                plain -= 1
+            if plain > 0:
+                return self.pattern[:plain]
         known, least, most = self._regexp.PossibleMatchRange(_LONGEST_PREFIX)
         if not known:
             return b""

@@ -26,11 +26,25 @@ def test_chains(prefixes: list[bytes], texts: list[bytes]) -> None:
         assert found == sorted({prefix for prefix in prefixes if text.startswith(prefix)}, key=len, reverse=True)
 
 
-PATTERNS = st.lists(
-    st.sampled_from(["a", "b", "ab", "a*", "(a|b)", "[ab]", ".", "a+", "(?i)a", "(?:ab)?", "^", "$", "\\x61"]),
-    min_size=1,
-    max_size=6,
-).map("".join)
+PIECES = [
+    "a",
+    "b",
+    "ab",
+    "a*",
+    "b{0,2}",
+    "a?",
+    "b|a",
+    "(a|b)",
+    "[ab]",
+    ".",
+    "a+",
+    "(?i)a",
+    "(?:ab)?",
+    "^",
+    "$",
+    "\\x61",
+]
+PATTERNS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
 
 
 @settings(max_examples=400, deadline=None)
@@ -41,7 +55,10 @@ def test_what_matches_begins_with_the_literal_prefix(pattern: str, text: bytes) 
 
 
 def test_literal_prefixes_are_found() -> None:
-    assert CompiledRegex("/svc1/.*").literal_prefix() == b"/svc1"
+    assert CompiledRegex("/svc1/.*").literal_prefix() == b"/svc1/"
+    assert CompiledRegex("/svc1*").literal_prefix() == b"/svc"
+    assert CompiledRegex("(/a)?/svc|/svc2").literal_prefix() == b"/"
+    assert CompiledRegex("(?i)/ab").literal_prefix() == b"/"
     assert CompiledRegex("/svc1").literal_prefix() == b"/svc1"
     assert CompiledRegex(".*a").literal_prefix() == b""
 

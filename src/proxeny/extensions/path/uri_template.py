@@ -33,6 +33,7 @@ _ESCAPED: Final = re.compile(r"[$()+.]")
 PATH_GLOB: Final = "*"
 TEXT_GLOB: Final = "**"
 _GLOBS: Final = {PATH_GLOB: f"[{_CHARACTERS}]+", TEXT_GLOB: f"[{_CHARACTERS}/]*"}
+_STARS_BEHIND_GLOBS: Final = tuple([glob + "*" for glob in _GLOBS.values()])
 
 
 class _Parser:
@@ -150,20 +151,15 @@ def _literal(text: str, what: str) -> str:
 class UriTemplate:
     """A template that was read."""
 
-    __slots__ = ("compiled", "names", "regex", "template")
+    __slots__ = ("names", "regex", "template")
 
     def __init__(self, template: str) -> None:
         parser = _Parser()
         regex = parser.regex(template)
         self.template = template.encode()
         self.names = frozenset(parser.names)
-        self.compiled: CompiledRegex | None
-        try:
-            self.compiled = CompiledRegex(regex)
-        except ConfigError:
-            # A star behind a glob: no regex, and so no path matches, as in Envoy.
-            self.compiled = None
-        self.regex = None if self.compiled is None else regex.encode()
+        # A star behind a glob is no regex, and so no path matches, as in Envoy.
+        self.regex = None if any(star in regex for star in _STARS_BEHIND_GLOBS) else regex.encode()
 
 
 class UriTemplateRewriter:
@@ -233,11 +229,12 @@ class UriTemplateRewriteFactory:
                 f"mismatch between variables in path_match_policy {pattern.template.decode()} and path_rewrite_policy "
                 f"{template}"
             )
-        if pattern.compiled is None:
+        if pattern.regex is None:
             return UriTemplateRewriter([], None)
-        numbers = pattern.compiled.group_names()
+        regex = CompiledRegex(pattern.regex)
+        numbers = regex.group_names()
         return UriTemplateRewriter(
-            [numbers[text] if is_variable else text.encode() for text, is_variable in parts], pattern.compiled
+            [numbers[text] if is_variable else text.encode() for text, is_variable in parts], regex
         )
 
 

@@ -4,11 +4,12 @@ import pytest
 
 from proxeny.config.errors import ConfigError
 from proxeny.extensions.path.uri_template import REWRITE, UriTemplate, parse_rewrite
+from proxeny.matcher.regex import CompiledRegex
 
 
 def matches(template: str, path: bytes) -> bool:
-    compiled = UriTemplate(template).compiled
-    return compiled is not None and compiled.match(path)
+    regex = UriTemplate(template).regex
+    return regex is not None and CompiledRegex(regex).match(path)
 
 
 @pytest.mark.parametrize(
