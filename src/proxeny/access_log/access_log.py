@@ -47,11 +47,12 @@ class AccessLog(Protocol):
 class FileAccessLog:
     """Formats a line and buffers it, unless the filter says no."""
 
-    __slots__ = ("_filter", "_format", "_write", "commands")
+    __slots__ = ("_file", "_filter", "_format", "_program", "commands")
 
     def __init__(self, file: AccessLogFile, formatter: Formatter, log_filter: Filter | None) -> None:
-        self._write = file.write
+        self._file = file
         self._format = formatter.format
+        self._program = formatter.program
         self.commands = formatter.commands
         self._filter = None if log_filter is None else log_filter.evaluate
 
@@ -68,7 +69,12 @@ class FileAccessLog:
             request_headers, response_headers, response_trailers, stream_info, log_type
         ):
             return
-        self._write(self._format(request_headers, response_headers, response_trailers, stream_info, b"", log_type))
+        program = self._program
+        if program is not None:
+            line = program.format(request_headers, response_headers, response_trailers, stream_info, b"", log_type)
+        else:
+            line = self._format(request_headers, response_headers, response_trailers, stream_info, b"", log_type)
+        self._file.write(line)
 
 
 class NullAccessLog:

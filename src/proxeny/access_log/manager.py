@@ -56,8 +56,21 @@ def open_log(path: str) -> int:
 class AccessLogFile:
     """One log file of this process: a buffer of lines and the descriptor they go to."""
 
-    __slots__ = ("_fd", "_is_file", "_lines", "_min_flush_size", "_poll", "_retry", "_size", "_stats", "_timer",
-                 "interval_ms", "path")  # fmt: skip
+    __slots__ = (
+        "_armed",
+        "_fd",
+        "_is_file",
+        "_lines",
+        "_min_flush_size",
+        "_poll",
+        "_retry",
+        "_size",
+        "_stats",
+        "_timer",
+        "_waiting",
+        "interval_ms",
+        "path",
+    )
 
     def __init__(
         self, path: str, dispatcher: Dispatcher, stats: Block, interval_ms: int, min_flush_size: int = MIN_FLUSH_SIZE
@@ -69,7 +82,11 @@ class AccessLogFile:
         self._lines: list[bytes] = []
         self._size = 0
         self._timer = dispatcher.create_timer(self._on_timer)
-        self._retry = dispatcher.create_timer(self.flush)
+        self._retry = dispatcher.create_timer(self._on_retry)
+        self._armed = False
+        """Whether the timer runs, as it does from the first line on."""
+        self._waiting = False
+        """Whether a full pipe is given time."""
         self._fd = -1
         self._use(open_log(path))
 
@@ -93,9 +110,10 @@ class AccessLogFile:
         stats = self._stats
         stats.inc(WRITE_BUFFERED)
         stats.add(WRITE_TOTAL_BUFFERED, len(line))
-        if not self._timer.enabled:
+        if not self._armed:
+            self._armed = True
             self._timer.enable(self.interval_ms)
-        if size > self._min_flush_size and not self._retry.enabled:
+        if size > self._min_flush_size and not self._waiting:
             self.flush()
 
     def _on_timer(self) -> None:
@@ -115,7 +133,12 @@ class AccessLogFile:
         if rest:
             self._lines.append(rest)
             self._size = len(rest)
+            self._waiting = True
             self._retry.enable(PIPE_RETRY_MS)
+
+    def _on_retry(self) -> None:
+        self._waiting = False
+        self.flush()
 
     def _write_file(self, data: bytes) -> bytes:
         try:
@@ -154,6 +177,7 @@ class AccessLogFile:
         if self._fd < 0:
             return
         self._timer.disable()
+        self._armed = False
         self.flush()
         self._retry.disable()
         os.close(self._fd)

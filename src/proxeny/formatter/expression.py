@@ -1,9 +1,9 @@
-"""Formats become one generated Python function each.
+"""Commands become generated Python functions.
 
 Every command yields a Python expression over ``rq`` (request headers), ``rs`` (response headers), ``tr`` (response
-trailers), ``si`` (stream info), ``body`` (local reply body) and ``log_type``; a format is one ``TEMPLATE % (...)``, so
-that a log line costs one call and no loop over commands. Only text of our own gets into the generated source:
-everything that a user wrote is bound as a constant.
+trailers), ``si`` (stream info), ``body`` (local reply body) and ``log_type``. A JSON format is one ``TEMPLATE % (...)``
+of them; a text format is a list of steps (``line_program``), where only rarer commands need their expression. Only text
+of our own gets into the generated source: everything that a user wrote is bound as a constant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from proxeny.formatter.json_text import json_bytes, json_string, json_value
+from proxeny.formatter.line_program import Step
 from proxeny.formatter.values import text_of_value
 from proxeny.kernel.headers import HeaderMap
 
@@ -34,7 +35,7 @@ class Kind(Enum):
 class Expression:
     """Python source, what it evaluates to, and whether it can be absent."""
 
-    __slots__ = ("empty_is_absent", "kind", "max_length", "present", "source")
+    __slots__ = ("empty_is_absent", "kind", "max_length", "present", "source", "step")
 
     def __init__(self, source: str, kind: Kind, *, present: bool = False, max_length: int | None = None) -> None:
         self.source = source
@@ -43,6 +44,8 @@ class Expression:
         self.max_length = max_length
         self.empty_is_absent = True
         """Whether an empty STR counts as nothing."""
+        self.step: Step | None = None
+        """How a text line writes it without this expression, where it can."""
 
     def text(self) -> str:
         """Source of an expression for bytes or None."""
@@ -58,16 +61,6 @@ class Expression:
         if self.kind is Kind.OPTIONAL_INT:
             return f'((b"%d" % v){cut} if (v := {self.source}) is not None else None)'
         return f"(v{cut} if (v := text_of_value({self.source})) is not None else None)"
-
-    def text_or(self, absent: str) -> tuple[str, str]:
-        """A template piece and the source of its value, with the name of a constant for what is absent."""
-        if self.kind is Kind.INT and self.max_length is None:
-            return "%d", self.source
-        if self.present:
-            return "%b", self.text()
-        if self.kind is Kind.STR and self.max_length is None and self.empty_is_absent:
-            return "%b", f'(v.encode("utf-8", "surrogateescape") if (v := {self.source}) else {absent})'
-        return "%b", f"(w if (w := {self.text()}) is not None else {absent})"
 
     def json(self) -> str:
         """Source of an expression for a JSON value as bytes, or None when absent; types are kept."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from proxeny.config.errors import ConfigError
 from proxeny.formatter.expression import Expression, Kind, Namespace
+from proxeny.formatter.line_program import HEADER_STEPS, Step
 from proxeny.formatter.parser import Command
 from proxeny.formatter.syntax import Syntax, header_names
 from proxeny.kernel.headers import HeaderMap
@@ -74,7 +76,10 @@ def _headers(variable: str) -> Build:
         source = f"{variable}.get({names.bind(main)})"
         if alternative is not None:
             source = f"(u if (u := {source}) is not None else {variable}.get({names.bind(alternative)}))"
-        return Expression(source, Kind.BYTES, max_length=command.max_length)
+        made = Expression(source, Kind.BYTES, max_length=command.max_length)
+        limit = -1 if command.max_length is None else command.max_length
+        made.step = Step(HEADER_STEPS[variable], main, alternative, limit)
+        return made
 
     return build
 
@@ -142,25 +147,25 @@ def _query_param(command: Command, names: Namespace) -> Expression:
     return Expression(source, Kind.BYTES, max_length=command.max_length)
 
 
-def _encode_again(text: bytes) -> bytes:
-    # Envoy decodes the parameters and writes them percent-encoded: controls, blanks, `%` and what is above ASCII.
-    return b"".join(
-        [b"%%%02X" % byte if byte <= 0x20 or byte >= 0x7E or byte == 0x25 else bytes((byte,)) for byte in text]
-    )
+# A percent sign and two hexadecimal digits; or one with two other bytes behind it, which Envoy drops.
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})|%(?=..)", re.DOTALL)
+_STAYS_ENCODED = frozenset([*range(0x21), *b'"<>\\^{|}', *range(0x7F, 0x100)])
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    digits = match[1]
+    if digits is None:
+        return b""
+    byte = int(digits, 16)
+    return match[0] if byte in _STAYS_ENCODED else bytes((byte,))
 
 
 def decoded_query(path: bytes | None) -> bytes | None:
-    """The query with each name and value decoded; None without one."""
+    """The query with what may stand in one as it is decoded, as Envoy does it; None without a query."""
     query = (path or b"").partition(b"?")[2]
     if not query or b"%" not in query:
         return query or None
-    pairs = [pair.partition(b"=") for pair in query.split(b"&")]
-    return b"&".join(
-        [
-            _encode_again(unquote_to_bytes(name)) + equals + _encode_again(unquote_to_bytes(value))
-            for name, equals, value in pairs
-        ]
-    )
+    return _ESCAPE.sub(_decoded, query)
 
 
 _PATH_OPTIONS = {

@@ -22,6 +22,7 @@ from proxeny.formatter.byte_counts import (
 )
 from proxeny.formatter.expression import ABSENT, Expression, Kind, Namespace
 from proxeny.formatter.http_commands import Build, Table
+from proxeny.formatter.line_program import INFO_STEPS, Step
 from proxeny.formatter.parser import Command
 from proxeny.formatter.syntax import Syntax
 from proxeny.formatter.times import time_text
@@ -55,7 +56,14 @@ _PRECISION = {"ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def _simple(source: str, kind: Kind) -> tuple[Syntax, Build]:
-    return _ONLY, lambda command, names: Expression(source, kind)
+    return _ONLY, lambda command, names: _with_step(Expression(source, kind), source)
+
+
+def _with_step(expression: Expression, step: str, function: Callable[..., Any] | None = None) -> Expression:
+    number = INFO_STEPS.get(step)
+    if number is not None:
+        expression.step = Step(number, function=function)
+    return expression
 
 
 def _call(function: Callable[..., Any], kind: Kind, *, present: bool = False) -> tuple[Syntax, Build]:
@@ -151,7 +159,8 @@ def _time(source: str, local: bool) -> tuple[Syntax, Build]:
     def build(command: Command, names: Namespace) -> Expression:
         text = names.bind(time_text(command.argument, local))
         names.names["system_time"] = time.time
-        return Expression(f"{text}({source})", Kind.BYTES, present=True)
+        made = Expression(f"{text}({source})", Kind.BYTES, present=True)
+        return made if command.argument or local else _with_step(made, command.name)
 
     return Syntax.PARAMS_OPTIONAL, build
 
@@ -288,7 +297,12 @@ def stream_commands() -> Table:
         "CONNECTION_TERMINATION_DETAILS": _simple(
             "(si.connection.termination_details if si.protocol is None else None)", Kind.STR
         ),
-        "RESPONSE_FLAGS": _call(_flags, Kind.BYTES, present=True),
+        "RESPONSE_FLAGS": (
+            _ONLY,
+            lambda command, names: _with_step(
+                Expression(f"{names.bind(_flags)}(si)", Kind.BYTES, present=True), command.name, _flags
+            ),
+        ),
         "RESPONSE_FLAGS_LONG": _simple("si.flags_long()", Kind.STR),
         "CUSTOM_FLAGS": (
             _ONLY,
@@ -342,4 +356,5 @@ def stream_commands() -> Table:
 def _duration(command: Command, names: Namespace) -> Expression:
     # A stream that has not ended (a periodic or start log) lasts until now.
     names.names["monotonic_ns"] = time.monotonic_ns
-    return Expression("(((si.end_ns or monotonic_ns()) - si.start_ns) // 1000000)", Kind.INT)
+    source = "(((si.end_ns or monotonic_ns()) - si.start_ns) // 1000000)"
+    return _with_step(Expression(source, Kind.INT), command.name)

@@ -8,6 +8,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.formatter.expression import Expression, Formatted, Namespace
 from proxeny.formatter.http_commands import ClosedTable, Table, http_commands
 from proxeny.formatter.json_text import json_bytes, json_number, json_string
+from proxeny.formatter.line_program import CALL_STEP, LITERAL_STEP, LineProgram, Step
 from proxeny.formatter.metadata_command import METADATA
 from proxeny.formatter.parser import Command, parse
 from proxeny.formatter.stream_commands import stream_commands
@@ -32,14 +33,16 @@ class Formatter:
     else None; ``commands`` are the names of its commands.
     """
 
-    __slots__ = ("commands", "constant", "format")
+    __slots__ = ("commands", "constant", "format", "program")
 
     format: Formatted
 
-    def __init__(self, names: Namespace, result: str, constant: bytes | None = None) -> None:
-        self.format = names.function(result)
+    def __init__(self, names: Namespace, function: Formatted, constant: bytes | None = None) -> None:
+        self.format = function
         self.constant = constant
         self.commands = frozenset(names.commands)
+        self.program: LineProgram | None = None
+        """What ``format`` is a method of, for a text format."""
 
 
 def expression_of(command: Command, names: Namespace, extra: Table | None = None) -> Expression:
@@ -68,31 +71,30 @@ def compile(text: str, omit_empty_values: bool = False, extra: Table | None = No
     names = Namespace()
     if not any(isinstance(part, Command) for part in parts):
         constant = "".join([part for part in parts if isinstance(part, str)]).encode("utf-8", "surrogateescape")
-        return Formatter(names, names.bind(constant), constant)
-    return Formatter(names, _template(parts, names, b"" if omit_empty_values else b"-", extra))
+        return Formatter(names, names.function(names.bind(constant)), constant)
+    absent = b"" if omit_empty_values else b"-"
+    program = LineProgram([_step(part, names, extra) for part in parts], absent)
+    made = Formatter(names, program.format)
+    made.program = program
+    return made
 
 
-def _template(parts: list[str | Command], names: Namespace, absent: bytes, extra: Table | None) -> str:
-    absent_name = names.bind(absent)
-    template = ""
-    sources = []
-    for part in parts:
-        if isinstance(part, str):
-            template += part.replace("%", "%%")
-        else:
-            piece, source = expression_of(part, names, extra).text_or(absent_name)
-            template += piece
-            sources.append(source)
-    return _fill(names, _encode(template), sources)
+def _step(part: str | Command, names: Namespace, extra: Table | None) -> Step:
+    if isinstance(part, str):
+        return Step(LITERAL_STEP, _encode(part))
+    expression = expression_of(part, names, extra)
+    if expression.step is not None:
+        return expression.step
+    return Step(CALL_STEP, function=names.function(expression.text()))
 
 
 def compile_json(fields: dict[str, Any], omit_empty_values: bool = False, extra: Table | None = None) -> Formatter:
     """Compiles a JSON template to a formatter of lines; keys come sorted, single commands keep their type."""
     names = Namespace()
     if omit_empty_values:
-        return Formatter(names, f"{_omitting_map(fields, names, extra, root=True)} + b'\\n'")
+        return Formatter(names, names.function(f"{_omitting_map(fields, names, extra, root=True)} + b'\\n'"))
     template, sources = _json(fields, names, extra)
-    return Formatter(names, _fill(names, template + b"\n", sources))
+    return Formatter(names, names.function(_fill(names, template + b"\n", sources)))
 
 
 def _fill(names: Namespace, template: bytes, sources: list[str]) -> str:

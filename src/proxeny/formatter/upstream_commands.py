@@ -10,6 +10,7 @@ from proxeny.formatter.address_commands import without_port
 from proxeny.formatter.byte_counts import upstream_counts
 from proxeny.formatter.expression import Expression, Kind, Namespace
 from proxeny.formatter.http_commands import Build, Table
+from proxeny.formatter.line_program import INFO_STEPS, Step
 from proxeny.formatter.parser import Command
 from proxeny.formatter.syntax import Syntax
 from proxeny.network.stream_info import StreamInfo
@@ -72,8 +73,8 @@ def _connection_ids(info: StreamInfo) -> str | None:
 
 
 def _has_upstream(info: StreamInfo) -> bool:
-    # Envoy's upstream info: a request has it once it was attempted.
-    return info.attempt_count > 0 or info.upstream_host is not None
+    # Envoy's upstream info: a request has it once a host was chosen.
+    return info.upstream_host is not None
 
 
 def _close_type(info: StreamInfo) -> bytes | None:
@@ -130,10 +131,16 @@ def _simple(source: str, kind: Kind) -> tuple[Syntax, Build]:
     return _ONLY, lambda command, names: Expression(source, kind)
 
 
+def _host(command: Command, names: Namespace) -> Expression:
+    made = Expression("(u.address.as_string() if (u := si.upstream_host) is not None else None)", Kind.STR)
+    made.step = Step(INFO_STEPS["UPSTREAM_HOST"])
+    return made
+
+
 def upstream_commands() -> Table:
     """The table of commands."""
     return {
-        "UPSTREAM_HOST": _simple("(u.address.as_string() if (u := si.upstream_host) is not None else None)", Kind.STR),
+        "UPSTREAM_HOST": (_ONLY, _host),
         "UPSTREAM_HOST_NAME": _call(_upstream_host_name, Kind.STR),
         "UPSTREAM_HOST_NAME_WITHOUT_PORT": _call(_upstream_host_name_without_port, Kind.STR),
         "UPSTREAM_HOSTS_ATTEMPTED": _call(_attempted(_host_address), Kind.STR),

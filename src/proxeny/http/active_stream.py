@@ -172,6 +172,8 @@ class ActiveStream(RequestChecks):
             if entry.limits_duration:
                 self._limit_duration(entry.policy, headers)
         if self.config.logs_new_requests:
+            if route is not None:
+                info.upstream_cluster = self._cluster_of_route()
             log_stream(self, DOWNSTREAM_START)
         self.filter_headers(headers, end_stream)
         if self.idle_timer is not None and not self.destroyed:

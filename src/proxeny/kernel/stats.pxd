@@ -53,6 +53,7 @@ cdef class Block:
         return self.segment.record_at(self.p + slot, value)
 
     cpdef inc(self, Py_ssize_t slot)
+    cpdef add(self, Py_ssize_t slot, int64_t n)
     cpdef inc2(self, Py_ssize_t a, Py_ssize_t b)
     cpdef inc3(self, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c)
     cpdef dec(self, Py_ssize_t slot)

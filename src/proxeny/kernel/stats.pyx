@@ -347,7 +347,7 @@ cdef class Block:
         self.p[a] = (self.p[a] - 1) | STAT_USED
         self.p[b] = (self.p[b] - 1) | STAT_USED
 
-    def add(self, Py_ssize_t slot, int64_t n):
+    cpdef add(self, Py_ssize_t slot, int64_t n):
         if <size_t>slot >= self.size:
             raise IndexError(slot)
         self.p[slot] = (self.p[slot] + <uint64_t>n) | STAT_USED

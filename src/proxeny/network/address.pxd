@@ -2,5 +2,5 @@
 
 
 cdef class Address:
-    cdef public object _ip, _text, sockaddr
+    cdef public object _bytes, _ip, _text, sockaddr
     cdef public Py_ssize_t _port, family, mode

@@ -22,7 +22,7 @@ SOCKADDR_ROOM = 128
 class Address:
     """An IP address with port, a unix socket or an internal listener; immutable, compared by family and text."""
 
-    __slots__ = ("_ip", "_port", "_text", "family", "mode", "sockaddr")
+    __slots__ = ("_bytes", "_ip", "_port", "_text", "family", "mode", "sockaddr")
 
     def __init__(self, family: int, sockaddr: bytes, mode: int = 0) -> None:
         self.family = family
@@ -32,6 +32,7 @@ class Address:
         self._ip: str | None = None
         self._port = -1
         self._text: str | None = None
+        self._bytes: bytes | None = None
 
     @property
     def is_pipe(self) -> bool:
@@ -104,6 +105,12 @@ class Address:
             else:
                 self._text = f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
         return self._text
+
+    def as_bytes(self) -> bytes:
+        """The same as bytes, for logs."""
+        if self._bytes is None:
+            self._bytes = self.as_string().encode("utf-8", "surrogateescape")
+        return self._bytes
 
     def serialize_as_string(self) -> str:
         """As a filter state object (Envoy: ``AddressObject``) prints; its fields are ``ip`` and ``port``."""

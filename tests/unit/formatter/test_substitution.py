@@ -21,6 +21,9 @@ class FakeAddress:
     def as_string(self):
         return f"{self.ip}:{self.port}" if self.ip else "/tmp/sock"
 
+    def as_bytes(self):
+        return self.as_string().encode()
+
 
 class FakeHost:
     hostname = ""
