@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.config.errors import ConfigError
 from proxeny.http.original_ip import last_address_from_xff
 from proxeny.http.referer import is_valid_referer
+from proxeny.kernel.path import list_has, list_has_exactly
 from proxeny.matcher.cidr import LongestPrefix, parse_range
 from proxeny.network.address import Address
 
@@ -81,10 +82,7 @@ RESPONSE_HOP_BY_HOP_UPGRADE = RESPONSE_HOP_BY_HOP[2:]
 
 def has_token(value: bytes | None, token: bytes) -> bool:
     """Whether a comma-separated header value holds ``token`` (case-insensitive; RFC 9110 section 5.6.1)."""
-    if value is None:
-        return False
-    value = value.lower()
-    return value == token or (token in value and token in [part.strip(b" \t") for part in value.split(b",")])
+    return value is not None and list_has(value, token)
 
 
 def is_upgrade(headers: HeaderMap) -> bool:
@@ -231,7 +229,7 @@ class HeaderSanitizer:
         """Only ``trailers`` may pass (RFC 9110 section 10.1.4)."""
         joined = headers.get_joined(TE)
         assert joined is not None
-        if TRAILERS in [part.strip(b" \t") for part in joined.split(b",")]:
+        if list_has_exactly(joined, TRAILERS):
             headers.set(TE, TRAILERS)
         elif joined:
             headers.remove(TE)

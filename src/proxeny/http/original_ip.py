@@ -56,7 +56,7 @@ def last_address_from_xff(value: bytes | None, skip: int) -> tuple[Address | Non
     """The address ``skip`` places from the right of x-forwarded-for, and whether it is the only one there."""
     if value is None:
         return None, False
-    parts = value.split(b",")
+    parts = value.rsplit(b",", skip + 1)
     if len(parts) <= skip:
         return None, False
     address = ip_literal(parts[-1 - skip].strip(b" \t"))

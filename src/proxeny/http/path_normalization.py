@@ -6,11 +6,10 @@ from enum import IntEnum
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
+from proxeny.kernel.path import canonicalize, merge_slashes, unescape_slashes
+
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
-
-UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-HEX = b"0123456789abcdefABCDEF"
 
 
 class EscapedSlashes(IntEnum):
@@ -32,78 +31,6 @@ class NormalizePathAction(IntEnum):
 
 
 CONTINUE, REJECT, REDIRECT = NormalizePathAction
-
-
-def canonicalize(path: bytes) -> bytes | None:
-    """RFC 3986 normalisation of ``path`` (with query): dot segments, backslashes, escapes of unreserved bytes.
-
-    None when the path cannot be (a NUL byte, escaped or not).
-    """
-    path, mark, query = path.partition(b"?")
-    decoded = _decode_unreserved(path)
-    if decoded is None:
-        return None
-    return _remove_dot_segments(decoded.replace(b"\\", b"/")) + mark + query
-
-
-def _decode_unreserved(path: bytes) -> bytes | None:
-    if b"\0" in path:
-        return None
-    if b"%" not in path:
-        return path
-    out = bytearray()
-    index, size = 0, len(path)
-    while index < size:
-        byte = path[index]
-        if byte == 0x25 and index + 2 < size and path[index + 1] in HEX and path[index + 2] in HEX:
-            value = int(path[index + 1 : index + 3], 16)
-            if value == 0:
-                return None
-            if value in UNRESERVED:
-                out.append(value)
-            else:
-                out += path[index : index + 3]
-            index += 3
-        else:
-            out.append(byte)
-            index += 1
-    return bytes(out)
-
-
-def _remove_dot_segments(path: bytes) -> bytes:
-    if b"/." not in path:
-        return path
-    out: list[bytes] = []
-    segments = path.split(b"/")[1:]
-    last = len(segments) - 1
-    for position, segment in enumerate(segments):
-        name = segment.split(b";", 1)[0] if segment.startswith(b"..;") else segment
-        if name == b"..":
-            if out:
-                out.pop()
-        elif name != b".":
-            out.append(segment)
-            continue
-        if position == last:
-            out.append(b"")
-    return b"/" + b"/".join(out)
-
-
-def merge_slashes(path: bytes) -> bytes:
-    """Runs of slashes become one (``merge_slashes``); the query is left alone."""
-    path, mark, query = path.partition(b"?")
-    while b"//" in path:
-        path = path.replace(b"//", b"/")
-    return path + mark + query
-
-
-def unescape_slashes(path: bytes) -> bytes:
-    """``%2F`` and ``%5C`` become ``/`` and ``\\``; the query is left alone."""
-    path, mark, query = path.partition(b"?")
-    if b"%" in path:
-        for escaped, plain in ((b"%2F", b"/"), (b"%2f", b"/"), (b"%5C", b"\\"), (b"%5c", b"\\")):
-            path = path.replace(escaped, plain)
-    return path + mark + query
 
 
 class PathNormalizer:

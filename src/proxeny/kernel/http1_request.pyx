@@ -269,6 +269,8 @@ cdef class RequestParser(MessageParser):
         cdef list nominated = None
         while next_token(&p, end, &token, &n):
             count += 1
+            if count >= MAX_NOMINATED and not self.upgrade:
+                return self.fail(400, "http1.connection_header_rejected", "Invalid nominated headers in Connection.")
             if equals_ignore_case(token, n, b"close", 5):
                 close = True
             elif equals_ignore_case(token, n, b"keep-alive", 10):
@@ -280,8 +282,6 @@ cdef class RequestParser(MessageParser):
                 nominated.append(PyBytes_FromStringAndSize(token, n).lower())
         if close or self.http10 and not keep:
             self.keep_alive = False
-        if count >= MAX_NOMINATED and not self.upgrade:
-            return self.fail(400, "http1.connection_header_rejected", "Invalid nominated headers in Connection.")
         # An upgrade's Connection goes on to the next hop with what it nominates, as in Envoy.
         if nominated is not None and not self.upgrade:
             for name in nominated:

@@ -7,7 +7,7 @@ cdef class RequestFacts:
     cdef public HeaderMap headers
     cdef public bytes path
     cdef public object info, random_value
-    cdef dict _query, _cookies
+    cdef object _query, _cookies
 
-    cpdef dict query(self)
+    cpdef query(self)
     cpdef dict cookies(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxeny.matcher.cookie import parse_cookies
-from proxeny.matcher.query import parse_query
+from proxeny.matcher.query import QueryParameters, parse_query
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
@@ -22,10 +22,10 @@ class RequestFacts:
         self.path = path
         self.info = info
         self.random_value = random_value
-        self._query: dict[bytes, bytes] | None = None
+        self._query: QueryParameters | None = None
         self._cookies: dict[bytes, bytes] | None = None
 
-    def query(self) -> dict[bytes, bytes]:
+    def query(self) -> QueryParameters:
         """The first value of each query parameter."""
         found = self._query
         if found is None:
