@@ -290,7 +290,8 @@ def stream_commands() -> Table:
         "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": _call(downstream_decompressed_received, Kind.INT),
         "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": _call(downstream_header_sent, Kind.INT),
         "DOWNSTREAM_CX_RTT": _call(_round_trip_ms, Kind.INT),
-        "PROTOCOL": _simple("(si.protocol or si.connection.protocol)", Kind.STR),
+        # An attempt without a stream has none; its stream ID is None.
+        "PROTOCOL": _simple("(si.protocol or (None if si.stream_id is None else si.connection.protocol))", Kind.STR),
         "RESPONSE_CODE": _simple("si.response_code", Kind.INT),
         "RESPONSE_CODE_DETAILS": (Syntax.PARAMS_OPTIONAL, _details),
         # Those of the connection: a request has none of its own in Envoy.
