@@ -38,8 +38,9 @@ peers: .stamps/peers
 demo: build
 	@$(BIN)/proxeny demo
 
+# Most tests wait for one proxy or another: four files at a time keep two cores busy.
 test: build peers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 FUZZ ?= 60
 fuzz: build
