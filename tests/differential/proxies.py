@@ -243,8 +243,7 @@ class Proxy:
         for line in self.admin(f"/stats?filter={pattern}").splitlines():
             name, _, value = line.rpartition(": ")
             if value.isdigit():
-                # Envoy has some counters of virtual clusters twice, one of them unused.
-                found[name] = max(int(value), found.get(name, 0))
+                found[name] = int(value)
         return found
 
     def normalise(self, text: str) -> str:

@@ -134,7 +134,6 @@ CASES = [
     manager("response-headers-kb", "common_http_protocol_options: {max_response_headers_kb: 4}"),
     manager("headers-kb-zero", "max_request_headers_kb: 0"),
     manager("headers-kb-huge", "max_request_headers_kb: 8193"),
-    manager("headers-count-zero", "common_http_protocol_options: {max_headers_count: 0}"),
     manager("internal-unix", "internal_address_config: {unix_sockets: true}"),
     manager("internal-bad-cidr", "internal_address_config: {cidr_ranges: [{address_prefix: junk}]}"),
     manager("via-line-feed", 'via: "a\\nb"'),

@@ -76,9 +76,8 @@ CASES = [
         f', formatters: [{{name: f, typed_config: {{"@type": {TYPE}/envoy.config.core.v3.Node}}}}]',
     ),
     access_log("stderr", f'{{name: l, typed_config: {{"@type": {_STDERR}}}}}'),
-    access_log("file-without-path", f'{{name: l, typed_config: {{"@type": {_FILE}}}}}'),
     access_log("file-in-no-folder", f'{{name: l, typed_config: {{"@type": {_FILE}, path: /no/such/folder/log}}}}'),
-    access_log("format-empty", f'{{name: l, typed_config: {{"@type": {_STDOUT}, log_format: {{}}}}}}'),
+    access_log("stdout-format-empty", f'{{name: l, typed_config: {{"@type": {_STDOUT}, log_format: {{}}}}}}'),
     manager("new-request", f"access_log: [{_LOG}]\naccess_log_options: {{flush_access_log_on_new_request: true}}"),
     manager(
         "new-request-twice", f"access_log: [{_LOG}]\nflush_access_log_on_new_request: true\naccess_log_options: {{}}"
