@@ -231,12 +231,12 @@ def test_many_names_of_headers() -> None:
 
 
 def seconds(routes: RouteList, headers: HeaderMap) -> float:
-    """The least time of some look-ups."""
+    """The least CPU time of some look-ups."""
     times = []
     for _ in range(7):
-        started = time.perf_counter()
+        started = time.thread_time()
         routes.route(headers, None, 0)
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     return min(times)
 
 
@@ -280,7 +280,7 @@ def test_cost_grows_no_faster_than_the_request(kind: str) -> None:
     small, large = sized(6_000, kind), sized(60_000, kind)
     assert routes.route(large, None, 0) is None
     # Ten times the bytes: quadratic cost would be a hundred times the time.
-    assert seconds(routes, large) < 40 * max(seconds(routes, small), 20e-6)
+    assert seconds(routes, large) < 60 * max(seconds(routes, small), 20e-6)
 
 
 def test_state_of_the_stream_is_asked() -> None:

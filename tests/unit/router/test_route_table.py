@@ -355,10 +355,10 @@ def test_policies_are_shared_and_lookup_is_flat() -> None:
     def cost(headers: HeaderMap) -> float:
         rounds = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()
             for _ in range(500):
                 routes.route(headers, None, 0)
-            rounds.append(time.perf_counter() - started)
+            rounds.append(time.thread_time() - started)
         return min(rounds)
 
     assert cost(last) < 10 * cost(first)
