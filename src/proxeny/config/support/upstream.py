@@ -27,8 +27,7 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
         done="healthy_panic_threshold consistent_hashing_lb_config",
         accepted="""zone_aware_lb_config locality_weighted_lb_config update_merge_window ignore_new_hosts_until_first_hc
-             close_connections_on_host_set_change
-            override_host_status""",
+            close_connections_on_host_set_change override_host_status""",
     ),
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
