@@ -30,6 +30,7 @@ from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
     from proxeny.server.server import Server
+    from proxeny.upstream.endpoints import HealthChange
 
 log = logging.getLogger("proxeny.main")
 
@@ -59,6 +60,7 @@ class Bootstrapped:
         self.admin.bind()
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.clusters.on_hosts_changed = self._push_hosts
+        self.clusters.health.on_change = self._push_health
         self.listeners = ListenerManager(server.dispatcher, server.store, self.configuration, self._supervisor)
         self.listeners.add_static(self.configuration.listeners())
         self.failures = FailureLog()
@@ -140,6 +142,9 @@ class Bootstrapped:
         answers = [self._feed_clusters(worker)]
         for name, update in self.clusters.host_updates():
             worker.send(messages.UpdateHosts(name, update))
+        health = self.clusters.health.snapshot()
+        if health:
+            worker.send(messages.UpdateHealth(health))
         return answers + self.listeners.feed(worker)
 
     def _feed_clusters(self, worker: Worker) -> asyncio.Future[messages.Done]:
@@ -181,6 +186,9 @@ class Bootstrapped:
 
     def _push_hosts(self, name: str, update: bytes) -> None:
         self._supervisor.broadcast(messages.UpdateHosts(name, update))
+
+    def _push_health(self, changes: dict[str, HealthChange]) -> None:
+        self._supervisor.broadcast(messages.UpdateHealth(changes))
 
     def reopen_logs(self) -> None:
         """SIGUSR1, for main's own access logs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from proxeny.http.recent_failures import FailedRequest
-from proxeny.upstream.endpoints import HostChange
+from proxeny.upstream.endpoints import HealthChange, HostChange
 
 StatRows = list[tuple[str, str, int]]
 """A stat table on the wire: (schema name, prefix, base)."""
@@ -71,6 +71,12 @@ class UpdateHosts(Message):
 
     name: str
     update: bytes
+
+
+class UpdateHealth(Message):
+    """What main found out about the health of hosts, by cluster; all that one turn of its loop brought."""
+
+    changes: dict[str, HealthChange]
 
 
 class AddListener(Message):
@@ -223,6 +229,7 @@ Any = (
     | AddClusters
     | RemoveCluster
     | UpdateHosts
+    | UpdateHealth
     | AddListener
     | UpdateListener
     | RemoveFilterChains

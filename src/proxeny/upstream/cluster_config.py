@@ -17,6 +17,7 @@ from proxeny.upstream import dns_options, http_protocol_options, original_dst_co
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.dns_options import DnsOptions, milliseconds
 from proxeny.upstream.endpoints import DnsTarget, HostEntry, parse_dns, parse_static, socket_address_pair
+from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
 from proxeny.upstream.load_balancer import hashing
@@ -80,6 +81,7 @@ class ClusterConfig:
         "overprovisioning_factor",
         "targets",
         "type",
+        "update_merge_window_ms",
         "wait_for_warm_on_init",
     )
 
@@ -98,6 +100,7 @@ class ClusterConfig:
         self.original_dst: OriginalDstOptions | None = None
         """Of a cluster that has no hosts but those which connections bring."""
         self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
+        self.update_merge_window_ms = DEFAULT_MERGE_WINDOW_MS
         self.wait_for_warm_on_init = True
 
 
@@ -145,6 +148,8 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
             info.host_stats(index)
     if endpoints is not None and endpoints.policy.HasField("overprovisioning_factor"):
         config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
+    if cluster.common_lb_config.HasField("update_merge_window"):
+        config.update_merge_window_ms = milliseconds(cluster.common_lb_config.update_merge_window)
     if "wait_for_warm_on_init" in present:
         config.wait_for_warm_on_init = present["wait_for_warm_on_init"].value
     return config

@@ -2,7 +2,7 @@
 
 
 cdef class ClusterManager:
-    cdef dict _active, _hosts, _serialized, _stat_bases
+    cdef dict _active, _health, _hosts, _serialized, _stat_bases
     cdef object _context, _inflated
     cdef public object limits, on_host_changes
 

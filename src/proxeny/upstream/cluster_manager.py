@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from proxeny.kernel.limits import LimitTable
     from proxeny.network.factory_context import FactoryContext
-    from proxeny.upstream.endpoints import HostChange
+    from proxeny.upstream.endpoints import HealthChange, HealthFlags, HostChange
 
 _DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
 
@@ -32,6 +32,7 @@ class ClusterManager:
     __slots__ = (
         "_active",
         "_context",
+        "_health",
         "_hosts",
         "_inflated",
         "_serialized",
@@ -50,6 +51,8 @@ class ClusterManager:
         self._serialized: dict[str, bytes] = {}
         self._hosts: dict[str, bytes] = {}
         """Host updates of DNS clusters that nobody has asked for yet."""
+        self._health: dict[str, HealthFlags] = {}
+        """Health of hosts of clusters that nobody has asked for yet, where it is not as first configured."""
         self._stat_bases: dict[str, dict[str, int]] = {}
         name = "main_thread" if not context.is_worker else f"worker_{context.worker_index}"
         prefix = f"thread_local_cluster_manager.{name}."
@@ -84,12 +87,14 @@ class ClusterManager:
         old = self._active.pop(name, None)
         if old is not None:
             old.close()
+        self._health.pop(name, None)
         self._serialized[name] = data
 
     def remove(self, name: str) -> None:
         """Forget a cluster: idle connections close now, busy ones when their requests are done."""
         self._serialized.pop(name, None)
         self._hosts.pop(name, None)
+        self._health.pop(name, None)
         self._stat_bases.pop(name, None)
         cluster = self._active.pop(name, None)
         if cluster is not None:
@@ -104,8 +109,18 @@ class ClusterManager:
         decoded = _DECODE_HOSTS(update)
         self._install(name, decoded.stat_bases)
         self._hosts[name] = update
+        self._health.pop(name, None)
         if cluster is not None:
             cluster.update_hosts(decoded.hosts)
+
+    def update_health(self, changes: dict[str, HealthChange]) -> None:
+        """What main found out about the health of hosts, by cluster."""
+        for name, change in changes.items():
+            cluster = self._active.get(name)
+            if cluster is not None:
+                cluster.update_health(change.flags, change.rebuild)
+            elif name in self._serialized:
+                self._health.setdefault(name, {}).update(change.flags)
 
     def _install(self, name: str, bases: dict[str, int]) -> None:
         """Make per-host stat blocks findable, each once."""
@@ -127,6 +142,9 @@ class ClusterManager:
         update = self._hosts.get(name)
         if update is not None:
             cluster.update_hosts(_DECODE_HOSTS(update).hosts)
+        health = self._health.pop(name, None)
+        if health:
+            cluster.update_health(health, True)
         return cluster
 
     def _count(self) -> None:

@@ -24,8 +24,16 @@ FAILED_OUTLIER_CHECK: Final = 0x02
 FAILED_EDS_HEALTH: Final = 0x04
 DEGRADED_ACTIVE_HC: Final = 0x08
 DEGRADED_EDS_HEALTH: Final = 0x10
+PENDING_DYNAMIC_REMOVAL: Final = 0x20
+PENDING_ACTIVE_HC: Final = 0x40
+EXCLUDED_VIA_IMMEDIATE_HC_FAIL: Final = 0x80
+ACTIVE_HC_TIMEOUT: Final = 0x100
 EDS_STATUS_DRAINING: Final = 0x200
+DEGRADED_OUTLIER_DETECTION: Final = 0x400
 """Health flags (Envoy: ``Upstream::Host::HealthFlag``)."""
+
+EDS_FLAGS: Final = FAILED_EDS_HEALTH | DEGRADED_EDS_HEALTH | EDS_STATUS_DRAINING
+"""What an endpoint's configuration says of its health; the other flags are what main found out."""
 
 HEALTH_FLAG_NAMES: Final = (
     (FAILED_ACTIVE_HC, "/failed_active_hc"),
@@ -33,7 +41,12 @@ HEALTH_FLAG_NAMES: Final = (
     (FAILED_EDS_HEALTH, "/failed_eds_health"),
     (DEGRADED_ACTIVE_HC, "/degraded_active_hc"),
     (DEGRADED_EDS_HEALTH, "/degraded_eds_health"),
+    (PENDING_DYNAMIC_REMOVAL, "/pending_dynamic_removal"),
+    (PENDING_ACTIVE_HC, "/pending_active_hc"),
+    (EXCLUDED_VIA_IMMEDIATE_HC_FAIL, "/excluded_via_immediate_hc_fail"),
+    (ACTIVE_HC_TIMEOUT, "/active_hc_timeout"),
     (EDS_STATUS_DRAINING, "/eds_status_draining"),
+    (DEGRADED_OUTLIER_DETECTION, "/degraded_outlier_detection"),
 )
 _EDS_HEALTH: Final = {2: FAILED_EDS_HEALTH, 3: EDS_STATUS_DRAINING, 4: FAILED_EDS_HEALTH, 5: DEGRADED_EDS_HEALTH}
 """core.v3.HealthStatus: UNHEALTHY, DRAINING, TIMEOUT, DEGRADED; UNKNOWN and HEALTHY set nothing."""
@@ -69,6 +82,18 @@ class HostUpdate(msgspec.Struct, array_like=True):
     hosts: list[HostEntry]
     stat_bases: dict[str, int]
     """Prefix of a per-host block -> base, of blocks that are new since the last update (all of them at the first)."""
+
+
+HealthFlags = dict[int, int]
+"""``HostEntry.stat_index`` -> all health flags of that host."""
+
+
+class HealthChange(msgspec.Struct, array_like=True):
+    """What became of the health of a cluster's hosts since the last one."""
+
+    flags: HealthFlags
+    rebuild: bool
+    """Whether load balancing follows now; without it host sets stay as they are (``update_merge_window``)."""
 
 
 class HostChange(msgspec.Struct, array_like=True):

@@ -11,12 +11,15 @@ from proxeny.network.address import InternalAddress, ip_address, pipe_address
 from proxeny.upstream.endpoints import (
     DEGRADED_ACTIVE_HC,
     DEGRADED_EDS_HEALTH,
+    DEGRADED_OUTLIER_DETECTION,
     EDS_STATUS_DRAINING,
+    EXCLUDED_VIA_IMMEDIATE_HC_FAIL,
     FAILED_ACTIVE_HC,
     FAILED_EDS_HEALTH,
     FAILED_OUTLIER_CHECK,
     HEALTH_FLAG_NAMES,
     INTERNAL,
+    PENDING_ACTIVE_HC,
     PIPE,
     HostEntry,
 )
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_info import ClusterInfo
 
 _UNHEALTHY = FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH | EDS_STATUS_DRAINING
-_DEGRADED = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH
+_DEGRADED = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH | DEGRADED_OUTLIER_DETECTION
 
 
 class Health(IntEnum):
@@ -51,6 +54,12 @@ def health_of(flags: int) -> Health:
     if flags & _UNHEALTHY:
         return Health.UNHEALTHY
     return Health.DEGRADED if flags & _DEGRADED else Health.HEALTHY
+
+
+def is_excluded(flags: int, before_first_check: bool = False) -> bool:
+    """Whether a host does not count at all (panic, spillover): it took itself out of rotation, or
+    ``before_first_check`` (ignore_new_hosts_until_first_hc) and it has not been checked yet."""
+    return bool(flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | (PENDING_ACTIVE_HC if before_first_check else 0)))
 
 
 def health_flags_text(flags: int) -> str:
@@ -104,6 +113,10 @@ class Host:
             return False
         self._set_entry(entry)
         return True
+
+    def set_health_flags(self, flags: int) -> None:
+        """What main found out about this host; the owner rebuilds the host sets."""
+        self.health_flags = self.entry.health_flags = flags
 
     @property
     def address(self) -> Address:

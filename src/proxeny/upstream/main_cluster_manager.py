@@ -29,7 +29,8 @@ from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus,
 from proxeny.upstream.dns_cluster import DnsCluster
 from proxeny.upstream.dns_resolver import Resolver
 from proxeny.upstream.endpoints import HostChange, HostEntry, HostUpdate, host_stat_prefix
-from proxeny.upstream.host import Health, Host, health_flags_text, health_of
+from proxeny.upstream.host import Health, Host, health_flags_text, health_of, is_excluded
+from proxeny.upstream.host_health import ClusterHealth, HostHealth
 from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
@@ -49,6 +50,7 @@ from proxeny.upstream.stats import (
     MAX_HOST_WEIGHT,
     MEMBERSHIP_CHANGE,
     MEMBERSHIP_DEGRADED,
+    MEMBERSHIP_EXCLUDED,
     MEMBERSHIP_HEALTHY,
     MEMBERSHIP_TOTAL,
     THREAD_LOCAL_CLUSTER_MANAGER,
@@ -124,6 +126,9 @@ class MainClusterManager:
         self.process_table: StatTable = table
         """Blocks that belong to the workers as such."""
         self._inflated = self._store.block(THREAD_LOCAL_CLUSTER_MANAGER, "thread_local_cluster_manager.main_thread.")
+        self.health = HostHealth(context.dispatcher, self._stats)
+        """The health flags of hosts that are checked, ejected ..."""
+        self.health.on_members = self._show_health
 
     # -- clusters ------------------------------------------------------------------------------------------------
     def add_static(self, clusters: Iterable[Any]) -> None:
@@ -170,6 +175,7 @@ class MainClusterManager:
             return None
         if cluster.dns is not None:
             cluster.dns.close()
+        self.health.forget(name)
         self._waiting.discard(name)
         self._stats.inc(CM_CLUSTER_REMOVED)
         self._show_counts()
@@ -185,6 +191,7 @@ class MainClusterManager:
     def _release(self, replaced: MainCluster) -> None:
         if replaced.dns is not None:
             replaced.dns.close()
+        self.health.forget(replaced.config.info.name)
         # Blocks that the new generation has too stay; the others are no longer written by anybody.
         self._store.release({**replaced.table, **replaced.host_table})
 
@@ -262,6 +269,7 @@ class MainClusterManager:
             cluster.spare.extend(known[key] for key in gone)
         fresh = self._allot(cluster, hosts)
         cluster.hosts = hosts
+        self.health.replace_hosts(name, hosts)
         self._show_members(cluster, hosts)
         if self.on_hosts_changed is not None:
             self.on_hosts_changed(name, _encode_hosts(HostUpdate(hosts, fresh)))
@@ -286,17 +294,25 @@ class MainClusterManager:
 
     def _show_members(self, cluster: MainCluster, hosts: list[HostEntry]) -> None:
         stats = cluster.config.info.stats
-        health = [health_of(entry.health_flags) for entry in hosts]
         stats.inc(MEMBERSHIP_CHANGE)
         if cluster.config.type is ClusterType.STATIC:
             stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
-        stats.set(MEMBERSHIP_HEALTHY, health.count(Health.HEALTHY))
-        stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))
+        _show_health(cluster.config, hosts)
         if cluster.config.type is ClusterType.STRICT_DNS:
             stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
         if cluster.config.lb_stats is not None:
             _show_tables(cluster.config, hosts, cluster.config.lb_stats)
+
+    def watch_health(self, name: str) -> ClusterHealth:
+        """The health flags of a cluster's hosts: whoever sets some asks for it first."""
+        cluster = self._clusters[name]
+        return self.health.watch(name, cluster.hosts, cluster.config.update_merge_window_ms)
+
+    def _show_health(self, name: str) -> None:
+        cluster = self._clusters.get(name)
+        if cluster is not None:
+            _show_health(cluster.config, cluster.hosts)
 
     # -- hosts that workers make ---------------------------------------------------------------------------------
     def on_host_changes(self, worker_index: int, name: str, changes: list[HostChange]) -> None:
@@ -425,6 +441,15 @@ class MainClusterManager:
         for resolver in self._resolvers.values():
             resolver.close()
         self._resolvers.clear()
+        self.health.close()
+
+
+def _show_health(config: ClusterConfig, hosts: list[HostEntry]) -> None:
+    stats = config.info.stats
+    health = [health_of(entry.health_flags) for entry in hosts]
+    stats.set(MEMBERSHIP_HEALTHY, health.count(Health.HEALTHY))
+    stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))
+    stats.set(MEMBERSHIP_EXCLUDED, sum([is_excluded(entry.health_flags) for entry in hosts]))
 
 
 def _show_tables(config: ClusterConfig, entries: list[HostEntry], gauges: Block) -> None:

@@ -59,6 +59,13 @@ class PrioritySet:
             for callback in list(self.removal_callbacks):
                 callback(removed)
 
+    def refresh(self, priorities: set[int]) -> None:
+        """The health of hosts of these priorities changed, and nothing else."""
+        self.host_sets = [
+            HostSet(i, old.hosts, self.overprovisioning_factor) if i in priorities else old
+            for i, old in enumerate(self.host_sets)
+        ]
+
     def _missing_from(self, hosts: list[Host]) -> list[Host]:
         kept = set(hosts)
         return [host for host in self.hosts() if host not in kept]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxeny.network.socket_options import SocketOption
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
-    from proxeny.upstream.endpoints import HostChange, HostEntry
+    from proxeny.upstream.endpoints import HealthFlags, HostChange, HostEntry
     from proxeny.upstream.load_balancer.base import DetermineLoad
     from proxeny.upstream.load_balancer.context import LbContext
 
@@ -32,7 +32,8 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_on_demand", "choose_host", "info", "priority_set",
+        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_on_demand", "_stale", "choose_host", "info",
+        "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -53,6 +54,8 @@ class ThreadLocalCluster:
         self._internal_upstream = config.internal_upstream
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._on_demand: OriginalDstHosts | None = None
+        self._stale: set[int] = set()
+        """Priorities whose host sets do not follow their hosts' flags yet."""
         self.update_hosts(config.hosts)
         if config.original_dst is not None:
             self._on_demand = OriginalDstHosts(
@@ -91,6 +94,19 @@ class ThreadLocalCluster:
             hosts = [Host(self.info, entries[0], self.info.host_stats(entries[0].stat_index))]
         self._set_hosts(list(hosts))
 
+    def update_health(self, flags: HealthFlags, rebuild: bool) -> None:
+        """Main found out about the health of hosts; those that are not there any more are passed over."""
+        for host in self._hosts():
+            found = flags.get(host.entry.stat_index)
+            if found is not None and found != host.health_flags:
+                self._stale.add(host.priority)
+                host.set_health_flags(found)
+        if rebuild and self._stale and self._on_demand is None:
+            self.priority_set.refresh(self._stale)
+            self._stale = set()
+            self._lb.refresh(self.priority_set)
+            self.choose_host = self._lb.choose_host
+
     def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
         if self._on_demand is not None:
@@ -98,6 +114,7 @@ class ThreadLocalCluster:
         return self._lb.choose_host_by(determine, self.priority_set, context)
 
     def _set_hosts(self, hosts: list[Host]) -> None:
+        self._stale = set()
         self.priority_set.update(hosts)
         self._lb.refresh(self.priority_set)
         self.choose_host = self._lb.choose_host

@@ -96,6 +96,7 @@ class Worker:
             messages.AddClusters: self._add_clusters,
             messages.RemoveCluster: self._remove_cluster,
             messages.UpdateHosts: self._update_hosts,
+            messages.UpdateHealth: self._update_health,
             messages.AddListener: self._add_listener,
             messages.UpdateListener: self._update_listener,
             messages.RemoveFilterChains: self._remove_filter_chains,
@@ -243,6 +244,9 @@ class Worker:
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)
+
+    def _update_health(self, message: messages.UpdateHealth, fds: Fds) -> None:
+        self.clusters.update_health(message.changes)
 
     # -- listeners ---------------------------------------------------------------------------------------------
 
