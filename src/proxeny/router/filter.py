@@ -36,6 +36,7 @@ from proxeny.router.upstream_filters import start_filtered
 from proxeny.router.upstream_request import UpstreamRequest
 from proxeny.router.virtual_cluster import TIMEOUT as VIRTUAL_TIMEOUT
 from proxeny.router.virtual_cluster import find_virtual_cluster, with_route_stats
+from proxeny.upstream.metadata_criteria import with_dynamic
 from proxeny.upstream.stats import (
     HOST_RQ_ERROR,
     HOST_RQ_SUCCESS,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from proxeny.router.connect_config import ConnectConfig
     from proxeny.router.retry_policy import RetryPolicy
     from proxeny.router.route import RouteEntry
+    from proxeny.upstream.metadata_criteria import MetadataCriteria
 
 DATA_STOP: Final = FilterDataStatus.STOP_ITERATION_NO_BUFFER
 TRAILERS_STOP: Final = FilterTrailersStatus.STOP_ITERATION
@@ -578,17 +580,20 @@ class RouterFilter(RouterRetries):
     # What a load balancer may ask (``LbContext``).
 
     def hash_key(self) -> int | None:
-        """The hash of the route's hash policy; None: it has none."""
-        policy = self.entry.policy.hash_policy
+        """The hash of the cluster's hash policy, else of the route's; None: there is none."""
+        overrides = self.cluster.overrides
+        policy = None if overrides is None else overrides.hash_policy
+        if policy is None:
+            policy = self.entry.policy.hash_policy
         if policy is None:
             return None
         cookies = self.response_cookies if policy.makes_cookies else None
         return policy.generate(self.request_headers, self.stream_info, cookies)
 
     @property
-    def metadata_match(self) -> dict[str, Any] | None:
-        """The endpoint metadata that the route asks for."""
-        return self.entry.policy.metadata_match
+    def metadata_match(self) -> MetadataCriteria | None:
+        """The endpoint metadata that the route asks for, and the request's dynamic metadata."""
+        return with_dynamic(self.entry.policy.metadata_match, self.stream_info.dynamic_metadata_map)
 
     @property
     def downstream_connection(self) -> Connection:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxeny.router.shadow import MirrorPolicy
     from proxeny.router.virtual_cluster import RequestStats, VirtualCluster
     from proxeny.router.weighted_cluster import WeightedClusters
+    from proxeny.upstream.metadata_criteria import MetadataCriteria
 
 DEFAULT_TIMEOUT_MS: Final = 15_000
 """``RouteAction.timeout`` when unset."""
@@ -174,7 +175,7 @@ class RoutePolicy:
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
         self.request_buffer_limit: int | None = None
-        self.metadata_match: dict[str, Any] | None = None
+        self.metadata_match: MetadataCriteria | None = None
         self.upgrades: dict[bytes, bool] = {}
         self.connect: ConnectConfig | None = None
         """How CONNECT ends here, None = it is HTTP to the upstream as well."""

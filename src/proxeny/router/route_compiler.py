@@ -35,6 +35,7 @@ from proxeny.router.route_list import RouteList
 from proxeny.router.shadow import compile_mirrors
 from proxeny.router.virtual_cluster import route_stats
 from proxeny.router.weighted_cluster import WeightedClusters
+from proxeny.upstream.metadata_criteria import LB_NAMESPACE, criteria_of
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -46,8 +47,6 @@ _NOT_FOUND_CODES: Final = (503, 404, 500)
 """By ``RouteAction.ClusterNotFoundResponseCode``."""
 
 _LITERAL_KINDS: Final = frozenset(("prefix", "path", "path_separated_prefix"))
-
-_LB_NAMESPACE: Final = "envoy.lb"
 
 
 def filter_metadata(message: Any) -> dict[str, Any]:
@@ -96,7 +95,7 @@ class RouteCompiler:
             policy = self._policy(config, pattern)
             entry = self._route_entry(config.route, policy, matched, request, response)
             if config.route.HasField("weighted_clusters"):
-                weighted = self._weighted(config, policy, matched, request, response)
+                weighted = self._weighted(config, policy, pattern, matched, request, response)
             else:
                 weighted = self._specified(config, policy, matched, request, response)
         elif action == "redirect":
@@ -190,13 +189,22 @@ class RouteCompiler:
         return policy
 
     def _weighted(
-        self, config: Any, policy: RoutePolicy, matched: int, request: Mutations, response: Mutations
+        self,
+        config: Any,
+        policy: RoutePolicy,
+        pattern: PathPattern | None,
+        matched: int,
+        request: Mutations,
+        response: Mutations,
     ) -> WeightedClusters:
         clusters = config.route.weighted_clusters
         for one in clusters.clusters:
             if not one.HasField("weight"):
                 raise ConfigError(f"Field 'weight' is missing in: {str(one).strip()}")
-        routes = [self._weighted_route(config, one, policy, matched, request, response) for one in clusters.clusters]
+        routes = []
+        for one in clusters.clusters:
+            own = self._policy(_asking_for(config, one), pattern) if one.HasField("metadata_match") else policy
+            routes.append(self._weighted_route(config, one, own, matched, request, response))
         made = WeightedClusters(
             routes,
             [one.name for one in clusters.clusters],
@@ -277,6 +285,19 @@ class RouteCompiler:
         return entry
 
 
+def _asking_for(config: Any, weighted: Any) -> Any:
+    """The route, asking for the endpoint metadata that one of its weighted clusters adds."""
+    added = weighted.metadata_match.filter_metadata
+    if LB_NAMESPACE not in added:
+        return config
+    merged = type(config)()
+    merged.CopyFrom(config)
+    fields = merged.route.metadata_match.filter_metadata[LB_NAMESPACE].fields
+    for name, value in added[LB_NAMESPACE].fields.items():
+        fields[name].CopyFrom(value)
+    return merged
+
+
 def _buffer_limit(config: Any) -> int | None:
     if config.HasField("request_body_buffer_limit"):
         return int(config.request_body_buffer_limit.value)
@@ -314,7 +335,7 @@ def compile_policy(action: Any, host: VirtualHost, context: FactoryContext) -> R
         policy.cors = CorsPolicy(action.cors, context)
     _compile_host_rewrite(policy, action)
     if action.HasField("metadata_match"):
-        policy.metadata_match = filter_metadata(action.metadata_match).get(_LB_NAMESPACE)
+        policy.metadata_match = criteria_of(action.metadata_match)
     for upgrade in action.upgrade_configs:
         name = upgrade_type(upgrade)
         if name in policy.upgrades:

@@ -44,9 +44,8 @@ class HttpProtocolOptions:
 _UNSUPPORTED: Final = (
     "header_validation_config",
     "outlier_detection",
-    "hash_policy",
 )
-_OVERRIDES: Final = ("http_filters", "request_mirror_policies", "retry_policy")
+_OVERRIDES: Final = ("http_filters", "request_mirror_policies", "retry_policy", "hash_policy")
 """What the router reads (``router.cluster_overrides``)."""
 
 DEFAULT: Final = HttpProtocolOptions()

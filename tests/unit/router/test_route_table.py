@@ -150,6 +150,28 @@ def test_weighted_clusters() -> None:
     assert headers.get(b":authority") == b"d.host"
 
 
+def test_a_weighted_cluster_asks_for_metadata_of_its_own() -> None:
+    lb = 'filter_metadata { key: "envoy.lb" value { %s } }'
+    field = 'fields { key: "%s" value { string_value: "%s" } }'
+    own = "metadata_match { " + lb % (field % ("b", "2") + field % ("c", "2")) + " }"
+    all_of = "metadata_match { " + lb % (field % ("a", "1") + field % ("b", "1")) + " }"
+    other = 'metadata_match { filter_metadata { key: "x" value { } } }'
+    routes = one_host(
+        f"""routes {{ match {{ prefix: "/" }} route {{ timeout {{ seconds: 3 }} {all_of} weighted_clusters {{
+            clusters {{ name: "c" weight {{ value: 1 }} {own} }}
+            clusters {{ name: "d" weight {{ value: 1 }} }}
+            clusters {{ name: "d" weight {{ value: 1 }} {other} }} }} }} }}"""
+    )
+    policies = [entry(routes.route(request(), None, number)).policy for number in range(3)]
+    assert [dict(policy.metadata_match.pairs) for policy in policies] == [
+        {"a": "1", "b": "2", "c": "2"},
+        {"a": "1", "b": "1"},
+        {"a": "1", "b": "1"},
+    ]
+    assert [policy.timeout_ms for policy in policies] == [3000] * 3
+    assert policies[1] is policies[2]
+
+
 def test_cluster_header() -> None:
     routes = one_host('routes { match { prefix: "/" } route { cluster_header: "X-Cluster" } }')
     assert cluster(routes, request(x_cluster="zz")) == "zz"

@@ -58,7 +58,7 @@ TABLE: Final[Table] = {
     f"{_ENDPOINT}.Endpoint": fields(done="address hostname", accepted="health_check_config"),
     _HTTP_OPTIONS: extension(
         done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config http_filters
-            request_mirror_policies retry_policy""",
+            request_mirror_policies retry_policy hash_policy""",
         accepted="upstream_http_protocol_options",
     ),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.connection import Connection
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.upstream.metadata_criteria import MetadataCriteria
 
 
 class LbContext(Protocol):
@@ -17,7 +18,7 @@ class LbContext(Protocol):
         """What hash policies make of it; None without one."""
 
     @property
-    def metadata_match(self) -> dict[str, Any] | None:
+    def metadata_match(self) -> MetadataCriteria | None:
         """The endpoint metadata that is asked for."""
 
     @property

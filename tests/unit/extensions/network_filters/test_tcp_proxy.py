@@ -17,10 +17,12 @@ from proxeny.extensions.network_filters.tcp_proxy import FACTORY
 from proxeny.extensions.network_filters.tcp_proxy.config import Backoff
 from proxeny.extensions.network_filters.tcp_proxy.stats import TCP_PROXY
 from proxeny.kernel.randomness import RandomGenerator
+from proxeny.matcher.xxhash import xxhash64
 from proxeny.network.address import ip_address
 from proxeny.network.connection import ServerConnection
 from proxeny.network.factory_context import FactoryContext
 from proxeny.network.filter import FilterStatus, NetworkFilter
+from proxeny.network.filter_state import HashableString
 from proxeny.pool.cluster_stats import CLUSTER
 from proxeny.stats.store import MainStore
 from proxeny.upstream.cluster_manager import ClusterManager
@@ -492,8 +494,37 @@ def test_log_on_connect_and_periodically(world):
 
 def test_weighted_clusters(world):
     factory = world.factory(weighted_clusters={"clusters": [{"name": "a", "weight": 1}, {"name": "b", "weight": 3}]})
-    picked = [factory.config.cluster_name() for _ in range(4000)]
+    picked = [factory.config.pick()[0] for _ in range(4000)]
     assert 700 < picked.count("a") < 1300 and set(picked) == {"a", "b"}
+
+
+def lb_metadata(**values):
+    return {"filter_metadata": {"envoy.lb": values}}
+
+
+def test_metadata_that_is_asked_for(world):
+    entries = [{"name": "up", "weight": 1, "metadata_match": lb_metadata(a="2", c="2")}]
+    factory = world.factory(weighted_clusters={"clusters": entries}, metadata_match=lb_metadata(a="1", b="1"))
+    _, connection, proxy = world.session(factory)
+    assert proxy.metadata_match.pairs == (("a", "2"), ("b", "1"), ("c", "2"))
+    connection.stream_info.dynamic_metadata["envoy.lb"] = {"b": "3"}
+    assert proxy.metadata_match.pairs == (("a", "2"), ("b", "3"), ("c", "2"))
+    _, _, plain = world.session(world.factory())
+    assert plain.metadata_match is None
+
+
+def test_hash_of_the_source_address(world):
+    _, connection, proxy = world.session(world.factory(hash_policy=[{"source_ip": {}}]))
+    assert proxy.hash_key() == xxhash64(connection.stream_info.downstream_remote_address.ip.encode())
+    _, _, plain = world.session(world.factory())
+    assert plain.hash_key() is None
+
+
+def test_hash_of_filter_state(world):
+    _, connection, proxy = world.session(world.factory(hash_policy=[{"filter_state": {"key": "k"}}]))
+    assert proxy.hash_key() is None
+    connection.stream_info.filter_state["k"] = HashableString("one")
+    assert proxy.hash_key() == xxhash64(b"one")
 
 
 def test_backoff_delays():

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.extensions.network_filters.tcp_proxy.stats import TCP_PROXY
+from proxeny.http.hash_policy import FilterStateHash, SourceIpHash
+from proxeny.upstream.metadata_criteria import MetadataCriteria, criteria_of
 
 if TYPE_CHECKING:
+    from proxeny.http.hash_policy import HashMethod
     from proxeny.network.factory_context import FactoryContext
 
 DEFAULT_IDLE_TIMEOUT_MS: Final = 3_600_000
@@ -55,6 +58,8 @@ class TcpProxyConfig:
 
     __slots__ = (
         "_cluster",
+        "_criteria",
+        "_criteria_of",
         "_names",
         "_thresholds",
         "access_logs",
@@ -64,6 +69,7 @@ class TcpProxyConfig:
         "duration_jitter_percent",
         "flush_interval_ms",
         "flush_on_connected",
+        "hash_method",
         "idle_timeout_ms",
         "max_connect_attempts",
         "max_duration_ms",
@@ -79,18 +85,34 @@ class TcpProxyConfig:
         self.context = context
         self.stats = context.stats.block(TCP_PROXY, f"tcp.{message.stat_prefix}.")
         self._compile_clusters(message)
+        self._compile_hash_policy(message)
         self._compile_timeouts(message)
         self._compile_connect(message)
         self._compile_access_logs(message)
 
     def _compile_clusters(self, message: Any) -> None:
         self._cluster: str = message.cluster
+        self._criteria = criteria_of(message.metadata_match)
         self._names: tuple[str, ...] = ()
         self._thresholds: tuple[int, ...] = ()
+        self._criteria_of: tuple[MetadataCriteria | None, ...] = ()
         if message.WhichOneof("cluster_specifier") == "weighted_clusters":
             entries = message.weighted_clusters.clusters
             self._names = tuple([entry.name for entry in entries])
             self._thresholds = tuple(accumulate([entry.weight for entry in entries]))
+            self._criteria_of = tuple([self._asking_for(entry) for entry in entries])
+
+    def _asking_for(self, weighted: Any) -> MetadataCriteria | None:
+        added = criteria_of(weighted.metadata_match)
+        return added if added is None or self._criteria is None else self._criteria.merged(added.values)
+
+    def _compile_hash_policy(self, message: Any) -> None:
+        self.hash_method: HashMethod | None = None
+        for policy in message.hash_policy:
+            if policy.WhichOneof("policy_specifier") == "source_ip":
+                self.hash_method = SourceIpHash()
+            else:
+                self.hash_method = FilterStateHash(policy.filter_state.key)
 
     def _compile_timeouts(self, message: Any) -> None:
         self.idle_timeout_ms = DEFAULT_IDLE_TIMEOUT_MS
@@ -134,12 +156,12 @@ class TcpProxyConfig:
         self.flush_on_connected: bool = source.flush_access_log_on_connected
         self.access_logs = compile_access_logs(message.access_log, self.context)
 
-    def cluster_name(self) -> str:
-        """The cluster of the next connection."""
+    def pick(self) -> tuple[str, MetadataCriteria | None]:
+        """The cluster of the next connection, and what is asked of its hosts' metadata."""
         if not self._names:
-            return self._cluster
-        point = self.random() % self._thresholds[-1]
-        return self._names[bisect_right(self._thresholds, point)]
+            return self._cluster, self._criteria
+        number = bisect_right(self._thresholds, self.random() % self._thresholds[-1])
+        return self._names[number], self._criteria_of[number] or self._criteria
 
     def describe_clusters(self) -> str:
         """The clusters that connections go to, for people."""

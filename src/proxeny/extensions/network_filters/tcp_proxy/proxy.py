@@ -37,6 +37,7 @@ from proxeny.pool.cluster_stats import (
     UPSTREAM_CX_OVERFLOW,
 )
 from proxeny.pool.failure import Cancellable, CancelPolicy, PoolFailureReason
+from proxeny.upstream.metadata_criteria import with_dynamic
 
 if TYPE_CHECKING:
     from proxeny.extensions.network_filters.tcp_proxy.config import TcpProxyConfig
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from proxeny.network.connection import ClientConnection, Connection
     from proxeny.network.stream_info import StreamInfo
     from proxeny.upstream.host import Host
+    from proxeny.upstream.metadata_criteria import MetadataCriteria
 
 CONNECTED = ConnectionEvent.CONNECTED
 OPEN = ConnectionState.OPEN
@@ -68,6 +70,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     __slots__ = (
         "_attempts",
         "_closed",
+        "_criteria",
         "_duration_timer",
         "_early_data",
         "_early_end",
@@ -86,6 +89,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         self.config = config
         self.upstream: TcpUpstream | None = None
         self._attempts = 0
+        self._criteria: MetadataCriteria | None = None
         self._closed = False
         self._pending: Cancellable | None = None
         self._pumps: tuple[SplicePump, ...] = ()
@@ -130,13 +134,14 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     # What a load balancer may ask (``LbContext``)
 
     def hash_key(self) -> int | None:
-        """For hashing load balancers: no hash policy here."""
-        return None
+        """For hashing load balancers: what the hash policy makes of the connection."""
+        method = self.config.hash_method
+        return None if method is None else method.evaluate(None, self.connection.stream_info, None)
 
     @property
-    def metadata_match(self) -> dict[str, Any] | None:
-        """The endpoint metadata that is asked for: none here."""
-        return None
+    def metadata_match(self) -> MetadataCriteria | None:
+        """The endpoint metadata that is asked for: by the configuration, and by the connection's dynamic metadata."""
+        return with_dynamic(self._criteria, self.connection.stream_info.dynamic_metadata_map)
 
     @property
     def downstream_connection(self) -> Connection:
@@ -169,7 +174,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         """Try once more to get a connection, or give the session up."""
         config = self.config
         info = self.connection.stream_info
-        name = config.cluster_name()
+        name, self._criteria = config.pick()
         state = info.filter_state_map
         if state is not None and "envoy.tcp_proxy.cluster" in state:
             name = str(state["envoy.tcp_proxy.cluster"])

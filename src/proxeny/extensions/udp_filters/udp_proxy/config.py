@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import StreamInfo
     from proxeny.upstream.load_balancer.context import LbContext
+    from proxeny.upstream.metadata_criteria import MetadataCriteria
 
 DEFAULT_IDLE_TIMEOUT_MS: Final = 60_000
 """UdpProxyConfig.idle_timeout."""
@@ -33,7 +34,7 @@ class FlowContext:
 
     __slots__ = ("_flow", "_key")
 
-    metadata_match: dict[str, Any] | None = None
+    metadata_match: MetadataCriteria | None = None
     downstream_connection: Connection | None = None
     request_stream_info: StreamInfo | None = None
     downstream_headers: HeaderMap | None = None
