@@ -29,6 +29,7 @@ _MATCHING: Final = "envoy.extensions.matching"
 _SPECIFIERS: Final = "envoy.extensions.router.cluster_specifiers"
 _REDIRECT: Final = "envoy.extensions.internal_redirect"
 _UPSTREAMS: Final = "envoy.extensions.upstreams"
+_BALANCING: Final = "envoy.extensions.load_balancing_policies"
 _RETRY: Final = "envoy.extensions.retry"
 _TYPE: Final = "envoy.type.matcher.v3"
 _PATH: Final = "envoy.extensions.path"
@@ -105,6 +106,22 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             ("cgroup_memory", "CgroupMemoryConfig"),
             ("fixed_heap", "FixedHeapConfig"),
             ("injected_resource", "InjectedResourceConfig"),
+        )
+    ),
+    *(
+        Extension(
+            "load_balancing_policy",
+            f"envoy.load_balancing_policies.{name}",
+            f"proxeny.extensions.load_balancing_policies.{target}",
+            (f"{_BALANCING}.{name}.v3.{message}",),
+        )
+        for name, message, target in (
+            ("cluster_provided", "ClusterProvided", "cluster_provided:FACTORY"),
+            ("least_request", "LeastRequest", "least_request:FACTORY"),
+            ("maglev", "Maglev", "hashing:MAGLEV_FACTORY"),
+            ("random", "Random", "random:FACTORY"),
+            ("ring_hash", "RingHash", "hashing:RING_HASH_FACTORY"),
+            ("round_robin", "RoundRobin", "round_robin:FACTORY"),
         )
     ),
     *(

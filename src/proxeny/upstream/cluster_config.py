@@ -20,16 +20,16 @@ from proxeny.upstream.endpoints import DnsTarget, HostEntry, parse_dns, parse_st
 from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
-from proxeny.upstream.load_balancer import hashing
+from proxeny.upstream.load_balancer import common_config
 from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_thresholds
 
 if TYPE_CHECKING:
-    from proxeny.kernel.stats import Block
     from proxeny.network.factory_context import FactoryContext
-    from proxeny.upstream.load_balancer.policy import LbPolicy
+    from proxeny.upstream.load_balancer.common_config import CommonLbConfig
+    from proxeny.upstream.load_balancer.contract import LbPolicy
     from proxeny.upstream.original_dst_config import OriginalDstOptions
 
 
@@ -71,12 +71,13 @@ class ClusterConfig:
     """A compiled cluster: its info, how to balance, and where its hosts come from."""
 
     __slots__ = (
+        "context",
         "dns",
         "hosts",
         "info",
         "internal_upstream",
+        "lb_common",
         "lb_policy",
-        "lb_stats",
         "original_dst",
         "overprovisioning_factor",
         "targets",
@@ -85,12 +86,19 @@ class ClusterConfig:
         "wait_for_warm_on_init",
     )
 
-    def __init__(self, cluster_type: ClusterType, info: ClusterInfo, policy: LbPolicy) -> None:
+    def __init__(
+        self,
+        cluster_type: ClusterType,
+        info: ClusterInfo,
+        context: FactoryContext,
+        policy: LbPolicy,
+        lb_common: CommonLbConfig,
+    ) -> None:
         self.type = cluster_type
         self.info = info
+        self.context = context
         self.lb_policy = policy
-        self.lb_stats: Block | None = None
-        """The gauges of the load balancer's table, where it has one."""
+        self.lb_common = lb_common
         self.hosts: list[HostEntry] = []
         """The hosts of a STATIC cluster."""
         self.targets: list[DnsTarget | HostEntry] = []
@@ -113,7 +121,7 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     if cluster_type is ClusterType.ORIGINAL_DST:
         original_dst = original_dst_config.compile(cluster, present)
     http = http_protocol_options.compile(cluster, present)
-    policy = lb_policy.compile(cluster, present, cluster_type is ClusterType.ORIGINAL_DST)
+    policy = lb_policy.compile(cluster, present, context, cluster_type is ClusterType.ORIGINAL_DST)
     endpoints = present.get("load_assignment")
     hosts: list[HostEntry] = []
     targets: list[DnsTarget | HostEntry] = []
@@ -130,8 +138,9 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     if overrides is not None:
         compiler = REGISTRY.factory("cluster_overrides", http_protocol_options.NAME)
         info.overrides = compiler.compile(overrides, cluster.name, context)
-    config = ClusterConfig(cluster_type, info, policy)
-    config.lb_stats = hashing.stats_block(policy.kind, context.stats, info.stat_prefix)
+    lb_common = common_config.compile(present.get("common_lb_config"))
+    config = ClusterConfig(cluster_type, info, context, policy, lb_common)
+    policy.allot(context.stats, info.stat_prefix)
     config.hosts = hosts
     config.targets = targets
     config.dns = dns

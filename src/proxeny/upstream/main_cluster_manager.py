@@ -31,7 +31,7 @@ from proxeny.upstream.dns_resolver import Resolver
 from proxeny.upstream.endpoints import HostChange, HostEntry, HostUpdate, host_stat_prefix
 from proxeny.upstream.host import Health, Host, health_flags_text, health_of, is_excluded
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
-from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
+from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
 from proxeny.upstream.priority_set import PrioritySet
@@ -57,7 +57,6 @@ from proxeny.upstream.stats import (
 )
 
 if TYPE_CHECKING:
-    from proxeny.kernel.stats import Block
     from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import BlockEntry, StatTable
     from proxeny.upstream.dns_options import DnsOptions
@@ -301,8 +300,8 @@ class MainClusterManager:
         _show_health(cluster.config, hosts)
         if cluster.config.type is ClusterType.STRICT_DNS:
             stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
-        if cluster.config.lb_stats is not None:
-            _show_tables(cluster.config, hosts, cluster.config.lb_stats)
+        if cluster.config.lb_policy.shows_members:
+            _show_members_to(cluster.config, hosts)
 
     def watch_health(self, name: str) -> ClusterHealth:
         """The health flags of a cluster's hosts: whoever sets some asks for it first."""
@@ -452,11 +451,8 @@ def _show_health(config: ClusterConfig, hosts: list[HostEntry]) -> None:
     stats.set(MEMBERSHIP_EXCLUDED, sum([is_excluded(entry.health_flags) for entry in hosts]))
 
 
-def _show_tables(config: ClusterConfig, entries: list[HostEntry], gauges: Block) -> None:
-    """Build what the workers' consistent-hashing load balancers will, for the sizes of it."""
-    assert config.lb_policy.hashing is not None
-    balancer = HashingLoadBalancer(config.lb_policy, config.lb_policy.hashing, config.info.stats)
+def _show_members_to(config: ClusterConfig, entries: list[HostEntry]) -> None:
+    """Some policies have gauges of the hosts, which main sets."""
     hosts = PrioritySet(config.overprovisioning_factor)
     hosts.update([Host(config.info, entry, config.info.stats) for entry in entries])
-    balancer.refresh(hosts)
-    balancer.show_sizes(gauges)
+    config.lb_policy.show_members(LbSetting(config.info, config.lb_common, hosts, config.context))

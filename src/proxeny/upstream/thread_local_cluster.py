@@ -10,8 +10,7 @@ from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.cluster_config import ClusterType
 from proxeny.upstream.host import Host
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
-from proxeny.upstream.load_balancer.base import LoadBalancer
-from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
+from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.original_dst import OriginalDstHosts
 from proxeny.upstream.priority_set import PrioritySet
 
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.endpoints import HealthFlags, HostChange, HostEntry
-    from proxeny.upstream.load_balancer.base import DetermineLoad
     from proxeny.upstream.load_balancer.context import LbContext
+    from proxeny.upstream.load_balancer.contract import DetermineLoad, LoadBalancer
 
 
 class ThreadLocalCluster:
@@ -50,7 +49,8 @@ class ThreadLocalCluster:
         self.info = config.info
         self.priority_set = PrioritySet(config.overprovisioning_factor)
         self._dispatcher = dispatcher
-        self._lb = _load_balancer(config)
+        setting = LbSetting(config.info, config.lb_common, self.priority_set, config.context)
+        self._lb: LoadBalancer = config.lb_policy.create(setting)
         self._internal_upstream = config.internal_upstream
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._on_demand: OriginalDstHosts | None = None
@@ -111,12 +111,12 @@ class ThreadLocalCluster:
         """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
         if self._on_demand is not None:
             return self.choose_host(context)
-        return self._lb.choose_host_by(determine, self.priority_set, context)
+        return self._lb.choose_host_by(determine, context)
 
     def _set_hosts(self, hosts: list[Host]) -> None:
         self._stale = set()
         self.priority_set.update(hosts)
-        self._lb.refresh(self.priority_set)
+        self._lb.refresh()
         self.choose_host = self._lb.choose_host
 
     def http_pool(
@@ -181,6 +181,8 @@ class ThreadLocalCluster:
         for host in self.priority_set.hosts():
             host.drain_pools()
         self._set_hosts([])
+        self._lb.close()
+        self.choose_host = self._lb.choose_host
 
     def _hosts(self) -> list[Host]:
         return self.priority_set.hosts() if self._on_demand is None else self._on_demand.hosts()
@@ -194,8 +196,3 @@ class ThreadLocalCluster:
 
     def __repr__(self) -> str:
         return f"<ThreadLocalCluster {self.info.name}: {self.priority_set.host_sets}>"
-
-
-def _load_balancer(config: ClusterConfig) -> LoadBalancer | HashingLoadBalancer:
-    policy, stats = config.lb_policy, config.info.stats
-    return LoadBalancer(policy, stats) if policy.hashing is None else HashingLoadBalancer(policy, policy.hashing, stats)

@@ -15,6 +15,9 @@ from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config
 from proxeny.upstream.endpoints import HostEntry
 from proxeny.upstream.host import Host
+from proxeny.upstream.load_balancer.common_config import DEFAULT, CommonLbConfig
+from proxeny.upstream.load_balancer.contract import LbPolicy, LbSetting, LoadBalancer
+from proxeny.upstream.priority_set import PrioritySet
 
 
 @pytest.fixture
@@ -39,6 +42,23 @@ def make_hosts(context: FactoryContext) -> Callable[..., list[Host]]:
         if entries is None:
             entries = [HostEntry("127.0.0.1", 1000 + i, weight=weight) for i, weight in enumerate(weights)]
         return [Host(info, entry, info.host_stats(i)) for i, entry in enumerate(entries)]
+
+    return make
+
+
+@pytest.fixture
+def make_balancer(context: FactoryContext) -> Callable[..., LoadBalancer]:
+    """The load balancer of a policy over the hosts of ``make_hosts``; ``members`` when they are not all in it."""
+
+    def make(
+        policy: LbPolicy, hosts: list[Host], members: PrioritySet | None = None, common: CommonLbConfig = DEFAULT
+    ) -> LoadBalancer:
+        if members is None:
+            members = PrioritySet()
+            members.update(hosts)
+        made = policy.create(LbSetting(hosts[0].cluster, common, members, context))
+        made.refresh()
+        return made
 
     return make
 

@@ -1,4 +1,4 @@
-"""The load balancer of one cluster in one worker: priority and health first, then a picker."""
+"""The load balancer of most policies (Envoy: ``ZoneAwareLoadBalancerBase``): priority and health, then a picker."""
 
 from __future__ import annotations
 
@@ -12,33 +12,44 @@ from proxeny.upstream.stats import LB_HEALTHY_PANIC, UPSTREAM_CX_NONE_HEALTHY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxeny.kernel.stats import Block
     from proxeny.upstream.host import Host
-    from proxeny.upstream.load_balancer.policy import LbPolicy
-    from proxeny.upstream.priority_set import HostSet, PrioritySet
+    from proxeny.upstream.load_balancer.contract import DetermineLoad, LbSetting
+    from proxeny.upstream.priority_set import HostSet
 
-    DetermineLoad = Callable[[PrioritySet, priority_load.PriorityLoad], priority_load.PriorityLoad]
-    """Envoy: ``RetryPriority::determinePriorityLoad``."""
+    MakePicker = Callable[[list[Host]], Picker]
 
 
-class LoadBalancer:
+class ZoneAwareLoadBalancer:
     """Chooses hosts; ``choose_host`` is replaced at every ``refresh`` by the cheapest function that is right."""
 
-    __slots__ = ("_degraded", "_load", "_picker_of", "_stats", "choose_host", "policy")
+    __slots__ = (
+        "_common",
+        "_degraded",
+        "_load",
+        "_make",
+        "_picker_of",
+        "_priority_set",
+        "_stats",
+        "choose_host",
+        "kind",
+    )
 
-    def __init__(self, policy: LbPolicy, stats: Block) -> None:
-        self.policy = policy
-        self._stats = stats
+    def __init__(self, setting: LbSetting, kind: str, make_picker: MakePicker) -> None:
+        self.kind = kind
+        self._make = make_picker
+        self._common = setting.common
+        self._priority_set = setting.priority_set
+        self._stats = setting.info.stats
         self._load = priority_load.PriorityLoad([100], [0], [False])
         self._picker_of: list[Picker] = []
         self._degraded: list[Picker] = []
         self.choose_host: Callable[[Any], Host | None] = self._choose_none
 
-    def refresh(self, priority_set: PrioritySet) -> None:
+    def refresh(self) -> None:
         """The hosts, their health or their weights changed."""
-        host_sets = priority_set.host_sets
-        load = self._load = priority_load.calculate(host_sets, self.policy.panic_threshold)
-        make = self.policy.make_picker
+        host_sets = self._priority_set.host_sets
+        load = self._load = priority_load.calculate(host_sets, self._common.panic_threshold)
+        make = self._make
         self._picker_of = [self._healthy_picker(hs, load.panic[i]) for i, hs in enumerate(host_sets)]
         self._degraded = [make(hs.degraded_hosts) for hs in host_sets]
         first = self._picker_of[0]
@@ -49,8 +60,8 @@ class LoadBalancer:
 
     def _healthy_picker(self, host_set: HostSet, panic: bool) -> Picker:
         if not panic:
-            return self.policy.make_picker(host_set.healthy_hosts)
-        return NoHost() if self.policy.fail_traffic_on_panic else self.policy.make_picker(host_set.hosts)
+            return self._make(host_set.healthy_hosts)
+        return NoHost() if self._common.fail_traffic_on_panic else self._make(host_set.hosts)
 
     def _choose_none(self, context: Any) -> Host | None:
         self._stats.inc(UPSTREAM_CX_NONE_HEALTHY)
@@ -59,9 +70,9 @@ class LoadBalancer:
     def _choose_by_priority(self, context: Any) -> Host | None:
         return self._choose(self._load, context)
 
-    def choose_host_by(self, determine: DetermineLoad, priority_set: PrioritySet, context: Any) -> Host | None:
+    def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """Choose by the loads that ``determine`` makes of the usual ones."""
-        return self._choose(determine(priority_set, self._load), context)
+        return self._choose(determine(self._priority_set, self._load), context)
 
     def _choose(self, load: priority_load.PriorityLoad, context: Any) -> Host | None:
         host = self._draw(load).pick(context)
@@ -91,8 +102,19 @@ class LoadBalancer:
         """Loads by priority, for admin pages."""
         load = self._load
         return {
-            "policy": self.policy.kind,
+            "policy": self.kind,
             "healthy_load": load.healthy,
             "degraded_load": load.degraded,
             "panic": load.panic,
         }
+
+    def close(self) -> None:
+        """Nothing refers back to hosts any more."""
+        self._picker_of = []
+        self._degraded = []
+        self.choose_host = choose_none
+
+
+def choose_none(context: Any) -> Host | None:
+    """Of a load balancer that is closed."""
+    return None

@@ -15,15 +15,18 @@ from proxeny.config.errors import ConfigError
 from proxeny.kernel.hashing import HashRing, MaglevTable
 from proxeny.stats.schema import Schema
 from proxeny.upstream.load_balancer import priority_load
+from proxeny.upstream.load_balancer.base import choose_none
 from proxeny.upstream.stats import HOST_RQ_ACTIVE, LB_HEALTHY_PANIC, UPSTREAM_CX_NONE_HEALTHY, UPSTREAM_RQ_ACTIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxeny.http.hash_policy import HashPolicy
     from proxeny.kernel.stats import Block
+    from proxeny.stats.store import Store
     from proxeny.upstream.host import Host
-    from proxeny.upstream.load_balancer.base import DetermineLoad
-    from proxeny.upstream.load_balancer.policy import LbPolicy
-    from proxeny.upstream.priority_set import HostSet, PrioritySet
+    from proxeny.upstream.load_balancer.contract import DetermineLoad, LbSetting
+    from proxeny.upstream.priority_set import HostSet
 
 RING_HASH: Final = "ring_hash"
 MAGLEV: Final = "maglev"
@@ -69,10 +72,10 @@ def _is_prime(number: int) -> bool:
     return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 
 
-def stats_block(kind: str, store: Any, prefix: str) -> Block | None:
-    """The gauges of a cluster's table (below ``cluster.<name>.``), which main sets; None for policies without one."""
-    schema = _SCHEMAS.get(kind)
-    return None if schema is None else store.block(schema, f"{prefix}{schema.name}.")
+def stats_block(kind: str, store: Store, prefix: str) -> Block:
+    """The gauges of a cluster's table (below ``cluster.<name>.``), which main sets."""
+    schema = _SCHEMAS[kind]
+    return store.block(schema, f"{prefix}{schema.name}.")
 
 
 class HashTable:
@@ -168,25 +171,29 @@ def _below(random: Random, count: int) -> int:
 class HashingLoadBalancer:
     """The load balancer of one cluster in one worker."""
 
-    __slots__ = ("_by_hash", "_config", "_hash", "_load", "_stats", "_tables", "choose_host", "policy")
+    __slots__ = (
+        "_by_hash", "_common", "_config", "_hash", "_load", "_priority_set", "_stats", "_tables", "choose_host", "kind",
+    )  # fmt: skip
 
-    def __init__(self, policy: LbPolicy, config: HashingConfig, stats: Block) -> None:
-        self.policy = policy
+    def __init__(self, setting: LbSetting, kind: str, config: HashingConfig) -> None:
+        self.kind = kind
         self._config = config
-        self._stats = stats
+        self._common = setting.common
+        self._priority_set = setting.priority_set
+        self._stats = setting.info.stats
         self._load = priority_load.PriorityLoad([100], [0], [False])
         self._tables: list[HashTable] = []
         self._hash = 0
         self._by_hash = False
         """Whether the last choice was that of a hash, not of a random number."""
-        self.choose_host = self.choose
+        self.choose_host: Callable[[Any], Host | None] = self.choose
 
-    def refresh(self, priority_set: PrioritySet) -> None:
+    def refresh(self) -> None:
         """The hosts, their health or their weights changed."""
-        host_sets = priority_set.host_sets
-        load = self._load = priority_load.calculate(host_sets, self.policy.panic_threshold)
+        host_sets = self._priority_set.host_sets
+        load = self._load = priority_load.calculate(host_sets, self._common.panic_threshold)
         self._tables = [
-            HashTable(self.policy.kind, self._config, host_set, panic, self._stats)
+            HashTable(self.kind, self._config, host_set, panic, self._stats)
             for host_set, panic in zip(host_sets, load.panic, strict=True)
         ]
 
@@ -207,7 +214,7 @@ class HashingLoadBalancer:
             self._stats.inc(UPSTREAM_CX_NONE_HEALTHY)
         return host
 
-    def choose_host_by(self, determine: DetermineLoad, priority_set: PrioritySet, context: Any) -> Host | None:
+    def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """As ``choose``: a retry's wishes about priorities do not count here (Envoy: ``ThreadAwareLoadBalancer``)."""
         return self.choose(context)
 
@@ -238,9 +245,14 @@ class HashingLoadBalancer:
         """Loads by priority, for admin pages; ``by_hash``: how the last choice was made."""
         load = self._load
         return {
-            "policy": self.policy.kind,
+            "policy": self.kind,
             "by_hash": self._by_hash,
             "healthy_load": load.healthy,
             "degraded_load": load.degraded,
             "panic": load.panic,
         }
+
+    def close(self) -> None:
+        """Nothing refers back to hosts any more."""
+        self._tables = []
+        self.choose_host = choose_none

@@ -22,6 +22,12 @@ class Picker(Protocol):
         """The next host; None only when there is none."""
 
 
+def weights_differ(hosts: list[Host]) -> bool:
+    """Whether a scheduler is needed."""
+    weight = hosts[0].weight
+    return any([host.weight != weight for host in hosts])
+
+
 class NoHost:
     """An empty list."""
 

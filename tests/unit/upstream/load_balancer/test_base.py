@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from proxeny.extensions.load_balancing_policies.round_robin import RoundRobin
 from proxeny.upstream.endpoints import DEGRADED_EDS_HEALTH, FAILED_EDS_HEALTH, HostEntry
 from proxeny.upstream.host import Host
-from proxeny.upstream.load_balancer.base import LoadBalancer
-from proxeny.upstream.load_balancer.policy import LbPolicy
+from proxeny.upstream.load_balancer.common_config import CommonLbConfig
+from proxeny.upstream.load_balancer.contract import LoadBalancer
 from proxeny.upstream.load_balancer.priority_load import PriorityLoad, calculate
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import LB_HEALTHY_PANIC, UPSTREAM_CX_NONE_HEALTHY
 
 MakeHosts = Callable[..., list[Host]]
+MakeBalancer = Callable[..., LoadBalancer]
 HEALTHY, DEGRADED, FAILED = 0, DEGRADED_EDS_HEALTH, FAILED_EDS_HEALTH
 
 
@@ -61,46 +64,46 @@ def test_without_panic_threshold_nothing_panics(make_hosts: MakeHosts) -> None:
     assert calculate(host_sets, 0) == PriorityLoad([100, 0], [0, 0], [False, False])
 
 
-def balancer(make_hosts: MakeHosts, policy: LbPolicy, *priorities: list[int]) -> tuple[LoadBalancer, list[Host]]:
+def balancer(
+    make_hosts: MakeHosts, make_balancer: MakeBalancer, *priorities: list[int], **common: Any
+) -> tuple[LoadBalancer, list[Host]]:
     hosts = make_hosts(entries=entries(*priorities)) or make_hosts(1)
-    result = LoadBalancer(policy, hosts[0].cluster.stats)
     members = PrioritySet()
     members.update(hosts if any(priorities) else [])
-    result.refresh(members)
-    return result, hosts
+    return make_balancer(RoundRobin(), hosts, members, CommonLbConfig(**common)), hosts
 
 
-def test_one_healthy_host_is_chosen_directly(make_hosts: MakeHosts) -> None:
-    lb, hosts = balancer(make_hosts, LbPolicy(), [HEALTHY])
+def test_one_healthy_host_is_chosen_directly(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
+    lb, hosts = balancer(make_hosts, make_balancer, [HEALTHY])
     assert lb.choose_host(None) is hosts[0]
 
 
-def test_spill_over(make_hosts: MakeHosts) -> None:
-    lb, hosts = balancer(make_hosts, LbPolicy(), [HEALTHY, FAILED], [HEALTHY])
+def test_spill_over(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
+    lb, hosts = balancer(make_hosts, make_balancer, [HEALTHY, FAILED], [HEALTHY])
     counter = Counter(id(lb.choose_host(None)) for _ in range(5000))
     assert 3250 < counter[id(hosts[0])] < 3750
     assert counter[id(hosts[1])] == 0
 
 
-def test_panic_uses_all_and_counts(make_hosts: MakeHosts) -> None:
-    lb, hosts = balancer(make_hosts, LbPolicy(), [HEALTHY, FAILED, FAILED])
+def test_panic_uses_all_and_counts(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
+    lb, hosts = balancer(make_hosts, make_balancer, [HEALTHY, FAILED, FAILED])
     counter = Counter(id(lb.choose_host(None)) for _ in range(300))
     assert [counter[id(host)] for host in hosts] == [100, 100, 100]
     assert hosts[0].cluster.stats.get(LB_HEALTHY_PANIC) == 300
 
 
-def test_fail_traffic_on_panic(make_hosts: MakeHosts) -> None:
-    lb, hosts = balancer(make_hosts, LbPolicy(fail_traffic_on_panic=True), [HEALTHY, FAILED, FAILED])
+def test_fail_traffic_on_panic(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
+    lb, hosts = balancer(make_hosts, make_balancer, [HEALTHY, FAILED, FAILED], fail_traffic_on_panic=True)
     assert lb.choose_host(None) is None
     assert hosts[0].cluster.stats.get(UPSTREAM_CX_NONE_HEALTHY) == 1
 
 
-def test_no_host(make_hosts: MakeHosts) -> None:
-    lb, hosts = balancer(make_hosts, LbPolicy(), [])
+def test_no_host(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
+    lb, hosts = balancer(make_hosts, make_balancer, [])
     assert lb.choose_host(None) is None
     assert hosts[0].cluster.stats.get(UPSTREAM_CX_NONE_HEALTHY) == 1
 
 
-def test_unhealthy_only_without_panic_is_none(make_hosts: MakeHosts) -> None:
-    lb, _ = balancer(make_hosts, LbPolicy(panic_threshold=0), [FAILED])
+def test_unhealthy_only_without_panic_is_none(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
+    lb, _ = balancer(make_hosts, make_balancer, [FAILED], panic_threshold=0)
     assert lb.choose_host(None) is None

@@ -13,12 +13,16 @@ from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2 
 from google.protobuf.json_format import ParseDict
 
 from proxeny.config.errors import ConfigError
+from proxeny.extensions.load_balancing_policies.hashing import Hashing
 from proxeny.matcher.xxhash import xxhash64
+from proxeny.network.factory_context import FactoryContext
+from proxeny.stats.store import MainStore
 from proxeny.upstream.endpoints import FAILED_EDS_HEALTH, HostEntry
 from proxeny.upstream.host import Host
 from proxeny.upstream.load_balancer import policy
+from proxeny.upstream.load_balancer.common_config import DEFAULT
+from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.load_balancer.hashing import HashingConfig, HashingLoadBalancer
-from proxeny.upstream.load_balancer.policy import LbPolicy
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import HOST_RQ_ACTIVE, UPSTREAM_CX_NONE_HEALTHY, UPSTREAM_RQ_ACTIVE
 
@@ -34,11 +38,10 @@ def balancer(
 ) -> HashingLoadBalancer:
     config = HashingConfig(**{"table_size": 251, **settings})
     hosts = make_hosts(entries=entries)
-    stats = hosts[0].cluster.stats
-    made = HashingLoadBalancer(LbPolicy(kind=kind, hashing=config), config, stats)
     priorities = PrioritySet()
     priorities.update(hosts)
-    made.refresh(priorities)
+    made = HashingLoadBalancer(LbSetting(hosts[0].cluster, DEFAULT, priorities, None), kind, config)  # type: ignore[arg-type]
+    made.refresh()
     return made
 
 
@@ -74,7 +77,8 @@ def test_hosts_of_another_priority_take_over(make_hosts: MakeHosts) -> None:
 def test_no_host_is_counted(make_hosts: MakeHosts) -> None:
     made = balancer(make_hosts, [entry(1)])
     stats = made._stats
-    made.refresh(PrioritySet())
+    made._priority_set.update([])
+    made.refresh()
     assert made.choose(context(1)) is None
     assert stats.get(UPSTREAM_CX_NONE_HEALTHY) == 1
 
@@ -99,14 +103,17 @@ def test_an_overloaded_host_gives_to_others_in_a_fixed_order(make_hosts: MakeHos
     assert all(made.choose(context(value)) is other for _ in range(5))
 
 
-def compiled(**fields: Any) -> LbPolicy:
+def compiled(**fields: Any) -> HashingConfig:
     cluster = ParseDict({"name": "c", **fields}, Cluster())
-    return policy.compile(cluster, {field.name: value for field, value in cluster.ListFields()})
+    context = FactoryContext("main", MainStore())
+    made = policy.compile(cluster, {field.name: value for field, value in cluster.ListFields()}, context)
+    assert isinstance(made, Hashing)
+    return made.config
 
 
 def test_settings_of_both_spellings() -> None:
     old = compiled(lb_policy="RING_HASH", ring_hash_lb_config={"minimum_ring_size": 5, "hash_function": 1})
-    assert old.hashing == HashingConfig(min_ring_size=5, murmur=True)
+    assert old == HashingConfig(min_ring_size=5, murmur=True)
     typed = {
         "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
         "minimum_ring_size": 5,
@@ -115,7 +122,7 @@ def test_settings_of_both_spellings() -> None:
     new = compiled(
         load_balancing_policy={"policies": [{"typed_extension_config": {"name": "r", "typed_config": typed}}]}
     )
-    assert new.hashing == old.hashing
+    assert new == old
 
 
 def test_refused_settings() -> None:

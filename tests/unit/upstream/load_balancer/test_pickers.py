@@ -11,15 +11,12 @@ from proxeny.upstream.host import Host
 from proxeny.upstream.load_balancer.pickers import (
     LeastRequestPicker,
     LeastRequestScanPicker,
-    NoHost,
-    OneHost,
     Picker,
     RandomPicker,
     RoundRobinPicker,
     WeightedLeastRequestPicker,
     WeightedRoundRobinPicker,
 )
-from proxeny.upstream.load_balancer.policy import LEAST_REQUEST, RANDOM, LbPolicy
 from proxeny.upstream.stats import HOST_RQ_ACTIVE
 
 MakeHosts = Callable[..., list[Host]]
@@ -90,18 +87,3 @@ def test_weighted_least_request_discounts_the_busy(
     picked = counts(WeightedLeastRequestPicker(hosts, bias), hosts, 1000)
     for count, wanted in zip(picked, expected, strict=True):
         assert abs(count - wanted) <= 3
-
-
-def test_the_cheapest_picker_is_chosen(make_hosts: MakeHosts) -> None:
-    policy = LbPolicy()
-    assert isinstance(policy.make_picker([]), NoHost)
-    assert isinstance(policy.make_picker(make_hosts(5)), OneHost)
-    assert isinstance(policy.make_picker(make_hosts(5, 5)), RoundRobinPicker)
-    assert isinstance(policy.make_picker(make_hosts(5, 6)), WeightedRoundRobinPicker)
-    assert isinstance(LbPolicy(kind=RANDOM).make_picker(make_hosts(5, 6)), RandomPicker)
-    least = LbPolicy(kind=LEAST_REQUEST)
-    assert isinstance(least.make_picker(make_hosts(2, 2)), LeastRequestPicker)
-    assert isinstance(least.make_picker(make_hosts(2, 3)), WeightedLeastRequestPicker)
-    assert isinstance(
-        LbPolicy(kind=LEAST_REQUEST, full_scan=True).make_picker(make_hosts(2, 2)), LeastRequestScanPicker
-    )

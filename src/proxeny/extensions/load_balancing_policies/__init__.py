@@ -1,0 +1,1 @@
+"""Load balancing policies (Envoy: ``source/extensions/load_balancing_policies``)."""

@@ -1,0 +1,33 @@
+"""``Cluster.common_lb_config`` compiled: what concerns every policy of the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxeny.upstream.load_balancer.priority_load import DEFAULT_PANIC_THRESHOLD
+
+
+@dataclass(slots=True, frozen=True)
+class CommonLbConfig:
+    """Equal ones are shared."""
+
+    panic_threshold: int = DEFAULT_PANIC_THRESHOLD
+    """Percent."""
+    fail_traffic_on_panic: bool = False
+
+
+DEFAULT: Final = CommonLbConfig()
+
+
+def compile(common: Any) -> CommonLbConfig:
+    """Of a ``Cluster.CommonLbConfig``, or None."""
+    if common is None:
+        return DEFAULT
+    values: dict[str, Any] = {}
+    if common.HasField("healthy_panic_threshold"):
+        # Envoy truncates the percentage.
+        values["panic_threshold"] = min(100, int(common.healthy_panic_threshold.value))
+    if common.HasField("zone_aware_lb_config") and common.zone_aware_lb_config.fail_traffic_on_panic:
+        values["fail_traffic_on_panic"] = True
+    return CommonLbConfig(**values) if values else DEFAULT

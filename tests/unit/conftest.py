@@ -1,0 +1,5 @@
+"""For all unit tests: extensions are found by name."""
+
+from proxeny import extensions
+
+extensions.install()
