@@ -104,7 +104,7 @@ class ThreadLocalCluster:
         if rebuild and self._stale and self._on_demand is None:
             self.priority_set.refresh(self._stale)
             self._stale = set()
-            self._lb.refresh(self.priority_set)
+            self._lb.refresh()
             self.choose_host = self._lb.choose_host
 
     def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
