@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.network.stream_info import ConnectionInfo
 from proxeny.upstream import cluster_config
+from proxeny.upstream.discovery import ClusterType
 from proxeny.upstream.thread_local_cluster import ThreadLocalCluster
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class RehearsalClusters:
                 return None
             config = cluster_config.compile(known.message, self._context)
             cluster = ThreadLocalCluster(config, self._dispatcher)
-            if config.original_dst is None:
+            if config.type is not ClusterType.ORIGINAL_DST:
                 cluster.update_hosts(known.hosts)
             found = self._clusters[name] = RehearsalCluster(cluster, self.sent)
         return found

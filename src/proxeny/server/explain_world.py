@@ -10,12 +10,12 @@ from envoy.config.cluster.v3 import cluster_pb2
 
 from proxeny.explain.connection import ListenerView
 from proxeny.explain.world import KnownCluster
+from proxeny.upstream.cluster_types import DnsClusterOptions
 from proxeny.upstream.endpoints import HostEntry, is_ip
 
 if TYPE_CHECKING:
     from proxeny.server.bootstrap import Bootstrapped
     from proxeny.server.configuration import Configuration
-    from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.main_cluster_manager import MainClusterManager
 
 NO_ADDRESS: Final = "0.0.0.0"
@@ -27,15 +27,15 @@ def _known(clusters: MainClusterManager, name: str, resolved: bool) -> KnownClus
     if cluster is None:
         return None
     message = cluster_pb2.Cluster.FromString(cluster.serialized)
-    if cluster.config.dns is None or resolved:
+    if resolved or not isinstance(cluster.config.options, DnsClusterOptions):
         return KnownCluster(message, cluster.members())
-    return KnownCluster(message, _assumed(cluster.config), True)
+    return KnownCluster(message, _assumed(cluster.config.options), True)
 
 
-def _assumed(config: ClusterConfig) -> list[HostEntry]:
+def _assumed(options: DnsClusterOptions) -> list[HostEntry]:
     """One host for each name."""
     hosts = []
-    for target in config.targets:
+    for target in options.targets:
         if isinstance(target, HostEntry):
             hosts.append(target)
         else:

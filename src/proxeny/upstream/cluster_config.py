@@ -5,7 +5,6 @@ The same code runs in main (validates, allots the statistics) and in a worker (f
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
@@ -13,10 +12,12 @@ from proxeny.config.loader import unpack_any
 from proxeny.network.address import ip_address
 from proxeny.network.socket_options import SocketOption, compile_options, freebind_options, keepalive_options
 from proxeny.registry import REGISTRY
-from proxeny.upstream import dns_options, http_protocol_options, original_dst_config
+from proxeny.upstream import http_protocol_options
 from proxeny.upstream.cluster_info import ClusterInfo
-from proxeny.upstream.dns_options import DnsOptions, milliseconds
-from proxeny.upstream.endpoints import DnsTarget, HostEntry, parse_dns, parse_static, socket_address_pair
+from proxeny.upstream.cluster_types import factory_of, type_text
+from proxeny.upstream.discovery import ClusterFactory, ClusterType
+from proxeny.upstream.dns_options import milliseconds
+from proxeny.upstream.endpoints import HostEntry, socket_address_pair
 from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
@@ -30,29 +31,9 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.load_balancer.common_config import CommonLbConfig
     from proxeny.upstream.load_balancer.contract import LbPolicy
-    from proxeny.upstream.original_dst_config import OriginalDstOptions
 
 
-class ClusterType(Enum):
-    """How a cluster finds its hosts."""
-
-    STATIC = "STATIC"
-    STRICT_DNS = "STRICT_DNS"
-    LOGICAL_DNS = "LOGICAL_DNS"
-    ORIGINAL_DST = "ORIGINAL_DST"
-
-
-_BY_NUMBER: Final = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
 _STRICT_DNS: Final = 1
-_BY_EXTENSION: Final = {
-    "envoy.cluster.static": ClusterType.STATIC,
-    "envoy.cluster.strict_dns": ClusterType.STRICT_DNS,
-    "envoy.cluster.logical_dns": ClusterType.LOGICAL_DNS,
-    original_dst_config.EXTENSION_NAME: ClusterType.ORIGINAL_DST,
-    "envoy.clusters.dns": ClusterType.STRICT_DNS,
-}
-_WITHOUT_DNS: Final = (ClusterType.STATIC, ClusterType.ORIGINAL_DST)
-_DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 _REFUSED: Final = (
@@ -72,15 +53,14 @@ class ClusterConfig:
 
     __slots__ = (
         "context",
-        "dns",
+        "factory",
         "hosts",
         "info",
         "internal_upstream",
         "lb_common",
         "lb_policy",
-        "original_dst",
+        "options",
         "overprovisioning_factor",
-        "targets",
         "type",
         "update_merge_window_ms",
         "wait_for_warm_on_init",
@@ -88,25 +68,24 @@ class ClusterConfig:
 
     def __init__(
         self,
-        cluster_type: ClusterType,
+        factory: ClusterFactory,
+        options: Any,
         info: ClusterInfo,
         context: FactoryContext,
         policy: LbPolicy,
         lb_common: CommonLbConfig,
     ) -> None:
-        self.type = cluster_type
+        self.factory = factory
+        self.type = factory.type
+        self.options = options
+        """What the cluster's type made of its own settings (``Compiled.options``)."""
         self.info = info
         self.context = context
         self.lb_policy = policy
         self.lb_common = lb_common
         self.hosts: list[HostEntry] = []
-        """The hosts of a STATIC cluster."""
-        self.targets: list[DnsTarget | HostEntry] = []
-        """The names (and pipes) of a DNS cluster."""
-        self.dns: DnsOptions | None = None
+        """Hosts that the configuration itself names (STATIC)."""
         self.internal_upstream: InternalUpstream | None = None
-        self.original_dst: OriginalDstOptions | None = None
-        """Of a cluster that has no hosts but those which connections bring."""
         self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
         self.update_merge_window_ms = DEFAULT_MERGE_WINDOW_MS
         self.wait_for_warm_on_init = True
@@ -115,20 +94,11 @@ class ClusterConfig:
 def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     """Compile an ``envoy.config.cluster.v3.Cluster``; ConfigError on what Envoy refuses or we do not serve yet."""
     present = {field.name: value for field, value in cluster.ListFields()}
-    cluster_type, dns = _type_of(cluster, present)
-    _check(cluster, present, cluster_type, context)
-    original_dst = None
-    if cluster_type is ClusterType.ORIGINAL_DST:
-        original_dst = original_dst_config.compile(cluster, present)
+    factory = factory_of(cluster, present)
+    _check(cluster, present, context)
+    options, hosts = factory.compile(cluster, present, context)
     http = http_protocol_options.compile(cluster, present)
-    policy = lb_policy.compile(cluster, present, context, cluster_type is ClusterType.ORIGINAL_DST)
-    endpoints = present.get("load_assignment")
-    hosts: list[HostEntry] = []
-    targets: list[DnsTarget | HostEntry] = []
-    if cluster_type is ClusterType.STATIC:
-        hosts = parse_static(endpoints) if endpoints is not None else []
-    elif dns is not None:
-        targets = _dns_targets(cluster_type, endpoints)
+    policy = lb_policy.compile(cluster, present, context, factory.provides_lb)
     thresholds = DEFAULT_THRESHOLDS
     if "circuit_breakers" in present:
         thresholds = parse_thresholds(present["circuit_breakers"])
@@ -139,12 +109,9 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         compiler = REGISTRY.factory("cluster_overrides", http_protocol_options.NAME)
         info.overrides = compiler.compile(overrides, cluster.name, context)
     lb_common = common_config.compile(present.get("common_lb_config"))
-    config = ClusterConfig(cluster_type, info, context, policy, lb_common)
+    config = ClusterConfig(factory, options, info, context, policy, lb_common)
     policy.allot(context.stats, info.stat_prefix)
     config.hosts = hosts
-    config.targets = targets
-    config.dns = dns
-    config.original_dst = original_dst
     transport_socket = present.get("transport_socket")
     if transport_socket is not None and transport_socket.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
         config.internal_upstream = InternalUpstream(
@@ -152,9 +119,10 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         )
     for entry in hosts:
         info.host_stats(entry.stat_index)
-    if original_dst is not None and context.role == "main":
+    if factory.type is ClusterType.ORIGINAL_DST and context.role == "main":
         for index in range(context.concurrency * HOST_BLOCKS):
             info.host_stats(index)
+    endpoints = present.get("load_assignment")
     if endpoints is not None and endpoints.policy.HasField("overprovisioning_factor"):
         config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
     if cluster.common_lb_config.HasField("update_merge_window"):
@@ -164,38 +132,7 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     return config
 
 
-def _type_of(cluster: Any, present: dict[str, Any]) -> tuple[ClusterType, DnsOptions | None]:
-    custom = present.get("cluster_type")
-    if custom is not None:
-        return _extension_type(custom, cluster)
-    name = _BY_NUMBER[cluster.type]
-    if name == "EDS":
-        if "eds_cluster_config" not in present:
-            raise ConfigError("cannot create an EDS cluster without an EDS config")
-        raise UnsupportedFieldError(f"clusters of type EDS are not supported yet (cluster '{cluster.name}')")
-    if "eds_cluster_config" in present:
-        raise ConfigError("eds_cluster_config set in a non-EDS cluster")
-    cluster_type = ClusterType(name)
-    return cluster_type, None if cluster_type in _WITHOUT_DNS else dns_options.from_cluster(cluster)
-
-
-def _extension_type(custom: Any, cluster: Any) -> tuple[ClusterType, DnsOptions | None]:
-    type_name = custom.typed_config.type_url.rpartition("/")[2]
-    cluster_type = _BY_EXTENSION.get(custom.name)
-    if type_name == _DNS_CLUSTER:
-        config: Any = unpack_any(custom.typed_config)
-        if custom.name == "envoy.clusters.dns" or cluster_type is None:
-            single = config.all_addresses_in_single_endpoint
-            cluster_type = ClusterType.LOGICAL_DNS if single else ClusterType.STRICT_DNS
-        return cluster_type, dns_options.from_extension(config, cluster)
-    if cluster_type is None:
-        raise UnsupportedFieldError(
-            f"Didn't find a registered cluster factory implementation for name: '{custom.name}'"
-        )
-    return cluster_type, None if cluster_type in _WITHOUT_DNS else dns_options.from_cluster(cluster)
-
-
-def _check(cluster: Any, present: dict[str, Any], cluster_type: ClusterType, context: FactoryContext) -> None:
+def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> None:
     """What is refused regardless of the cluster's type."""
     accept = bool(getattr(context.options, "accept_unsupported_fields", False))
     if not accept:
@@ -204,8 +141,9 @@ def _check(cluster: Any, present: dict[str, Any], cluster_type: ClusterType, con
                 raise UnsupportedFieldError(f"{field} is not supported yet (cluster '{cluster.name}')", field)
     _check_transport_socket(cluster, present)
     if cluster.common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing and cluster.type != _STRICT_DNS:
-        kind = cluster.cluster_type.name or f"envoy.cluster.{_BY_NUMBER[cluster.type].lower()}"
-        raise ConfigError(f"Cannot use hostname for consistent hashing loadbalancing for cluster of type: '{kind}'")
+        raise ConfigError(
+            f"Cannot use hostname for consistent hashing loadbalancing for cluster of type: '{type_text(cluster)}'"
+        )
     if "circuit_breakers" in present:
         for per_host in present["circuit_breakers"].per_host_thresholds:
             if {field.name for field, _ in per_host.ListFields()} - {"priority", "max_connections"}:
@@ -234,16 +172,6 @@ def _check_transport_socket(cluster: Any, present: dict[str, Any]) -> None:
         f"transport_socket '{transport_socket.name}' ({type_name}) is not supported yet (cluster '{cluster.name}')",
         "transport_socket",
     )
-
-
-def _dns_targets(cluster_type: ClusterType, assignment: Any) -> list[DnsTarget | HostEntry]:
-    if cluster_type is ClusterType.STRICT_DNS:
-        return parse_dns(assignment, "STRICT_DNS") if assignment is not None else []
-    if assignment is None:
-        raise ConfigError("LOGICAL_DNS clusters must have a single host")
-    if len(assignment.endpoints) != 1 or len(assignment.endpoints[0].lb_endpoints) != 1:
-        raise ConfigError("LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint")
-    return parse_dns(assignment, "LOGICAL_DNS")
 
 
 def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContext) -> None:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from proxeny.kernel.stats import sum_slots
+from proxeny.upstream.host import health_flags_text
+from proxeny.upstream.stats import HOST
+
+if TYPE_CHECKING:
+    from proxeny.upstream.endpoints import HostEntry
+    from proxeny.upstream.main_cluster import MainCluster
 
 PIPE: Final = -1
 INTERNAL: Final = -2
@@ -58,3 +66,38 @@ class ClusterStatus:
     added_via_api: bool
     circuit_breakers: tuple[CircuitBreakerStatus, ...]
     hosts: list[HostStatus]
+
+
+def status_of(cluster: MainCluster) -> ClusterStatus:
+    """One cluster with its hosts; host counts are sums over the workers."""
+    info = cluster.config.info
+    return ClusterStatus(
+        name=info.name,
+        observability_name=info.observability_name,
+        added_via_api=cluster.added_via_api,
+        circuit_breakers=tuple(
+            CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
+            for t in info.thresholds
+        ),
+        hosts=[_host_status(cluster, entry) for entry in cluster.members()],
+    )
+
+
+def _host_status(cluster: MainCluster, entry: HostEntry) -> HostStatus:
+    values, _ = sum_slots(cluster.blocks_of(entry), HOST.size)
+    return HostStatus(
+        address=entry.address,
+        port=entry.port,
+        hostname=entry.hostname,
+        counters=dict(zip(HOST.counters, values[: HOST.gauges_from], strict=True)),
+        gauges=dict(zip(HOST.gauges, values[HOST.gauges_from :], strict=True)),
+        health_flags=health_flags_text(entry.health_flags),
+        flags=entry.health_flags,
+        weight=entry.weight,
+        region=entry.region,
+        zone=entry.zone,
+        sub_zone=entry.sub_zone,
+        canary=entry.canary,
+        priority=entry.priority,
+        endpoint_id=entry.endpoint_id,
+    )

@@ -10,7 +10,7 @@ import copy
 from random import random
 from typing import TYPE_CHECKING
 
-from proxeny.upstream.cluster_config import ClusterType
+from proxeny.upstream.discovery import ClusterType
 from proxeny.upstream.endpoints import DnsTarget, HostEntry
 from proxeny.upstream.stats import (
     DEFAULT_TOTAL_MATCH_COUNT,
@@ -22,12 +22,11 @@ from proxeny.upstream.stats import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.upstream.cluster_config import ClusterConfig
+    from proxeny.upstream.discovery import DiscoveryOwner
     from proxeny.upstream.dns_options import DnsOptions
-    from proxeny.upstream.dns_resolver import DnsAnswer, Resolver
+    from proxeny.upstream.dns_resolver import DnsAnswer
 
 
 class Backoff:
@@ -119,48 +118,42 @@ class ResolveTarget:
 
 
 class DnsCluster:
-    """The targets of one cluster. ``on_hosts`` gets the complete list whenever it changed; ``on_initialized`` is
-    called once, when the first resolution of any target is done (however it ended)."""
+    """The targets of one cluster. It publishes the complete list whenever it changed; it is initialized when the first
+    resolution of any target is done (however it ended)."""
 
     __slots__ = (
-        "_initialized",
-        "_on_hosts",
-        "_on_initialized",
+        "_owner",
         "_pipes",
         "_targets",
+        "_waits",
         "logical",
         "options",
         "resolver",
         "stats",
     )
 
-    def __init__(
-        self,
-        config: ClusterConfig,
-        resolver: Resolver,
-        dispatcher: Dispatcher,
-        on_hosts: Callable[[list[HostEntry]], None],
-        on_initialized: Callable[[], None],
-    ) -> None:
-        assert config.dns is not None
-        self.options: DnsOptions = config.dns
+    def __init__(self, config: ClusterConfig, owner: DiscoveryOwner) -> None:
+        dispatcher = owner.context.dispatcher
+        assert dispatcher is not None
+        self.options: DnsOptions = config.options.dns
         self.logical = config.type is ClusterType.LOGICAL_DNS
         self.stats = config.info.stats
-        self.resolver = resolver
-        self._on_hosts = on_hosts
-        self._on_initialized = on_initialized
-        self._initialized = False
-        self._pipes = [target for target in config.targets if isinstance(target, HostEntry)]
+        self.resolver = owner.resolver(self.options)
+        self._owner = owner
+        self._waits = config.wait_for_warm_on_init
+        self._pipes = [target for target in config.options.targets if isinstance(target, HostEntry)]
         self._targets = [
-            ResolveTarget(self, target, dispatcher) for target in config.targets if isinstance(target, DnsTarget)
+            ResolveTarget(self, target, dispatcher)
+            for target in config.options.targets
+            if isinstance(target, DnsTarget)
         ]
 
     def start(self) -> None:
         """Begin to resolve."""
         if self._pipes:
             self._publish()
-        if not self._targets:
-            self._initialize()
+        if not self._targets or not self._waits:
+            self._owner.initialized()
         for target in self._targets:
             target.start()
 
@@ -170,7 +163,7 @@ class DnsCluster:
             self._publish()
         elif ok:
             self.stats.inc(UPDATE_NO_REBUILD)
-        self._initialize()
+        self._owner.initialized()
 
     def _publish(self) -> None:
         hosts: list[HostEntry] = []
@@ -179,12 +172,7 @@ class DnsCluster:
             if (entry.address, entry.port) not in seen:
                 seen.add((entry.address, entry.port))
                 hosts.append(copy.copy(entry))
-        self._on_hosts(hosts)
-
-    def _initialize(self) -> None:
-        if not self._initialized:
-            self._initialized = True
-            self._on_initialized()
+        self._owner.publish(hosts)
 
     def close(self) -> None:
         """Resolve no more."""

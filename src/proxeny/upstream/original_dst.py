@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxeny.network.stream_info import StreamInfo
     from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.load_balancer.context import LbContext
+    from proxeny.upstream.load_balancer.contract import DetermineLoad
     from proxeny.upstream.original_dst_config import OriginalDstOptions
 
 log = logging.getLogger("proxeny.upstream")
@@ -132,6 +133,13 @@ class OriginalDstHosts:
             self._info.stats.inc(ORIGINAL_DST_HOST_INVALID)
         return address
 
+    def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
+        """There are no priorities."""
+        return self.choose_host(context)
+
+    def refresh(self) -> None:
+        """Main publishes no hosts."""
+
     # -- hosts come and go ---------------------------------------------------------------------------------------
     def _add(self, address: Address) -> OnDemandHost:
         block = self._free.pop() if self._free else SHARED_BLOCK
@@ -183,6 +191,10 @@ class OriginalDstHosts:
         """The cluster goes: connections drain."""
         self._timer.close()
         self._remove(list(self._hosts.values()))
+
+    def statistics(self) -> dict[str, Any]:
+        """For admin pages and tests."""
+        return {"policy": "cluster_provided", "hosts": len(self._hosts)}
 
     def __repr__(self) -> str:
         return f"<OriginalDstHosts {self._info.name}: {list(self._hosts)}>"

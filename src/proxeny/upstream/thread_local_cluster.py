@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from proxeny.pool.http1 import HttpConnPool
 from proxeny.pool.options import PoolOptions
 from proxeny.pool.tcp import TcpConnPool
-from proxeny.upstream.cluster_config import ClusterType
+from proxeny.upstream.discovery import ClusterLoadBalancer, ClusterType, WorkerSeat
 from proxeny.upstream.host import Host
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.load_balancer.contract import LbSetting
-from proxeny.upstream.original_dst import OriginalDstHosts
 from proxeny.upstream.priority_set import PrioritySet
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_on_demand", "_stale", "choose_host", "info",
-        "priority_set",
+        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_own", "_stale", "choose_host", "info", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -49,19 +47,17 @@ class ThreadLocalCluster:
         self.info = config.info
         self.priority_set = PrioritySet(config.overprovisioning_factor)
         self._dispatcher = dispatcher
-        setting = LbSetting(config.info, config.lb_common, self.priority_set, config.context)
-        self._lb: LoadBalancer = config.lb_policy.create(setting)
+        seat = WorkerSeat(dispatcher, worker_index, on_host_changes, self.priority_set)
+        self._own: ClusterLoadBalancer | None = config.factory.load_balancer(config, seat)
+        """The load balancer that the cluster's type brings."""
+        self._lb: LoadBalancer = self._own or config.lb_policy.create(
+            LbSetting(config.info, config.lb_common, self.priority_set, config.context)
+        )
         self._internal_upstream = config.internal_upstream
         self._logical = config.type is ClusterType.LOGICAL_DNS
-        self._on_demand: OriginalDstHosts | None = None
         self._stale: set[int] = set()
         """Priorities whose host sets do not follow their hosts' flags yet."""
         self.update_hosts(config.hosts)
-        if config.original_dst is not None:
-            self._on_demand = OriginalDstHosts(
-                config.info, config.original_dst, dispatcher, worker_index, on_host_changes
-            )
-            self.choose_host = self._on_demand.choose_host
 
     def update_hosts(self, entries: list[HostEntry]) -> None:
         """Replace the hosts; those that stay keep their connections, those that go drain theirs."""
@@ -101,7 +97,7 @@ class ThreadLocalCluster:
             if found is not None and found != host.health_flags:
                 self._stale.add(host.priority)
                 host.set_health_flags(found)
-        if rebuild and self._stale and self._on_demand is None:
+        if rebuild and self._stale:
             self.priority_set.refresh(self._stale)
             self._stale = set()
             self._lb.refresh()
@@ -109,8 +105,6 @@ class ThreadLocalCluster:
 
     def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
-        if self._on_demand is not None:
-            return self.choose_host(context)
         return self._lb.choose_host_by(determine, context)
 
     def _set_hosts(self, hosts: list[Host]) -> None:
@@ -176,8 +170,6 @@ class ThreadLocalCluster:
 
     def close(self) -> None:
         """The cluster goes: its connections drain, and nothing refers back to it any more."""
-        if self._on_demand is not None:
-            self._on_demand.close()
         for host in self.priority_set.hosts():
             host.drain_pools()
         self._set_hosts([])
@@ -185,7 +177,7 @@ class ThreadLocalCluster:
         self.choose_host = self._lb.choose_host
 
     def _hosts(self) -> list[Host]:
-        return self.priority_set.hosts() if self._on_demand is None else self._on_demand.hosts()
+        return self.priority_set.hosts() if self._own is None else self._own.hosts()
 
     def statistics(self) -> dict[str, Any]:
         """For admin pages and tests."""

@@ -322,12 +322,12 @@ def test_dns_options() -> None:
             use_tcp_for_dns_lookups=True,
         )
     )
-    dns = config.dns
+    dns = config.options.dns
     assert dns is not None
     assert (dns.refresh_ms, dns.failure_base_ms, dns.failure_max_ms, dns.jitter_ms) == (3000, 500, 5000, 100)
     assert (dns.respect_ttl, dns.family, dns.use_tcp) == (True, dns_options.V4_PREFERRED, True)
     assert dns.servers == ("127.0.0.1:5353",)
-    target = config.targets[0]
+    target = config.options.targets[0]
     assert isinstance(target, DnsTarget)
     assert (target.name, target.port, target.template.hostname) == ("a.b", 81, "a.b")
 
@@ -358,5 +358,4 @@ def test_dns_cluster_extension(name: str, single: bool, expected: ClusterType) -
         }
     )
     assert config.type is expected
-    assert config.dns is not None
-    assert (config.dns.refresh_ms, config.dns.family) == (3000, dns_options.V4_ONLY)
+    assert (config.options.dns.refresh_ms, config.options.dns.family) == (3000, dns_options.V4_ONLY)

@@ -59,9 +59,9 @@ class World:
 
     def make(self, **fields: Any) -> OriginalDstHosts:
         config = cluster_config.compile(message(**fields), self.context)
-        assert config.original_dst is not None
+        assert config.options is not None
         self.info = config.info
-        self.hosts = OriginalDstHosts(config.info, config.original_dst, self.dispatcher, 1, self.changes.extend)
+        self.hosts = OriginalDstHosts(config.info, config.options, self.dispatcher, 1, self.changes.extend)
         return self.hosts
 
     def choose(self, request: Request) -> str | None:

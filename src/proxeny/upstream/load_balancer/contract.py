@@ -42,8 +42,9 @@ class LbSetting:
 class LoadBalancer(Protocol):
     """Chooses hosts of one cluster (or of a part of its hosts) in one worker."""
 
-    choose_host: Callable[[Any], Host | None]
-    """By an ``LbContext`` or None. An attribute that may change at every ``refresh``: do not keep it."""
+    @property
+    def choose_host(self) -> Callable[[Any], Host | None]:
+        """By an ``LbContext`` or None. An attribute that may change at every ``refresh``: do not keep it."""
 
     def refresh(self) -> None:
         """The setting's hosts, their health or their weights changed (also called once at the beginning)."""

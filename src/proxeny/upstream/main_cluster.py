@@ -1,0 +1,258 @@
+"""One cluster as main keeps it: serialized for the workers, its hosts, their statistics.
+
+Hosts come from its ``Discovery`` (``publish``), from its configuration, or, where workers make them, from the workers
+(``apply_changes``). Whoever finds out more of a host (health checks, outlier detection) changes its entry here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from proxeny.upstream.discovery import ClusterType
+from proxeny.upstream.endpoints import HostChange, HostEntry, HostUpdate, host_stat_prefix
+from proxeny.upstream.host import Health, Host, health_of, is_excluded
+from proxeny.upstream.load_balancer.contract import LbSetting
+from proxeny.upstream.on_demand_hosts import OnDemandHosts
+from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
+from proxeny.upstream.priority_set import PrioritySet
+from proxeny.upstream.resource_manager import show_limits
+from proxeny.upstream.stats import (
+    DEFAULT_TOTAL_MATCH_COUNT,
+    HOST,
+    MAX_HOST_WEIGHT,
+    MEMBERSHIP_CHANGE,
+    MEMBERSHIP_DEGRADED,
+    MEMBERSHIP_EXCLUDED,
+    MEMBERSHIP_HEALTHY,
+    MEMBERSHIP_TOTAL,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from proxeny.kernel.stats import Block
+    from proxeny.stats.store import BlockEntry, MainStore, StatTable
+    from proxeny.upstream.cluster_config import ClusterConfig
+    from proxeny.upstream.discovery import Discovery, DiscoveryOwner
+
+SPARE_HOST_BLOCKS = 256
+"""Stat blocks of hosts that went away are used again only when so many are spare: by then the workers' draining
+connections to the old host, which still count in its block, are gone."""
+
+_encode_hosts = msgspec.msgpack.Encoder().encode
+
+
+class MainCluster:
+    """A cluster, warming or active. ``on_hosts`` hears of each serialized ``HostUpdate`` for the workers."""
+
+    __slots__ = (
+        "_closed",
+        "_discovery",
+        "_next_index",
+        "_on_initialized",
+        "_spare",
+        "_store",
+        "added_via_api",
+        "config",
+        "host_table",
+        "hosts",
+        "initialized",
+        "keep_health",
+        "on_demand",
+        "on_hosts",
+        "serialized",
+        "table",
+    )
+
+    def __init__(
+        self, config: ClusterConfig, serialized: bytes, table: StatTable, store: MainStore, added_via_api: bool
+    ) -> None:
+        self.config = config
+        self.serialized = serialized
+        self.table = table
+        self.added_via_api = added_via_api
+        self._store = store
+        self.hosts: list[HostEntry] = config.hosts
+        self.on_hosts: Callable[[bytes], object] = lambda update: None
+        self.keep_health: Callable[[list[HostEntry]], object] = lambda hosts: None
+        """Puts what was found out about the health of hosts into their new entries, before workers get these."""
+        self.on_demand: OnDemandHosts | None = None
+        """The hosts that workers made, where it is they who make them."""
+        if config.type is ClusterType.ORIGINAL_DST:
+            self.on_demand = OnDemandHosts(config.info.name)
+        self.host_table: StatTable = {}
+        """Blocks of discovered hosts (those of configured ones are in ``table``)."""
+        self.initialized = False
+        """Whether the first hosts are known, or will not come."""
+        self._on_initialized: Callable[[], None] | None = None
+        self._discovery: Discovery | None = None
+        self._closed = False
+        self._next_index = 0
+        self._spare: list[int] = []
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.config.info.name
+
+    # -- life ----------------------------------------------------------------------------------------------------
+    def show(self) -> None:
+        """Set the gauges that follow from the configuration."""
+        info = self.config.info
+        for priority, thresholds in enumerate(info.thresholds):
+            remaining = info.remaining_block(priority)
+            if remaining is not None:
+                show_limits(thresholds, remaining)
+        if self.hosts:
+            self._show_members()
+
+    def start(self, make_owner: Callable[[MainCluster], DiscoveryOwner], on_initialized: Callable[[], None]) -> None:
+        """Look for hosts; ``on_initialized`` is called once, perhaps before this returns."""
+        self._on_initialized = on_initialized
+        if self.config.type is not ClusterType.STATIC:
+            self._discovery = self.config.factory.discovery(self.config, make_owner(self))
+        if self._discovery is None:
+            self.on_discovered()
+        else:
+            self._discovery.start()
+
+    def on_discovered(self) -> None:
+        """The first hosts are known, or will not come."""
+        self.initialized = True
+        callback, self._on_initialized = self._on_initialized, None
+        if callback is not None and not self._closed:
+            callback()
+
+    def close(self) -> None:
+        """Look for hosts no more; nothing calls back."""
+        self._closed = True
+        self._on_initialized = None
+        if self._discovery is not None:
+            self._discovery.close()
+
+    @property
+    def all_blocks(self) -> StatTable:
+        """The statistics that end with this cluster."""
+        return {**self.table, **self.host_table}
+
+    # -- discovered hosts ----------------------------------------------------------------------------------------
+    def publish(self, hosts: list[HostEntry]) -> None:
+        """All hosts, as discovery sees them now (``DiscoveryOwner.publish``)."""
+        if self._closed:
+            return
+        known = {(entry.address, entry.port): entry.stat_index for entry in self.hosts}
+        logical = self.config.type is ClusterType.LOGICAL_DNS
+        gone = known.keys() - {(entry.address, entry.port) for entry in hosts}
+        for entry in hosts:
+            index = known.get((entry.address, entry.port))
+            if index is None:
+                # The host of a logical cluster stays the same one whatever its address.
+                index = self.hosts[0].stat_index if logical and self.hosts else self._host_index()
+            entry.stat_index = index
+        if not logical:
+            self._spare.extend(known[key] for key in gone)
+        fresh = self._allot(hosts)
+        self.hosts = hosts
+        self.keep_health(hosts)
+        self._show_members()
+        self.on_hosts(_encode_hosts(HostUpdate(hosts, fresh)))
+
+    def _host_index(self) -> int:
+        if len(self._spare) > SPARE_HOST_BLOCKS:
+            return self._spare.pop(0)
+        self._next_index += 1
+        return self._next_index - 1
+
+    def _allot(self, hosts: Iterable[HostEntry]) -> dict[str, int]:
+        """Blocks for hosts that have none yet: prefix -> base."""
+        fresh: dict[str, int] = {}
+        for entry in hosts:
+            prefix = host_stat_prefix(self.name, entry.stat_index)
+            if (HOST.name, prefix) not in self.host_table:
+                with self._store.recording() as table:
+                    fresh[prefix] = self._store.block(HOST, prefix).base
+                self.host_table.update(table)
+        return fresh
+
+    def _show_members(self) -> None:
+        config, hosts = self.config, self.hosts
+        stats = config.info.stats
+        stats.inc(MEMBERSHIP_CHANGE)
+        if config.type is ClusterType.STATIC:
+            stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
+        stats.set(MEMBERSHIP_TOTAL, len(hosts))
+        self.show_health()
+        if config.type is ClusterType.STRICT_DNS:
+            stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
+        if config.lb_policy.shows_members:
+            _show_members_to(config, hosts)
+
+    def show_health(self) -> None:
+        """The health of hosts changed: the gauges follow."""
+        stats = self.config.info.stats
+        health = [health_of(entry.health_flags) for entry in self.hosts]
+        stats.set(MEMBERSHIP_HEALTHY, health.count(Health.HEALTHY))
+        stats.set(MEMBERSHIP_DEGRADED, health.count(Health.DEGRADED))
+        stats.set(MEMBERSHIP_EXCLUDED, sum([is_excluded(entry.health_flags) for entry in self.hosts]))
+
+    def host_update(self) -> bytes | None:
+        """What a worker that knows nothing yet must be told of the hosts; None: its configuration says it."""
+        if self._discovery is None or not self.hosts:
+            return None
+        bases = {prefix: base for (_, prefix), base in self.host_table.items()}
+        return _encode_hosts(HostUpdate(self.hosts, bases))
+
+    # -- hosts that workers make ---------------------------------------------------------------------------------
+    def apply_changes(self, worker_index: int, changes: list[HostChange]) -> None:
+        """A worker made or removed hosts."""
+        on_demand = self.on_demand
+        if on_demand is None:
+            return
+        for change in changes:
+            if not change.added and change.block != SHARED_BLOCK:
+                self._clear_retired(worker_index * HOST_BLOCKS + change.block)
+        if any([on_demand.apply(worker_index, change) for change in changes]):
+            self._show_count(on_demand)
+
+    def forget_worker(self, worker_index: int) -> None:
+        """A worker begins anew: the hosts that its predecessor had made are gone, and so are their counts."""
+        on_demand = self.on_demand
+        if on_demand is None:
+            return
+        for block in range(HOST_BLOCKS):
+            self._clear_retired(worker_index * HOST_BLOCKS + block)
+        if on_demand.forget_worker(worker_index):
+            self._show_count(on_demand)
+
+    def _show_count(self, on_demand: OnDemandHosts) -> None:
+        """Only counted here: clients may name any number of destinations; /clusters makes the list when asked."""
+        stats, count = self.config.info.stats, len(on_demand)
+        stats.inc(MEMBERSHIP_CHANGE)
+        stats.set(MEMBERSHIP_TOTAL, count)
+        stats.set(MEMBERSHIP_HEALTHY, count)
+
+    def _clear_retired(self, index: int) -> None:
+        """What a host's counts left in the retired segment must not show as the next one's."""
+        self._store.clear_retired(self._host_block(index))
+
+    # -- for admin -----------------------------------------------------------------------------------------------
+    def members(self) -> list[HostEntry]:
+        """The hosts that there are now."""
+        return self.hosts if self.on_demand is None else self.on_demand.entries()
+
+    def blocks_of(self, entry: HostEntry) -> list[Block]:
+        """The slots of a member, in every process that counts it."""
+        indexes = [entry.stat_index] if self.on_demand is None else self.on_demand.stat_indexes(entry)
+        return [block for index in indexes for block in self._store.blocks_of(self._host_block(index))]
+
+    def _host_block(self, index: int) -> BlockEntry:
+        return self._store.entries[HOST.name, host_stat_prefix(self.name, index)]
+
+
+def _show_members_to(config: ClusterConfig, entries: list[HostEntry]) -> None:
+    """Some policies have gauges of the hosts, which main sets."""
+    hosts = PrioritySet(config.overprovisioning_factor)
+    hosts.update([Host(config.info, entry, config.info.stats) for entry in entries])
+    config.lb_policy.show_members(LbSetting(config.info, config.lb_common, hosts, config.context))
