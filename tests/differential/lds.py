@@ -16,6 +16,7 @@ from tests.differential.proxies import CONFIGS, Proxy
 
 TIMEOUT = 20.0
 POLL = 0.01
+GENERATED_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 PORTS = ("A", "B", "C", "D")
 """Names of the ports that a case may bind."""
 TYPES = "type.googleapis.com/envoy.extensions.filters.network"
@@ -102,8 +103,7 @@ class Side:
         for name, port in self.ports.items():
             text = re.sub(rf"\b{port}\b", f"<{name}>", text)
         text = self.proxy.normalise(text)
-        text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>", text)
-        self.lines.append(text)
+        self.lines.append(GENERATED_NAME.sub("<uuid>", text))
 
     # -- configuration -----------------------------------------------------------------------------------------
 
@@ -153,8 +153,14 @@ class Side:
         full = f"listener_manager.{name}"
         return self.proxy.stats(f"^{full.replace('.', '[.]')}$").get(full, 0)
 
+    def _is_created(self) -> bool:
+        """Whether workers said of every listener that they have it; that takes a post of theirs to main."""
+        told = self.stat("listener_create_success") + self.stat("listener_create_failure")
+        return told >= self.stat("listener_added") + self.stat("listener_modified")
+
     def snapshot(self) -> None:
-        """Stats, listeners and their states."""
+        """Stats, listeners and their states, once nothing is on its way between the threads of the proxy."""
+        self.wait_until(self._is_created)
         for line in self.proxy.admin("/stats").splitlines():
             if re.search(COMPARED, line):
                 self.note(line)
@@ -162,7 +168,8 @@ class Side:
         configs = json.loads(self.proxy.admin("/config_dump"))["configs"]
         [dump] = [one for one in configs if one["@type"].endswith("ListenersConfigDump")]
         self.note(f"version {dump.get('version_info')!r}, {len(dump.get('static_listeners', ()))} static")
-        for one in dump.get("dynamic_listeners", ()):
+        # Envoy groups generations by a hash of the name, seeded per process.
+        for one in sorted(dump.get("dynamic_listeners", ()), key=_shown_name):
             self.note(f"listener {one.get('name')}")
             for kind in sorted(one.keys() - {"name"}):
                 self.note(f"  {kind}: {_state(one[kind])}")
@@ -242,6 +249,10 @@ def _get(connection: socket.socket) -> str:
     connection.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
     head = connection.recv(4096).decode()
     return f"{head.split(' ')[1]}, {'close' if 'connection: close' in head else 'keep'}"
+
+
+def _shown_name(one: Json) -> str:
+    return GENERATED_NAME.sub("<uuid>", str(one.get("name")))
 
 
 def _state(state: Json) -> str:

@@ -70,6 +70,8 @@ class FakeUpstream:
         self._wires: set[Wire] = set()
         self._busy = 0
         self._closed = False
+        self._probe: tuple[str, int] | None = None
+        """Where our own connection comes from, which goes behind those of the proxy."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -102,7 +104,18 @@ class FakeUpstream:
             return self._changed.wait_for(lambda: condition(self), STALL_SECONDS)
 
     def wait_idle(self) -> bool:
+        """Whether all that reached the listening socket was served, within the stall time."""
+        if self._script.raw is not None:
+            self._wait_accepted()
         return self.wait_for(lambda upstream: upstream._busy == 0)
+
+    def _wait_accepted(self) -> None:
+        """A proxy may connect and leave before our thread accepts; a connection behind it in the queue tells."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._probe = probe.getsockname()
+            probe.connect(("127.0.0.1", self.port))
+            self.wait_for(lambda upstream: upstream._probe is None)
 
     def drop_connections(self) -> None:
         """End every connection, so that an exchange that hangs does not reach into the next case."""
@@ -121,19 +134,30 @@ class FakeUpstream:
     def _accept(self) -> None:
         while not self._closed:
             try:
-                sock, _ = self._listener.accept()
+                sock, peer = self._listener.accept()
             except OSError:
                 return
+            if peer == self._probe:
+                self._end_probe(sock)
+                continue
             wire = Wire(sock)
             sock.settimeout(None)
             with self._changed:
                 self._wires.add(wire)
-            threading.Thread(target=self._serve, args=(wire,), daemon=True).start()
+                script = self._script
+                self._busy += script.raw is not None
+            threading.Thread(target=self._serve, args=(wire, script), daemon=True).start()
 
-    def _serve(self, wire: Wire) -> None:
+    def _end_probe(self, sock: socket.socket) -> None:
+        sock.close()
+        with self._changed:
+            self._probe = None
+            self._changed.notify_all()
+
+    def _serve(self, wire: Wire, script: Script) -> None:
         try:
-            if self._script.raw is not None:
-                self._serve_raw(wire, self._script, self._script.raw)
+            if script.raw is not None:
+                self._serve_raw(wire, script, script.raw)
             else:
                 while self._serve_request(wire):
                     pass
@@ -168,7 +192,6 @@ class FakeUpstream:
         request = Message()
         with self._changed:
             script.seen.append(request)
-            self._busy += 1
             self._changed.notify_all()
         try:
             if self._run(wire, script, program, request):
