@@ -47,7 +47,7 @@ class DnsClusterFactory(PlainClusterFactory):
     def compile(self, cluster: Any, present: dict[str, Any], context: FactoryContext) -> Compiled:
         custom = present.get("cluster_type")
         if custom is not None and _type_name(custom) == _DNS_CLUSTER:
-            dns = dns_options.from_extension(unpack_any(custom.typed_config), cluster)
+            dns = dns_options.from_extension(unpack_any(custom.typed_config))
         else:
             dns = dns_options.from_cluster(cluster)
         return Compiled(DnsClusterOptions(dns, self._targets(present.get("load_assignment"))))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.cluster_config import ClusterConfig
-    from proxeny.upstream.dns_options import DnsOptions
-    from proxeny.upstream.dns_resolver import Resolver
+    from proxeny.upstream.dns_resolver import DnsResolver
+    from proxeny.upstream.dns_resolver_config import ResolverOptions
     from proxeny.upstream.endpoints import HostChange, HostEntry
     from proxeny.upstream.host import Host
     from proxeny.upstream.priority_set import PrioritySet
@@ -66,8 +66,8 @@ class DiscoveryOwner:
 
     context: FactoryContext
     """Main's; it has a dispatcher."""
-    resolver: Callable[[DnsOptions], Resolver]
-    """The resolver with these settings; clusters share them, so nobody closes it."""
+    resolver: Callable[[ResolverOptions | None], DnsResolver]
+    """The resolver with these settings, None the server's; clusters share them, so nobody closes it."""
     clusters: Any
     """Main's cluster manager."""
     publish: Callable[[list[HostEntry]], None]

@@ -138,7 +138,7 @@ class DnsCluster:
         self.options: DnsOptions = config.options.dns
         self.logical = config.type is ClusterType.LOGICAL_DNS
         self.stats = config.info.stats
-        self.resolver = owner.resolver(self.options)
+        self.resolver = owner.resolver(self.options.resolver)
         self._owner = owner
         self._waits = config.wait_for_warm_on_init
         self._pipes = [target for target in config.options.targets if isinstance(target, HostEntry)]

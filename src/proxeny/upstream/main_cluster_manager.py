@@ -29,7 +29,7 @@ from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config
 from proxeny.upstream.cluster_status import ClusterStatus, status_of
 from proxeny.upstream.discovery import DiscoveryOwner
-from proxeny.upstream.dns_resolver import Resolver
+from proxeny.upstream.dns_resolver import DnsResolvers
 from proxeny.upstream.endpoints import HostChange
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
 from proxeny.upstream.main_cluster import MainCluster
@@ -48,7 +48,6 @@ from proxeny.upstream.stats import (
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import StatTable
-    from proxeny.upstream.dns_options import DnsOptions
 
 log = logging.getLogger("proxeny.upstream")
 
@@ -61,7 +60,8 @@ class MainClusterManager:
         self._store = cast(MainStore, context.stats)
         self._active: dict[str, MainCluster] = {}
         self._warming: dict[str, MainCluster] = {}
-        self._resolvers: dict[tuple[Any, ...], Resolver] = {}
+        self.resolvers = DnsResolvers(context)
+        """The DNS resolvers of main."""
         self._waiting: set[str] = set()
         """Clusters that the start of the server waits for."""
         self._on_initialized: Callable[[], None] | None = None
@@ -207,15 +207,7 @@ class MainClusterManager:
         cluster.start(self._owner, lambda: on_initialized(cluster))
 
     def _owner(self, cluster: MainCluster) -> DiscoveryOwner:
-        return DiscoveryOwner(self._context, self._resolver, self, cluster.publish, cluster.on_discovered)
-
-    def _resolver(self, options: DnsOptions) -> Resolver:
-        key = (options.servers, options.use_tcp, options.no_search)
-        resolver = self._resolvers.get(key)
-        if resolver is None:
-            assert self._context.dispatcher is not None
-            resolver = self._resolvers[key] = Resolver(self._context.dispatcher, options)
-        return resolver
+        return DiscoveryOwner(self._context, self.resolvers.get, self, cluster.publish, cluster.on_discovered)
 
     def _initialized(self, cluster: MainCluster) -> None:
         self._waiting.discard(cluster.name)
@@ -307,7 +299,5 @@ class MainClusterManager:
         for clusters in (self._active, self._warming):
             for cluster in clusters.values():
                 cluster.close()
-        for resolver in self._resolvers.values():
-            resolver.close()
-        self._resolvers.clear()
+        self.resolvers.close()
         self.health.close()

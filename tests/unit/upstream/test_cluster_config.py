@@ -17,6 +17,7 @@ from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config, dns_options
 from proxeny.upstream.cluster_config import ClusterConfig, ClusterType
+from proxeny.upstream.dns_resolver_config import CaresOptions
 from proxeny.upstream.endpoints import FAILED_EDS_HEALTH, PIPE, DnsTarget
 
 TYPE = "type.googleapis.com/"
@@ -325,8 +326,8 @@ def test_dns_options() -> None:
     dns = config.options.dns
     assert dns is not None
     assert (dns.refresh_ms, dns.failure_base_ms, dns.failure_max_ms, dns.jitter_ms) == (3000, 500, 5000, 100)
-    assert (dns.respect_ttl, dns.family, dns.use_tcp) == (True, dns_options.V4_PREFERRED, True)
-    assert dns.servers == ("127.0.0.1:5353",)
+    assert (dns.respect_ttl, dns.family) == (True, dns_options.V4_PREFERRED)
+    assert dns.resolver == CaresOptions(servers=("127.0.0.1:5353",), use_tcp=True)
     target = config.options.targets[0]
     assert isinstance(target, DnsTarget)
     assert (target.name, target.port, target.template.hostname) == ("a.b", 81, "a.b")

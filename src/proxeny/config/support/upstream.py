@@ -86,9 +86,11 @@ TABLE: Final[Table] = {
         done="use_hostname_for_hashing hash_balance_factor hash_policy"
     ),
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": extension(
-        done="resolvers dns_resolver_options",
-        accepted="""use_resolvers_as_fallback filter_unroutable_families udp_max_queries query_timeout_seconds
-            query_tries rotate_nameservers edns0_max_payload_size max_udp_channel_duration
+        done="""resolvers dns_resolver_options use_resolvers_as_fallback filter_unroutable_families udp_max_queries
+            query_timeout_seconds query_tries rotate_nameservers edns0_max_payload_size max_udp_channel_duration
             reinit_channel_on_timeout""",
+    ),
+    "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig": extension(
+        done="num_retries num_resolver_threads"
     ),
 }

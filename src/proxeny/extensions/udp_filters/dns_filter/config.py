@@ -16,7 +16,7 @@ from proxeny.extensions.udp_filters.dns_filter.access_log import COMMANDS
 from proxeny.extensions.udp_filters.dns_filter.lookups import LookupSettings
 from proxeny.extensions.udp_filters.dns_filter.stats import DNS_FILTER
 from proxeny.extensions.udp_filters.dns_filter.table import DnsTable
-from proxeny.upstream import dns_options
+from proxeny.upstream import dns_resolver, dns_resolver_config
 
 if TYPE_CHECKING:
     from proxeny.kernel.stats import Block
@@ -44,7 +44,9 @@ class DnsFilterConfig:
             timeout = RESOLVER_TIMEOUT_MS
             if client.HasField("resolver_timeout"):
                 timeout = duration_ms(client.resolver_timeout)
-            self.lookups = LookupSettings(dns_options.from_client(client), timeout, client.max_pending_lookups)
+            resolver = dns_resolver_config.of_dns_filter(client)
+            stats = dns_resolver.stats_of(context)
+            self.lookups = LookupSettings(resolver, stats, timeout, client.max_pending_lookups)
         self.access_logs = compile_access_logs(message.access_log, replace(context, log_commands=COMMANDS))
 
 

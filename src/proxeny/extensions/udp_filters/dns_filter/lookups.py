@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from proxeny.extensions.udp_filters.dns_filter.message import RecordType, Response
-from proxeny.upstream.dns_options import V4_ONLY, V6_ONLY, DnsOptions
+from proxeny.upstream import dns_resolver
+from proxeny.upstream.dns_options import V4_ONLY, V6_ONLY
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.stats import Block
     from proxeny.upstream.dns_resolver import DnsAnswer
+    from proxeny.upstream.dns_resolver_config import ResolverOptions
 
 log = logging.getLogger("proxeny.filter")
 
@@ -24,10 +27,11 @@ Answered = Callable[[Response, bytes, list[str]], None]
 class LookupSettings:
     """``client_config``, compiled."""
 
-    __slots__ = ("dns", "max_pending", "timeout_ms")
+    __slots__ = ("max_pending", "resolver", "stats", "timeout_ms")
 
-    def __init__(self, dns: DnsOptions, timeout_ms: int, max_pending: int) -> None:
-        self.dns = dns
+    def __init__(self, resolver: ResolverOptions, stats: Block, timeout_ms: int, max_pending: int) -> None:
+        self.resolver = resolver
+        self.stats = stats
         self.timeout_ms = timeout_ms
         self.max_pending = max_pending
 
@@ -60,13 +64,10 @@ class Lookups:
     __slots__ = ("_answered", "_pending", "_resolver", "_settings", "dispatcher")
 
     def __init__(self, dispatcher: Dispatcher, settings: LookupSettings, answered: Answered) -> None:
-        # Imported when first needed: it brings c-ares along.
-        from proxeny.upstream.dns_resolver import Resolver
-
         self.dispatcher = dispatcher
         self._settings = settings
         self._answered = answered
-        self._resolver = Resolver(dispatcher, settings.dns)
+        self._resolver = dns_resolver.create(dispatcher, settings.resolver, settings.stats)
         self._pending: dict[Lookup, None] = {}
 
     def resolve(self, response: Response, flow: bytes, retries: int) -> None:

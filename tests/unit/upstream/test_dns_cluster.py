@@ -1,10 +1,8 @@
-"""DNS clusters against a name server in the same event loop."""
+"""DNS clusters against a name server of the test's own."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,127 +10,22 @@ import msgspec
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from google.protobuf import json_format
+from tests.name_server import Fault, NameServer
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.network.factory_context import FactoryContext
 from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.dns_cluster import Backoff
-from proxeny.upstream.dns_options import ALL, AUTO, V4_ONLY, V4_PREFERRED, V6_ONLY, DnsOptions
-from proxeny.upstream.dns_resolver import DnsAnswer, Resolver
 from proxeny.upstream.endpoints import HostUpdate
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.upstream.stats import CLUSTER, CLUSTER_MANAGER
 
-A, AAAA = 1, 28
-REFUSED = None
-Records = dict[tuple[str, int], "list[str] | None"]
-
-
-class NameServer:
-    """Answers A and AAAA queries over UDP from a table; a name that is not in it does not exist."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.records: Records = {}
-        self.ttl = 300
-        self.queries: list[tuple[str, int]] = []
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.setblocking(False)
-        self.address = "127.0.0.1", self.socket.getsockname()[1]
-        self.dispatcher = dispatcher
-        dispatcher.add_reader(self.socket, self._answer)
-
-    def _answer(self) -> None:
-        query, peer = self.socket.recvfrom(4096)
-        at = 12
-        labels = []
-        while query[at]:
-            labels.append(query[at + 1 : at + 1 + query[at]].decode())
-            at += query[at] + 1
-        name = ".".join(labels)
-        (kind,) = struct.unpack_from("!H", query, at + 1)
-        question = query[12 : at + 5]
-        self.queries.append((name, kind))
-        exists = any(known == name for known, _ in self.records)
-        addresses = self.records.get((name, kind), [])
-        code = 5 if addresses is REFUSED else 0 if exists else 3
-        answers = b"".join(self._record(kind, address) for address in addresses or [])
-        header = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(addresses or []), 0, 0)
-        self.socket.sendto(header + question + answers, peer)
-
-    def _record(self, kind: int, address: str) -> bytes:
-        packed = socket.inet_pton(socket.AF_INET if kind == A else socket.AF_INET6, address)
-        return struct.pack("!HHHIH", 0xC00C, kind, 1, self.ttl, len(packed)) + packed
-
-    def close(self) -> None:
-        self.dispatcher.remove_reader(self.socket)
-        self.socket.close()
-
 
 @pytest.fixture
-def server(dispatcher: Dispatcher) -> Iterator[NameServer]:
-    server = NameServer(dispatcher)
+def server() -> Iterator[NameServer]:
+    server = NameServer()
     yield server
     server.close()
-
-
-@pytest.fixture
-def resolve(dispatcher: Dispatcher, server: NameServer) -> Iterator[Callable[[str, int], DnsAnswer]]:
-    options = DnsOptions(servers=(f"{server.address[0]}:{server.address[1]}",), no_search=True)
-    resolver = Resolver(dispatcher, options)
-
-    def ask(name: str, family: int) -> DnsAnswer:
-        answers: list[DnsAnswer] = []
-        resolver.resolve(name, family, answers.append)
-        assert not answers
-        dispatcher.run_until(lambda: answers)
-        return answers[0]
-
-    yield ask
-    resolver.close()
-    dispatcher.run_once()
-
-
-@pytest.mark.parametrize(
-    ("family", "expected"),
-    [
-        (V4_ONLY, ["127.0.0.2"]),
-        (V6_ONLY, ["::2"]),
-        (AUTO, ["::2"]),
-        (V4_PREFERRED, ["127.0.0.2"]),
-        (ALL, ["127.0.0.2", "::2"]),
-    ],
-)
-def test_families(
-    server: NameServer, resolve: Callable[[str, int], DnsAnswer], family: int, expected: list[str]
-) -> None:
-    server.records = {("a.test", A): ["127.0.0.2"], ("a.test", AAAA): ["::2"]}
-    answer = resolve("a.test", family)
-    assert (answer.ok, sorted(answer.addresses)) == (True, expected)
-    assert answer.ttl_s == 300
-
-
-def test_second_family_when_the_first_has_nothing(server: NameServer, resolve: Callable[[str, int], DnsAnswer]) -> None:
-    server.records = {("a.test", A): ["127.0.0.2"]}
-    assert resolve("a.test", AUTO).addresses == ["127.0.0.2"]
-    server.records = {("a.test", AAAA): ["::2"]}
-    assert resolve("a.test", V4_PREFERRED).addresses == ["::2"]
-
-
-def test_no_such_name_is_an_empty_answer_and_refusal_a_failure(
-    server: NameServer, resolve: Callable[[str, int], DnsAnswer]
-) -> None:
-    assert resolve("nobody.test", V4_ONLY) == DnsAnswer(True, [], 0)
-    server.records = {("a.test", A): REFUSED}
-    assert not resolve("a.test", V4_ONLY).ok
-
-
-def test_literals_and_the_hosts_file_need_no_server(
-    server: NameServer, resolve: Callable[[str, int], DnsAnswer]
-) -> None:
-    assert resolve("::1", V4_ONLY).addresses == ["::1"]
-    assert resolve("localhost", V4_ONLY).addresses == ["127.0.0.1"]
-    assert not server.queries
 
 
 class Setup:
@@ -157,13 +50,12 @@ class Setup:
             {"endpoint": {"address": {"socket_address": {"address": name, "port_value": 80 + i}}}}
             for i, name in enumerate(names)
         ]
-        address, port = self.server.address
         proto = json_format.ParseDict(
             {
                 "name": "d",
                 "type": "STRICT_DNS",
                 "dns_lookup_family": "V4_ONLY",
-                "dns_resolvers": [{"socket_address": {"address": address, "port_value": port}}],
+                "dns_resolvers": [{"socket_address": {"address": "127.0.0.1", "port_value": self.server.port}}],
                 "load_assignment": {"cluster_name": "d", "endpoints": [{"lb_endpoints": endpoints}]},
                 **fields,
             },
@@ -198,7 +90,7 @@ def setup(context: FactoryContext, dispatcher: Dispatcher, server: NameServer) -
 
 
 def test_strict_dns(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): ["127.0.0.2", "127.0.0.3"], ("b.test", A): ["127.0.0.2"]}
+    setup.server.records = {"a.test": ["127.0.0.2", "127.0.0.3"], "b.test": ["127.0.0.2"]}
     setup.start("a.test", "b.test")
     assert not setup.initialized
     block = setup.context.stats.block(CLUSTER_MANAGER, "cluster_manager.")
@@ -213,13 +105,13 @@ def test_strict_dns(setup: Setup) -> None:
 
 
 def test_hosts_come_and_go_and_those_that_stay_stay(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): ["127.0.0.2", "127.0.0.3"]}
+    setup.server.records = {"a.test": ["127.0.0.2", "127.0.0.3"]}
     setup.start("a.test", dns_refresh_rate="0.01s")
     setup.until(lambda: setup.updates)
     cluster = setup.worker.get("d")
     assert cluster is not None
     before = {host.address.ip: host for host in cluster.priority_set.hosts()}
-    setup.server.records = {("a.test", A): ["127.0.0.3", "127.0.0.4"]}
+    setup.server.records = {"a.test": ["127.0.0.3", "127.0.0.4"]}
     setup.until(lambda: len(setup.updates) == 2)
     after = {host.address.ip: host for host in cluster.priority_set.hosts()}
     assert sorted(after) == ["127.0.0.3", "127.0.0.4"]
@@ -238,26 +130,26 @@ def test_hosts_come_and_go_and_those_that_stay_stay(setup: Setup) -> None:
 
 
 def test_failure_initializes_too_and_is_retried(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): REFUSED}
+    setup.server.records = {"a.test": Fault.REFUSED}
     setup.start("a.test", dns_failure_refresh_rate={"base_interval": "0.005s", "max_interval": "0.01s"})
     setup.until(lambda: setup.initialized)
     assert setup.stats("update_failure", "membership_total")[0] >= 1
-    setup.server.records = {("a.test", A): ["127.0.0.2"]}
+    setup.server.records = {"a.test": ["127.0.0.2"]}
     setup.until(lambda: setup.updates)
     assert setup.hosts() == ["127.0.0.2:80"]
 
 
 def test_ttl_is_respected_when_asked(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): ["127.0.0.2"]}
+    setup.server.records = {"a.test": ["127.0.0.2"]}
     setup.server.ttl = 1
     setup.start("a.test", respect_dns_ttl=True, dns_refresh_rate="3600s")
     setup.until(lambda: setup.updates)
-    setup.server.records = {("a.test", A): ["127.0.0.3"]}
+    setup.server.records = {"a.test": ["127.0.0.3"]}
     setup.until(lambda: len(setup.updates) == 2)
 
 
 def test_logical_dns_keeps_its_host(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): ["127.0.0.2", "127.0.0.3"]}
+    setup.server.records = {"a.test": ["127.0.0.2", "127.0.0.3"]}
     setup.start("a.test", type="LOGICAL_DNS", dns_refresh_rate="0.01s")
     setup.until(lambda: setup.updates)
     cluster = setup.worker.get("d")
@@ -265,7 +157,7 @@ def test_logical_dns_keeps_its_host(setup: Setup) -> None:
     (host,) = cluster.priority_set.hosts()
     first = host.address.ip
     assert first in ("127.0.0.2", "127.0.0.3")
-    setup.server.records = {("a.test", A): ["127.0.0.9"]}
+    setup.server.records = {"a.test": ["127.0.0.9"]}
     setup.until(lambda: host.address.ip == "127.0.0.9")
     assert cluster.priority_set.hosts() == [host]
     assert setup.stats("membership_total", "max_host_weight") == (1, 0)
@@ -275,13 +167,13 @@ def test_logical_dns_keeps_its_host(setup: Setup) -> None:
 
 
 def test_not_waiting_for_the_first_answer(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): ["127.0.0.2"]}
+    setup.server.records = {"a.test": ["127.0.0.2"]}
     setup.start("a.test", wait_for_warm_on_init=False)
     assert setup.initialized
 
 
 def test_a_worker_that_comes_later_gets_all(setup: Setup) -> None:
-    setup.server.records = {("a.test", A): ["127.0.0.2"]}
+    setup.server.records = {"a.test": ["127.0.0.2"]}
     setup.start("a.test")
     setup.until(lambda: setup.updates)
     late = ClusterManager(setup.context)
