@@ -1,12 +1,13 @@
 """Start one proxy (Envoy or Proxeny) on a configuration template, and ask its admin interface.
 
 Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{datagrams:NAME}}`
-one over UDP, `{{refused}}` a port that refuses, `{{silent}}` one that never answers a connect, `{{log:LISTENER}}` that
-listener's access log, `{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery
-response, `{{lds_link}}` the same behind the symbolic link `data`, `{{folder}}` the folder of all these. Listeners bind
-port 0.
+one over UDP, `{{refused}}` a port that refuses, `{{silent}}` one that never answers a connect, `{{session:NAME}}` and
+`{{cookie:NAME}}` what names an upstream in a stateful session, `{{log:LISTENER}}` that listener's access log,
+`{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery response, `{{lds_link}}` the
+same behind the symbolic link `data`, `{{folder}}` the folder of all these. Listeners bind port 0.
 """
 
+import base64
 import http.client
 import json
 import os
@@ -105,6 +106,8 @@ class Proxy:
                 self.datagram_upstreams[name] = DatagramUpstream()
                 self.names[f":{self.datagram_upstreams[name].port}"] = f":<{name}>"
             return str(self.datagram_upstreams[name].port)
+        if what in ("session", "cookie"):
+            return self._session(name, what)
         if what in ("refused", "silent"):
             port = RefusedPort() if what == "refused" else SilentPort()
             self._ports.append(port)
@@ -126,6 +129,14 @@ class Proxy:
         if what == "log":
             return str(self.log_path(name))
         raise KeyError(mark.group(0))
+
+    def _session(self, name: str, what: str) -> str:
+        """What names an upstream in a stateful session: Base64 of its address, or of a cookie's message with it."""
+        address = f"127.0.0.1:{self.upstreams[name].port}".encode()
+        message = address if what == "session" else b"\n%c%b" % (len(address), address)
+        text = base64.b64encode(message).decode()
+        self.names[text] = f"<{what} {name}>"
+        return text
 
     def fill(self, data: bytes) -> bytes:
         """Marks in what a client sends: the ports of this side's upstreams."""

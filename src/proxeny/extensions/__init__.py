@@ -302,6 +302,28 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     ),
     Extension(
         "http_filter",
+        "envoy.filters.http.stateful_session",
+        "proxeny.extensions.http_filters.stateful_session:FACTORY",
+        (
+            f"{_HTTP}.stateful_session.v3.StatefulSession",
+            f"{_HTTP}.stateful_session.v3.StatefulSessionPerRoute",
+        ),
+    ),
+    *(
+        Extension(
+            "session_state",
+            f"envoy.http.stateful_session.{name}",
+            f"proxeny.extensions.http.stateful_session.{name}:FACTORY",
+            (f"{_HTTP_KINDS}.stateful_session.{name}.v3.{message}",),
+        )
+        for name, message in (
+            ("cookie", "CookieBasedSessionState"),
+            ("header", "HeaderBasedSessionState"),
+            ("envelope", "EnvelopeSessionState"),
+        )
+    ),
+    Extension(
+        "http_filter",
         "envoy.filters.http.original_src",
         "proxeny.extensions.http_filters.original_src:FACTORY",
         (f"{_HTTP}.original_src.v3.OriginalSrc",),

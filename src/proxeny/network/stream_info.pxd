@@ -18,7 +18,7 @@ cdef class StreamInfo:
     cdef public object upstream_protocol, upstream_transport_failure_reason, stream_id
     cdef public object dynamic_metadata_map, filter_state_map, tracing
     cdef public object attempted_hosts, custom_flags, downstream_stream, earlier_attempts, time_points
-    cdef public object upstream_stream, virtual_cluster
+    cdef public object override_host, upstream_stream, virtual_cluster
     cdef public double start_time
     cdef public long long start_ns, end_ns
     cdef public long long last_downstream_rx_ns, first_downstream_tx_ns, last_downstream_tx_ns

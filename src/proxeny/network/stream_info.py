@@ -172,6 +172,7 @@ class StreamInfo:
         "last_upstream_rx_ns",
         "last_upstream_tx_ns",
         "match_upstream_scheme",
+        "override_host",
         "protocol",
         "response_code",
         "response_code_details",
@@ -229,6 +230,8 @@ class StreamInfo:
         self.route_name = ""
         self.upstream_host: Any = None
         self.upstream_cluster: Any = None
+        self.override_host: Any = None
+        """The host that a filter asks for (``upstream.override_host.OverrideHost``), None = any."""
         self.upstream_connection: Any = None
         self.upstream_addresses: tuple[Address | None, Address | None] | None = None
         """Local and remote address, where there is no connection (UDP)."""

@@ -156,7 +156,8 @@ class RouterFilter(RouterRetries):
         if own.in_maintenance():
             return self._maintenance()
         info.attempt_count = 1
-        host = cluster.choose_host(self)
+        override = info.override_host
+        host = cluster.choose_host(self) if override is None else cluster.choose_override_host(override, self)
         if host is None:
             return self._no_healthy_upstream()
         info.upstream_host = host

@@ -74,6 +74,8 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     """Which of the cluster's per-host stat blocks is this host's."""
     endpoint_id: str = ""
     """Tells hosts apart that are the same internal listener."""
+    health_status: int = 0
+    """The core.v3.HealthStatus that the endpoint's configuration says."""
 
 
 class HostUpdate(msgspec.Struct, array_like=True):
@@ -233,6 +235,7 @@ def _entry(address: str, port: int, index: int, endpoint: Any, common: tuple[int
     if endpoint.HasField("load_balancing_weight"):
         entry.weight = endpoint.load_balancing_weight.value
     if endpoint.health_status:
+        entry.health_status = endpoint.health_status
         entry.health_flags = _EDS_HEALTH.get(endpoint.health_status, 0)
     if endpoint.HasField("metadata"):
         metadata = endpoint.metadata

@@ -23,6 +23,7 @@ from proxeny.upstream.endpoints import (
     PIPE,
     HostEntry,
 )
+from proxeny.upstream.override_host import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -142,6 +143,16 @@ class Host:
     def health(self) -> Health:
         """Healthy, degraded or not to be used."""
         return health_of(self.health_flags)
+
+    @property
+    def health_status(self) -> int:
+        """A core.v3.HealthStatus: what was found out goes before what is configured."""
+        flags, said = self.health_flags, self.entry.health_status
+        if flags & (FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK):
+            return UNHEALTHY
+        if flags & (DEGRADED_ACTIVE_HC | DEGRADED_OUTLIER_DETECTION) and said in (UNKNOWN, HEALTHY):
+            return DEGRADED
+        return said
 
     def create_connection(self, dispatcher: Dispatcher, options: PoolOptions | None = None) -> ClientConnection:
         """A connection to this host, not yet connecting."""

@@ -38,16 +38,18 @@ class HostSet:
 class PrioritySet:
     """Host sets by priority; gaps are empty sets, and there is always priority 0."""
 
-    __slots__ = ("host_sets", "overprovisioning_factor", "removal_callbacks")
+    __slots__ = ("_by_address", "host_sets", "overprovisioning_factor", "removal_callbacks")
 
     def __init__(self, overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR) -> None:
         self.overprovisioning_factor = overprovisioning_factor
         self.host_sets: list[HostSet] = [HostSet(0, [], overprovisioning_factor)]
+        self._by_address: dict[str, Host] | None = None
         self.removal_callbacks: dict[Callable[[list[Host]], None], None] = {}
         """Called with the hosts that are gone, when some are (Envoy: ``MemberUpdateCb``)."""
 
     def update(self, hosts: list[Host]) -> None:
         """Replace all hosts."""
+        self._by_address = None
         removed = self._missing_from(hosts) if self.removal_callbacks else []
         by_priority: list[list[Host]] = [[]]
         for host in hosts:
@@ -65,6 +67,13 @@ class PrioritySet:
             HostSet(i, old.hosts, self.overprovisioning_factor) if i in priorities else old
             for i, old in enumerate(self.host_sets)
         ]
+
+    def find(self, address: str) -> Host | None:
+        """The host of an address, whatever its priority and health; of several the first."""
+        table = self._by_address
+        if table is None:
+            table = self._by_address = {host.address.as_string(): host for host in reversed(self.hosts())}
+        return table.get(address)
 
     def _missing_from(self, hosts: list[Host]) -> list[Host]:
         kept = set(hosts)

@@ -4,7 +4,7 @@ from proxeny.upstream.cluster_info cimport ClusterInfo
 
 
 cdef class ThreadLocalCluster:
-    cdef object _dispatcher, _internal_upstream, _lb, _own, _stale
+    cdef object _dispatcher, _internal_upstream, _lb, _override_statuses, _own, _stale
     cdef bint _logical
     cdef public object choose_host, priority_set
     cdef public ClusterInfo info

@@ -12,6 +12,7 @@ from proxeny.upstream.host import Host
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.priority_set import PrioritySet
+from proxeny.upstream.stats import UPSTREAM_CX_NONE_HEALTHY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.endpoints import HealthFlags, HostChange, HostEntry
     from proxeny.upstream.load_balancer.context import LbContext
     from proxeny.upstream.load_balancer.contract import DetermineLoad, LoadBalancer
+    from proxeny.upstream.override_host import OverrideHost
 
 
 class ThreadLocalCluster:
@@ -30,7 +32,8 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_own", "_stale", "choose_host", "info", "priority_set",
+        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_override_statuses", "_own", "_stale", "choose_host",
+        "info", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -55,6 +58,7 @@ class ThreadLocalCluster:
         )
         self._internal_upstream = config.internal_upstream
         self._logical = config.type is ClusterType.LOGICAL_DNS
+        self._override_statuses = config.lb_common.override_statuses
         self._stale: set[int] = set()
         """Priorities whose host sets do not follow their hosts' flags yet."""
         self.update_hosts(config.hosts)
@@ -102,6 +106,16 @@ class ThreadLocalCluster:
             self._stale = set()
             self._lb.refresh()
             self.choose_host = self._lb.choose_host
+
+    def choose_override_host(self, override: OverrideHost, context: Any) -> Host | None:
+        """The host that the request asks for, if its health allows it; else that of the load balancer, or none."""
+        host = self.priority_set.find(override.address)
+        if host is not None and host.health_status in self._override_statuses:
+            return host
+        if not override.strict:
+            return self.choose_host(context)
+        self.info.stats.inc(UPSTREAM_CX_NONE_HEALTHY)
+        return None
 
     def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""

@@ -25,6 +25,7 @@ from tests.differential.validate import (
     route_action_cases,
     route_cases,
     router_cases,
+    session_cases,
     udp_cases,
     upgrade_cases,
     xds_cases,
@@ -55,6 +56,7 @@ CASES: list[Verdict] = [
     *matching_cases.CASES,
     *route_action_cases.CASES,
     *router_cases.CASES,
+    *session_cases.CASES,
     *upgrade_cases.CASES,
     *xds_cases.CASES,
 ]

@@ -25,9 +25,9 @@ TABLE: Final[Table] = {
         accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
-        done="healthy_panic_threshold consistent_hashing_lb_config update_merge_window",
+        done="healthy_panic_threshold consistent_hashing_lb_config override_host_status update_merge_window",
         accepted="""zone_aware_lb_config locality_weighted_lb_config ignore_new_hosts_until_first_hc
-            close_connections_on_host_set_change override_host_status""",
+            close_connections_on_host_set_change""",
     ),
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
