@@ -87,6 +87,7 @@ _BY_EXTENSION: Final = {
     "envoy.cluster.static": "STATIC",
     "envoy.cluster.strict_dns": "STRICT_DNS",
     "envoy.cluster.logical_dns": "LOGICAL_DNS",
+    "envoy.cluster.dns": "STRICT_DNS",
     original_dst_config.EXTENSION_NAME: "ORIGINAL_DST",
 }
 
@@ -113,12 +114,11 @@ def type_text(cluster: Any) -> str:
 
 def _of_extension(custom: Any) -> ClusterFactory:
     type_name = _type_name(custom)
-    name = _BY_EXTENSION.get(custom.name)
-    if type_name == _DNS_CLUSTER and (custom.name == "envoy.clusters.dns" or name is None):
+    if type_name == _DNS_CLUSTER:
+        # As Envoy: the type of the configuration counts, whatever the name.
         config: Any = unpack_any(custom.typed_config)
         return _LOGICAL_DNS if config.all_addresses_in_single_endpoint else _STRICT_DNS
-    if custom.name == "envoy.clusters.dns":
-        return _STRICT_DNS
+    name = _BY_EXTENSION.get(custom.name)
     if name is not None:
         return _BY_NAME[name]
     for key, kind in ((custom.name, type_name), (custom.name, "")):

@@ -72,7 +72,8 @@ class DiscoveryOwner:
     """Main's cluster manager."""
     publish: Callable[[list[HostEntry]], None]
     """Replaces all hosts of the cluster. The list and its entries are the owner's from then on; it sets ``stat_index``
-    and keeps the health that others found (``health_flags`` is what discovery itself knows)."""
+    and keeps the health that others found (``health_flags`` is what discovery itself knows). An entry that is published
+    again is the same host; so is another of its address and port, unless its ``stat_index`` is ``NEW_HOST``."""
     initialized: Callable[[], None]
     """The first hosts are published, or will not come: the start, or the change of the cluster, waits no longer. Calls
     after the first do nothing."""

@@ -1,4 +1,4 @@
-"""The DNS settings of a cluster, from its own (legacy) fields or from the ``envoy.clusters.dns`` extension."""
+"""The DNS settings of a cluster, from its own (legacy) fields or from the ``envoy.cluster.dns`` extension."""
 
 from __future__ import annotations
 

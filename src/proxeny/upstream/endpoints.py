@@ -52,6 +52,8 @@ _EDS_HEALTH: Final = {2: FAILED_EDS_HEALTH, 3: EDS_STATUS_DRAINING, 4: FAILED_ED
 """core.v3.HealthStatus: UNHEALTHY, DRAINING, TIMEOUT, DEGRADED; UNKNOWN and HEALTHY set nothing."""
 
 UNIX_PATH_MAX: Final = 108
+NEW_HOST: Final = -1
+"""``HostEntry.stat_index`` of a host that discovery knows to be new, whatever its address."""
 
 
 class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -76,6 +78,8 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     """Tells hosts apart that are the same internal listener."""
     health_status: int = 0
     """The core.v3.HealthStatus that the endpoint's configuration says."""
+    additional_addresses: tuple[tuple[str, int], ...] = ()
+    """Where else it can be reached; connections are opened to the one that answers first."""
 
 
 class HostUpdate(msgspec.Struct, array_like=True):
@@ -148,22 +152,37 @@ def parse_static(assignment: Any) -> list[HostEntry]:
         common = _group_fields(group)
         for endpoint in group.lb_endpoints:
             proto = _address_of(endpoint)
-            try:
-                address, port = static_address(proto)
-            except ConfigError as error:
-                raise ConfigError(
-                    f"{error.message}. Consider setting resolver_name or setting cluster type "
-                    "to 'STRICT_DNS' or 'LOGICAL_DNS'"
-                ) from None
-            hosts.append(_entry(address, port, len(hosts), endpoint, common))
+            address, port = _resolved(proto)
+            entry = _entry(address, port, len(hosts), endpoint, common)
+            if endpoint.endpoint.additional_addresses:
+                entry.additional_addresses = _additional(endpoint.endpoint.additional_addresses)
+            hosts.append(entry)
     return hosts
 
 
+def _resolved(address: Any) -> tuple[str, int]:
+    try:
+        return static_address(address)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error.message}. Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"
+        ) from None
+
+
+def _additional(additional: Any) -> tuple[tuple[str, int], ...]:
+    return tuple([_resolved(more.address) for more in additional])
+
+
 def parse_dns(assignment: Any, kind: str) -> list[DnsTarget | HostEntry]:
-    """The names to resolve of a STRICT_DNS or LOGICAL_DNS cluster (``kind``); pipes need no resolution."""
+    """The names to resolve of a STRICT_DNS or LOGICAL_DNS cluster (``kind``); pipes need no resolution.
+
+    The one host of a logical cluster is of priority 0, whatever was configured.
+    """
     targets: list[DnsTarget | HostEntry] = []
     for group in assignment.endpoints:
         common = _group_fields(group)
+        if kind == "LOGICAL_DNS":
+            common = (0, *common[1:])
         for endpoint in group.lb_endpoints:
             address = _address_of(endpoint)
             if address.WhichOneof("address") != "socket_address":
@@ -174,7 +193,7 @@ def parse_dns(assignment: Any, kind: str) -> list[DnsTarget | HostEntry]:
             if socket_address.resolver_name:
                 raise ConfigError(f"{kind} clusters must NOT have a custom resolver name set")
             name = socket_address.address
-            template = _entry("", socket_address.port_value, 0, endpoint, common)
+            template = _entry("", socket_address.port_value, NEW_HOST, endpoint, common)
             if not template.hostname:
                 template.hostname = name
             targets.append(DnsTarget(name, socket_address.port_value, template))

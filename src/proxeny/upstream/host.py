@@ -115,6 +115,10 @@ class Host:
         self._set_entry(entry)
         return True
 
+    def is_at(self, entry: HostEntry) -> bool:
+        """Whether ``entry`` has this host's address."""
+        return self.entry.address == entry.address and self.entry.port == entry.port
+
     def set_health_flags(self, flags: int) -> None:
         """What main found out about this host; the owner rebuilds the host sets."""
         self.health_flags = self.entry.health_flags = flags

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from proxeny.upstream.discovery import ClusterType
-from proxeny.upstream.endpoints import HostChange, HostEntry, HostUpdate, host_stat_prefix
+from proxeny.upstream.endpoints import NEW_HOST, HostChange, HostEntry, HostUpdate, host_stat_prefix
 from proxeny.upstream.host import Health, Host, health_of, is_excluded
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
@@ -21,7 +21,6 @@ from proxeny.upstream.resource_manager import show_limits
 from proxeny.upstream.stats import (
     DEFAULT_TOTAL_MATCH_COUNT,
     HOST,
-    MAX_HOST_WEIGHT,
     MEMBERSHIP_CHANGE,
     MEMBERSHIP_DEGRADED,
     MEMBERSHIP_EXCLUDED,
@@ -142,22 +141,34 @@ class MainCluster:
         """All hosts, as discovery sees them now (``DiscoveryOwner.publish``)."""
         if self._closed:
             return
-        known = {(entry.address, entry.port): entry.stat_index for entry in self.hosts}
-        logical = self.config.type is ClusterType.LOGICAL_DNS
-        gone = known.keys() - {(entry.address, entry.port) for entry in hosts}
-        for entry in hosts:
-            index = known.get((entry.address, entry.port))
-            if index is None:
-                # The host of a logical cluster stays the same one whatever its address.
-                index = self.hosts[0].stat_index if logical and self.hosts else self._host_index()
-            entry.stat_index = index
-        if not logical:
-            self._spare.extend(known[key] for key in gone)
+        changed = self._identify(hosts)
         fresh = self._allot(hosts)
         self.hosts = hosts
         self.keep_health(hosts)
-        self._show_members()
+        self._show_members(changed)
         self.on_hosts(_encode_hosts(HostUpdate(hosts, fresh)))
+
+    def _identify(self, hosts: list[HostEntry]) -> bool:
+        """Give every host its stat block, which is also its name for workers; whether any came or went."""
+        published = {id(entry) for entry in self.hosts}
+        again = {entry.stat_index for entry in hosts if id(entry) in published}
+        known: dict[tuple[str, int], list[int]] = {}
+        for entry in self.hosts:
+            if entry.stat_index not in again:
+                known.setdefault((entry.address, entry.port), []).append(entry.stat_index)
+        changed = False
+        for entry in hosts:
+            if id(entry) in published:
+                continue
+            same = None if entry.stat_index == NEW_HOST else known.get((entry.address, entry.port))
+            if same:
+                entry.stat_index = same.pop(0)
+            else:
+                entry.stat_index = self._host_index()
+                changed = True
+        gone = [index for indexes in known.values() for index in indexes]
+        self._spare.extend(gone)
+        return changed or bool(gone)
 
     def _host_index(self) -> int:
         if len(self._spare) > SPARE_HOST_BLOCKS:
@@ -176,16 +187,15 @@ class MainCluster:
                 self.host_table.update(table)
         return fresh
 
-    def _show_members(self) -> None:
+    def _show_members(self, changed: bool = True) -> None:
         config, hosts = self.config, self.hosts
         stats = config.info.stats
-        stats.inc(MEMBERSHIP_CHANGE)
+        if changed:
+            stats.inc(MEMBERSHIP_CHANGE)
         if config.type is ClusterType.STATIC:
             stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         self.show_health()
-        if config.type is ClusterType.STRICT_DNS:
-            stats.set(MAX_HOST_WEIGHT, max((entry.weight for entry in hosts), default=1))
         if config.lb_policy.shows_members:
             _show_members_to(config, hosts)
 

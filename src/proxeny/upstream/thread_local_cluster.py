@@ -64,35 +64,24 @@ class ThreadLocalCluster:
         self.update_hosts(config.hosts)
 
     def update_hosts(self, entries: list[HostEntry]) -> None:
-        """Replace the hosts; those that stay keep their connections, those that go drain theirs."""
-        if self._logical:
-            self._update_logical(entries)
-            return
-        known: dict[tuple[str, int], list[Host]] = {}
-        for host in self.priority_set.hosts():
-            known.setdefault((host.entry.address, host.entry.port), []).append(host)
-        hosts = []
+        """Replace the hosts; those that stay keep their connections, those that go drain theirs.
+
+        A host is known by its stat block. Where the address of a logical host moves, open connections stay.
+        """
+        known = {host.entry.stat_index: host for host in self.priority_set.hosts()}
+        hosts, gone = [], []
         for entry in entries:
-            same = known.get((entry.address, entry.port))
-            if same:
-                host = same.pop(0)
-                host.update(entry)
-            else:
+            host = known.pop(entry.stat_index, None)
+            if host is None or not (self._logical or host.is_at(entry)):
+                if host is not None:
+                    gone.append(host)
                 host = Host(self.info, entry, self.info.host_stats(entry.stat_index))
+            else:
+                host.update(entry)
             hosts.append(host)
         self._set_hosts(hosts)
-        for gone in known.values():
-            for host in gone:
-                host.drain_pools()
-
-    def _update_logical(self, entries: list[HostEntry]) -> None:
-        """One host whose address may move: open connections stay, new ones go to the new address."""
-        hosts = self.priority_set.hosts()
-        if hosts and entries:
-            hosts[0].update(entries[0])
-        elif entries:
-            hosts = [Host(self.info, entries[0], self.info.host_stats(entries[0].stat_index))]
-        self._set_hosts(list(hosts))
+        for host in (*known.values(), *gone):
+            host.drain_pools()
 
     def update_health(self, flags: HealthFlags, rebuild: bool) -> None:
         """Main found out about the health of hosts; those that are not there any more are passed over."""

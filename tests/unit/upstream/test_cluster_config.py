@@ -336,10 +336,10 @@ def test_dns_options() -> None:
 @pytest.mark.parametrize(
     ("name", "single", "expected"),
     [
-        ("envoy.clusters.dns", False, ClusterType.STRICT_DNS),
-        ("envoy.clusters.dns", True, ClusterType.LOGICAL_DNS),
-        ("envoy.cluster.strict_dns", False, ClusterType.STRICT_DNS),
-        ("envoy.cluster.logical_dns", False, ClusterType.LOGICAL_DNS),
+        ("envoy.cluster.dns", False, ClusterType.STRICT_DNS),
+        ("envoy.cluster.dns", True, ClusterType.LOGICAL_DNS),
+        ("envoy.cluster.logical_dns", False, ClusterType.STRICT_DNS),
+        ("any name", True, ClusterType.LOGICAL_DNS),
     ],
 )
 def test_dns_cluster_extension(name: str, single: bool, expected: ClusterType) -> None:
