@@ -5,22 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from proxeny.admin.context import AdminContext
+from proxeny.admin.numbers import general, plain
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.admin.stats_params import compile_filter
-from proxeny.upstream.cluster_status import INTERNAL, PIPE, CircuitBreakerStatus, ClusterStatus, HostStatus
+from proxeny.upstream.cluster_status import (
+    INTERNAL,
+    PIPE,
+    CircuitBreakerStatus,
+    ClusterStatus,
+    HostStatus,
+    OutlierStatus,
+)
 
 _PRIORITIES = ("default", "high")
 _LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
-# A health flag's name (in /clusters) -> the field of HostHealthStatus that shows it.
+_EDS_FIELD = "eds_health_status"
+# A health flag's name (in /clusters) -> the field of HostHealthStatus that shows it, in the order of their numbers.
 _HEALTH_FIELDS = {
     "/failed_active_hc": "failed_active_health_check",
     "/failed_outlier_check": "failed_outlier_check",
+    "": _EDS_FIELD,
     "/degraded_active_hc": "failed_active_degraded_check",
     "/pending_dynamic_removal": "pending_dynamic_removal",
     "/pending_active_hc": "pending_active_hc",
     "/excluded_via_immediate_hc_fail": "excluded_via_immediate_hc_fail",
     "/active_hc_timeout": "active_hc_timeout",
+    "/degraded_outlier_detection": "failed_degraded_outlier_detection",
 }
 _EDS_HEALTH = (
     ("/failed_eds_health", "UNHEALTHY"),
@@ -88,15 +99,28 @@ def _internal_json(listener_name: str, endpoint_id: str) -> dict[str, Any]:
 def _cluster_text(cluster: ClusterStatus) -> str:
     head = cluster.name
     lines = [f"{head}::observability_name::{cluster.observability_name}\n"]
+    if cluster.outlier is not None:
+        lines += [f"{head}::outlier::{name}::{general(value)}\n" for name, value in _outlier_facts(cluster.outlier)]
     for priority, limits in zip(_PRIORITIES, cluster.circuit_breakers, strict=False):
         lines += [f"{head}::{priority}_priority::{limit}::{getattr(limits, limit)}\n" for limit in _LIMITS]
     lines.append(f"{head}::added_via_api::{_bool(cluster.added_via_api)}\n")
+    if cluster.eds_service_name:
+        lines.append(f"{head}::eds_service_name::{cluster.eds_service_name}\n")
     for host in cluster.hosts:
         prefix = f"{head}::{host.address_text}::"
         statistics = {**host.counters, **host.gauges}
         lines += [f"{prefix}{name}::{statistics[name]}\n" for name in sorted(statistics)]
         lines += [f"{prefix}{name}::{value}\n" for name, value in _host_facts(host)]
     return "".join(lines)
+
+
+def _outlier_facts(outlier: OutlierStatus) -> list[tuple[str, float]]:
+    return [
+        ("success_rate_average", outlier.average),
+        ("success_rate_ejection_threshold", outlier.threshold),
+        ("local_origin_success_rate_average", outlier.local_origin_average),
+        ("local_origin_success_rate_ejection_threshold", outlier.local_origin_threshold),
+    ]
 
 
 def _host_facts(host: HostStatus) -> list[tuple[str, object]]:
@@ -109,8 +133,8 @@ def _host_facts(host: HostStatus) -> list[tuple[str, object]]:
         ("sub_zone", host.sub_zone),
         ("canary", _bool(host.canary)),
         ("priority", host.priority),
-        ("success_rate", -1),
-        ("local_origin_success_rate", -1),
+        ("success_rate", plain(float(host.success_rate))),
+        ("local_origin_success_rate", plain(float(host.local_origin_success_rate))),
     ]
 
 
@@ -122,13 +146,27 @@ def _cluster_json(cluster: ClusterStatus) -> dict[str, Any]:
     status: dict[str, Any] = {"name": cluster.name}
     if cluster.added_via_api:
         status["added_via_api"] = True
+    outlier = cluster.outlier
+    if outlier is not None and outlier.threshold > 0:
+        status["success_rate_ejection_threshold"] = _percent(outlier.threshold)
     hosts = [_host_json(host) for host in cluster.hosts]
     if hosts:
         status["host_statuses"] = hosts
+    if outlier is not None and outlier.local_origin_threshold > 0:
+        status["local_origin_success_rate_ejection_threshold"] = _percent(outlier.local_origin_threshold)
     thresholds = [_limits_json(index, limits) for index, limits in enumerate(cluster.circuit_breakers)]
     status["circuit_breakers"] = {"thresholds": thresholds}
     status["observability_name"] = cluster.observability_name
+    if cluster.eds_service_name:
+        status["eds_service_name"] = cluster.eds_service_name
     return status
+
+
+def _percent(value: float) -> dict[str, float]:
+    """``type.v3.Percent``; whole numbers have no fraction, and 0 is left out."""
+    if not value:
+        return {}
+    return {"value": int(value) if value == int(value) else value}
 
 
 def _limits_json(index: int, limits: CircuitBreakerStatus) -> dict[str, Any]:
@@ -145,11 +183,15 @@ def _host_json(host: HostStatus) -> dict[str, Any]:
     statistics = [_statistic(None, name, value) for name, value in host.counters.items()]
     statistics += [_statistic("GAUGE", name, value) for name, value in host.gauges.items()]
     made: dict[str, Any] = {"address": address, "stats": statistics, "health_status": _health_json(host)}
+    if host.success_rate >= 0:
+        made["success_rate"] = _percent(host.success_rate)
     made["weight"] = host.weight
     if host.hostname:
         made["hostname"] = host.hostname
     if host.priority:
         made["priority"] = host.priority
+    if host.local_origin_success_rate >= 0:
+        made["local_origin_success_rate"] = _percent(host.local_origin_success_rate)
     locality = {"region": host.region, "zone": host.zone, "sub_zone": host.sub_zone}
     made["locality"] = {name: value for name, value in locality.items() if value}
     return made
@@ -169,5 +211,5 @@ def eds_health(host: HostStatus) -> str:
 
 def _health_json(host: HostStatus) -> dict[str, Any]:
     made: dict[str, Any] = {field: True for flag, field in _HEALTH_FIELDS.items() if flag in host.health_flags}
-    made["eds_health_status"] = eds_health(host)
+    made[_EDS_FIELD] = eds_health(host)
     return made

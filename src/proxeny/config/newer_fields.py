@@ -43,6 +43,14 @@ def _inverted_addresses(file: Any) -> None:
         field.add(name="invert_match", number=2, label=1, type=8)
 
 
+def _degraded_hosts(file: Any) -> None:
+    """``OutlierDetection.detect_degraded_hosts`` (Envoy 1.38)."""
+    field = file.message_type[0].field
+    if not any(one.name == "detect_degraded_hosts" for one in field):
+        wrapper = ".google.protobuf.BoolValue"
+        field.add(name="detect_degraded_hosts", number=26, label=1, type=11, type_name=wrapper)
+
+
 def _clear_route_cache(file: Any) -> None:
     """``clear_route_cache`` of the HTTP filter that sets filter state (Envoy 1.39)."""
     field = next(message for message in file.message_type if message.name == "Config").field
@@ -55,6 +63,10 @@ _SET_FILTER_STATE: Final = "envoy/extensions/filters/http/set_filter_state/v3/se
 _FILES: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "envoy.type.matcher.v3.address_pb2": ("envoy/type/matcher/v3/address.proto", _inverted_addresses),
     _SET_FILTER_STATE.replace("/", ".") + "_pb2": (_SET_FILTER_STATE + ".proto", _clear_route_cache),
+    "envoy.config.cluster.v3.outlier_detection_pb2": (
+        "envoy/config/cluster/v3/outlier_detection.proto",
+        _degraded_hosts,
+    ),
     "envoy.config.route.v3.route_components_pb2": ("envoy/config/route/v3/route_components.proto", _cookies),
 }
 """Module -> the file that it defines, and what adds to it."""

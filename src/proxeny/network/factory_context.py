@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxeny.access_log.manager import AccessLogManager
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.limits import LimitTable
+    from proxeny.kernel.outlier import OutlierTable
     from proxeny.kernel.token_bucket import BucketTable
     from proxeny.stats.store import Store
 
@@ -85,6 +86,8 @@ class FactoryContext:
     """Counts that hold across processes; None: within this one only."""
     token_buckets: BucketTable | None = None
     """The token buckets of all workers; None: buckets hold within this process only."""
+    outliers: OutlierTable | None = None
+    """The counts of outlier detection of all workers; None: counts hold within this process only."""
     cluster_names: frozenset[str] | None = None
     """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
     worker_index: int = 0

@@ -26,6 +26,7 @@ from proxeny.router.filter_replies import (
 from proxeny.router.filter_retries import RouterRetries
 from proxeny.router.grpc_timeout import grpc_timeout, parse_grpc_timeout
 from proxeny.router.internal_redirect import redirect_internally
+from proxeny.router.outlier import note_reset, note_response, note_timeout
 from proxeny.router.reset_reason import RESET_FLAGS
 from proxeny.router.retry_state import RETRY_HEADERS
 from proxeny.router.route import NO_EXTRA
@@ -438,6 +439,8 @@ class RouterFilter(RouterRetries):
         """The response head: retry, or count it and pass it on."""
         status = headers.get(STATUS) or b""
         code = STATUS_NUMBERS.get(status) or parse_uint64(status) or 0
+        if self.cluster.outlier is not None:
+            note_response(self, upstream, code, headers)
         if not self.request_complete and code < 400 and code != 101 and self.asked_for_websocket():
             self.end_failed_handshake(upstream, code, headers)
             return
@@ -519,6 +522,8 @@ class RouterFilter(RouterRetries):
         if self.upstream is not upstream and (self.others is None or upstream not in self.others):
             return
         upstream.awaiting_headers = False
+        if self.cluster.outlier is not None and reason is not StreamResetReason.OVERFLOW:
+            note_reset(upstream)
         if upstream.log is not None:
             upstream.log.flags |= RESET_FLAGS[reason]
         if self.retry_after_reset(upstream, reason, False):
@@ -547,12 +552,16 @@ class RouterFilter(RouterRetries):
                 self.virtual_cluster.stats.inc(VIRTUAL_TIMEOUT)
             upstream.count_timeout()
             if upstream.awaiting_headers:
+                if self.cluster.outlier is not None:
+                    note_timeout(self, upstream)
                 self._charge_abort(self.timeout_code, upstream)
             upstream.reset_stream()
         self._abort_after_timeout("response_timeout")
 
     def on_per_try_timeout(self, upstream: UpstreamRequest, counter: int, details: str) -> None:
         """One attempt took too long."""
+        if self.cluster.outlier is not None:
+            note_timeout(self, upstream)
         if self.hedges:
             self.hedge(upstream)
             return

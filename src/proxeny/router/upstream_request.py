@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.kernel.buffer import Buffer
+from proxeny.router.outlier import note_stream
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES, RESET_FLAGS
 from proxeny.router.upstream_log import AttemptLog
@@ -61,6 +62,7 @@ class UpstreamRequest(ResponseDecoder):
         "reading_paused",
         "retried",
         "router",
+        "timeout_noted",
         "timer",
         "trailers",
         "watches_downstream",
@@ -82,6 +84,8 @@ class UpstreamRequest(ResponseDecoder):
         self.grpc_success_deferred = False
         self.watches_downstream = False
         self.reading_paused = False
+        self.timeout_noted = False
+        """Whether outlier detection knows that it took too long."""
         self.retried = False
         """Whether another attempt was made beside this one."""
         self.attached: tuple[Any, Any, int] | None = None
@@ -123,6 +127,8 @@ class UpstreamRequest(ResponseDecoder):
                 self.attached = (codec_client, stream, now)
         if router.virtual_cluster is not None:
             router.virtual_cluster.stats.inc(VIRTUAL_TOTAL)
+        if router.cluster.outlier is not None:
+            note_stream(host)
         policy = router.entry.policy
         if policy.auto_host_rewrite and host.hostname:
             hostname = host.hostname.encode("utf-8")

@@ -24,6 +24,7 @@ from proxeny.server.listener_manager import ListenerManager
 from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, SHRINK_COUNT, WIP_PROTOS, memory_used
 from proxeny.server.supervisor import Worker
 from proxeny.server.validation import load_options
+from proxeny.upstream.outlier.event_log import OutlierEventLog
 from proxeny.worker.heap_shrinker import HeapShrinker, trim
 from proxeny.xds.config_source import is_passed_over
 from proxeny.xds.validation import DynamicValidation
@@ -45,6 +46,7 @@ class Bootstrapped:
         self.loaded = loaded
         self.configuration = Configuration(loaded, options, server.store, server.dispatcher)
         self.configuration.context.token_buckets = self._supervisor.token_buckets
+        self.configuration.context.outliers = self._supervisor.outliers
         self.access_logs = AccessLogManager(
             server.dispatcher, server.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
@@ -61,6 +63,7 @@ class Bootstrapped:
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.clusters.on_hosts_changed = self._push_hosts
         self.clusters.health.on_change = self._push_health
+        self.clusters.outliers.log_to(self._outlier_log())
         self.listeners = ListenerManager(server.dispatcher, server.store, self.configuration, self._supervisor)
         self.listeners.add_static(self.configuration.listeners())
         self.failures = FailureLog()
@@ -72,6 +75,11 @@ class Bootstrapped:
                 server.store.block(PYTHON_CALLS, "server.")
         self._process_stats.update(table)
         self._bootstrap = self._without_resources()
+
+    def _outlier_log(self) -> OutlierEventLog | None:
+        """Where ejections are written down, if anywhere; ConfigError when it cannot be opened."""
+        path = self.loaded.bootstrap.cluster_manager.outlier_detection.event_log_path
+        return OutlierEventLog(self.access_logs.create_access_log(path), self._server.dispatcher) if path else None
 
     def _lds(self) -> LdsApi | None:
         """The subscription to listeners, where there is one; ConfigError."""
@@ -164,6 +172,9 @@ class Bootstrapped:
         """What workers tell unasked."""
         if isinstance(message, messages.HostsChanged):
             self.clusters.on_host_changes(worker.index, message.cluster, message.changes)
+            return
+        if isinstance(message, messages.HostReported):
+            self.clusters.outliers.on_reported(message.cluster, message.base, message.kind)
             return
         if isinstance(message, messages.RequestsFailed):
             self.failures.add(worker.index, message.requests)

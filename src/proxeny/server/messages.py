@@ -25,9 +25,9 @@ class Message(msgspec.Struct, array_like=True, tag=True):
 class ForkWorker(Message):
     """Fork worker ``index``.
 
-    Descriptors: the worker's end of its channel, its stat segment, the tables of limits, of balance and of token
-    buckets, its inbox for sockets that other workers hand over, and the ends that lead to every worker's inbox, in
-    order.
+    Descriptors: the worker's end of its channel, its stat segment, the tables of limits, of balance, of token buckets
+    and of outlier detection, its inbox for sockets that other workers hand over, and the ends that lead to every
+    worker's inbox, in order.
     """
 
     index: int
@@ -210,6 +210,17 @@ class HostsChanged(Message):
     changes: list[HostChange]
 
 
+class HostReported(Message):
+    """A host reached a threshold of outlier detection, or called itself degraded; ``kind`` is an ``EjectionType``.
+
+    ``base`` is where its stat block begins.
+    """
+
+    cluster: str
+    base: int
+    kind: int
+
+
 class RequestsFailed(Message):
     """Requests that failed since the last of these messages, the oldest first; of many only the last ones."""
 
@@ -247,6 +258,7 @@ Any = (
     | Stop
     | WorkerStarted
     | HostsChanged
+    | HostReported
     | RequestsFailed
     | Done
 )

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
+from proxeny.kernel.outlier import OutlierTable
 from proxeny.kernel.stats import Block
 from proxeny.kernel.token_bucket import BucketTable
 from proxeny.server import messages, zygote
@@ -130,6 +131,8 @@ class Supervisor:
         """Connections by worker, of listeners with exact balance."""
         self.token_buckets = BucketTable.create()
         """From which all workers draw."""
+        self.outliers = OutlierTable.create()
+        """What became of requests, by host."""
         self.inboxes = Inboxes(concurrency)
         """Through which workers hand sockets over."""
         self.workers: dict[int, Worker] = {}
@@ -161,7 +164,8 @@ class Supervisor:
         channel.attach(
             self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
         )
-        shared = [segment.fd, self.limits.fd, self.balance.fd, self.token_buckets.fd, *self.inboxes.fds(index)]
+        tables = [self.limits.fd, self.balance.fd, self.token_buckets.fd, self.outliers.fd]
+        shared = [segment.fd, *tables, *self.inboxes.fds(index)]
         self._zygote.fork_worker(index, self._epoch, theirs, shared)
         self._dispatcher.call_later(FORK_TIMEOUT_S, self._check_started, worker, self._zygote)
         return worker

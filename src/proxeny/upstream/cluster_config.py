@@ -24,6 +24,7 @@ from proxeny.upstream.internal_upstream import InternalUpstream
 from proxeny.upstream.load_balancer import common_config
 from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
+from proxeny.upstream.outlier.monitor import outlier_rules
 from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_thresholds
 
@@ -38,7 +39,6 @@ _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 
 _REFUSED: Final = (
     "health_checks",
-    "outlier_detection",
     "transport_socket_matches",
     "transport_socket_matcher",
     "filters",
@@ -108,6 +108,9 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     if overrides is not None:
         compiler = REGISTRY.factory("cluster_overrides", http_protocol_options.NAME)
         info.overrides = compiler.compile(overrides, cluster.name, context)
+    if "outlier_detection" in present:
+        matcher = http_protocol_options.error_matcher(present)
+        info.outlier = outlier_rules(present["outlier_detection"], matcher, info, context)
     lb_common = common_config.compile(present.get("common_lb_config"))
     config = ClusterConfig(factory, options, info, context, policy, lb_common)
     policy.allot(context.stats, info.stat_prefix)

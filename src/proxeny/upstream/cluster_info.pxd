@@ -11,7 +11,7 @@ cdef class ClusterInfo:
     cdef object _context, _http1_settings, _limits_base
     cdef list _managers
     cdef tuple _remaining
-    cdef public object http, metadata, name, observability_name, overrides, source_address, upstream_pool
+    cdef public object http, metadata, name, observability_name, outlier, overrides, source_address, upstream_pool
     cdef public long long connect_timeout_ms, per_connection_buffer_limit
     cdef public Block request_response_sizes, stats, timeout_budgets
     cdef public tuple socket_options, thresholds

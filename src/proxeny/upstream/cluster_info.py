@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from proxeny.network.socket_options import SocketOption
     from proxeny.pool.options import PoolOptions
     from proxeny.upstream.http_protocol_options import HttpProtocolOptions
+    from proxeny.upstream.outlier.monitor import OutlierRules
     from proxeny.upstream.resource_manager import Thresholds
 
 DEFAULT_CONNECT_TIMEOUT_MS = 5000
@@ -67,6 +68,7 @@ class ClusterInfo:
         "metadata",
         "name",
         "observability_name",
+        "outlier",
         "overrides",
         "per_connection_buffer_limit",
         "request_response_sizes",
@@ -95,6 +97,8 @@ class ClusterInfo:
         self.metadata: Any = None
         self.overrides: Any = None
         """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
+        self.outlier: OutlierRules | None = None
+        """How hosts are watched for being outliers; None: they are not."""
         self.source_address: Address | None = None
         self.socket_options: tuple[SocketOption, ...] = ()
         self.upstream_pool: Any = None

@@ -4,6 +4,6 @@
 cdef class ClusterManager:
     cdef dict _active, _health, _hosts, _serialized, _stat_bases
     cdef object _context, _inflated
-    cdef public object limits, on_host_changes
+    cdef public object limits, on_host_changes, on_outlier
 
     cpdef get(self, name)

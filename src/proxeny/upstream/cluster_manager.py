@@ -39,6 +39,7 @@ class ClusterManager:
         "_stat_bases",
         "limits",
         "on_host_changes",
+        "on_outlier",
     )
 
     def __init__(self, context: FactoryContext, limits: LimitTable | None = None) -> None:
@@ -47,6 +48,8 @@ class ClusterManager:
         """The circuit breakers' counts of all workers; None: limits hold within this worker only."""
         self.on_host_changes: Callable[[str, list[HostChange]], object] = lambda name, changes: None
         """Told of the hosts that clusters of type ORIGINAL_DST make and remove."""
+        self.on_outlier: Callable[[str, int, int], object] = lambda cluster, base, kind: None
+        """Told what main has to know of a host: the base of its stat block, an ``EjectionType``."""
         self._active: dict[str, ThreadLocalCluster] = {}
         self._serialized: dict[str, bytes] = {}
         self._hosts: dict[str, bytes] = {}

@@ -12,6 +12,7 @@ from proxeny.upstream.stats import HOST
 if TYPE_CHECKING:
     from proxeny.upstream.endpoints import HostEntry
     from proxeny.upstream.main_cluster import MainCluster
+    from proxeny.upstream.outlier.detector import OutlierDetector
 
 PIPE: Final = -1
 INTERNAL: Final = -2
@@ -46,6 +47,9 @@ class HostStatus:
     canary: bool
     priority: int
     endpoint_id: str = ""
+    success_rate: float = -1
+    """In the last interval of outlier detection; -1: not known."""
+    local_origin_success_rate: float = -1
 
     @property
     def address_text(self) -> str:
@@ -58,6 +62,16 @@ class HostStatus:
 
 
 @dataclass(slots=True)
+class OutlierStatus:
+    """Success rates over the hosts in the last interval, and below what a host's ejects it; -1: not known."""
+
+    average: float
+    threshold: float
+    local_origin_average: float
+    local_origin_threshold: float
+
+
+@dataclass(slots=True)
 class ClusterStatus:
     """One cluster; circuit breakers of the default and the high priority."""
 
@@ -66,11 +80,25 @@ class ClusterStatus:
     added_via_api: bool
     circuit_breakers: tuple[CircuitBreakerStatus, ...]
     hosts: list[HostStatus]
+    """By priority."""
+    outlier: OutlierStatus | None = None
+    """None: no outlier is looked for."""
+    eds_service_name: str = ""
 
 
-def status_of(cluster: MainCluster) -> ClusterStatus:
+def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> ClusterStatus:
     """One cluster with its hosts; host counts are sums over the workers."""
     info = cluster.config.info
+    hosts = [_host_status(cluster, entry) for entry in sorted(cluster.members(), key=lambda entry: entry.priority)]
+    outlier = None
+    if detector is not None:
+        outlier = OutlierStatus(*detector.averages[False], *detector.averages[True])
+        rates = {record.address: record for record in detector.records.values()}
+        for host in hosts:
+            record = rates.get(host.address_text)
+            if record is not None:
+                host.success_rate = record.success_rate
+                host.local_origin_success_rate = record.local_origin_success_rate
     return ClusterStatus(
         name=info.name,
         observability_name=info.observability_name,
@@ -79,7 +107,8 @@ def status_of(cluster: MainCluster) -> ClusterStatus:
             CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
             for t in info.thresholds
         ),
-        hosts=[_host_status(cluster, entry) for entry in cluster.members()],
+        hosts=hosts,
+        outlier=outlier,
     )
 
 

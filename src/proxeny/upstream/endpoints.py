@@ -81,6 +81,15 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     additional_addresses: tuple[tuple[str, int], ...] = ()
     """Where else it can be reached; connections are opened to the one that answers first."""
 
+    @property
+    def address_text(self) -> str:
+        """``127.0.0.1:80``, ``[::1]:80``, the path or ``envoy://listener/id``."""
+        if self.port == PIPE:
+            return self.address
+        if self.port == INTERNAL:
+            return f"envoy://{self.address}/{self.endpoint_id}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
 
 class HostUpdate(msgspec.Struct, array_like=True):
     """All hosts of one cluster, and the bases of the stat blocks that were allotted for them."""

@@ -1,5 +1,6 @@
 """Types of upstream.host."""
 
+from proxeny.kernel.outlier cimport HostMonitor
 from proxeny.kernel.stats cimport Block
 
 
@@ -8,4 +9,5 @@ cdef class Host:
     cdef public object cluster, entry, health_flags, hostname, locality, priority, weight
     cdef public bint canary
     cdef public dict http_pools, tcp_pools
+    cdef public HostMonitor outlier
     cdef public Block stats

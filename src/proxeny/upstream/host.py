@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.outlier import HostMonitor
     from proxeny.kernel.stats import Block
     from proxeny.network.address import Address
     from proxeny.network.connection import ClientConnection
@@ -84,6 +85,7 @@ class Host:
         "hostname",
         "http_pools",
         "locality",
+        "outlier",
         "priority",
         "stats",
         "tcp_pools",
@@ -95,6 +97,9 @@ class Host:
         self.stats = stats
         self.http_pools: dict[Hashable, HttpConnPool] = {}
         self.tcp_pools: dict[Hashable, TcpConnPool] = {}
+        rules = cluster.outlier
+        self.outlier: HostMonitor | None = None if rules is None else rules.monitor(stats.base)
+        """Told what becomes of requests and connections, with outlier detection."""
         self._set_entry(entry)
 
     def _set_entry(self, entry: HostEntry) -> None:

@@ -41,10 +41,7 @@ class HttpProtocolOptions:
     use_downstream_protocol: bool = False
 
 
-_UNSUPPORTED: Final = (
-    "header_validation_config",
-    "outlier_detection",
-)
+_UNSUPPORTED: Final = ("header_validation_config",)
 _OVERRIDES: Final = ("http_filters", "request_mirror_policies", "retry_policy", "hash_policy")
 """What the router reads (``router.cluster_overrides``)."""
 
@@ -75,6 +72,12 @@ def compile(cluster: Any, present: dict[str, Any]) -> HttpProtocolOptions:
             "Only one of max_requests_per_connection from Cluster or HttpProtocolOptions can be specified"
         )
     return _share(_from_parts(common, _http1_of(typed, cluster.name), present, _uses_downstream_protocol(typed)))
+
+
+def error_matcher(present: dict[str, Any]) -> Any:
+    """The ``MatchPredicate`` that says which responses are errors to outlier detection; None: their status does."""
+    typed = _typed(present) if "typed_extension_protocol_options" in present else None
+    return typed.outlier_detection.error_matcher if typed is not None and _is_set(typed, "outlier_detection") else None
 
 
 def overrides_of(present: dict[str, Any]) -> Any:

@@ -214,6 +214,10 @@ class MainCluster:
         bases = {prefix: base for (_, prefix), base in self.host_table.items()}
         return _encode_hosts(HostUpdate(self.hosts, bases))
 
+    def with_bases(self) -> list[tuple[HostEntry, int]]:
+        """The hosts, and where their stat blocks begin."""
+        return [(entry, self._host_block(entry.stat_index).base) for entry in self.hosts]
+
     # -- hosts that workers make ---------------------------------------------------------------------------------
     def apply_changes(self, worker_index: int, changes: list[HostChange]) -> None:
         """A worker made or removed hosts."""

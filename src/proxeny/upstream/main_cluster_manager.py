@@ -33,6 +33,7 @@ from proxeny.upstream.dns_resolver import DnsResolvers
 from proxeny.upstream.endpoints import HostChange
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
 from proxeny.upstream.main_cluster import MainCluster
+from proxeny.upstream.outlier.hub import Outliers
 from proxeny.upstream.stats import (
     CLUSTER_MANAGER,
     CLUSTERS_INFLATED,
@@ -86,6 +87,8 @@ class MainClusterManager:
         self.health = HostHealth(context.dispatcher, self._stats)
         """The health flags of hosts that are checked, ejected ..."""
         self.health.on_members = self._show_health
+        self.outliers = Outliers(context)
+        """Which hosts are outliers."""
 
     # -- clusters ------------------------------------------------------------------------------------------------
     def add_static(self, clusters: Iterable[Any]) -> None:
@@ -134,13 +137,16 @@ class MainClusterManager:
         name = cluster.name
         replaced = self._active.get(name)
         self._active[name] = cluster
-        cluster.keep_health = lambda hosts: self.health.replace_hosts(name, hosts)
+        cluster.keep_health = lambda hosts: self._keep_health(cluster)
         self._show_counts()
         blocks: StatTable = {}
         if replaced is not None:
             replaced.close()
             self.health.forget(name)
+            self.outliers.forget(name)
             blocks = replaced.all_blocks
+        if self._started:
+            self._watch_outliers(cluster)
         if self._all_initialized:
             self.on_cluster_changed(name, blocks)
         elif blocks:
@@ -159,6 +165,7 @@ class MainClusterManager:
         if active is not None:
             active.close()
             self.health.forget(name)
+            self.outliers.forget(name)
             self.on_cluster_removed(name, active.all_blocks)
             if not self._all_initialized:
                 self._initialized(active)
@@ -198,6 +205,7 @@ class MainClusterManager:
         self._started = True
         self._waiting = set(self._active)
         for cluster in list(self._active.values()):
+            self._watch_outliers(cluster)
             self._start(cluster, self._initialized)
         self._on_initialized = on_initialized
         self._check_initialized()
@@ -229,6 +237,16 @@ class MainClusterManager:
         """The health flags of a cluster's hosts: whoever sets some asks for it first."""
         cluster = self._active[name]
         return self.health.watch(name, cluster.hosts, cluster.config.update_merge_window_ms)
+
+    def _keep_health(self, cluster: MainCluster) -> None:
+        """A cluster has other hosts."""
+        self.health.replace_hosts(cluster.name, cluster.hosts)
+        self.outliers.replace_hosts(cluster.name, cluster.with_bases())
+
+    def _watch_outliers(self, cluster: MainCluster) -> None:
+        rules = cluster.config.info.outlier
+        if rules is not None:
+            self.outliers.watch(cluster.name, rules, self.watch_health(cluster.name), cluster.with_bases())
 
     def _show_health(self, name: str) -> None:
         cluster = self._active.get(name)
@@ -287,7 +305,7 @@ class MainClusterManager:
     def clusters(self) -> Iterator[ClusterStatus]:
         """What /clusters shows, cluster by cluster."""
         for cluster in self._active.values():
-            yield status_of(cluster)
+            yield status_of(cluster, self.outliers.find(cluster.name))
 
     def protos(self) -> Iterator[tuple[bytes, bool]]:
         """(serialized Cluster, added via API) of every active cluster, for /config_dump."""
@@ -301,3 +319,4 @@ class MainClusterManager:
                 cluster.close()
         self.resolvers.close()
         self.health.close()
+        self.outliers.close()

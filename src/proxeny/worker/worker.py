@@ -19,6 +19,7 @@ from proxeny.event.slices import SlicedWork, Steps, finish
 from proxeny.http.recent_failures import FailedRequest, RecentFailures
 from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
+from proxeny.kernel.outlier import OutlierTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.kernel.stats import Segment
 from proxeny.kernel.token_bucket import BucketTable
@@ -68,7 +69,7 @@ class Worker:
         self.index = index
         self.epoch = epoch
         self.dispatcher = Dispatcher(name=f"worker_{index}")
-        segment_fd, limits_fd, balance_fd, buckets_fd, inbox, *outboxes = shared
+        segment_fd, limits_fd, balance_fd, buckets_fd, outliers_fd, inbox, *outboxes = shared
         self.segment = Segment(segment_fd)
         self.segment.epoch = epoch
         self.store = WorkerStore(self.segment)
@@ -76,6 +77,7 @@ class Worker:
         # What was handed to a dead predecessor meanwhile is counted when it is taken out of the inbox.
         self.limits.clear_column(index)
         self.token_buckets = BucketTable(buckets_fd)
+        self.outliers = OutlierTable(outliers_fd)
         balance = BalanceTable(balance_fd, options.concurrency, index)
         self.hand_over = HandOver(self.dispatcher, balance, epoch, inbox, outboxes)
         self.runtime = RuntimeReader()
@@ -201,6 +203,7 @@ class Worker:
             random=RandomGenerator(),
             limits=self.limits,
             token_buckets=self.token_buckets,
+            outliers=self.outliers,
             worker_index=self.index,
             concurrency=self.options.concurrency,
             recent_failures=self.recent_failures,
@@ -208,6 +211,7 @@ class Worker:
         install_bootstrap_extensions(self.context)
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
         self.clusters.on_host_changes = self._report_hosts
+        self.clusters.on_outlier = self._report_outlier
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
@@ -238,6 +242,9 @@ class Worker:
 
     def _report_hosts(self, cluster: str, changes: list[HostChange]) -> None:
         self.channel.send(messages.HostsChanged(cluster, changes))
+
+    def _report_outlier(self, cluster: str, base: int, kind: int) -> None:
+        self.channel.send(messages.HostReported(cluster, base, kind))
 
     def _report_failures(self, requests: list[FailedRequest]) -> None:
         self.channel.send(messages.RequestsFailed(requests))

@@ -100,16 +100,16 @@ def test_a_deprecated_default_value_is_noted() -> None:
 
 
 def test_unsupported_fields_are_refused_by_name_and_path() -> None:
-    error = fault(cluster("outlier_detection: {}"), Findings())
+    error = fault(cluster("filters: [{name: a}]"), Findings())
     assert isinstance(error, UnsupportedFieldError)
-    assert error.path == "static_resources.clusters[1].outlier_detection"
-    assert error.message == "the field 'outlier_detection' is not supported by this build of Proxeny"
+    assert error.path == "static_resources.clusters[1].filters"
+    assert error.message == "the field 'filters' is not supported by this build of Proxeny"
 
 
 def test_a_flag_makes_unsupported_fields_a_note() -> None:
     findings = Findings(accept_unsupported=True)
-    inspect(bootstrap(cluster("outlier_detection: {}")), Inspector(findings))
-    assert findings.unsupported == ["static_resources.clusters[1].outlier_detection"]
+    inspect(bootstrap(cluster("filters: [{name: a}]")), Inspector(findings))
+    assert findings.unsupported == ["static_resources.clusters[1].filters"]
 
 
 def test_constraints_hold_below_unsupported_fields() -> None:

@@ -24,8 +24,9 @@ TABLE: Final[Table] = {
         accepted="profile_path",
     ),
     f"{_BOOTSTRAP}.ClusterManager": fields(
-        done="local_cluster_name upstream_bind_config", accepted="enable_deferred_cluster_creation"
+        done="local_cluster_name upstream_bind_config outlier_detection", accepted="enable_deferred_cluster_creation"
     ),
+    f"{_BOOTSTRAP}.ClusterManager.OutlierDetection": fields(done="event_log_path", accepted="event_service"),
     f"{_BOOTSTRAP}.Watchdogs": fields(done="main_thread_watchdog worker_watchdog"),
     f"{_BOOTSTRAP}.Watchdog": fields(
         done="miss_timeout megamiss_timeout kill_timeout max_kill_timeout_jitter",

@@ -21,7 +21,7 @@ TABLE: Final[Table] = {
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
             upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval
-            ring_hash_lb_config maglev_lb_config upstream_config""",
+            ring_hash_lb_config maglev_lb_config upstream_config outlier_detection""",
         accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
@@ -38,6 +38,17 @@ TABLE: Final[Table] = {
     ),
     f"{_CLUSTER}.Cluster.OriginalDstLbConfig": fields(
         done="use_http_header http_header_name upstream_port_override metadata_key"
+    ),
+    f"{_CLUSTER}.OutlierDetection": fields(
+        done="""consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx
+            enforcing_success_rate success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor
+            consecutive_gateway_failure enforcing_consecutive_gateway_failure split_external_local_origin_errors
+            consecutive_local_origin_failure enforcing_consecutive_local_origin_failure
+            enforcing_local_origin_success_rate failure_percentage_threshold enforcing_failure_percentage
+            enforcing_failure_percentage_local_origin failure_percentage_minimum_hosts
+            failure_percentage_request_volume max_ejection_time max_ejection_time_jitter
+            successful_active_health_check_uneject_host always_eject_one_host detect_degraded_hosts""",
+        accepted="monitors",
     ),
     f"{_CLUSTER}.LoadBalancingPolicy": fields(done="policies"),
     f"{_CLUSTER}.LoadBalancingPolicy.Policy": fields(done="typed_extension_config"),
@@ -58,9 +69,10 @@ TABLE: Final[Table] = {
     f"{_ENDPOINT}.Endpoint": fields(done="address hostname", accepted="health_check_config"),
     _HTTP_OPTIONS: extension(
         done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config http_filters
-            request_mirror_policies retry_policy hash_policy""",
+            request_mirror_policies retry_policy outlier_detection hash_policy""",
         accepted="upstream_http_protocol_options",
     ),
+    f"{_HTTP_OPTIONS}.OutlierDetection": fields(done="error_matcher"),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),
     f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(done="http_protocol_options"),
     f"{_UPSTREAMS}.generic.v3.GenericConnectionPoolProto": extension(),

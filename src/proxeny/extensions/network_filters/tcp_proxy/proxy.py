@@ -22,6 +22,12 @@ from proxeny.extensions.network_filters.tcp_proxy.stats import (
 )
 from proxeny.extensions.network_filters.tcp_proxy.upstream import TcpUpstream
 from proxeny.kernel.buffer import Buffer
+from proxeny.kernel.outlier import (
+    LOCAL_ORIGIN_CONNECT_FAILED,
+    LOCAL_ORIGIN_CONNECT_SUCCESS_FINAL,
+    LOCAL_ORIGIN_TIMEOUT,
+    HostMonitor,
+)
 from proxeny.kernel.splice import SplicePump
 from proxeny.network.filter import (
     ConnectionCallbacks,
@@ -225,6 +231,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         elif reason is not PoolFailureReason.LOCAL_CONNECTION_FAILURE:
             info.set_flag(ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
         config = self.config
+        if host is not None and host.outlier is not None:
+            _note_failure(host.outlier, reason)
         if self._closed:
             return
         if config.backoff is None or self._attempts >= config.max_connect_attempts:
@@ -237,6 +245,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     def on_pool_ready(self, connection: ClientConnection, host: Host) -> None:
         """The upstream connection is there."""
         self._pending = None
+        if host.outlier is not None:
+            host.outlier.put_result(LOCAL_ORIGIN_CONNECT_SUCCESS_FINAL)
         downstream = self.connection
         config = self.config
         info = downstream.stream_info
@@ -429,3 +439,11 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
 
     def __repr__(self) -> str:
         return f"<TcpProxy {self.connection!r} -> {self.upstream!r}>"
+
+
+def _note_failure(monitor: HostMonitor, reason: PoolFailureReason) -> None:
+    """What outlier detection is told of a connect that failed; nothing where it was us who gave up."""
+    if reason is PoolFailureReason.TIMEOUT:
+        monitor.put_result(LOCAL_ORIGIN_TIMEOUT)
+    elif reason is PoolFailureReason.REMOTE_CONNECTION_FAILURE:
+        monitor.put_result(LOCAL_ORIGIN_CONNECT_FAILED)
