@@ -118,7 +118,8 @@ ORIGIN = "Origin: http://good.test"
 
 
 def filtered(name: str, steps: tuple[Step, ...], *answers: Answer, **more: object) -> Case:
-    return case(f"filtered_{name}", steps, *answers, listener="filtered", **more)
+    # Each request that an answer is for writes a line when it begins and one when it ends.
+    return case(f"filtered_{name}", steps, *answers, listener="filtered", logged=2 * len(answers), **more)
 
 
 FILTERED = [

@@ -59,6 +59,11 @@ class Script:
     seen: list[Message] = field(default_factory=list)
     streams: list[tuple[bytes, End]] = field(default_factory=list)
     released: set[str] = field(default_factory=set)
+    over: bool = False
+    """Nobody waits for an answer any more."""
+
+    def is_released(self, name: str) -> bool:
+        return self.over or name in self.released
 
 
 class FakeUpstream:
@@ -97,6 +102,13 @@ class FakeUpstream:
         with self._changed:
             self._script.released.add(name)
             self._changed.notify_all()
+
+    def release_all(self) -> None:
+        """Hold nothing back any more."""
+        with self._changed:
+            if not self._script.over:
+                self._script.over = True
+                self._changed.notify_all()
 
     def wait_for(self, condition: Callable[["FakeUpstream"], bool]) -> bool:
         """True once the condition holds; False when it did not within the stall time."""
@@ -217,7 +229,7 @@ class FakeUpstream:
                     request.end = ended.end
                     return False
             elif isinstance(step, Hold):
-                self.wait_for(lambda _, name=step.name: name in script.released)  # type: ignore[misc]
+                self.wait_for(lambda _, name=step.name: script.is_released(name))  # type: ignore[misc]
             elif step is READ_END:
                 rest, request.end = wire.read_to_end()
                 request.body += rest
