@@ -74,6 +74,8 @@ class FakeUpstream:
         self._script = Script()
         self._wires: set[Wire] = set()
         self._busy = 0
+        self._silent = 0
+        """Of the busy ones, those that wait for the proxy to close."""
         self._closed = False
         self._probe: tuple[str, int] | None = None
         """Where our own connection comes from, which goes behind those of the proxy."""
@@ -116,10 +118,14 @@ class FakeUpstream:
             return self._changed.wait_for(lambda: condition(self), STALL_SECONDS)
 
     def wait_idle(self) -> bool:
-        """Whether all that reached the listening socket was served, within the stall time."""
+        """Whether all that reached the listening socket was served, within the stall time.
+
+        To be asked once the proxy has settled: an exchange that then says nothing more never ends.
+        """
         if self._script.raw is not None:
             self._wait_accepted()
-        return self.wait_for(lambda upstream: upstream._busy == 0)
+        self.wait_for(lambda upstream: upstream._busy == upstream._silent)
+        return self._busy == 0
 
     def _wait_accepted(self) -> None:
         """A proxy may connect and leave before our thread accepts; a connection behind it in the queue tells."""
@@ -241,11 +247,21 @@ class FakeUpstream:
             elif step is FIN:
                 wire.finish()
             elif step is NEVER:
-                rest, end = wire.read_to_end()
+                rest, end = self._stay_silent(wire)
                 request.body += rest
                 request.end = end if request.end is End.OPEN else request.end
                 return False
         return wire.end is None or program is script.raw
+
+    def _stay_silent(self, wire: Wire) -> tuple[bytes, End]:
+        with self._changed:
+            self._silent += 1
+            self._changed.notify_all()
+        try:
+            return wire.read_to_end()
+        finally:
+            with self._changed:
+                self._silent -= 1
 
     def _read_body(self, wire: Wire, request: Message) -> None:
         request.end = End.COMPLETE

@@ -12,6 +12,9 @@ from enum import StrEnum
 STALL_SECONDS = 8.0
 """How long a peer may stay silent before a step counts as stalled; never a value that a test asserts."""
 
+STILL_SILENT_SECONDS = 0.3
+"""The same for a peer that stalled and was told nothing since."""
+
 MAX_READ = 65536
 
 
@@ -94,6 +97,7 @@ class Wire:
         try:
             data = self.sock.recv(MAX_READ)
         except TimeoutError:
+            self.sock.settimeout(STILL_SILENT_SECONDS)
             raise Ended(End.STALLED) from None
         except OSError:
             self.end = End.RST
@@ -131,6 +135,8 @@ class Wire:
     def send(self, data: bytes) -> bool:
         """Send all; False when the peer is gone (its verdict is then read, not raised)."""
         try:
+            if self.sock.gettimeout() == STILL_SILENT_SECONDS:
+                self.sock.settimeout(STALL_SECONDS)
             self.sock.sendall(data)
         except OSError:
             return False
