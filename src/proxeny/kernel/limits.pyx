@@ -13,6 +13,17 @@ from proxeny.kernel.stats import MAX_SLOTS
 
 cdef uint64_t ROWS = MAX_SLOTS         # rows are numbered by the blocks that main allots in the stat segments
 
+cdef enum:
+    PAGE = 4096
+    USED = 1                           # of a total: somebody has counted here
+    ONE = 2                            # one more, in a total
+
+cdef extern from * nogil:
+    int64_t __atomic_add_fetch(int64_t* at, int64_t value, int order)
+    int64_t __atomic_load_n(int64_t* at, int order)
+    bint __atomic_compare_exchange_n(int64_t* at, int64_t* expected, int64_t wanted, bint weak, int yes, int no)
+    int __ATOMIC_SEQ_CST
+
 
 cdef class LimitTable:
     """The matrix of counts as one process sees it: `column` is the one that it writes."""
@@ -21,7 +32,8 @@ cdef class LimitTable:
         if columns < 1 or not 0 <= column < columns:
             raise ValueError("a limit table needs at least one column, and its own within them")
         self.mem = NULL
-        self.size = <size_t>(ROWS * 8 * <uint64_t>columns)
+        self.cells = columns + 1
+        self.size = <size_t>(ROWS * 8 * <uint64_t>self.cells)
         cdef void* address = mmap(NULL, self.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0)
         if address == MAP_FAILED:
             raise OSError("cannot map the table of limits")
@@ -38,106 +50,123 @@ cdef class LimitTable:
     def create(int columns, int column=0):
         """A new table in its own (sparse) memfd; the descriptor stays open for handing it to the workers."""
         fd = os.memfd_create("proxeny-limits", os.MFD_CLOEXEC)
-        os.ftruncate(fd, ROWS * 8 * <uint64_t>columns)
+        os.ftruncate(fd, ROWS * 8 * (<uint64_t>columns + 1))
         return LimitTable(fd, columns, column)
 
-    def clear_column(self, int column):
-        """Forgets what a dead worker held. Looks only at the pages that exist in the memfd."""
-        cdef uint64_t at, end
+    cdef list extents(self):
+        """(first, end) of the cells that exist in the memfd: reading others would make them."""
+        cdef list found = []
         cdef int64_t position = 0
-        if not 0 <= column < self.columns:
-            raise ValueError("no such column")
         while True:
             try:
                 position = os.lseek(self.fd, position, os.SEEK_DATA)
             except OSError:                    # ENXIO: no data behind here
-                return
-            end = <uint64_t>os.lseek(self.fd, position, os.SEEK_HOLE) // 8
-            at = <uint64_t>position // 8
-            at += (column + self.columns - at % self.columns) % self.columns
+                return found
+            end = os.lseek(self.fd, position, os.SEEK_HOLE)
+            found.append((position // 8, end // 8))
+            position = end
+
+    def clear_column(self, int column):
+        """Frees what a dead worker held."""
+        cdef uint64_t at, end
+        cdef int64_t held
+        cdef int64_t* total
+        if not 0 <= column < self.columns:
+            raise ValueError("no such column")
+        for first, last in self.extents():
+            at = first
+            end = last
+            at += (<uint64_t>column + 1 + <uint64_t>self.cells - at % self.cells) % self.cells
             while at < end:
-                if self.mem[at] != 0:
+                held = self.mem[at]
+                if held != 0:
                     self.mem[at] = 0
-                at += self.columns
-            position = <int64_t>end * 8
+                    total = self.mem + (at - at % self.cells)
+                    if total[0] & USED:
+                        __atomic_add_fetch(total, -held * ONE, __ATOMIC_SEQ_CST)
+                at += self.cells
 
     def clear_rows(self, uint64_t row, uint64_t rows):
         """Zeroes rows before they are allotted again."""
         cdef uint64_t at
         if row + rows > ROWS:
             raise ValueError("no such rows")
-        for at in range(row * self.columns, (row + rows) * self.columns):
+        for at in range(row * self.cells, (row + rows) * self.cells):
             if self.mem[at] != 0:
                 self.mem[at] = 0
 
+    def pages(self):
+        """The numbers of the memfd's pages that hold anything; see `counted`."""
+        cdef set found = set()
+        for first, last in self.extents():
+            found.update(range(first * 8 // PAGE, (last * 8 + PAGE - 1) // PAGE))
+        return found
+
+    def counted(self, uint64_t row, uint64_t rows, set pages not None):
+        """What is counted in these rows: None per row in which nobody ever counted, looking only at those `pages`."""
+        cdef list found = []
+        cdef uint64_t at
+        cdef int64_t total
+        if row + rows > ROWS:
+            raise ValueError("no such rows")
+        for at in range(row * self.cells, (row + rows) * self.cells, self.cells):
+            if at * 8 // PAGE in pages:
+                total = __atomic_load_n(self.mem + at, __ATOMIC_SEQ_CST)
+                found.append(total >> 1 if total & USED else None)
+            else:
+                found.append(None)
+        return found
+
 
 cdef class Resource:
-    """One limited resource (Envoy: `ResourceLimit`) with its `*_open` and, if tracked, `remaining_*` gauge.
+    """One limited resource (Envoy: `ResourceLimit`), counted over all workers."""
 
-    The remaining gauge is additive over processes: main holds the maximum, each worker minus what it uses.
-    """
-
-    def __init__(self, LimitTable table, uint64_t row, int64_t maximum, Block block, int open_slot,
-                 Block remaining=None, int remaining_slot=-1):
+    def __init__(self, LimitTable table not None, uint64_t row, int64_t maximum):
         if row >= ROWS:
             raise ValueError("no such row")
         self.table = table
-        self.columns = table.columns
-        self.row = table.mem + row * <uint64_t>table.columns
-        self.mine = self.row + table.column
+        self.total = table.mem + row * <uint64_t>table.cells
+        self.mine = self.total + 1 + table.column
         self.max = maximum
-        self.block = block
-        self.open_slot = open_slot if block is not None else -1
-        self.remaining = remaining
-        self.remaining_slot = remaining_slot if remaining is not None else -1
-        self.is_open = False
-
-    cdef int64_t sum(self) noexcept:
-        cdef int64_t total = 0
-        cdef int i
-        for i in range(self.columns):
-            total += self.row[i]
-        return total
-
-    cdef void show(self) noexcept:
-        cdef bint now_open
-        if self.open_slot >= 0:
-            now_open = self.sum() >= self.max
-            if now_open != self.is_open:
-                self.is_open = now_open
-                self.block.c_set(self.open_slot, now_open)
 
     @property
     def count(self):
         """How many there are, over all workers."""
-        return self.sum()
+        return __atomic_load_n(self.total, __ATOMIC_SEQ_CST) >> 1
 
     @property
     def own(self):
         """How many this worker holds."""
         return self.mine[0]
 
-    cpdef bint can_create(self):
-        """Whether one more stays within the limit."""
-        return self.sum() < self.max
+    cpdef bint can_create(self) noexcept:
+        """Whether one more stays within the limit; `try_acquire` says so and takes it."""
+        return __atomic_load_n(self.total, __ATOMIC_SEQ_CST) >> 1 < self.max
 
-    cpdef void inc(self):
+    cpdef bint try_acquire(self) noexcept:
+        """Count one more if that stays within the limit, whatever other workers do at this moment."""
+        cdef int64_t total = __atomic_load_n(self.total, __ATOMIC_SEQ_CST)
         self.mine[0] += 1
-        if self.remaining_slot >= 0:
-            self.remaining.c_add(self.remaining_slot, -1)
-        self.show()
-
-    cpdef void dec(self):
+        while total >> 1 < self.max:
+            if __atomic_compare_exchange_n(self.total, &total, (total + ONE) | USED, False,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST):
+                return True
         self.mine[0] -= 1
-        if self.remaining_slot >= 0:
-            self.remaining.c_add(self.remaining_slot, 1)
-        self.show()
+        return False
 
+    cpdef void inc(self) noexcept:
+        """Count one more whatever the limit."""
+        cdef int64_t total = __atomic_load_n(self.total, __ATOMIC_SEQ_CST)
+        self.mine[0] += 1
+        while not __atomic_compare_exchange_n(self.total, &total, (total + ONE) | USED, False,
+                                              __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST):
+            pass
 
-cdef extern from * nogil:
-    int64_t __atomic_add_fetch(int64_t* at, int64_t value, int order)
-    int64_t __atomic_load_n(int64_t* at, int order)
-    int __ATOMIC_SEQ_CST
+    cpdef void dec(self) noexcept:
+        """Count one less; nothing where the row was cleared meanwhile."""
+        if self.mine[0] > 0:
+            __atomic_add_fetch(self.total, -ONE, __ATOMIC_SEQ_CST)
+            self.mine[0] -= 1
 
 
 cdef class ConnectionCounts:
@@ -158,8 +187,8 @@ cdef class ConnectionCounts:
         if own_row >= <int64_t>ROWS or all_row >= <int64_t>ROWS:
             raise ValueError("no such row")
         self.table = table
-        self.own = table.mem + own_row * table.columns if own_row >= 0 else NULL
-        self.all = table.mem + all_row * table.columns if all_row >= 0 else NULL
+        self.own = table.mem + own_row * table.cells + 1 if own_row >= 0 else NULL
+        self.all = table.mem + all_row * table.cells + 1 if all_row >= 0 else NULL
         self.own_most = self.all_most = INT64_MAX
 
     cdef void add(self, int64_t* row, int column, int64_t number) noexcept:

@@ -16,12 +16,14 @@ cdef class ActiveClient(ConnectionCallbacks):
 
 
 cdef class ConnPoolBase:
-    cdef public bint _attach_scheduled, _draining_pool
+    cdef public bint _attach_scheduled, _draining_pool, preconnects
+    cdef public int priority
+    cdef public double _preconnect_ratio
     cdef public dict _busy, _connecting, _ready
     cdef public list _drained_callbacks
-    cdef public object _pending, dispatcher, options, resources
+    cdef public object _on_idle, _pending, dispatcher, options, resources
     cdef public Host host
-    cdef public Resource requests
+    cdef public Resource _host_connections, pending_requests, requests
     cdef public TimerWheel wheel
     cdef public ClusterInfo cluster
     cdef public Block stats

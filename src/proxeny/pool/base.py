@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from proxeny.upstream.host import Host
 
 CONNECTED = ConnectionEvent.CONNECTED
+HEALTHY = 2
+"""Host.health."""
 REMOTE_CLOSE = ConnectionEvent.REMOTE_CLOSE
 MAX_NEW_CONNECTIONS = 3
 """Connections opened at one occasion (Envoy: ``tryCreateNewConnections``)."""
@@ -130,7 +132,6 @@ class ActiveClient(ConnectionCallbacks):
         self.connect_timer.enable(pool.cluster.connect_timeout_ms)
         pool.host.stats.inc2(HOST_CX_TOTAL, HOST_CX_ACTIVE)
         pool.stats.inc2(UPSTREAM_CX_TOTAL, UPSTREAM_CX_ACTIVE)
-        pool.resources.connections.inc()
 
     def on_event(self, event: ConnectionEvent) -> None:
         """The connection connected or closed."""
@@ -170,7 +171,8 @@ class ActiveClient(ConnectionCallbacks):
 class ConnPoolBase:
     """The connections to one host at one priority; every client takes one request at a time.
 
-    A pool with ``options`` of its own (a client's source address) is forgotten by its host when it is empty.
+    A pool with ``options`` of its own (a client's source address) is forgotten by its host when it is empty, and so is
+    one that counts against ``max_connection_pools``.
     """
 
     __slots__ = (
@@ -179,12 +181,18 @@ class ConnPoolBase:
         "_connecting",
         "_drained_callbacks",
         "_draining_pool",
+        "_host_connections",
+        "_on_idle",
         "_pending",
+        "_preconnect_ratio",
         "_ready",
         "cluster",
         "dispatcher",
         "host",
         "options",
+        "pending_requests",
+        "preconnects",
+        "priority",
         "requests",
         "resources",
         "stats",
@@ -195,11 +203,18 @@ class ConnPoolBase:
         self.dispatcher = dispatcher
         self.wheel = dispatcher.wheel
         self.host = host
+        self.priority = priority
         self.options = options
         self.cluster = host.cluster
         self.stats = host.cluster.stats
         self.resources = host.cluster.resource_manager(priority)
         self.requests = self.resources.requests
+        self.pending_requests = self.resources.pending_requests
+        self._host_connections = host.connection_limit(priority)
+        self._preconnect_ratio = host.cluster.preconnect_ratio
+        self.preconnects = self._preconnect_ratio > 1.0
+        """Whether more connections are kept than requests need (``per_upstream_preconnect_ratio``)."""
+        self._on_idle: Callable[[], object] | None = None
         # The most recently used idle client is taken first, as in Envoy, so that surplus ones grow old.
         self._ready: dict[Any, None] = {}
         self._busy: dict[Any, None] = {}
@@ -220,8 +235,10 @@ class ConnPoolBase:
     def _new_stream(self, callbacks: Any, context: Any) -> PendingStream | None:
         if self._ready:
             self._attach(next(reversed(self._ready)), callbacks, context)
+            if self.preconnects:
+                self._try_create_connections()
             return None
-        if not self.resources.pending_requests.can_create():
+        if not self.pending_requests.try_acquire():
             self.stats.inc(UPSTREAM_RQ_PENDING_OVERFLOW)
             callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", None)
             return None
@@ -229,14 +246,12 @@ class ConnPoolBase:
         self._pending[pending] = None
         self.stats.inc2(UPSTREAM_RQ_PENDING_TOTAL, UPSTREAM_RQ_PENDING_ACTIVE)
         self.host.stats.inc(HOST_RQ_PENDING_ACTIVE)
-        self.resources.pending_requests.inc()
         self._try_create_connections()
         # A connection never fails inside connect(), so nobody was called back: the caller gets its handle first.
         return pending
 
     def _attach(self, client: Any, callbacks: Any, context: Any) -> None:
-        resources = self.resources.requests
-        if not resources.can_create():
+        if not self.requests.try_acquire():
             self.stats.inc(UPSTREAM_RQ_ACTIVE_OVERFLOW)
             callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
             return
@@ -249,7 +264,6 @@ class ConnPoolBase:
         client.stream_active = True
         self.host.stats.inc2(HOST_RQ_TOTAL, HOST_RQ_ACTIVE)
         self.stats.inc2(UPSTREAM_RQ_TOTAL, UPSTREAM_RQ_ACTIVE)
-        resources.inc()
         self._on_pool_ready(client, callbacks, context)
 
     def _last_stream(self, client: Any) -> None:
@@ -263,7 +277,7 @@ class ConnPoolBase:
             client.stream_active = False
             self.host.stats.dec(HOST_RQ_ACTIVE)
             self.stats.dec(UPSTREAM_RQ_ACTIVE)
-            self.resources.requests.dec()
+            self.requests.dec()
 
     def on_stream_closed(self, client: Any) -> None:
         """A request is over: the client is ready again, or closes when it was draining."""
@@ -293,11 +307,13 @@ class ConnPoolBase:
             pending, _ = self._pending.popitem(last=False)
             self._forget_pending()
             self._attach(next(reversed(self._ready)), pending.callbacks, pending.context)
+        if self._pending:
+            self._try_create_connections()
 
     def _forget_pending(self) -> None:
         self.stats.dec(UPSTREAM_RQ_PENDING_ACTIVE)
         self.host.stats.dec(HOST_RQ_PENDING_ACTIVE)
-        self.resources.pending_requests.dec()
+        self.pending_requests.dec()
 
     def cancel_pending(self, pending: PendingStream, policy: CancelPolicy) -> None:
         """A waiting request gives up; also from within the callbacks of a purge."""
@@ -306,25 +322,69 @@ class ConnPoolBase:
         del pending.queue[pending]
         self._forget_pending()
         self.stats.inc(UPSTREAM_RQ_CANCELLED)
-        if policy is CancelPolicy.CLOSE_EXCESS and len(self._connecting) > len(self._pending):
-            next(reversed(self._connecting)).close()
+        if policy is CancelPolicy.CLOSE_EXCESS and self._connecting and self._is_excess():
+            # Draining: that it never connects is no reason to fail those who wait for another one.
+            client = next(reversed(self._connecting))
+            self._move(client, DRAINING)
+            client.close()
         self._check_drained()
 
     # -- connections ---------------------------------------------------------------------------------------------
+    # As in Envoy, what there is provides for ``len(ready) + len(connecting)`` further requests, and ``ratio`` times as
+    # many as wait or run should be provided for. With a ratio of 1: somebody waits for whom no connection is under way.
     def _try_create_connections(self) -> None:
         for _ in range(MAX_NEW_CONNECTIONS):
-            if len(self._pending) <= len(self._connecting) or not self._try_create_connection():
+            if not self._wants_connection() or not self._try_create_connection():
                 return
+
+    def _wants_connection(self) -> bool:
+        waiting, provided = len(self._pending), len(self._connecting) + len(self._ready)
+        if not self.preconnects or self.host.health != HEALTHY:
+            return waiting > provided
+        active = len(self._busy)
+        return (waiting + active) * self._preconnect_ratio > provided + active
+
+    def _is_excess(self) -> bool:
+        """Whether one connection less, of those that connect, would still do."""
+        waiting, connecting, active = len(self._pending), len(self._connecting), len(self._busy)
+        return (waiting + active) * self._preconnect_ratio <= connecting - 1 + active
+
+    def preconnect(self, ratio: float) -> bool:
+        """Open one connection for a request that is expected (``predictive_preconnect_ratio``), if that makes sense."""
+        waiting, provided, active = len(self._pending), len(self._connecting) + len(self._ready), len(self._busy)
+        if self.host.health != HEALTHY:
+            wants = waiting > provided
+        else:
+            wants = (waiting + active + 1) * ratio > provided + active
+        return wants and self._try_create_connection()
 
     def _try_create_connection(self) -> bool:
         """Open one more, if the limit allows or this host would otherwise have none at all."""
-        may = self.resources.connections.can_create()
+        may = self._acquire_connection()
         if not may:
             self.stats.inc(UPSTREAM_CX_OVERFLOW)
-        if may or not (self._ready or self._busy or self._connecting):
-            client = self._instantiate_client()
-            self._connecting[client] = None
+            if self._ready or self._busy or self._connecting:
+                return False
+            self.resources.connections.inc()
+            if self._host_connections is not None:
+                self._host_connections.inc()
+        client = self._instantiate_client()
+        self._connecting[client] = None
         return may
+
+    def _acquire_connection(self) -> bool:
+        """Count one more connection of the host's and of the cluster's, where both may have one more."""
+        of_host = self._host_connections
+        if of_host is not None and not of_host.try_acquire():
+            return False
+        if self._acquire_of_cluster():
+            return True
+        if of_host is not None:
+            of_host.dec()
+        return False
+
+    def _acquire_of_cluster(self) -> bool:
+        return self.resources.connections.try_acquire()
 
     def _move(self, client: Any, state: ClientState) -> None:
         old = self._owner(client.state)
@@ -368,6 +428,7 @@ class ConnPoolBase:
 
     def _on_closed(self, client: Any, event: ConnectionEvent) -> None:
         was = client.state
+        connected = client.connect_timer is None
         self._count_destroy(client, event)
         self._move(client, CLOSED)
         client.stop_timers()
@@ -376,16 +437,31 @@ class ConnPoolBase:
         stats.dec(UPSTREAM_CX_ACTIVE)
         self.host.stats.dec(HOST_CX_ACTIVE)
         self.resources.connections.dec()
+        if self._host_connections is not None:
+            self._host_connections.dec()
         self.end_stream(client)
-        if was is CONNECTING:
+        if not connected:
             stats.inc(UPSTREAM_CX_CONNECT_FAIL)
             self.host.stats.inc(HOST_CX_CONNECT_FAIL)
+        if was is CONNECTING:
             self._purge_pending(client.connection.transport_failure_reason, _failure_reason(client, event))
+            if self.preconnects and not self._draining_pool:
+                self._try_create_connections()
         if self._pending:
             self._try_create_connections()
         self._check_drained()
-        if self.options is not None and self.is_idle:
-            self.host.forget_pool(self, self.options.key)
+        if self._on_idle is not None and self.is_idle:
+            self.tell_idle()
+
+    def on_idle(self, callback: Callable[[], object]) -> None:
+        """Call back, once, when there is neither a connection nor anybody who waits for one."""
+        self._on_idle = callback
+
+    def tell_idle(self) -> None:
+        """The pool is idle: tell who wanted to know."""
+        callback, self._on_idle = self._on_idle, None
+        if callback is not None:
+            callback()
 
     def _count_destroy(self, client: Any, event: ConnectionEvent) -> None:
         remote = event is REMOTE_CLOSE
@@ -450,7 +526,7 @@ class ConnPoolBase:
 
     def has_active_connections(self) -> bool:
         """Whether requests run or wait."""
-        return bool(self._pending) or any(client.stream_active for client in self._busy)
+        return bool(self._pending) or any([client.stream_active for client in self._busy])
 
     def statistics(self) -> dict[str, int]:
         """Clients by state, and who waits."""

@@ -121,25 +121,14 @@ CLUSTER: Final = Schema(
         "warming_state",
     ),
     histograms=("upstream_cx_connect_ms", "upstream_cx_length_ms", "upstream_rq_per_cx"),
-    max_gauges=(
-        "circuit_breakers.default.cx_open",
-        "circuit_breakers.default.cx_pool_open",
-        "circuit_breakers.default.rq_open",
-        "circuit_breakers.default.rq_pending_open",
-        "circuit_breakers.default.rq_retry_open",
-        "circuit_breakers.high.cx_open",
-        "circuit_breakers.high.cx_pool_open",
-        "circuit_breakers.high.rq_open",
-        "circuit_breakers.high.rq_pending_open",
-        "circuit_breakers.high.rq_retry_open",
-    ),
 )
 
 REMAINING: Final = Schema(
     "cluster_remaining",
-    gauges=("remaining_cx", "remaining_cx_pools", "remaining_pending", "remaining_retries", "remaining_rq"),
+    gauges=("remaining_cx", "remaining_pending", "remaining_rq", "remaining_retries"),
 )
-"""Only with ``track_remaining``; prefix ``cluster.<name>.circuit_breakers.<priority>.``."""
+"""Only with ``track_remaining``; prefix ``cluster.<name>.circuit_breakers.<priority>.``. ``remaining_cx_pools`` is a
+wide gauge (``upstream.limit_gauges``)."""
 
 TIMEOUT_BUDGETS: Final = Schema(
     "cluster_timeout_budgets",
@@ -167,10 +156,12 @@ LIMITS: Final = Schema(
         "default.pending_requests",
         "default.requests",
         "default.retries",
+        "default.connection_pools",
         "high.connections",
         "high.pending_requests",
         "high.requests",
         "high.retries",
+        "high.connection_pools",
     ),
     hidden=True,
 )

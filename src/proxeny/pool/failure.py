@@ -23,6 +23,8 @@ class PoolFailureReason(IntEnum):
     """The peer refused or closed it while it was connecting."""
     TIMEOUT = 3
     """Cluster.connect_timeout."""
+    NO_POOL = 4
+    """The host has as many pools as it may (``max_connection_pools``); as if there were no host."""
 
 
 class CancelPolicy(IntEnum):

@@ -157,7 +157,7 @@ class HttpConnPool(ConnPoolBase):
         """
         ready = self._ready
         requests = self.requests
-        if not ready or not requests.can_create():
+        if not ready or not requests.try_acquire():
             return self._new_stream(callbacks, response_decoder)
         client, _ = ready.popitem()
         client.remaining_streams -= 1
@@ -170,9 +170,10 @@ class HttpConnPool(ConnPoolBase):
         client.stream_active = True
         self.host.stats.inc2(HOST_RQ_TOTAL, HOST_RQ_ACTIVE)
         self.stats.inc2(UPSTREAM_RQ_TOTAL, UPSTREAM_RQ_ACTIVE)
-        requests.inc()
         codec_client = client.codec_client
         callbacks.on_pool_ready(codec_client.new_stream(response_decoder), self.host, codec_client)
+        if self.preconnects:
+            self._try_create_connections()
         return None
 
     def _instantiate_client(self) -> ActiveHttp1Client:

@@ -12,7 +12,10 @@ from proxeny.pool.base import READY, ActiveClient, ConnPoolBase
 from proxeny.pool.failure import Cancellable, TcpPoolCallbacks
 
 if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
     from proxeny.network.connection import ClientConnection
+    from proxeny.pool.options import PoolOptions
+    from proxeny.upstream.host import Host
 
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 CONNECTED = ConnectionEvent.CONNECTED
@@ -55,7 +58,27 @@ class ActiveTcpClient(ActiveClient):
 class TcpConnPool(ConnPoolBase):
     """The TCP connections to one host at one priority."""
 
-    __slots__ = ()
+    __slots__ = ("_reserved",)
+
+    def __init__(self, dispatcher: Dispatcher, host: Host, priority: int, options: PoolOptions | None = None) -> None:
+        super().__init__(dispatcher, host, priority, options)
+        self._reserved = 0
+
+    def new_reserved_connection(self, callbacks: TcpPoolCallbacks) -> Cancellable | None:
+        """As ``new_connection``, for a caller who has counted one more of the cluster's connections already."""
+        self._reserved += 1
+        pending = self._new_stream(callbacks, None)
+        while self._reserved:
+            # No connection was opened: one stood ready, or one that is on its way will do.
+            self._reserved -= 1
+            self.resources.connections.dec()
+        return pending
+
+    def _acquire_of_cluster(self) -> bool:
+        if self._reserved:
+            self._reserved -= 1
+            return True
+        return super()._acquire_of_cluster()
 
     def new_connection(self, callbacks: TcpPoolCallbacks, taker: Any = None) -> Cancellable | None:
         """Ask for a connection: ``on_pool_ready(connection, host)`` now or later, or ``on_pool_failure``.

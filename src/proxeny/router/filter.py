@@ -536,6 +536,14 @@ class RouterFilter(RouterRetries):
             self.dropped = reason is StreamResetReason.OVERFLOW
             self._abort_after_reset(reason, details)
 
+    def on_no_pool(self, upstream: UpstreamRequest) -> None:
+        """There may be no further pool to the attempt's host: as if there were no host."""
+        self.forget(upstream)
+        upstream.close()
+        self.stream_info.upstream_host = None
+        self._no_healthy_upstream()
+        self._cleanup()
+
     def on_timer(self, which: int) -> None:
         """The response timeout."""
         self._on_response_timeout()

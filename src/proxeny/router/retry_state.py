@@ -235,14 +235,14 @@ class RetryState:
             self._count(UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED, virtual.RETRY_LIMIT_EXCEEDED)
             return RetryStatus.NO_RETRY_LIMIT_EXCEEDED
         self._remaining -= 1
-        if not self._resource.can_create():
+        if not self._resource.try_acquire():
             self._count(UPSTREAM_RQ_RETRY_OVERFLOW, virtual.RETRY_OVERFLOW)
             return RetryStatus.NO_OVERFLOW
         config = self._config
         random = config.random_value()
         if config.runtime is not None and not config.runtime.feature_enabled("upstream.use_retry", 100, 100, random):
+            self._resource.dec()
             return RetryStatus.NO
-        self._resource.inc()
         self._waits_for = -1
         self._timer = config.wheel.create(self._on_back_off_over)
         self._timer.enable(0 if decision is Decision.AT_ONCE else self._next_wait(random))

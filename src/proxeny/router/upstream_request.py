@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.kernel.buffer import Buffer
+from proxeny.pool.failure import PoolFailureReason
 from proxeny.router.outlier import note_stream
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES, RESET_FLAGS
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from proxeny.http.codec import RequestEncoder
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.timer import Timer
-    from proxeny.pool.failure import Cancellable, PoolFailureReason
+    from proxeny.pool.failure import Cancellable
     from proxeny.router.filter import RouterFilter
     from proxeny.upstream.host import Host
+
+NO_POOL = PoolFailureReason.NO_POOL
 
 LOCAL_RESET: Final = StreamResetReason.LOCAL_RESET
 PROTOCOL_ERROR: Final = StreamResetReason.PROTOCOL_ERROR
@@ -164,6 +167,9 @@ class UpstreamRequest(ResponseDecoder):
     def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Host | None) -> None:
         """No stream: as if it had been reset at once."""
         self.pending = None
+        if reason is NO_POOL:
+            self.router.on_no_pool(self)
+            return
         info = self.router.stream_info
         info.upstream_transport_failure_reason = details
         info.upstream_failed_ns = self.router.config.clock.monotonic_ns()

@@ -14,8 +14,7 @@ class SchemaError(ValueError):
 class Schema:
     """The statistics of one kind of object; slots are numbered counters first, then gauges, then histograms.
 
-    `max_gauges` names gauges whose value is the largest one over all processes instead of their sum (flags such as
-    circuit_breakers.default.cx_open). `percent_histograms` record millionths of a percent point as Envoy does.
+    `percent_histograms` record millionths of a percent point as Envoy does.
     A hidden schema never shows in /stats (per-host counters, which only /clusters reads).
     """
 
@@ -27,7 +26,6 @@ class Schema:
         "hidden",
         "histograms",
         "histograms_from",
-        "max_gauges",
         "name",
         "names",
         "percent_histograms",
@@ -42,7 +40,6 @@ class Schema:
         gauges: Iterable[str] = (),
         histograms: Iterable[str] = (),
         *,
-        max_gauges: Iterable[str] = (),
         percent_histograms: Iterable[str] = (),
         hidden: bool = False,
     ) -> None:
@@ -54,7 +51,6 @@ class Schema:
         self.size = len(self.names)
         self.gauges_from = len(self.counters)
         self.histograms_from = self.gauges_from + len(self.gauges)
-        self.max_gauges = frozenset(max_gauges)
         self.percent_histograms = frozenset(percent_histograms)
         self.hidden = hidden
         self._slots = {stat: slot for slot, stat in enumerate(self.names)}

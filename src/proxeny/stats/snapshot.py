@@ -98,6 +98,8 @@ class StatsView:
 
     def _values(self, wanted: int | None) -> list[Value]:
         found: list[Value] = []
+        for refresh in self.store.before_reading:
+            refresh()
         for entry in self.store.entries.values():
             if not entry.schema.hidden:
                 self._read_block(entry, wanted, found)
@@ -119,15 +121,10 @@ class StatsView:
         end = schema.gauges_from if wanted == COUNTER else schema.histograms_from
         if start == end:
             return
-        blocks = self.store.blocks_of(entry)
-        values, used = sum_slots(blocks, end)
+        values, used = sum_slots(self.store.blocks_of(entry), end)
         prefix = entry.prefix
         names = schema.names
-        for slot in range(start, end):
-            value = values[slot]
-            if schema.max_gauges and names[slot] in schema.max_gauges:
-                value = max(block.get(slot) for block in blocks)
-            into.append(Value(prefix + names[slot], value, used[slot] != 0))
+        into += [Value(prefix + names[slot], values[slot], used[slot] != 0) for slot in range(start, end)]
 
     def histograms(self) -> list[HistogramValue]:
         """All histograms, unsorted."""

@@ -102,6 +102,8 @@ class MainStore:
         """Hears of slots (base and size) that come back: what else is kept by their numbers is to be forgotten."""
         # Reading a page of a segment allots it: the retired one is left alone until a worker dies.
         self._retired_used = False
+        self.before_reading: list[Callable[[], object]] = []
+        """Called before gauges are read: those that main makes of something else are brought up to date."""
 
     # -- what factories use ------------------------------------------------------------------------------------
     def block(self, schema: Schema, prefix: str, tags: Tags = ()) -> Block:

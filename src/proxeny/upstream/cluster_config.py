@@ -26,7 +26,7 @@ from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.outlier.monitor import outlier_rules
 from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
-from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_thresholds
+from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_per_host, parse_thresholds
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -42,8 +42,6 @@ _REFUSED: Final = (
     "transport_socket_matches",
     "transport_socket_matcher",
     "filters",
-    "preconnect_policy",
-    "connection_pool_per_downstream_connection",
 )
 """Fields with an effect that is not served yet (DESIGN section 7: refused by name)."""
 
@@ -61,6 +59,8 @@ class ClusterConfig:
         "lb_policy",
         "options",
         "overprovisioning_factor",
+        "pool_per_downstream",
+        "predictive_preconnect_ratio",
         "type",
         "update_merge_window_ms",
         "wait_for_warm_on_init",
@@ -86,6 +86,9 @@ class ClusterConfig:
         self.hosts: list[HostEntry] = []
         """Hosts that the configuration itself names (STATIC)."""
         self.internal_upstream: InternalUpstream | None = None
+        self.pool_per_downstream = False
+        """``connection_pool_per_downstream_connection``"""
+        self.predictive_preconnect_ratio = 1.0
         self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
         self.update_merge_window_ms = DEFAULT_MERGE_WINDOW_MS
         self.wait_for_warm_on_init = True
@@ -130,6 +133,11 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
     if cluster.common_lb_config.HasField("update_merge_window"):
         config.update_merge_window_ms = milliseconds(cluster.common_lb_config.update_merge_window)
+    config.pool_per_downstream = cluster.connection_pool_per_downstream_connection
+    if "preconnect_policy" in present:
+        preconnect = present["preconnect_policy"]
+        if preconnect.HasField("predictive_preconnect_ratio"):
+            config.predictive_preconnect_ratio = preconnect.predictive_preconnect_ratio.value
     if "wait_for_warm_on_init" in present:
         config.wait_for_warm_on_init = present["wait_for_warm_on_init"].value
     return config
@@ -151,8 +159,6 @@ def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> No
         for per_host in present["circuit_breakers"].per_host_thresholds:
             if {field.name for field, _ in per_host.ListFields()} - {"priority", "max_connections"}:
                 raise ConfigError("Unsupported field in per_host_thresholds")
-            if not accept:
-                raise UnsupportedFieldError(f"per_host_thresholds is not supported yet (cluster '{cluster.name}')")
     assignment = present.get("load_assignment")
     if assignment is not None:
         overloads = assignment.policy.drop_overloads
@@ -182,6 +188,12 @@ def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContex
         info.connect_timeout_ms = milliseconds(present["connect_timeout"])
     if "per_connection_buffer_limit_bytes" in present:
         info.per_connection_buffer_limit = present["per_connection_buffer_limit_bytes"].value
+    if "preconnect_policy" in present:
+        preconnect = present["preconnect_policy"]
+        if preconnect.HasField("per_upstream_preconnect_ratio"):
+            info.preconnect_ratio = preconnect.per_upstream_preconnect_ratio.value
+    if "circuit_breakers" in present and present["circuit_breakers"].per_host_thresholds:
+        info.max_connections_per_host = parse_per_host(present["circuit_breakers"])
     info.metadata = present.get("metadata")
     tracked = present.get("track_cluster_stats")
     info.track(

@@ -8,10 +8,12 @@ cdef class ClusterInfo:
     cdef DynamicStats _dynamic
     cdef public object _snapshot
     cdef public bint _maintenance
-    cdef object _context, _http1_settings, _limits_base
+    cdef object _context, _http1_settings, _own_table
     cdef list _managers
     cdef tuple _remaining
     cdef public object http, metadata, name, observability_name, outlier, overrides, source_address, upstream_pool
+    cdef public object limits_base, max_connections_per_host
+    cdef public double preconnect_ratio
     cdef public long long connect_timeout_ms, per_connection_buffer_limit
     cdef public Block request_response_sizes, stats, timeout_budgets
     cdef public tuple socket_options, thresholds

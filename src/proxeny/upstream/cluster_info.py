@@ -58,19 +58,22 @@ class ClusterInfo:
         "_external_codes",
         "_http1_settings",
         "_internal_codes",
-        "_limits_base",
         "_maintenance",
         "_managers",
+        "_own_table",
         "_remaining",
         "_snapshot",
         "connect_timeout_ms",
         "http",
+        "limits_base",
+        "max_connections_per_host",
         "metadata",
         "name",
         "observability_name",
         "outlier",
         "overrides",
         "per_connection_buffer_limit",
+        "preconnect_ratio",
         "request_response_sizes",
         "socket_options",
         "source_address",
@@ -107,7 +110,11 @@ class ClusterInfo:
         prefix = self.stat_prefix
         store = context.stats
         self.stats: Block = store.block(CLUSTER, prefix)
-        self._limits_base: int = store.block(LIMITS, f"cluster.{name}.").base
+        self.preconnect_ratio = 1.0
+        """``per_upstream_preconnect_ratio``"""
+        self.max_connections_per_host: tuple[int, int] | None = None
+        """``per_host_thresholds`` by priority, None for nearly all."""
+        self.limits_base: int = store.block(LIMITS, f"cluster.{name}.").base
         self._remaining: tuple[Block | None, ...] = tuple(
             store.block(REMAINING, f"{prefix}circuit_breakers.{PRIORITY_NAMES[i]}.") if t.track_remaining else None
             for i, t in enumerate(thresholds)
@@ -115,6 +122,7 @@ class ClusterInfo:
         self._managers: list[ResourceManager | None] = [None, None]
         self._snapshot: Any = None
         self._maintenance = False
+        self._own_table: LimitTable | None = None
         self.timeout_budgets: Block | None = None
         self.request_response_sizes: Block | None = None
         self._http1_settings: Http1Settings | None = None
@@ -181,24 +189,23 @@ class ClusterInfo:
     # -- circuit breakers ----------------------------------------------------------------------------------------
     def resource_manager(self, priority: int) -> ResourceManager:
         """The limits of a routing priority (0 default, 1 high)."""
+        runtime = self._context.runtime
+        if runtime is not None and runtime.snapshot is not self._snapshot:
+            self._on_runtime_changed(runtime.snapshot)
         manager = self._managers[priority]
         if manager is None:
             manager = self._managers[priority] = ResourceManager(
-                priority,
-                self.thresholds[priority],
-                self._limit_table(),
-                self._limits_base,
-                self.stats,
-                self._remaining[priority],
+                self.name, priority, self.thresholds[priority], self.limit_table(), self.limits_base, runtime
             )
-            self._apply_runtime_limits(priority, manager)
         return manager
 
-    def _limit_table(self) -> LimitTable:
-        table: LimitTable | None = getattr(self._context.cluster_manager, "limits", None)
+    def limit_table(self) -> LimitTable:
+        """Where the counts of all workers are."""
+        context = self._context
+        table: LimitTable | None = getattr(context.cluster_manager, "limits", None) or context.limits
         if table is None:
             # Alone (unit tests, tools): limits that hold in this process.
-            table = LimitTable.create(1)
+            table = self._own_table = self._own_table or LimitTable.create(1)
         return table
 
     def remaining_block(self, priority: int) -> Block | None:
@@ -226,16 +233,9 @@ class ClusterInfo:
     def _on_runtime_changed(self, snapshot: Any) -> None:
         self._snapshot = snapshot
         self._maintenance = f"upstream.maintenance_mode.{self.name}" in snapshot.entries
-        for priority, manager in enumerate(self._managers):
+        for manager in self._managers:
             if manager is not None:
-                self._apply_runtime_limits(priority, manager)
-
-    def _apply_runtime_limits(self, priority: int, manager: ResourceManager) -> None:
-        """``circuit_breakers.<name>.<priority>.max_*`` override the configured limits."""
-        runtime = self._context.runtime
-        if runtime is not None:
-            prefix = f"circuit_breakers.{self.name}.{PRIORITY_NAMES[priority]}."
-            manager.override_limits(lambda field, default: int(runtime.get_integer(prefix + field, default)))
+                manager.apply(self._context.runtime)
 
     def _draw_maintenance(self) -> bool:
         random = self._context.random

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxeny.kernel.stats import sum_slots
 from proxeny.upstream.host import health_flags_text
+from proxeny.upstream.resource_manager import ResourceManager, ResourcePriority
 from proxeny.upstream.stats import HOST
 
 if TYPE_CHECKING:
@@ -103,12 +104,16 @@ def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> Cluster
         name=info.name,
         observability_name=info.observability_name,
         added_via_api=cluster.added_via_api,
-        circuit_breakers=tuple(
-            CircuitBreakerStatus(t.max_connections, t.max_pending_requests, t.max_requests, t.max_retries)
-            for t in info.thresholds
-        ),
+        circuit_breakers=tuple([_limits_of(info.resource_manager(priority)) for priority in ResourcePriority]),
         hosts=hosts,
         outlier=outlier,
+    )
+
+
+def _limits_of(manager: ResourceManager) -> CircuitBreakerStatus:
+    """The limits as they are now: the runtime may override what is configured."""
+    return CircuitBreakerStatus(
+        manager.connections.max, manager.pending_requests.max, manager.requests.max, manager.retries.max
     )
 
 

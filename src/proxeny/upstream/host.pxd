@@ -5,7 +5,7 @@ from proxeny.kernel.stats cimport Block
 
 
 cdef class Host:
-    cdef object _address, _metadata
+    cdef object _address, _connections, _metadata
     cdef public object cluster, entry, health_flags, hostname, locality, priority, weight
     cdef public bint canary
     cdef public dict http_pools, tcp_pools

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from envoy.config.core.v3 import base_pb2
 
+from proxeny.kernel.limits import Resource
 from proxeny.network.address import InternalAddress, ip_address, pipe_address
 from proxeny.upstream.endpoints import (
     DEGRADED_ACTIVE_HC,
@@ -24,6 +25,8 @@ from proxeny.upstream.endpoints import (
     HostEntry,
 )
 from proxeny.upstream.override_host import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
+from proxeny.upstream.resource_manager import COUNTABLE
+from proxeny.upstream.stats import HOST_CX_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -77,6 +80,7 @@ class Host:
 
     __slots__ = (
         "_address",
+        "_connections",
         "_metadata",
         "canary",
         "cluster",
@@ -100,6 +104,7 @@ class Host:
         rules = cluster.outlier
         self.outlier: HostMonitor | None = None if rules is None else rules.monitor(stats.base)
         """Told what becomes of requests and connections, with outlier detection."""
+        self._connections: dict[int, Resource] | None = None
         self._set_entry(entry)
 
     def _set_entry(self, entry: HostEntry) -> None:
@@ -167,6 +172,22 @@ class Host:
         """A connection to this host, not yet connecting."""
         return self.cluster.create_connection(dispatcher, self.address, options)
 
+    def connection_limit(self, priority: int) -> Resource | None:
+        """What limits the connections to this host of a priority's pools (``per_host_thresholds``), or None.
+
+        Connections of all priorities and workers count, in the row that the host's stat block numbers.
+        """
+        limits = self.cluster.max_connections_per_host
+        if limits is None:
+            return None
+        if self._connections is None:
+            self._connections = {}
+        if priority not in self._connections:
+            row = self.stats.base + HOST_CX_ACTIVE
+            maximum = min(limits[priority], COUNTABLE)
+            self._connections[priority] = Resource(self.cluster.limit_table(), row, maximum)
+        return self._connections[priority]
+
     def forget_pool(self, pool: ConnPoolBase, key: Hashable) -> None:
         """The pool with options of its own under ``key`` is empty; who asks for its like gets a fresh one."""
         tables: tuple[dict[Hashable, Any], ...] = (self.http_pools, self.tcp_pools)
@@ -176,12 +197,13 @@ class Host:
 
     def drain_pools(self) -> None:
         """The host goes: idle connections close now, busy ones after what they do; the pools are forgotten."""
-        for http_pool in list(self.http_pools.values()):
-            http_pool.drain()
-        for tcp_pool in list(self.tcp_pools.values()):
-            tcp_pool.drain()
+        pools: list[ConnPoolBase] = [*self.http_pools.values(), *self.tcp_pools.values()]
         self.http_pools.clear()
         self.tcp_pools.clear()
+        for pool in pools:
+            pool.drain()
+            if pool.is_idle:
+                pool.tell_idle()
 
     def statistics(self) -> dict[str, int]:
         """This worker's counts."""

@@ -17,7 +17,6 @@ from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
 from proxeny.upstream.priority_set import PrioritySet
-from proxeny.upstream.resource_manager import show_limits
 from proxeny.upstream.stats import (
     DEFAULT_TOTAL_MATCH_COUNT,
     HOST,
@@ -99,11 +98,6 @@ class MainCluster:
     # -- life ----------------------------------------------------------------------------------------------------
     def show(self) -> None:
         """Set the gauges that follow from the configuration."""
-        info = self.config.info
-        for priority, thresholds in enumerate(info.thresholds):
-            remaining = info.remaining_block(priority)
-            if remaining is not None:
-                show_limits(thresholds, remaining)
         if self.hosts:
             self._show_members()
 

@@ -32,6 +32,7 @@ from proxeny.upstream.discovery import DiscoveryOwner
 from proxeny.upstream.dns_resolver import DnsResolvers
 from proxeny.upstream.endpoints import HostChange
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
+from proxeny.upstream.limit_gauges import LimitGauges
 from proxeny.upstream.main_cluster import MainCluster
 from proxeny.upstream.outlier.hub import Outliers
 from proxeny.upstream.stats import (
@@ -68,8 +69,11 @@ class MainClusterManager:
         self._on_initialized: Callable[[], None] | None = None
         self._started = False
         self._all_initialized = False
-        self._limits = limits
-        self._concurrency = concurrency
+        self.limits = limits if limits is not None else LimitTable.create(concurrency)
+        """The circuit breakers' counts of all workers."""
+        context.limits = self.limits
+        self._gauges = LimitGauges(self.limits, self._store)
+        self._store.before_reading.append(self._refresh_gauges)
         self.on_hosts_changed: Callable[[str, bytes], object] = lambda name, update: None
         """Called with a cluster's name and the ``HostUpdate`` that every worker must apply."""
         self.on_cluster_changed: Callable[[str, StatTable], object] = lambda name, replaced: None
@@ -144,7 +148,9 @@ class MainClusterManager:
             replaced.close()
             self.health.forget(name)
             self.outliers.forget(name)
+            self._gauges.end(replaced.config.info)
             blocks = replaced.all_blocks
+        self._gauges.begin(cluster.config.info)
         if self._started:
             self._watch_outliers(cluster)
         if self._all_initialized:
@@ -166,6 +172,7 @@ class MainClusterManager:
             active.close()
             self.health.forget(name)
             self.outliers.forget(name)
+            self._gauges.end(active.config.info)
             self.on_cluster_removed(name, active.all_blocks)
             if not self._all_initialized:
                 self._initialized(active)
@@ -178,10 +185,9 @@ class MainClusterManager:
 
     def release_stats(self, table: StatTable) -> None:
         """All workers let go of a removed or replaced cluster: blocks that no other has may be used again."""
-        if self._limits is not None:
-            for (schema, prefix), base in table.items():
-                if schema == LIMITS.name and self._store.entries[schema, prefix].owners == 1:
-                    self._limits.clear_rows(base, LIMITS.size)
+        for (schema, prefix), base in table.items():
+            if schema == LIMITS.name and self._store.entries[schema, prefix].owners == 1:
+                self.limits.clear_rows(base, LIMITS.size)
         self._store.release(table)
 
     def find(self, name: str) -> MainCluster | None:
@@ -228,6 +234,9 @@ class MainClusterManager:
             self._show_counts()
             callback()
 
+    def _refresh_gauges(self) -> None:
+        self._gauges.refresh([cluster.config.info for cluster in self._active.values()])
+
     def _hosts_changed(self, cluster: MainCluster, update: bytes) -> None:
         if self._active.get(cluster.name) is cluster:
             self.on_hosts_changed(cluster.name, update)
@@ -266,13 +275,6 @@ class MainClusterManager:
             cluster.forget_worker(worker_index)
 
     # -- for the workers -----------------------------------------------------------------------------------------
-    @property
-    def limits(self) -> LimitTable:
-        """The circuit breakers' counts of all workers (main reads them, column by column owned by the workers)."""
-        if self._limits is None:
-            self._limits = LimitTable.create(self._concurrency)
-        return self._limits
-
     @property
     def limits_fd(self) -> int:
         """The descriptor of that table, for ``LimitTable(fd, concurrency, worker_index)`` in a worker."""

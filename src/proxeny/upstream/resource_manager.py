@@ -1,7 +1,8 @@
 """Circuit breakers (Envoy: ``Upstream::ResourceManager``): what may exist at once for one cluster and priority.
 
-The counts hold across workers: each worker writes its own column of the shared table (kernel/limits.pyx), everybody
-reads the sum.
+The counts hold across workers: they live in the shared table (kernel/limits.pyx). The gauges ``*_open`` and
+``remaining_*`` are not kept by those who count: main makes them of the counts when somebody reads them
+(``upstream.limit_gauges``).
 """
 
 from __future__ import annotations
@@ -11,13 +12,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.kernel.limits import Resource
-from proxeny.upstream.stats import CLUSTER, LIMITS, REMAINING
+from proxeny.upstream.stats import LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxeny.kernel.limits import LimitTable
-    from proxeny.kernel.stats import Block
 
 
 class ResourcePriority(IntEnum):
@@ -28,8 +26,10 @@ class ResourcePriority(IntEnum):
 
 
 PRIORITY_NAMES: Final = ("default", "high")
-UNLIMITED_POOLS: Final = (1 << 62) - 1
-"""The largest value a gauge can show; Envoy shows 2^64 - 1."""
+NO_LIMIT: Final = (1 << 64) - 1
+"""``max_connection_pools`` where nothing is said, and connections per host."""
+COUNTABLE: Final = (1 << 62) - 1
+"""No count goes beyond."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,6 +40,7 @@ class Thresholds:
     max_pending_requests: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
+    max_connection_pools: int = NO_LIMIT
     track_remaining: bool = False
     budget_percent: float | None = None
     min_retry_concurrency: int | None = None
@@ -47,18 +48,15 @@ class Thresholds:
 
 DEFAULT_THRESHOLDS: Final = (Thresholds(), Thresholds())
 
-_LIMITS: Final = (
-    # (resource, field of Thresholds, open gauge, remaining gauge)
-    ("connections", "max_connections", "cx_open", "remaining_cx"),
-    ("pending_requests", "max_pending_requests", "rq_pending_open", "remaining_pending"),
-    ("requests", "max_requests", "rq_open", "remaining_rq"),
-    ("retries", "max_retries", "rq_retry_open", "remaining_retries"),
+RESOURCES: Final = (
+    # (resource, field of Thresholds), in the order of their rows
+    ("connections", "max_connections"),
+    ("pending_requests", "max_pending_requests"),
+    ("requests", "max_requests"),
+    ("retries", "max_retries"),
+    ("connection_pools", "max_connection_pools"),
 )
-_OPEN_SLOTS: Final = tuple(
-    tuple(CLUSTER.slot(f"circuit_breakers.{priority}.{limit[2]}") for limit in _LIMITS) for priority in PRIORITY_NAMES
-)
-_REMAINING_SLOTS: Final = tuple(REMAINING.slot(limit[3]) for limit in _LIMITS)
-_ROWS: Final = tuple(tuple(LIMITS.slot(f"{priority}.{limit[0]}") for limit in _LIMITS) for priority in PRIORITY_NAMES)
+FIRST_ROWS: Final = tuple(LIMITS.slot(f"{name}.{RESOURCES[0][0]}") for name in PRIORITY_NAMES)
 
 
 def parse_thresholds(circuit_breakers: Any) -> tuple[Thresholds, Thresholds]:
@@ -72,7 +70,7 @@ def parse_thresholds(circuit_breakers: Any) -> tuple[Thresholds, Thresholds]:
 
 def _parse_one(proto: Any) -> Thresholds:
     values: dict[str, Any] = {"track_remaining": proto.track_remaining}
-    for _, field, _, _ in _LIMITS:
+    for _, field in RESOURCES:
         if proto.HasField(field):
             values[field] = getattr(proto, field).value
     if proto.HasField("retry_budget"):
@@ -83,21 +81,44 @@ def _parse_one(proto: Any) -> Thresholds:
     return Thresholds(**values)
 
 
-class RetryBudget:
-    """The retries' limit as a share of what is active (Envoy: ``RetryBudgetImpl``): same methods as a Resource."""
+def parse_per_host(circuit_breakers: Any) -> tuple[int, int]:
+    """The most connections to one host by priority; the first entry of a priority counts, as in Envoy."""
+    found: dict[int, int] = {}
+    for proto in circuit_breakers.per_host_thresholds:
+        if proto.priority not in found:
+            found[proto.priority] = proto.max_connections.value if proto.HasField("max_connections") else NO_LIMIT
+    return found.get(0, NO_LIMIT), found.get(1, NO_LIMIT)
 
-    __slots__ = ("_active", "_concurrency", "_pending", "_percent", "_retries")
 
-    def __init__(self, retries: Resource, active: Resource, pending: Resource, thresholds: Thresholds) -> None:
+class RetryLimit:
+    """What limits retries: a number or, under a budget, a share of what is active (Envoy: ``RetryBudgetImpl``).
+
+    The same methods as a Resource.
+    """
+
+    __slots__ = ("_active", "_concurrency", "_pending", "_percent", "_retries", "budget")
+
+    def __init__(self, retries: Resource, active: Resource, pending: Resource) -> None:
         self._retries = retries
         self._active = active
         self._pending = pending
-        self._percent = thresholds.budget_percent if thresholds.budget_percent is not None else 20.0
-        self._concurrency = thresholds.min_retry_concurrency if thresholds.min_retry_concurrency is not None else 3
+        self._percent = 20.0
+        self._concurrency = 3
+        self.budget = False
+        """Whether there is a budget, which makes ``max_retries`` moot."""
+
+    def limit(self, maximum: int, percent: float | None, concurrency: int | None) -> None:
+        """``max_retries`` and, where either is given, the budget."""
+        self._retries.max = min(maximum, COUNTABLE)
+        self.budget = percent is not None or concurrency is not None
+        self._percent = 20.0 if percent is None else percent
+        self._concurrency = 3 if concurrency is None else concurrency
 
     @property
     def max(self) -> int:
         """How many retries there may be right now."""
+        if not self.budget:
+            return self._retries.max
         share = int(self._percent / 100.0 * (self._active.count + self._pending.count))
         return share if share > self._concurrency else self._concurrency
 
@@ -107,60 +128,63 @@ class RetryBudget:
         return self._retries.count
 
     def can_create(self) -> bool:
-        """Whether one more stays within the budget."""
+        """Whether one more stays within the limit."""
         return self._retries.count < self.max
 
+    def try_acquire(self) -> bool:
+        """Count one more if that stays within the limit."""
+        if self.budget:
+            self._retries.max = self.max
+        return self._retries.try_acquire()
+
     def inc(self) -> None:
-        """One more."""
-        self._retries.max = self.max
+        """Count one more whatever the limit."""
         self._retries.inc()
 
     def dec(self) -> None:
-        """One less."""
-        self._retries.max = self.max
+        """Count one less."""
         self._retries.dec()
 
 
 class ResourceManager:
-    """The limited resources of one cluster at one priority, as one worker counts them."""
+    """The limited resources of one cluster at one priority, as one process sees them."""
 
-    __slots__ = ("connections", "pending_requests", "requests", "retries", "thresholds")
-
-    connections: Resource
-    pending_requests: Resource
-    requests: Resource
-    retries: Resource | RetryBudget
+    __slots__ = ("_prefix", "connection_pools", "connections", "pending_requests", "requests", "retries", "thresholds")
 
     def __init__(
-        self,
-        priority: int,
-        thresholds: Thresholds,
-        table: LimitTable,
-        base: int,
-        stats: Block,
-        remaining: Block | None,
+        self, cluster: str, priority: int, thresholds: Thresholds, table: LimitTable, base: int, runtime: Any = None
     ) -> None:
+        """``base`` is the row of the cluster's LIMITS; ``runtime`` may override each limit."""
         self.thresholds = thresholds
-        resources = []
-        for i, (_, field, _, _) in enumerate(_LIMITS):
-            row = base + _ROWS[priority][i]
-            open_slot = _OPEN_SLOTS[priority][i]
-            maximum = getattr(thresholds, field)
-            resources.append(Resource(table, row, maximum, stats, open_slot, remaining, _REMAINING_SLOTS[i]))
-        self.connections, self.pending_requests, self.requests, self.retries = resources
-        if thresholds.budget_percent is not None:
-            self.retries = RetryBudget(resources[3], self.requests, self.pending_requests, thresholds)
+        first = base + FIRST_ROWS[priority]
+        made = [Resource(table, first + i, 0) for i in range(len(RESOURCES))]
+        self.connections, self.pending_requests, self.requests, retries, self.connection_pools = made
+        self.retries = RetryLimit(retries, self.requests, self.pending_requests)
+        self._prefix = f"circuit_breakers.{cluster}.{PRIORITY_NAMES[priority]}."
+        self.apply(runtime)
 
-    def override_limits(self, limit_of: Callable[[str, int], int]) -> None:
-        """Take limits from the runtime: ``limit_of`` gets the name of a field of Thresholds and its value."""
-        for resource, field, _, _ in _LIMITS:
-            limited = getattr(self, resource)
-            if isinstance(limited, Resource):
-                limited.max = limit_of(field, getattr(self.thresholds, field))
+    def apply(self, runtime: Any) -> None:
+        """Take the limits from the thresholds, and from ``circuit_breakers.<cluster>.<priority>.*`` of the runtime."""
+        thresholds, prefix = self.thresholds, self._prefix
+        percent, concurrency = thresholds.budget_percent, thresholds.min_retry_concurrency
+        limits = [getattr(thresholds, field) for _, field in RESOURCES]
+        if runtime is not None:
+            limits = [
+                runtime.get_integer(prefix + field, limit) for (_, field), limit in zip(RESOURCES, limits, strict=True)
+            ]
+            entries = runtime.snapshot.entries
+            if f"{prefix}retry_budget.budget_percent" in entries:
+                percent = runtime.get_float(f"{prefix}retry_budget.budget_percent", 20.0)
+            if f"{prefix}retry_budget.min_retry_concurrency" in entries:
+                concurrency = runtime.get_integer(f"{prefix}retry_budget.min_retry_concurrency", 3)
+        connections, pending, requests, retries, pools = limits
+        self.connections.max = min(connections, COUNTABLE)
+        self.pending_requests.max = min(pending, COUNTABLE)
+        self.requests.max = min(requests, COUNTABLE)
+        self.connection_pools.max = min(pools, COUNTABLE)
+        self.retries.limit(retries, percent, concurrency)
 
-
-def show_limits(thresholds: Thresholds, remaining: Block) -> None:
-    """Main's part of the remaining gauges: the limits themselves (workers subtract what they use)."""
-    for slot, (_, field, _, _) in zip(_REMAINING_SLOTS, _LIMITS, strict=True):
-        remaining.set(slot, getattr(thresholds, field))
-    remaining.set(REMAINING.slot("remaining_cx_pools"), UNLIMITED_POOLS)
+    @property
+    def counts_pools(self) -> bool:
+        """Whether anybody wants to know how many pools there are."""
+        return self.thresholds.track_remaining or self.connection_pools.max < COUNTABLE

@@ -4,8 +4,8 @@ from proxeny.upstream.cluster_info cimport ClusterInfo
 
 
 cdef class ThreadLocalCluster:
-    cdef object _dispatcher, _internal_upstream, _lb, _override_statuses, _own, _stale
-    cdef bint _logical
+    cdef object _dispatcher, _lb, _override_statuses, _own, _pools, _stale
+    cdef bint _logical, _special
     cdef public object choose_host, priority_set
     cdef public ClusterInfo info
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.pool.http1 import HttpConnPool
-from proxeny.pool.options import PoolOptions
-from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.discovery import ClusterLoadBalancer, ClusterType, WorkerSeat
 from proxeny.upstream.host import Host
-from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
+from proxeny.upstream.host_pools import HostPools
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import UPSTREAM_CX_NONE_HEALTHY
@@ -19,9 +16,12 @@ if TYPE_CHECKING:
 
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.network.socket_options import SocketOption
+    from proxeny.pool.http1 import HttpConnPool
+    from proxeny.pool.tcp import TcpConnPool
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.endpoints import HealthFlags, HostChange, HostEntry
+    from proxeny.upstream.host_pools import NoPool
     from proxeny.upstream.load_balancer.context import LbContext
     from proxeny.upstream.load_balancer.contract import DetermineLoad, LoadBalancer
     from proxeny.upstream.override_host import OverrideHost
@@ -32,7 +32,7 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_dispatcher", "_internal_upstream", "_lb", "_logical", "_override_statuses", "_own", "_stale", "choose_host",
+        "_dispatcher", "_lb", "_logical", "_override_statuses", "_own", "_pools", "_special", "_stale", "choose_host",
         "info", "priority_set",
     )  # fmt: skip
 
@@ -56,7 +56,8 @@ class ThreadLocalCluster:
         self._lb: LoadBalancer = self._own or config.lb_policy.create(
             LbSetting(config.info, config.lb_common, self.priority_set, config.context)
         )
-        self._internal_upstream = config.internal_upstream
+        self._pools = HostPools(config, dispatcher)
+        self._special = self._pools.special
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
         self._stale: set[int] = set()
@@ -123,20 +124,13 @@ class ThreadLocalCluster:
         downstream_protocol: str | None = None,
         options: tuple[SocketOption, ...] = (),
         context: LbContext | None = None,
-    ) -> HttpConnPool:
+    ) -> HttpConnPool | NoPool:
         """The HTTP pool of a host for a routing priority, and for the ``options`` of the downstream's upstream
         sockets; made at the first use."""
-        if options or self._internal_upstream is not None:
-            apart, shared = self._apart(priority, options, context)
-            pool = host.http_pools.get(apart.key)
-            if pool is None:
-                self._bring_along(apart, host, shared)
-                pool = host.http_pools[apart.key] = HttpConnPool(self._dispatcher, host, priority, apart)
-            return pool
+        if options or self._special:
+            return self._pools.http_pool(host, priority, options, context)
         pool = host.http_pools.get(priority)
-        if pool is None:
-            pool = host.http_pools[priority] = HttpConnPool(self._dispatcher, host, priority)
-        return pool
+        return self._pools.make_http_pool(host, priority) if pool is None else pool
 
     def tcp_pool(
         self,
@@ -146,30 +140,7 @@ class ThreadLocalCluster:
         context: LbContext | None = None,
     ) -> TcpConnPool:
         """The TCP pool of a host, likewise."""
-        if options or self._internal_upstream is not None:
-            apart, shared = self._apart(priority, options, context)
-            pool = host.tcp_pools.get(apart.key)
-            if pool is None:
-                self._bring_along(apart, host, shared)
-                pool = host.tcp_pools[apart.key] = TcpConnPool(self._dispatcher, host, priority, apart)
-            return pool
-        pool = host.tcp_pools.get(priority)
-        if pool is None:
-            pool = host.tcp_pools[priority] = TcpConnPool(self._dispatcher, host, priority)
-        return pool
-
-    def _apart(
-        self, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
-    ) -> tuple[PoolOptions, SharedState]:
-        """What sets a pool apart, and the filter state that goes along with its connections."""
-        if self._internal_upstream is None:
-            return PoolOptions(priority, options), {}
-        shared = shared_state(context)
-        return PoolOptions(priority, options, hash_key(shared)), shared
-
-    def _bring_along(self, apart: PoolOptions, host: Host, shared: SharedState) -> None:
-        if self._internal_upstream is not None:
-            apart.passthrough = self._internal_upstream.passthrough(host, shared)
+        return self._pools.tcp_pool(host, priority, options, context)
 
     def close(self) -> None:
         """The cluster goes: its connections drain, and nothing refers back to it any more."""

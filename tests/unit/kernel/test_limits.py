@@ -1,26 +1,27 @@
-"""The table of limits: one column per worker, sums over a row."""
+"""The table of limits: totals, and a cell per worker."""
 
 from __future__ import annotations
+
+import multiprocessing
+import os
+import struct
 
 import pytest
 
 from proxeny.kernel.limits import ConnectionCounts, LimitTable, Resource
-from proxeny.stats.store import MainStore
-from proxeny.upstream.stats import CLUSTER
 
 
 def test_limits_hold_across_workers() -> None:
     main = LimitTable.create(2)
     workers = [LimitTable(main.fd, 2, column) for column in (0, 1)]
-    store = MainStore()
-    block = store.block(CLUSTER, "cluster.c.")
-    first, second = (Resource(table, 7, 3, block, -1) for table in workers)
-    first.inc()
+    first, second = (Resource(table, 7, 3) for table in workers)
+    assert first.try_acquire()
     second.inc()
     assert first.can_create()
-    second.inc()
+    assert second.try_acquire()
     assert not first.can_create()
     assert not second.can_create()
+    assert not first.try_acquire()
     assert (first.count, first.own, second.own) == (3, 1, 2)
     # The second worker dies.
     main.clear_column(1)
@@ -30,9 +31,74 @@ def test_limits_hold_across_workers() -> None:
     assert first.count == 0
 
 
+def test_more_than_the_limit_may_be_forced() -> None:
+    resource = Resource(LimitTable.create(1), 0, 1)
+    resource.inc()
+    resource.inc()
+    assert (resource.count, resource.can_create()) == (2, False)
+    resource.dec()
+    assert not resource.try_acquire()
+    resource.dec()
+    assert resource.try_acquire()
+
+
+def test_a_limit_that_falls() -> None:
+    resource = Resource(LimitTable.create(1), 0, 5)
+    assert all([resource.try_acquire() for _ in range(5)])
+    resource.max = 2
+    for _ in range(3):
+        resource.dec()
+    assert not resource.try_acquire()
+    resource.dec()
+    assert resource.try_acquire()
+
+
+def test_what_was_ever_counted_shows() -> None:
+    table = LimitTable.create(3)
+    resource = Resource(table, 100_000, 1)
+    assert table.pages() == set()
+    assert table.counted(100_000, 2, table.pages()) == [None, None]
+    assert resource.try_acquire()
+    resource.dec()
+    assert table.counted(99_999, 3, table.pages()) == [None, 0, None]
+    with pytest.raises(ValueError, match="no such rows"):
+        table.counted(1 << 40, 1, set())
+
+
+def race(table: LimitTable, index: int, maximum: int, ready: int, results: int) -> None:
+    """A worker that takes and gives back as fast as it can; it reports the most that it ever saw held."""
+    resource = Resource(LimitTable(table.fd, table.columns, index), 3, maximum)
+    os.read(ready, 1)
+    most = admitted = 0
+    for _ in range(20_000):
+        if resource.try_acquire():
+            admitted += 1
+            most = max(most, resource.count)
+            resource.dec()
+    os.write(results, struct.pack("qq", most, admitted))
+
+
+def test_processes_that_race_never_exceed_a_limit() -> None:
+    table = LimitTable.create(4)
+    (ready, go), (results, report) = os.pipe(), os.pipe()
+    children = [multiprocessing.get_context("fork").Process(target=race, args=(table, i, 2, ready, report))
+                for i in range(4)]  # fmt: skip
+    for child in children:
+        child.start()
+    os.write(go, b"gogo")
+    for child in children:
+        child.join(60)
+    found = [struct.unpack("qq", os.read(results, 16)) for _ in children]
+    assert max(most for most, _ in found) <= 2
+    assert all(admitted for _, admitted in found)
+    assert Resource(table, 3, 2).count == 0
+    for end in (ready, go, results, report):
+        os.close(end)
+
+
 def test_rows_do_not_touch_each_other() -> None:
     table = LimitTable.create(3, 1)
-    resources = [Resource(table, row, 1, None, -1) for row in range(600)]
+    resources = [Resource(table, row, 1) for row in range(600)]
     resources[511].inc()
     assert [row for row, resource in enumerate(resources) if resource.count] == [511]
     table.clear_column(0)
@@ -41,13 +107,22 @@ def test_rows_do_not_touch_each_other() -> None:
     assert resources[511].count == 0
 
 
+def test_connection_counts_have_no_total_to_correct() -> None:
+    table = LimitTable.create(2)
+    counts = ConnectionCounts(table, 4, -1)
+    counts.started()
+    table.clear_column(0)
+    assert counts.own_count == 0
+    assert table.counted(4, 1, table.pages()) == [None]
+
+
 def test_bad_shapes_are_refused() -> None:
     table = LimitTable.create(1)
     for columns, column in ((0, 0), (2, 2), (1, -1)):
         with pytest.raises(ValueError, match="column"):
             LimitTable(table.fd, columns, column)
     with pytest.raises(ValueError, match="no such row"):
-        Resource(table, 1 << 40, 1, None, -1)
+        Resource(table, 1 << 40, 1)
     with pytest.raises(ValueError, match="no such rows"):
         table.clear_rows(1 << 40, 1)
 

@@ -18,6 +18,7 @@ from proxeny.network.factory_context import FactoryContext
 from proxeny.pool.failure import PoolFailureReason
 from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config
+from proxeny.upstream.limit_gauges import LimitGauges
 from proxeny.upstream.stats import CLUSTER, HOST
 from proxeny.upstream.thread_local_cluster import ThreadLocalCluster
 
@@ -177,7 +178,9 @@ class World:
         return request
 
     def stat(self, name: str) -> int:
-        return self.cluster.info.stats.get(CLUSTER.slot(name))
+        info = self.cluster.info
+        LimitGauges(info.limit_table(), self.context.stats).refresh([info])
+        return info.stats.get(CLUSTER.slot(name))
 
     def stats(self, *names: str) -> tuple[int, ...]:
         return tuple(self.stat(name) for name in names)

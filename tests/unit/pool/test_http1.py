@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.pool.conftest import Request
 
 from proxeny.http.codec import StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.network.address import ip_address
 from proxeny.network.socket_options import SourceAddressOption
 from proxeny.pool.failure import CancelPolicy, PoolFailureReason
+from proxeny.upstream.endpoints import FAILED_ACTIVE_HC
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 IDLE = {"ready": 1, "busy": 0, "connecting": 0, "pending": 0}
@@ -223,7 +226,8 @@ def test_max_connections_queues_and_then_serves(world: Any) -> None:
     world.make_cluster(**limits(max_connections=1))
     first, second = world.ask(), world.ask()
     world.until(lambda: world.upstream.received and world.upstream.received[0])
-    assert world.stats("upstream_cx_overflow", "upstream_rq_pending_active") == (1, 1)
+    # Once when it was asked for, and again when the only connection was given to the first.
+    assert world.stats("upstream_cx_overflow", "upstream_rq_pending_active") == (2, 1)
     assert world.stat("circuit_breakers.default.cx_open") == 1
     world.upstream.received[0] = b""
     world.upstream.send(0, OK)
@@ -377,3 +381,107 @@ def test_requests_of_one_source_share_connections(world: Any) -> None:
         seen.append(request.connection)
     assert seen[0] is seen[1] is not seen[2]
     assert [peer.getpeername()[0] for peer in world.upstream.connections] == ["127.0.0.2", "127.0.0.1"]
+
+
+def test_connections_of_all_priorities_count_for_a_host(world: Any) -> None:
+    world.make_cluster(circuit_breakers={"per_host_thresholds": [{"max_connections": 1}]})
+    first = world.ask()
+    world.until(lambda: world.upstream.received and world.upstream.received[0])
+    waiting = world.ask()
+    assert world.stats("upstream_cx_overflow", "upstream_rq_pending_active", "upstream_cx_total") == (1, 1, 1)
+    limit = world.host.connection_limit(0)
+    assert (limit.count, limit.max) == (1, 1)
+    # A priority without a limit of its own counts too.
+    high = Request()
+    world.cluster.http_pool(world.host, 1).new_stream(high, high)
+    assert limit.count == 2
+    world.upstream.send(0, OK)
+    world.until(lambda: first.done and waiting.encoder is not None)
+    for pool in list(world.host.http_pools.values()):
+        pool.drain()
+    waiting.codec_client.close()
+    world.until(lambda: high.codec_client is not None)
+    high.codec_client.close()
+    world.until(lambda: limit.count == 0)
+
+
+def test_preconnect_keeps_a_connection_ahead(world: Any) -> None:
+    world.make_cluster(preconnect_policy={"per_upstream_preconnect_ratio": 2})
+    first = world.ask()
+    assert world.pool_state() == {"ready": 0, "busy": 0, "connecting": 2, "pending": 1}
+    world.until(lambda: world.pool_state() == {"ready": 1, "busy": 1, "connecting": 0, "pending": 0})
+    second = world.ask()
+    assert world.pool_state() == {"ready": 0, "busy": 2, "connecting": 2, "pending": 0}
+    world.until(lambda: world.pool_state()["ready"] == 2 and sum(map(bool, world.upstream.received)) == 2)
+    for index, data in enumerate(world.upstream.received):
+        if data:
+            world.upstream.send(index, OK)
+    world.until(lambda: first.done and second.done)
+    assert (world.pool_state()["ready"], world.stat("upstream_cx_total")) == (4, 4)
+
+
+def test_preconnect_spares_hosts_that_are_not_healthy(world: Any) -> None:
+    world.make_cluster(preconnect_policy={"per_upstream_preconnect_ratio": 3})
+    world.host.set_health_flags(FAILED_ACTIVE_HC)
+    world.ask()
+    assert world.pool_state()["connecting"] == 1
+
+
+def test_preconnect_opens_three_at_most_at_a_time(world: Any) -> None:
+    world.make_cluster(preconnect_policy={"per_upstream_preconnect_ratio": 3})
+    for _ in range(3):
+        world.ask()
+    assert world.pool_state() == {"ready": 0, "busy": 0, "connecting": 9, "pending": 3}
+
+
+def test_a_cancelled_request_leaves_what_others_are_expected_to_need(world: Any) -> None:
+    world.make_cluster(preconnect_policy={"per_upstream_preconnect_ratio": 2})
+    world.ask()
+    world.ask()
+    assert world.pool_state()["connecting"] == 4
+    world.handle.cancel(CancelPolicy.CLOSE_EXCESS)
+    assert world.pool_state() == {"ready": 0, "busy": 0, "connecting": 3, "pending": 1}
+
+
+def test_a_pool_per_downstream_connection(world: Any) -> None:
+    world.make_cluster(connection_pool_per_downstream_connection=True)
+    pools = []
+    for number in (1, 2, 1):
+        context = SimpleNamespace(downstream_connection=SimpleNamespace(id=number))
+        pools.append(world.cluster.http_pool(world.host, 0, None, (), context))
+        request = Request()
+        pools[-1].new_stream(request, request)
+    assert pools[0] is pools[2]
+    assert pools[0] is not pools[1]
+    assert len(world.host.http_pools) == 2
+    world.until(lambda: len(world.upstream.connections) == 3)
+    for pool in (pools[0], pools[1]):
+        for client in [*pool._busy, *pool._ready]:
+            client.close()
+    assert world.host.http_pools == {}
+
+
+def test_pools_are_limited(world: Any) -> None:
+    world.make_cluster(
+        connection_pool_per_downstream_connection=True, **limits(max_connection_pools=2, track_remaining=True)
+    )
+    contexts = [SimpleNamespace(downstream_connection=SimpleNamespace(id=number)) for number in range(3)]
+    requests = [Request() for _ in contexts]
+    for request, context in zip(requests, contexts, strict=True):
+        world.cluster.http_pool(world.host, 0, None, (), context).new_stream(request, request)
+    assert [request.failure for request in requests] == [None, None, (PoolFailureReason.NO_POOL, "")]
+    assert world.stats("upstream_cx_pool_overflow", "circuit_breakers.default.cx_pool_open") == (1, 1)
+    world.until(lambda: sum(map(bool, world.upstream.received)) == 2)
+    world.upstream.send(0, OK)
+    world.until(lambda: any(request.done for request in requests[:2]))
+    # A pool in which nothing goes on makes room.
+    again = Request()
+    world.cluster.http_pool(world.host, 0, None, (), contexts[2]).new_stream(again, again)
+    assert again.failure is None
+    assert world.cluster.info.resource_manager(0).connection_pools.count == 2
+    world.host.drain_pools()
+    world.until(lambda: sum(map(bool, world.upstream.received)) == 3)
+    for index in range(3):
+        if not world.upstream.closed[index]:
+            world.upstream.send(index, OK)
+    world.until(lambda: world.cluster.info.resource_manager(0).connection_pools.count == 0)

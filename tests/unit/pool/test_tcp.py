@@ -131,3 +131,31 @@ def test_a_source_address_that_cannot_be_is_a_failure(world: Any) -> None:
         "failed to bind to 192.0.2.1:0: Cannot assign requested address",
     )
     assert not world.host.tcp_pools
+
+
+def test_a_connection_that_was_counted_beforehand(world: Any) -> None:
+    """tcp_proxy counts before it asks, so that two workers never take the last one both."""
+    connections = world.cluster.info.resource_manager(0).connections
+    pool = world.cluster.tcp_pool(world.host, 0)
+    takers = [Taker() for _ in range(3)]
+    for taker in takers:
+        assert connections.try_acquire()
+        pool.new_reserved_connection(taker)
+    assert connections.count == 3
+    world.until(lambda: all(taker.connection is not None for taker in takers))
+    for taker in takers:
+        taker.connection.close(ConnectionCloseType.NO_FLUSH)
+    assert connections.count == 0
+
+
+def test_a_connection_counted_in_vain(world: Any) -> None:
+    connections = world.cluster.info.resource_manager(0).connections
+    pool = world.cluster.tcp_pool(world.host, 0)
+    taker = take(world)
+    assert connections.count == 1
+    taker.handle.cancel()  # type: ignore[attr-defined]
+    world.until(lambda: pool.statistics()["ready"] == 1)
+    assert connections.try_acquire()
+    second = Taker()
+    assert pool.new_reserved_connection(second) is None
+    assert (second.connection is not None, connections.count) == (True, 1)

@@ -12,7 +12,7 @@ from proxeny.stats.store import MainStore, WorkerStore
 
 VIEWED = Schema(
     "test_viewed", ("rq_total",), ("rq_active", "open"), ("rq_time", "share"),
-    max_gauges=("open",), percent_histograms=("share",),
+    percent_histograms=("share",),
 )  # fmt: skip
 HIDDEN = Schema("test_hidden", ("secret",), hidden=True)
 RQ_TOTAL, RQ_ACTIVE, OPEN, RQ_TIME = (VIEWED.slot(name) for name in ("rq_total", "rq_active", "open", "rq_time"))
@@ -35,7 +35,7 @@ def settings(config):
     return StatsSettings(ParseDict(config, bootstrap_pb2.Bootstrap()))
 
 
-def test_counters_and_gauges_are_sums_but_flags_are_not(world):
+def test_counters_and_gauges_are_sums(world):
     store, blocks, workers = world
     for block in blocks:
         block.inc(RQ_TOTAL)
@@ -44,7 +44,7 @@ def test_counters_and_gauges_are_sums_but_flags_are_not(world):
         worker.dynamic("a.").inc("rq_200")
     view = StatsView(store)
     values = {value.name: (value.value, value.used) for value in view.counters_and_gauges()}
-    assert values == {"a.rq_total": (2, True), "a.rq_active": (0, False), "a.open": (1, True), "a.rq_200": (2, True)}
+    assert values == {"a.rq_total": (2, True), "a.rq_active": (0, False), "a.open": (2, True), "a.rq_200": (2, True)}
     assert [value.name for value in view.gauges()] == ["a.rq_active", "a.open"]
     assert sorted(value.name for value in view.counters()) == ["a.rq_200", "a.rq_total"]
     assert view.value("a.rq_total") == 2 and view.value("nope") is None

@@ -20,7 +20,8 @@ TABLE: Final[Table] = {
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
-            upstream_http_protocol_options protocol_selection original_dst_lb_config cleanup_interval
+            upstream_http_protocol_options protocol_selection preconnect_policy
+            connection_pool_per_downstream_connection original_dst_lb_config cleanup_interval
             ring_hash_lb_config maglev_lb_config upstream_config outlier_detection""",
         accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
     ),
@@ -53,11 +54,13 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.LoadBalancingPolicy": fields(done="policies"),
     f"{_CLUSTER}.LoadBalancingPolicy.Policy": fields(done="typed_extension_config"),
     f"{_CLUSTER}.UpstreamConnectionOptions": fields(done="tcp_keepalive", accepted="happy_eyeballs_config"),
-    f"{_CLUSTER}.CircuitBreakers": fields(done="thresholds"),
+    f"{_CLUSTER}.CircuitBreakers": fields(done="thresholds per_host_thresholds"),
     f"{_CLUSTER}.CircuitBreakers.Thresholds": fields(
-        done="priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining",
-        accepted="max_connection_pools",
+        done="""priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining
+            max_connection_pools"""
     ),
+    f"{_CLUSTER}.CircuitBreakers.Thresholds.RetryBudget": fields(done="budget_percent min_retry_concurrency"),
+    f"{_CLUSTER}.Cluster.PreconnectPolicy": fields(done="per_upstream_preconnect_ratio"),
     f"{_ENDPOINT}.ClusterLoadAssignment": fields(done="cluster_name endpoints policy"),
     f"{_ENDPOINT}.ClusterLoadAssignment.Policy": fields(
         done="overprovisioning_factor", accepted="endpoint_stale_after"

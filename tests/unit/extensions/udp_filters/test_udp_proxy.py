@@ -212,7 +212,10 @@ def test_the_circuit_breaker_refuses_sessions_and_recovers(world: World) -> None
     assert world.stat("udp.p.downstream_sess_total") == 2
     assert world.stat("udp.p.downstream_sess_active") == 1
     assert world.logger.lines[0][:3] == (b"UdpSessionEnd", "UO", "-")
-    assert world.stat("cluster.up.circuit_breakers.default.cx_open") == 1
+    cluster = world.clusters.get("up")
+    assert cluster is not None
+    connections = cluster.info.resource_manager(0).connections
+    assert (connections.count, connections.can_create()) == (1, False)
     world.advance(5001)
     second.sendto(b"3", address)
     assert world.receive(upstream)[0] == b"3"

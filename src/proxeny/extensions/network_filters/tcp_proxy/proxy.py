@@ -191,15 +191,18 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
             return
         info.upstream_cluster = cluster.info
         stats = cluster.info.stats
-        if not cluster.info.resource_manager(DEFAULT_PRIORITY).connections.can_create():
+        connections = cluster.info.resource_manager(DEFAULT_PRIORITY).connections
+        if not connections.try_acquire():
             stats.inc(UPSTREAM_CX_OVERFLOW)
             self._give_up(ResponseFlag.UPSTREAM_OVERFLOW)
         elif self._attempts >= config.max_connect_attempts:
+            connections.dec()
             stats.inc(UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED)
             self._give_up(ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED)
         else:
             host = cluster.choose_host(self)
             if host is None:
+                connections.dec()
                 # The load balancer has counted upstream_cx_none_healthy.
                 self._give_up(ResponseFlag.NO_HEALTHY_UPSTREAM)
                 return
@@ -210,7 +213,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
             info.attempted_hosts.append(host)
             info.upstream_asked_ns = self.connection.dispatcher.monotonic_ns()
             pool = cluster.tcp_pool(host, DEFAULT_PRIORITY, self.connection.upstream_options, self)
-            pending = pool.new_connection(self)
+            pending = pool.new_reserved_connection(self)
             if pending is not None:
                 self._pending = pending
 

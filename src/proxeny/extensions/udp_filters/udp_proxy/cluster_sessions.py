@@ -72,18 +72,18 @@ class ClusterSessions:
         if host is None:
             return None
         session = Session(self, flow, key)
-        if not self._connections.can_create():
+        if not self._connections.try_acquire():
             self.cluster.info.stats.inc(UPSTREAM_CX_OVERFLOW)
             session.refuse(ResponseFlag.UPSTREAM_OVERFLOW)
             return None
         try:
             session.start(host)
         except OSError as error:
+            self._connections.dec()
             log.debug("%r has no socket: %s", session, error)
             self.stats.inc(UPSTREAM_TX_ERRORS)
             session.refuse(ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
             return None
-        self._connections.inc()
         self._sessions[key] = session
         self._by_host.setdefault(host, {})[session] = None
         return session

@@ -1,0 +1,135 @@
+"""Which pool of a host a request gets (Envoy: ``ClusterEntry::httpConnPool``, ``ConnPoolMap``).
+
+Nearly every request takes the one pool that its host has for its priority; ``ThreadLocalCluster`` finds that itself.
+Here is the rest: pools apart from others (socket options of the downstream, what internal listeners are brought, one
+pool per downstream connection), pools that are counted (``max_connection_pools``), connections opened ahead of need.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxeny.pool.failure import PoolFailureReason
+from proxeny.pool.http1 import HttpConnPool
+from proxeny.pool.options import PoolOptions
+from proxeny.pool.tcp import TcpConnPool
+from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
+from proxeny.upstream.stats import UPSTREAM_CX_POOL_OVERFLOW
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.limits import Resource
+    from proxeny.network.socket_options import SocketOption
+    from proxeny.upstream.cluster_config import ClusterConfig
+    from proxeny.upstream.host import Host
+    from proxeny.upstream.load_balancer.context import LbContext
+
+
+class NoPool:
+    """What is handed out where there may be no further pool: every request fails at once."""
+
+    __slots__ = ()
+
+    def new_stream(self, response_decoder: Any, callbacks: Any) -> None:
+        """As HttpConnPool.new_stream."""
+        callbacks.on_pool_failure(PoolFailureReason.NO_POOL, "", None)
+
+
+NO_POOL = NoPool()
+
+
+class HostPools:
+    """Makes and finds the pools of one cluster's hosts."""
+
+    __slots__ = ("_dispatcher", "_info", "_internal_upstream", "_per_downstream", "special")
+
+    def __init__(self, config: ClusterConfig, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._info = config.info
+        self._internal_upstream = config.internal_upstream
+        self._per_downstream = config.pool_per_downstream
+        self.special = self._internal_upstream is not None or self._per_downstream
+        """Whether every request has to ask here."""
+
+    def http_pool(
+        self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+    ) -> HttpConnPool | NoPool:
+        """The HTTP pool of a host for a request like this one."""
+        apart, shared = self._apart(priority, options, context, self._per_downstream)
+        key: Hashable = priority if apart is None else apart.key
+        pool = host.http_pools.get(key)
+        if pool is not None:
+            return pool
+        if apart is not None:
+            self._bring_along(apart, host, shared)
+        return self.make_http_pool(host, priority, apart)
+
+    def make_http_pool(self, host: Host, priority: int, apart: PoolOptions | None = None) -> HttpConnPool | NoPool:
+        """A fresh pool, if there may be one more."""
+        manager = self._info.resource_manager(priority)
+        limit = manager.connection_pools if manager.counts_pools else None
+        if limit is not None and not limit.try_acquire() and not (_free_one(host, priority) and limit.try_acquire()):
+            self._info.stats.inc(UPSTREAM_CX_POOL_OVERFLOW)
+            return NO_POOL
+        pool = HttpConnPool(self._dispatcher, host, priority, apart)
+        key: Hashable = priority if apart is None else apart.key
+        host.http_pools[key] = pool
+        if apart is not None or limit is not None:
+            _forget_when_idle(pool, host, key, limit)
+        return pool
+
+    def tcp_pool(
+        self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+    ) -> TcpConnPool:
+        """The TCP pool of a host, likewise; TCP connections serve one downstream each anyway."""
+        apart, shared = self._apart(priority, options, context, False)
+        key: Hashable = priority if apart is None else apart.key
+        pool = host.tcp_pools.get(key)
+        if pool is None:
+            if apart is not None:
+                self._bring_along(apart, host, shared)
+            pool = host.tcp_pools[key] = TcpConnPool(self._dispatcher, host, priority, apart)
+            if apart is not None:
+                _forget_when_idle(pool, host, key, None)
+        return pool
+
+    def _apart(
+        self, priority: int, options: tuple[SocketOption, ...], context: LbContext | None, per_downstream: bool
+    ) -> tuple[PoolOptions | None, SharedState]:
+        """What sets a pool apart, and the filter state that goes along with its connections."""
+        extra: tuple[Hashable, ...] = ()
+        if per_downstream and context is not None and context.downstream_connection is not None:
+            extra = (("downstream", context.downstream_connection.id),)
+        shared: SharedState = {}
+        if self._internal_upstream is not None:
+            shared = shared_state(context)
+            extra += hash_key(shared)
+        elif not options and not extra:
+            return None, shared
+        return PoolOptions(priority, options, extra), shared
+
+    def _bring_along(self, apart: PoolOptions, host: Host, shared: SharedState) -> None:
+        if self._internal_upstream is not None:
+            apart.passthrough = self._internal_upstream.passthrough(host, shared)
+
+
+def _forget_when_idle(pool: HttpConnPool | TcpConnPool, host: Host, key: Hashable, limit: Resource | None) -> None:
+    def forget() -> None:
+        host.forget_pool(pool, key)
+        if limit is not None:
+            limit.dec()
+
+    pool.on_idle(forget)
+
+
+def _free_one(host: Host, priority: int) -> bool:
+    """Close a pool of the host that does nothing; whether there was one."""
+    for pool in host.http_pools.values():
+        if pool.priority == priority and not pool.has_active_connections():
+            pool.drain()
+            if pool.is_idle:
+                pool.tell_idle()
+            return True
+    return False
