@@ -53,17 +53,18 @@ def note_stream(host: Any) -> None:
 
 
 def note_response(router: RouterReplies, upstream: UpstreamRequest, code: int, headers: HeaderMap) -> None:
-    """The head of a response: its status counts, of gRPC that which ``grpc-status`` stands for."""
+    """The head of a response: its status counts, or what the error matcher says; of gRPC what ``grpc-status`` stands
+    for, whatever the matcher."""
     monitor = upstream.host.outlier
     rules = upstream.host.cluster.outlier
     if monitor is None:
         return
     if router.grpc_request:
         status = headers.get(GRPC_STATUS)
-        number = None if status is None else parse_uint64(status)
-        if number is not None:
-            code = _GRPC_CODES.get(number, 500)
-    if rules.error_matcher is not None:
+        if status:
+            number = parse_uint64(status)
+            code = 500 if number is None else _GRPC_CODES.get(number, 500)
+    elif rules.error_matcher is not None:
         code = rules.status_for(code, headers)
     if code >= 500:
         result = EXT_ORIGIN_REQUEST_FAILED
