@@ -477,23 +477,28 @@ class ClientConnection(Connection):
 
     def connect(self) -> None:
         """Start to connect, once. CONNECTED or a close event follows, never from inside this call."""
-        address = self.server_address
+        fd, event, reason = self._start(self.server_address)
+        if fd < 0:
+            self._fail_later(reason, event)
+        else:
+            self.open(self.dispatcher.poller, fd, connecting=True)
+
+    def _start(self, address: Address) -> tuple[int, ConnectionEvent, str]:
+        """A socket that is connecting to ``address``; -1, and the event and the reason of its failure."""
         try:
             fd = open_socket(address.family)
         except OSError as error:
-            self._fail_later(f"immediate connect error: {os.strerror(error.errno or 0)}", REMOTE_CLOSE)
-            return
+            return -1, REMOTE_CLOSE, f"immediate connect error: {os.strerror(error.errno or 0)}"
         if not address.is_pipe:
             set_no_delay(fd)
         event, reason = self._prepare(fd)
         if not reason:
             error_number = connect_to(fd, address.sockaddr)
             if error_number == 0:
-                self.open(self.dispatcher.poller, fd, connecting=True)
-                return
+                return fd, event, ""
             event, reason = REMOTE_CLOSE, immediate_error(error_number, address)
         close_descriptor(fd)
-        self._fail_later(reason, event)
+        return -1, event, reason
 
     def _prepare(self, fd: int) -> tuple[ConnectionEvent, str]:
         """Options and source address; the reason is empty when all went well."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
 from proxeny.network.address import ip_address
+from proxeny.network.happy_eyeballs import ANY_VERSION
 from proxeny.network.socket_options import SocketOption, compile_options, freebind_options, keepalive_options
 from proxeny.registry import REGISTRY
 from proxeny.upstream import http_protocol_options
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 
 _STRICT_DNS: Final = 1
+_IP_VERSIONS: Final = (ANY_VERSION, 4, 6)
+"""UpstreamConnectionOptions.FirstAddressFamilyVersion."""
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 _REFUSED: Final = (
@@ -216,6 +219,10 @@ def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContex
                 options = freebind_options(info.source_address.family)
         options += compile_options(bind.socket_options)
     connection_options = present.get("upstream_connection_options")
-    if connection_options is not None and connection_options.HasField("tcp_keepalive"):
-        options += keepalive_options(connection_options.tcp_keepalive)
+    if connection_options is not None:
+        if connection_options.HasField("tcp_keepalive"):
+            options += keepalive_options(connection_options.tcp_keepalive)
+        eyes = connection_options.happy_eyeballs_config
+        version = _IP_VERSIONS[eyes.first_address_family_version]
+        info.happy_eyeballs = (version, eyes.first_address_family_count.value or 1)
     info.socket_options = options

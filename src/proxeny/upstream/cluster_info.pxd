@@ -16,7 +16,7 @@ cdef class ClusterInfo:
     cdef public double preconnect_ratio
     cdef public long long connect_timeout_ms, per_connection_buffer_limit
     cdef public Block request_response_sizes, stats, timeout_budgets
-    cdef public tuple socket_options, thresholds
+    cdef public tuple happy_eyeballs, socket_options, thresholds
 
     cpdef bint in_maintenance(self) except -1
     cpdef charge_response_code(self, int code, bint internal, bint canary=*)

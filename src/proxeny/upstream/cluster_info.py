@@ -12,6 +12,7 @@ from proxeny.http.http1.settings import Http1Settings
 from proxeny.kernel.limits import LimitTable
 from proxeny.network.address import InternalAddress
 from proxeny.network.connection import ClientConnection
+from proxeny.network.happy_eyeballs import ANY_VERSION, HappyEyeballsConnection, sort_addresses
 from proxeny.network.internal import InternalClientConnection
 from proxeny.network.socket_options import source_of
 from proxeny.upstream.endpoints import host_stat_prefix
@@ -31,6 +32,8 @@ from proxeny.upstream.stats import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.stats import Block, CodeStats, DynamicStats
     from proxeny.network.address import Address
@@ -64,6 +67,7 @@ class ClusterInfo:
         "_remaining",
         "_snapshot",
         "connect_timeout_ms",
+        "happy_eyeballs",
         "http",
         "limits_base",
         "max_connections_per_host",
@@ -104,6 +108,8 @@ class ClusterInfo:
         """How hosts are watched for being outliers; None: they are not."""
         self.source_address: Address | None = None
         self.socket_options: tuple[SocketOption, ...] = ()
+        self.happy_eyeballs = (ANY_VERSION, 1)
+        """Which IP version goes first where hosts have several addresses, and how many of it in a row."""
         self.upstream_pool: Any = None
         """The factory that ``Cluster.upstream_config`` names, None = the generic one."""
         self._context = context
@@ -244,9 +250,17 @@ class ClusterInfo:
         return bool(self._context.runtime.feature_enabled(key, 0, 100, value))
 
     def create_connection(
-        self, dispatcher: Dispatcher, address: Address, options: PoolOptions | None = None
+        self,
+        dispatcher: Dispatcher,
+        address: Address,
+        options: PoolOptions | None = None,
+        additional: list[Address] | None = None,
+        on_another: Callable[[], object] = lambda: None,
     ) -> ClientConnection:
-        """A connection to ``address`` with this cluster's settings and byte counters, not yet connecting."""
+        """A connection to ``address`` with this cluster's settings and byte counters, not yet connecting.
+
+        With ``additional`` addresses it is to the one that answers first; ``on_another`` is told of further attempts.
+        """
         if isinstance(address, InternalAddress):
             passthrough = None if options is None else options.passthrough
             listeners = self._context.internal_listeners
@@ -257,7 +271,13 @@ class ClusterInfo:
         if options is not None:
             source = source_of(options.socket_options) or source
             socket_options += options.socket_options
-        connection = ClientConnection(dispatcher, address, source, socket_options)
+        if additional:
+            addresses = sort_addresses([address, *additional], *self.happy_eyeballs)
+            connection: ClientConnection = HappyEyeballsConnection(
+                dispatcher, addresses, source, socket_options, on_another
+            )
+        else:
+            connection = ClientConnection(dispatcher, address, source, socket_options)
         self._set_up(connection)
         return connection
 

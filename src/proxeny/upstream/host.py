@@ -9,6 +9,7 @@ from envoy.config.core.v3 import base_pb2
 
 from proxeny.kernel.limits import Resource
 from proxeny.network.address import InternalAddress, ip_address, pipe_address
+from proxeny.pool.cluster_stats import HOST_CX_TOTAL, UPSTREAM_CX_TOTAL
 from proxeny.upstream.endpoints import (
     DEGRADED_ACTIVE_HC,
     DEGRADED_EDS_HEALTH,
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
 
 _UNHEALTHY = FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH | EDS_STATUS_DRAINING
 _DEGRADED = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH | DEGRADED_OUTLIER_DETECTION
+
+
+def _to_address(address: str, port: int, endpoint_id: str = "") -> Address:
+    if port == PIPE:
+        return pipe_address(address)
+    if port == INTERNAL:
+        return InternalAddress(address, endpoint_id)
+    return ip_address(address, port)
 
 
 class Health(IntEnum):
@@ -138,12 +147,7 @@ class Host:
         """Where to connect to."""
         if self._address is None:
             entry = self.entry
-            if entry.port == PIPE:
-                self._address = pipe_address(entry.address)
-            elif entry.port == INTERNAL:
-                self._address = InternalAddress(entry.address, entry.endpoint_id)
-            else:
-                self._address = ip_address(entry.address, entry.port)
+            self._address = _to_address(entry.address, entry.port, entry.endpoint_id)
         return self._address
 
     @property
@@ -170,6 +174,10 @@ class Host:
 
     def create_connection(self, dispatcher: Dispatcher, options: PoolOptions | None = None) -> ClientConnection:
         """A connection to this host, not yet connecting."""
+        more = self.entry.additional_addresses
+        if more:
+            additional = [_to_address(address, port) for address, port in more]
+            return self.cluster.create_connection(dispatcher, self.address, options, additional, self._count_attempt)
         return self.cluster.create_connection(dispatcher, self.address, options)
 
     def connection_limit(self, priority: int) -> Resource | None:
@@ -187,6 +195,11 @@ class Host:
             maximum = min(limits[priority], COUNTABLE)
             self._connections[priority] = Resource(self.cluster.limit_table(), row, maximum)
         return self._connections[priority]
+
+    def _count_attempt(self) -> None:
+        """Envoy counts a connection for each address that is tried; the pool has counted the first."""
+        self.stats.inc(HOST_CX_TOTAL)
+        self.cluster.stats.inc(UPSTREAM_CX_TOTAL)
 
     def forget_pool(self, pool: ConnPoolBase, key: Hashable) -> None:
         """The pool with options of its own under ``key`` is empty; who asks for its like gets a fresh one."""

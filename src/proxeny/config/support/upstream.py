@@ -53,7 +53,7 @@ TABLE: Final[Table] = {
     ),
     f"{_CLUSTER}.LoadBalancingPolicy": fields(done="policies"),
     f"{_CLUSTER}.LoadBalancingPolicy.Policy": fields(done="typed_extension_config"),
-    f"{_CLUSTER}.UpstreamConnectionOptions": fields(done="tcp_keepalive", accepted="happy_eyeballs_config"),
+    f"{_CLUSTER}.UpstreamConnectionOptions": fields(done="tcp_keepalive happy_eyeballs_config"),
     f"{_CLUSTER}.CircuitBreakers": fields(done="thresholds per_host_thresholds"),
     f"{_CLUSTER}.CircuitBreakers.Thresholds": fields(
         done="""priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining
@@ -69,7 +69,7 @@ TABLE: Final[Table] = {
         done="locality metadata lb_endpoints load_balancing_weight priority", accepted="proximity"
     ),
     f"{_ENDPOINT}.LbEndpoint": fields(done="endpoint health_status metadata load_balancing_weight"),
-    f"{_ENDPOINT}.Endpoint": fields(done="address hostname", accepted="health_check_config"),
+    f"{_ENDPOINT}.Endpoint": fields(done="address hostname additional_addresses", accepted="health_check_config"),
     _HTTP_OPTIONS: extension(
         done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config http_filters
             request_mirror_policies retry_policy outlier_detection hash_policy""",
