@@ -154,6 +154,14 @@ def is_ip(text: str) -> bool:
         return False
 
 
+def canonical(address: str) -> str:
+    """An IP address as the system writes it (``FE80:0::1`` is ``fe80::1``)."""
+    if ":" not in address:
+        return address
+    text, percent, scope = address.partition("%")
+    return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text)) + percent + scope
+
+
 def parse_static(assignment: Any) -> list[HostEntry]:
     """The hosts of a cluster whose endpoints are addresses; ConfigError on names and what else Envoy refuses."""
     hosts: list[HostEntry] = []
@@ -235,7 +243,7 @@ def socket_address_pair(socket_address: Any) -> tuple[str, int]:
         raise ConfigError("IP resolver can't handle port specifier type 4")
     if not is_ip(socket_address.address):
         raise ConfigError(f"malformed IP address: {socket_address.address}")
-    return socket_address.address, socket_address.port_value
+    return canonical(socket_address.address), socket_address.port_value
 
 
 def _address_of(endpoint: Any) -> Any:
