@@ -119,16 +119,24 @@ class Side(Proxy):
         self.lines.append(self.normalise(text))
 
     # -- what a case does ----------------------------------------------------------------------------------------
-    def get(self, cluster: str) -> None:
-        """One request to a cluster, on a connection of its own; its answer and its line of the log."""
-        wire = Wire.connect(self.address_of("main"))
-        try:
-            wire.send(b"GET / HTTP/1.1\r\nhost: a.test\r\ncluster: %s\r\n\r\n" % cluster.encode())
-            response = read_response(wire)
-        finally:
-            wire.close()
+    def get(self, cluster: str, status: int = 0) -> None:
+        """One request to a cluster, on a connection of its own; its answer and its line of the log.
+
+        With a `status` it is repeated until that comes: workers hear of hosts later than /clusters shows them.
+        """
+        deadline = time.monotonic() + STALL_SECONDS
+        while True:
+            wire = Wire.connect(self.address_of("main"))
+            try:
+                wire.send(b"GET / HTTP/1.1\r\nhost: a.test\r\ncluster: %s\r\n\r\n" % cluster.encode())
+                response = read_response(wire)
+            finally:
+                wire.close()
+            line = self._log_line()
+            if status in (0, response.status) or time.monotonic() > deadline:
+                break
         self.note(f"{cluster}: {response.status} {response.body.decode()}")
-        self.note(f"log {normalise_times(self._log_line())}")
+        self.note(f"log {normalise_times(line)}")
 
     def _log_line(self) -> str:
         log = self.log_path("main")
@@ -151,15 +159,24 @@ class Side(Proxy):
             wire.close()
 
     def counters(self, cluster: str, *names: str) -> None:
-        """These statistics of a cluster, once they are no longer 0 or whatever they are in the end."""
-        values = self.stats(rf"^cluster\.{cluster}\.({'|'.join(names)})$")
+        """These statistics of a cluster, once they stand still."""
+        pattern = rf"^cluster\.{cluster}\.({'|'.join(names)})$"
+        before: dict[str, int] = {}
+        values = self.stats(pattern)
+        while values != before:
+            time.sleep(POLL_SECONDS * 2)
+            before, values = values, self.stats(pattern)
         for name in names:
             self.note(f"{cluster}.{name} {values.get(f'cluster.{cluster}.{name}', 0)}")
 
     def wait(self, cluster: str, **wanted: int) -> None:
-        """Wait until statistics have these values at least."""
+        """Wait until a cluster's statistics have these values at least."""
         names = {f"cluster.{cluster}.{name}": value for name, value in wanted.items()}
         self._until(lambda: self._has(names), f"{cluster}: {wanted}")
+
+    def wait_stat(self, name: str, value: int) -> None:
+        """Wait until any statistic has this value at least."""
+        self._until(lambda: self._has({name: value}), name)
 
     def _has(self, names: Mapping[str, int]) -> bool:
         values = self.stats(f"^({'|'.join(re.escape(name) for name in names)})$")
