@@ -58,6 +58,16 @@ def _clear_route_cache(file: Any) -> None:
         field.add(name="clear_route_cache", number=2, label=1, type=8)
 
 
+def _health_checks(file: Any) -> None:
+    """``HealthCheck.name`` and ``HttpHealthCheck.use_alpn_protocol`` (Envoy 1.40)."""
+    check = next(message for message in file.message_type if message.name == "HealthCheck")
+    if not any(one.name == "name" for one in check.field):
+        check.field.add(name="name", number=27, label=1, type=9)
+    http = next(message for message in check.nested_type if message.name == "HttpHealthCheck")
+    if not any(one.name == "use_alpn_protocol" for one in http.field):
+        http.field.add(name="use_alpn_protocol", number=15, label=1, type=8)
+
+
 _SET_FILTER_STATE: Final = "envoy/extensions/filters/http/set_filter_state/v3/set_filter_state"
 
 _FILES: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
@@ -67,6 +77,7 @@ _FILES: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
         "envoy/config/cluster/v3/outlier_detection.proto",
         _degraded_hosts,
     ),
+    "envoy.config.core.v3.health_check_pb2": ("envoy/config/core/v3/health_check.proto", _health_checks),
     "envoy.config.route.v3.route_components_pb2": ("envoy/config/route/v3/route_components.proto", _cookies),
 }
 """Module -> the file that it defines, and what adds to it."""

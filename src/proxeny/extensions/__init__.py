@@ -31,6 +31,7 @@ _REDIRECT: Final = "envoy.extensions.internal_redirect"
 _UPSTREAMS: Final = "envoy.extensions.upstreams"
 _BALANCING: Final = "envoy.extensions.load_balancing_policies"
 _RETRY: Final = "envoy.extensions.retry"
+_HEALTH_SINKS: Final = "envoy.extensions.health_check.event_sinks"
 _TYPE: Final = "envoy.type.matcher.v3"
 _PATH: Final = "envoy.extensions.path"
 
@@ -123,6 +124,20 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             ("ring_hash", "RingHash", "hashing:RING_HASH_FACTORY"),
             ("round_robin", "RoundRobin", "round_robin:FACTORY"),
         )
+    ),
+    *(
+        Extension(
+            "health_checker",
+            f"envoy.health_checkers.{name}",
+            f"proxeny.extensions.health_checkers.{name}:FACTORY",
+        )
+        for name in ("http", "tcp", "grpc")
+    ),
+    Extension(
+        "health_check_event_sink",
+        "envoy.health_check.event_sink.file",
+        "proxeny.extensions.health_check_event_sinks.file:FACTORY",
+        (f"{_HEALTH_SINKS}.file.v3.HealthCheckEventFileSink",),
     ),
     *(
         Extension(
@@ -262,6 +277,13 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.http_filters.cors:FACTORY",
         (f"{_HTTP}.cors.v3.Cors", f"{_HTTP}.cors.v3.CorsPolicy"),
         ("envoy.cors",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.health_check",
+        "proxeny.extensions.http_filters.health_check:FACTORY",
+        (f"{_HTTP}.health_check.v3.HealthCheck",),
+        ("envoy.health_check",),
     ),
     Extension(
         "http_filter",

@@ -497,6 +497,11 @@ class ConnPoolBase:
         for client in [*self._ready, *self._busy]:
             self._move(client, DRAINING)
 
+    def close_connections(self) -> None:
+        """Close all connections now, whatever they do."""
+        for client in [*self._ready, *self._busy, *self._connecting]:
+            client.close()
+
     def add_drained_callback(self, callback: Callable[[], object]) -> None:
         """Call back once nothing is left in the pool."""
         self._draining_pool = True

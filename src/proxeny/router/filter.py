@@ -70,6 +70,7 @@ TIMEOUT_ALT_RESPONSE: Final = b"x-envoy-upstream-rq-timeout-alt-response"
 STREAM_DURATION: Final = b"x-envoy-upstream-stream-duration-ms"
 ALT_STAT_NAME: Final = b"x-envoy-upstream-alt-stat-name"
 HEDGE: Final = b"x-envoy-hedge-on-per-try-timeout"
+IMMEDIATE_HEALTH_CHECK_FAIL: Final = b"x-envoy-immediate-health-check-fail"
 SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 
 OVERRIDES: Final = (UPSTREAM_TIMEOUT, PER_TRY_TIMEOUT, TIMEOUT_ALT_RESPONSE, STREAM_DURATION, ALT_STAT_NAME, HEDGE)
@@ -437,6 +438,8 @@ class RouterFilter(RouterRetries):
 
     def on_upstream_headers(self, upstream: UpstreamRequest, headers: HeaderMap, end_stream: bool, now_ns: int) -> None:
         """The response head: retry, or count it and pass it on."""
+        if self.cluster.health_checked and IMMEDIATE_HEALTH_CHECK_FAIL in headers:
+            self.cluster.host_failed(upstream.host)
         status = headers.get(STATUS) or b""
         code = STATUS_NUMBERS.get(status) or parse_uint64(status) or 0
         if self.cluster.outlier is not None:

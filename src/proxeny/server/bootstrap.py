@@ -50,6 +50,7 @@ class Bootstrapped:
         self.access_logs = AccessLogManager(
             server.dispatcher, server.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
+        self.configuration.context.access_log_manager = self.access_logs
         server.store.block(FILESYSTEM, PREFIX)
         self.overload = self.configuration.overload(lambda: memory_used(server.pids())[0])
         self.overload.on_change = self._push_overload
@@ -150,7 +151,7 @@ class Bootstrapped:
         answers = [self._feed_clusters(worker)]
         for name, update in self.clusters.host_updates():
             worker.send(messages.UpdateHosts(name, update))
-        health = self.clusters.health.snapshot()
+        health = self.clusters.health_snapshot()
         if health:
             worker.send(messages.UpdateHealth(health))
         return answers + self.listeners.feed(worker)
@@ -175,6 +176,9 @@ class Bootstrapped:
             return
         if isinstance(message, messages.HostReported):
             self.clusters.outliers.on_reported(message.cluster, message.base, message.kind)
+            return
+        if isinstance(message, messages.HostsFailed):
+            self.clusters.hosts_failed(message.cluster, message.hosts)
             return
         if isinstance(message, messages.RequestsFailed):
             self.failures.add(worker.index, message.requests)

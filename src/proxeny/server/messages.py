@@ -221,6 +221,13 @@ class HostReported(Message):
     kind: int
 
 
+class HostsFailed(Message):
+    """Responses asked for hosts of a cluster to be taken out of rotation: ``stat_index`` -> how many since the last."""
+
+    cluster: str
+    hosts: dict[int, int]
+
+
 class RequestsFailed(Message):
     """Requests that failed since the last of these messages, the oldest first; of many only the last ones."""
 
@@ -259,6 +266,7 @@ Any = (
     | WorkerStarted
     | HostsChanged
     | HostReported
+    | HostsFailed
     | RequestsFailed
     | Done
 )

@@ -18,7 +18,8 @@ from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.cluster_types import factory_of, type_text
 from proxeny.upstream.discovery import ClusterFactory, ClusterType
 from proxeny.upstream.dns_options import milliseconds
-from proxeny.upstream.endpoints import HostEntry, socket_address_pair
+from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, PENDING_ACTIVE_HC, HostEntry, socket_address_pair
+from proxeny.upstream.health_check.config import HealthCheckConfig, compile_health_checks
 from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
@@ -41,7 +42,6 @@ _IP_VERSIONS: Final = (ANY_VERSION, 4, 6)
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 _REFUSED: Final = (
-    "health_checks",
     "transport_socket_matches",
     "transport_socket_matcher",
     "filters",
@@ -53,9 +53,13 @@ class ClusterConfig:
     """A compiled cluster: its info, how to balance, and where its hosts come from."""
 
     __slots__ = (
+        "close_on_health_failure",
         "context",
         "factory",
+        "health_checks",
+        "health_when_new",
         "hosts",
+        "ignore_health_on_removal",
         "info",
         "internal_upstream",
         "lb_common",
@@ -94,6 +98,14 @@ class ClusterConfig:
         self.predictive_preconnect_ratio = 1.0
         self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
         self.update_merge_window_ms = DEFAULT_MERGE_WINDOW_MS
+        self.health_checks: list[HealthCheckConfig] = []
+        """Compiled in main only."""
+        self.health_when_new = 0
+        """Health flags of a host that was not checked yet."""
+        self.ignore_health_on_removal = False
+        """Whether a host that discovery no longer knows goes even while its checks succeed."""
+        self.close_on_health_failure = False
+        """Whether TCP connections to a host that fails are closed."""
         self.wait_for_warm_on_init = True
 
 
@@ -121,6 +133,7 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     config = ClusterConfig(factory, options, info, context, policy, lb_common)
     policy.allot(context.stats, info.stat_prefix)
     config.hosts = hosts
+    _set_health(config, cluster, present)
     transport_socket = present.get("transport_socket")
     if transport_socket is not None and transport_socket.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
         config.internal_upstream = InternalUpstream(
@@ -144,6 +157,22 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
     if "wait_for_warm_on_init" in present:
         config.wait_for_warm_on_init = present["wait_for_warm_on_init"].value
     return config
+
+
+def _set_health(config: ClusterConfig, cluster: Any, present: dict[str, Any]) -> None:
+    config.ignore_health_on_removal = present.get("ignore_health_on_host_removal", False)
+    config.close_on_health_failure = present.get("close_connections_on_host_health_failure", False)
+    if "health_checks" not in present:
+        return
+    config.health_when_new = FAILED_ACTIVE_HC
+    if cluster.common_lb_config.ignore_new_hosts_until_first_hc:
+        config.health_when_new |= PENDING_ACTIVE_HC
+    for entry in config.hosts:
+        if not entry.is_unchecked:
+            entry.health_flags |= FAILED_ACTIVE_HC
+    config.info.health_checked = True
+    if config.context.role == "main":
+        config.health_checks = compile_health_checks(cluster, config.info, config.context)
 
 
 def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> None:

@@ -15,7 +15,7 @@ from proxeny.network.connection import ClientConnection
 from proxeny.network.happy_eyeballs import ANY_VERSION, HappyEyeballsConnection, sort_addresses
 from proxeny.network.internal import InternalClientConnection
 from proxeny.network.socket_options import source_of
-from proxeny.upstream.endpoints import host_stat_prefix
+from proxeny.upstream.endpoints import EXCLUDED_VIA_IMMEDIATE_HC_FAIL, host_stat_prefix
 from proxeny.upstream.resource_manager import PRIORITY_NAMES, ResourceManager
 from proxeny.upstream.stats import (
     CLUSTER,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.socket_options import SocketOption
     from proxeny.pool.options import PoolOptions
+    from proxeny.upstream.host import Host
     from proxeny.upstream.http_protocol_options import HttpProtocolOptions
     from proxeny.upstream.outlier.monitor import OutlierRules
     from proxeny.upstream.resource_manager import Thresholds
@@ -68,6 +69,7 @@ class ClusterInfo:
         "_snapshot",
         "connect_timeout_ms",
         "happy_eyeballs",
+        "health_checked",
         "http",
         "limits_base",
         "max_connections_per_host",
@@ -101,6 +103,8 @@ class ClusterInfo:
         self.thresholds = thresholds
         self.connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS
         self.per_connection_buffer_limit = DEFAULT_BUFFER_LIMIT
+        self.health_checked = False
+        """Whether responses may take their host out of rotation (x-envoy-immediate-health-check-fail)."""
         self.metadata: Any = None
         self.overrides: Any = None
         """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
@@ -217,6 +221,12 @@ class ClusterInfo:
     def remaining_block(self, priority: int) -> Block | None:
         """The block of the ``remaining_*`` gauges, with ``track_remaining``."""
         return self._remaining[priority]
+
+    def host_failed(self, host: Host) -> None:
+        """A response asked for its host to be taken out of rotation: main is told, who decides for all workers."""
+        if self.health_checked and not host.entry.is_unchecked:
+            host.set_health_flags(host.health_flags | EXCLUDED_VIA_IMMEDIATE_HC_FAIL)
+            self._context.cluster_manager.host_failed(self.name, host.entry.stat_index)
 
     @property
     def http1_settings(self) -> Http1Settings:

@@ -32,6 +32,7 @@ class ClusterManager:
     __slots__ = (
         "_active",
         "_context",
+        "_failed",
         "_health",
         "_hosts",
         "_inflated",
@@ -39,6 +40,7 @@ class ClusterManager:
         "_stat_bases",
         "limits",
         "on_host_changes",
+        "on_hosts_failed",
         "on_outlier",
     )
 
@@ -50,6 +52,9 @@ class ClusterManager:
         """Told of the hosts that clusters of type ORIGINAL_DST make and remove."""
         self.on_outlier: Callable[[str, int, int], object] = lambda cluster, base, kind: None
         """Told what main has to know of a host: the base of its stat block, an ``EjectionType``."""
+        self.on_hosts_failed: Callable[[str, dict[int, int]], object] = lambda name, hosts: None
+        """Told of hosts whose responses ask for them to be taken out of rotation, and how many such there were."""
+        self._failed: dict[str, dict[int, int]] = {}
         self._active: dict[str, ThreadLocalCluster] = {}
         self._serialized: dict[str, bytes] = {}
         self._hosts: dict[str, bytes] = {}
@@ -124,6 +129,20 @@ class ClusterManager:
                 cluster.update_health(change.flags, change.rebuild)
             elif name in self._serialized:
                 self._health.setdefault(name, {}).update(change.flags)
+
+    def host_failed(self, name: str, index: int) -> None:
+        """A response asked for a host to be taken out of rotation; main is told once per turn."""
+        if not self._failed:
+            dispatcher = self._context.dispatcher
+            assert dispatcher is not None
+            dispatcher.call_soon(self._tell_of_failed)
+        counts = self._failed.setdefault(name, {})
+        counts[index] = counts.get(index, 0) + 1
+
+    def _tell_of_failed(self) -> None:
+        failed, self._failed = self._failed, {}
+        for name, hosts in failed.items():
+            self.on_hosts_failed(name, hosts)
 
     def _install(self, name: str, bases: dict[str, int]) -> None:
         """Make per-host stat blocks findable, each once."""

@@ -56,6 +56,17 @@ NEW_HOST: Final = -1
 """``HostEntry.stat_index`` of a host that discovery knows to be new, whatever its address."""
 
 
+class CheckTarget(msgspec.Struct, array_like=True, omit_defaults=True):
+    """How the health of an endpoint is checked, where that differs from the others' (``health_check_config``)."""
+
+    address: str = ""
+    """As ``HostEntry.address``; empty: the host's own."""
+    port: int = 0
+    """0: the host's own."""
+    hostname: str = ""
+    disabled: bool = False
+
+
 class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     """One host: an IP address and port, the path of a unix domain socket and ``PIPE``, or the name of an internal
     listener and ``INTERNAL``."""
@@ -80,6 +91,7 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     """The core.v3.HealthStatus that the endpoint's configuration says."""
     additional_addresses: tuple[tuple[str, int], ...] = ()
     """Where else it can be reached; connections are opened to the one that answers first."""
+    check: CheckTarget | None = None
 
     @property
     def address_text(self) -> str:
@@ -89,6 +101,11 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
         if self.port == INTERNAL:
             return f"envoy://{self.address}/{self.endpoint_id}"
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether its health is not checked although its cluster's is."""
+        return self.check is not None and self.check.disabled
 
 
 class HostUpdate(msgspec.Struct, array_like=True):
@@ -268,6 +285,8 @@ def _entry(address: str, port: int, index: int, endpoint: Any, common: tuple[int
     )
     if port == INTERNAL:
         entry.endpoint_id = endpoint.endpoint.address.envoy_internal_address.endpoint_id
+    if endpoint.endpoint.HasField("health_check_config"):
+        entry.check = _check_target(endpoint.endpoint.health_check_config, port)
     if endpoint.HasField("load_balancing_weight"):
         entry.weight = endpoint.load_balancing_weight.value
     if endpoint.health_status:
@@ -280,3 +299,15 @@ def _entry(address: str, port: int, index: int, endpoint: Any, common: tuple[int
         if lb is not None and "canary" in lb.fields:
             entry.canary = lb.fields["canary"].bool_value
     return entry
+
+
+def _check_target(config: Any, host_port: int) -> CheckTarget:
+    """From an ``Endpoint.HealthCheckConfig``; ConfigError in Envoy's words."""
+    if config.port_value and host_port < 0:
+        raise ConfigError("Invalid host configuration: non-zero port for non-IP address")
+    target = CheckTarget("", config.port_value, config.hostname, config.disable_active_health_check)
+    if config.HasField("address"):
+        target.address, target.port = static_address(config.address)
+        if config.port_value:
+            target.port = config.port_value
+    return target

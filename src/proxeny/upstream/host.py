@@ -70,10 +70,10 @@ def health_of(flags: int) -> Health:
     return Health.DEGRADED if flags & _DEGRADED else Health.HEALTHY
 
 
-def is_excluded(flags: int, before_first_check: bool = False) -> bool:
-    """Whether a host does not count at all (panic, spillover): it took itself out of rotation, or
-    ``before_first_check`` (ignore_new_hosts_until_first_hc) and it has not been checked yet."""
-    return bool(flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | (PENDING_ACTIVE_HC if before_first_check else 0)))
+def is_excluded(flags: int) -> bool:
+    """Whether a host does not count at all (panic, spillover): it took itself out of rotation, or it is to be ignored
+    until its first check (``ignore_new_hosts_until_first_hc``)."""
+    return bool(flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | PENDING_ACTIVE_HC))
 
 
 def health_flags_text(flags: int) -> str:
@@ -217,6 +217,14 @@ class Host:
             pool.drain()
             if pool.is_idle:
                 pool.tell_idle()
+
+    def on_health_failure(self, close: bool) -> None:
+        """The host failed a check, or was ejected: new connections might do better. With ``close`` TCP connections that
+        are in use end at once (``close_connections_on_host_health_failure``)."""
+        if close:
+            for pool in list(self.tcp_pools.values()):
+                pool.close_connections()
+        self.drain_pools()
 
     def statistics(self) -> dict[str, int]:
         """This worker's counts."""

@@ -13,10 +13,10 @@ else when the window ends, for all changes together (``ClusterManagerImpl::sched
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from proxeny.upstream.endpoints import EDS_FLAGS, HealthChange, HealthFlags, HostEntry
+from proxeny.upstream.endpoints import HealthChange, HostEntry
 from proxeny.upstream.stats import (
     CM_CLUSTER_UPDATED,
     CM_CLUSTER_UPDATED_VIA_MERGE,
@@ -36,7 +36,19 @@ DEFAULT_MERGE_WINDOW_MS = 1000
 class ClusterHealth:
     """The flags of one cluster's hosts."""
 
-    __slots__ = ("_due", "_entries", "_hub", "_last", "_timer", "_window_ms", "changed", "listeners", "name", "stale")
+    __slots__ = (
+        "_due",
+        "_entries",
+        "_hub",
+        "_last",
+        "_timer",
+        "_window_ms",
+        "changed",
+        "listeners",
+        "name",
+        "regrouped",
+        "stale",
+    )
 
     def __init__(self, hub: HostHealth, name: str, entries: Iterable[HostEntry], window_ms: int) -> None:
         self.name = name
@@ -52,6 +64,8 @@ class ClusterHealth:
         """Hosts whose flags the workers do not know yet."""
         self.stale = False
         """Whether load balancing does not follow the flags yet."""
+        self.regrouped = False
+        """Whether the gauges of members do not."""
         self.listeners: list[Callable[[HostEntry, int, int], object]] = []
         """Called with (host, its flags before, after) on every change."""
 
@@ -74,31 +88,29 @@ class ClusterHealth:
             return False
         entry.health_flags = after
         self.changed.add(index)
-        self.stale = self.stale or rebuild
+        if rebuild:
+            self.stale = self.regrouped = True
         self._hub.touch(self)
         for listener in list(self.listeners):
             listener(entry, before, after)
         return True
 
     def replace(self, entries: list[HostEntry]) -> None:
-        """These are the hosts now: those that were there keep what was found out of them."""
-        known = self._entries
-        self._entries = {}
-        for entry in entries:
-            old = known.get(entry.stat_index)
-            if old is not None and old is not entry:
-                entry.health_flags |= old.health_flags & ~EDS_FLAGS
-            self._entries[entry.stat_index] = entry
-
-    def replaced(self, now_ms: int) -> None:
-        """The workers were sent all hosts, with their flags: that is up to date."""
+        """These are the hosts now; their flags are in them, and the workers are told of both."""
+        self._entries = {entry.stat_index: entry for entry in entries}
         self.changed.clear()
-        self.stale = False
-        self._due = False
-        self._last = now_ms
+        self.stale = self._due = False
+        self._last = self._hub.dispatcher.wheel.now_ms
         if self._timer is not None and self._timer.enabled:
             self._timer.disable()
             self._hub.stats.inc(CM_UPDATE_MERGE_CANCELLED)
+
+    def tell_all(self) -> None:
+        """The workers have the cluster now: what was found out before, they do not know."""
+        self.changed.update(self._entries)
+        self.stale = True
+        self._last = None
+        self._hub.touch(self)
 
     def take(self, now_ms: int) -> HealthChange:
         """What the workers have to be told now."""
@@ -131,9 +143,9 @@ class ClusterHealth:
             self._due = True
             self._hub.touch(self)
 
-    def all_flags(self) -> HealthFlags:
+    def snapshot(self) -> HealthChange:
         """The flags of all hosts, for a worker that knows what the configuration says and no more."""
-        return {index: entry.health_flags for index, entry in self._entries.items()}
+        return HealthChange({index: entry.health_flags for index, entry in self._entries.items()}, True)
 
     def close(self) -> None:
         """The cluster goes."""
@@ -154,7 +166,8 @@ class HostHealth:
         """Told what every worker must be told."""
         self.on_members: Callable[[str], object] = lambda name: None
         """Told of clusters whose hosts' health changed, once per turn: their gauges have to follow."""
-        self._clusters: dict[str, ClusterHealth] = {}
+        self.has_workers: Callable[[ClusterHealth], bool] = lambda health: True
+        """Whether workers know the cluster (they do not know one that warms)."""
         self._touched: dict[ClusterHealth, None] = {}
 
     @property
@@ -163,30 +176,9 @@ class HostHealth:
         assert self._dispatcher is not None
         return self._dispatcher
 
-    def watch(self, name: str, entries: Iterable[HostEntry], window_ms: int = DEFAULT_MERGE_WINDOW_MS) -> ClusterHealth:
-        """The flags of a cluster's hosts; all who watch one cluster share it."""
-        health = self._clusters.get(name)
-        if health is None:
-            health = self._clusters[name] = ClusterHealth(self, name, entries, window_ms)
-        return health
-
-    def find(self, name: str) -> ClusterHealth | None:
-        """The flags of a cluster's hosts, where somebody watches it."""
-        return self._clusters.get(name)
-
-    def forget(self, name: str) -> None:
-        """The cluster was removed or replaced by another of its name."""
-        health = self._clusters.pop(name, None)
-        if health is not None:
-            self._touched.pop(health, None)
-            health.close()
-
-    def replace_hosts(self, name: str, entries: list[HostEntry]) -> None:
-        """New hosts of a cluster, about to be sent to the workers: what is known of them is put in."""
-        health = self._clusters.get(name)
-        if health is not None:
-            health.replace(entries)
-            health.replaced(self.dispatcher.wheel.now_ms)
+    def make(self, name: str, entries: Iterable[HostEntry], window_ms: int) -> ClusterHealth:
+        """The flags of a cluster's hosts; all who change some share it."""
+        return ClusterHealth(self, name, entries, window_ms)
 
     def touch(self, health: ClusterHealth) -> None:
         """Something changed: tell the workers at the end of this turn."""
@@ -199,22 +191,13 @@ class HostHealth:
         now_ms = self.dispatcher.wheel.now_ms
         changes = {}
         for health in touched:
-            self.on_members(health.name)
+            if not self.has_workers(health):
+                continue
+            if health.regrouped:
+                health.regrouped = False
+                self.on_members(health.name)
             change = health.take(now_ms)
             if change.flags or change.rebuild:
                 changes[health.name] = change
         if changes:
             self.on_change(changes)
-
-    def snapshot(self) -> dict[str, HealthChange]:
-        """What a new worker must be told once it has the clusters and their hosts."""
-        return {name: HealthChange(health.all_flags(), True) for name, health in self._clusters.items()}
-
-    def watched(self) -> Iterator[ClusterHealth]:
-        """All clusters that are watched."""
-        yield from self._clusters.values()
-
-    def close(self) -> None:
-        """The server ends."""
-        for name in list(self._clusters):
-            self.forget(name)

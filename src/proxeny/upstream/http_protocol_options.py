@@ -80,6 +80,16 @@ def error_matcher(present: dict[str, Any]) -> Any:
     return typed.outlier_detection.error_matcher if typed is not None and _is_set(typed, "outlier_detection") else None
 
 
+def speaks_http2(cluster: Any) -> bool:
+    """Whether a Cluster message lets HTTP/2 be spoken to its hosts (Envoy: ``ClusterInfo::Features::HTTP2``)."""
+    present = {field.name: value for field, value in cluster.ListFields()}
+    typed = _typed(present)
+    if typed is None:
+        return "http2_protocol_options" in present
+    which = typed.WhichOneof("upstream_protocol_options")
+    return which == "auto_config" or (which is not None and _is_set(getattr(typed, which), "http2_protocol_options"))
+
+
 def overrides_of(present: dict[str, Any]) -> Any:
     """The HttpProtocolOptions message where it says something to the router, else None."""
     typed = _typed(present) if "typed_extension_protocol_options" in present else None

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from proxeny.upstream.discovery import ClusterType
-from proxeny.upstream.endpoints import NEW_HOST, HostChange, HostEntry, HostUpdate, host_stat_prefix
+from proxeny.upstream.endpoints import (
+    EDS_FLAGS,
+    FAILED_ACTIVE_HC,
+    FAILED_EDS_HEALTH,
+    NEW_HOST,
+    PENDING_DYNAMIC_REMOVAL,
+    HostChange,
+    HostEntry,
+    HostUpdate,
+    host_stat_prefix,
+)
+from proxeny.upstream.health_check.checker import ClusterHealthChecks
 from proxeny.upstream.host import Health, Host, health_of, is_excluded
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from proxeny.stats.store import BlockEntry, MainStore, StatTable
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.discovery import Discovery, DiscoveryOwner
+    from proxeny.upstream.host_health import ClusterHealth, HostHealth
 
 SPARE_HOST_BLOCKS = 256
 """Stat blocks of hosts that went away are used again only when so many are spare: by then the workers' draining
@@ -53,13 +65,16 @@ class MainCluster:
         "_spare",
         "_store",
         "added_via_api",
+        "checks",
         "config",
+        "health",
         "host_table",
         "hosts",
         "initialized",
-        "keep_health",
         "on_demand",
+        "on_ejected_passed",
         "on_hosts",
+        "on_members",
         "serialized",
         "table",
     )
@@ -74,8 +89,13 @@ class MainCluster:
         self._store = store
         self.hosts: list[HostEntry] = config.hosts
         self.on_hosts: Callable[[bytes], object] = lambda update: None
-        self.keep_health: Callable[[list[HostEntry]], object] = lambda hosts: None
-        """Puts what was found out about the health of hosts into their new entries, before workers get these."""
+        self.health: ClusterHealth | None = None
+        """The flags of the hosts, where somebody finds out more of them."""
+        self.checks: ClusterHealthChecks | None = None
+        self.on_members: Callable[[], object] = lambda: None
+        """Told that there are other hosts, before the workers are."""
+        self.on_ejected_passed: Callable[[int], object] = lambda index: None
+        """Told when a host passes its check that was ejected as an outlier."""
         self.on_demand: OnDemandHosts | None = None
         """The hosts that workers made, where it is they who make them."""
         if config.type is ClusterType.ORIGINAL_DST:
@@ -101,9 +121,20 @@ class MainCluster:
         if self.hosts:
             self._show_members()
 
-    def start(self, make_owner: Callable[[MainCluster], DiscoveryOwner], on_initialized: Callable[[], None]) -> None:
-        """Look for hosts; ``on_initialized`` is called once, perhaps before this returns."""
+    def start(
+        self,
+        make_owner: Callable[[MainCluster], DiscoveryOwner],
+        health_hub: HostHealth,
+        on_initialized: Callable[[], None],
+    ) -> None:
+        """Look for hosts, and check them; ``on_initialized`` is called once, perhaps before this returns."""
         self._on_initialized = on_initialized
+        if self.config.health_checks:
+            health = self.watch_health(health_hub)
+            health.listeners.append(self._on_health_changed)
+            self.checks = ClusterHealthChecks(self.config.health_checks, self.config.info, health, self.config.context)
+            self.checks.on_ejected_passed = self.on_ejected_passed
+            self.checks.update_hosts(self.hosts)
         if self.config.type is not ClusterType.STATIC:
             self._discovery = self.config.factory.discovery(self.config, make_owner(self))
         if self._discovery is None:
@@ -113,6 +144,13 @@ class MainCluster:
 
     def on_discovered(self) -> None:
         """The first hosts are known, or will not come."""
+        if self.checks is not None and not self.initialized:
+            self.checks.wait(self._on_warm)
+        else:
+            self._on_warm()
+
+    def _on_warm(self) -> None:
+        """The first hosts were checked, where that is wanted."""
         self.initialized = True
         callback, self._on_initialized = self._on_initialized, None
         if callback is not None and not self._closed:
@@ -124,6 +162,16 @@ class MainCluster:
         self._on_initialized = None
         if self._discovery is not None:
             self._discovery.close()
+        if self.checks is not None:
+            self.checks.close()
+        if self.health is not None:
+            self.health.close()
+
+    def watch_health(self, hub: HostHealth) -> ClusterHealth:
+        """The flags of the hosts: whoever sets some asks for this first."""
+        if self.health is None:
+            self.health = hub.make(self.name, self.hosts, self.config.update_merge_window_ms)
+        return self.health
 
     @property
     def all_blocks(self) -> StatTable:
@@ -135,12 +183,52 @@ class MainCluster:
         """All hosts, as discovery sees them now (``DiscoveryOwner.publish``)."""
         if self._closed:
             return
+        hosts = self._stabilized(hosts)
         changed = self._identify(hosts)
         fresh = self._allot(hosts)
+        self._keep_health(hosts)
         self.hosts = hosts
-        self.keep_health(hosts)
+        if self.health is not None:
+            self.health.replace(hosts)
+        self.on_members()
         self._show_members(changed)
         self.on_hosts(_encode_hosts(HostUpdate(hosts, fresh)))
+        if self.checks is not None:
+            self.checks.update_hosts(hosts)
+
+    def _stabilized(self, hosts: list[HostEntry]) -> list[HostEntry]:
+        """A host that discovery no longer knows stays while its checks succeed (``ignore_health_on_host_removal``)."""
+        config = self.config
+        if self.checks is None or config.ignore_health_on_removal or config.type is ClusterType.LOGICAL_DNS:
+            return hosts
+        listed = {(entry.address, entry.port) for entry in hosts}
+        kept = [
+            entry
+            for entry in self.hosts
+            if not entry.health_flags & (FAILED_ACTIVE_HC | FAILED_EDS_HEALTH)
+            and not entry.is_unchecked
+            and (entry.address, entry.port) not in listed
+        ]
+        for entry in kept:
+            entry.health_flags |= PENDING_DYNAMIC_REMOVAL
+        return [*hosts, *kept]
+
+    def _keep_health(self, hosts: list[HostEntry]) -> None:
+        """What was found out of hosts that stay goes into their new entries; what is new starts as such."""
+        known = {entry.stat_index: entry for entry in self.hosts}
+        for entry in hosts:
+            before = known.get(entry.stat_index)
+            if before is entry:
+                continue
+            if before is not None and before.check == entry.check:
+                entry.health_flags |= before.health_flags & ~(EDS_FLAGS | PENDING_DYNAMIC_REMOVAL)
+            elif not entry.is_unchecked:
+                entry.health_flags |= self.config.health_when_new
+
+    def _on_health_changed(self, entry: HostEntry, before: int, after: int) -> None:
+        """A host that stayed only for its checks fails them: now it goes."""
+        if after & PENDING_DYNAMIC_REMOVAL and after & FAILED_ACTIVE_HC:
+            self.publish([other for other in self.hosts if other is not entry])
 
     def _identify(self, hosts: list[HostEntry]) -> bool:
         """Give every host its stat block, which is also its name for workers; whether any came or went."""

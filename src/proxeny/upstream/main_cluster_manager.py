@@ -30,7 +30,7 @@ from proxeny.upstream import cluster_config
 from proxeny.upstream.cluster_status import ClusterStatus, status_of
 from proxeny.upstream.discovery import DiscoveryOwner
 from proxeny.upstream.dns_resolver import DnsResolvers
-from proxeny.upstream.endpoints import HostChange
+from proxeny.upstream.endpoints import HealthChange, HostChange
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
 from proxeny.upstream.limit_gauges import LimitGauges
 from proxeny.upstream.main_cluster import MainCluster
@@ -93,6 +93,7 @@ class MainClusterManager:
         self.health.on_members = self._show_health
         self.outliers = Outliers(context)
         """Which hosts are outliers."""
+        self.health.has_workers = self._has_workers
 
     # -- clusters ------------------------------------------------------------------------------------------------
     def add_static(self, clusters: Iterable[Any]) -> None:
@@ -141,12 +142,11 @@ class MainClusterManager:
         name = cluster.name
         replaced = self._active.get(name)
         self._active[name] = cluster
-        cluster.keep_health = lambda hosts: self._keep_health(cluster)
+        cluster.on_members = lambda: self.outliers.replace_hosts(name, cluster.with_bases())
         self._show_counts()
         blocks: StatTable = {}
         if replaced is not None:
             replaced.close()
-            self.health.forget(name)
             self.outliers.forget(name)
             self._gauges.end(replaced.config.info)
             blocks = replaced.all_blocks
@@ -155,6 +155,8 @@ class MainClusterManager:
             self._watch_outliers(cluster)
         if self._all_initialized:
             self.on_cluster_changed(name, blocks)
+            if cluster.health is not None:
+                cluster.health.tell_all()
         elif blocks:
             self._store.release(blocks)
 
@@ -170,7 +172,6 @@ class MainClusterManager:
         self._show_counts()
         if active is not None:
             active.close()
-            self.health.forget(name)
             self.outliers.forget(name)
             self._gauges.end(active.config.info)
             self.on_cluster_removed(name, active.all_blocks)
@@ -218,7 +219,8 @@ class MainClusterManager:
 
     def _start(self, cluster: MainCluster, on_initialized: Callable[[MainCluster], None]) -> None:
         cluster.on_hosts = lambda update: self._hosts_changed(cluster, update)
-        cluster.start(self._owner, lambda: on_initialized(cluster))
+        cluster.on_ejected_passed = lambda index: self._ejected_passed(cluster, index)
+        cluster.start(self._owner, self.health, lambda: on_initialized(cluster))
 
     def _owner(self, cluster: MainCluster) -> DiscoveryOwner:
         return DiscoveryOwner(self._context, self.resolvers.get, self, cluster.publish, cluster.on_discovered)
@@ -244,13 +246,16 @@ class MainClusterManager:
     # -- health --------------------------------------------------------------------------------------------------
     def watch_health(self, name: str) -> ClusterHealth:
         """The health flags of a cluster's hosts: whoever sets some asks for it first."""
-        cluster = self._active[name]
-        return self.health.watch(name, cluster.hosts, cluster.config.update_merge_window_ms)
+        return self._active[name].watch_health(self.health)
 
-    def _keep_health(self, cluster: MainCluster) -> None:
-        """A cluster has other hosts."""
-        self.health.replace_hosts(cluster.name, cluster.hosts)
-        self.outliers.replace_hosts(cluster.name, cluster.with_bases())
+    def _has_workers(self, health: ClusterHealth) -> bool:
+        cluster = self._active.get(health.name)
+        return cluster is not None and cluster.health is health
+
+    def _ejected_passed(self, cluster: MainCluster, index: int) -> None:
+        detector = self.outliers.find(cluster.name)
+        if detector is not None and self._active.get(cluster.name) is cluster:
+            detector.on_check_passed(index)
 
     def _watch_outliers(self, cluster: MainCluster) -> None:
         rules = cluster.config.info.outlier
@@ -261,6 +266,18 @@ class MainClusterManager:
         cluster = self._active.get(name)
         if cluster is not None:
             cluster.show_health()
+
+    def health_snapshot(self) -> dict[str, HealthChange]:
+        """What a new worker must be told of the health of hosts, once it has the clusters and their hosts."""
+        found = [(name, cluster.health) for name, cluster in self._active.items()]
+        return {name: health.snapshot() for name, health in found if health is not None}
+
+    def hosts_failed(self, name: str, failed: dict[int, int]) -> None:
+        """Responses that came to a worker asked for hosts to be taken out of rotation: ``stat_index`` -> how many."""
+        cluster = self._active.get(name)
+        if cluster is not None and cluster.checks is not None:
+            for index, count in failed.items():
+                cluster.checks.set_unhealthy(index, count)
 
     # -- hosts that workers make ---------------------------------------------------------------------------------
     def on_host_changes(self, worker_index: int, name: str, changes: list[HostChange]) -> None:
@@ -320,5 +337,4 @@ class MainClusterManager:
             for cluster in clusters.values():
                 cluster.close()
         self.resolvers.close()
-        self.health.close()
         self.outliers.close()

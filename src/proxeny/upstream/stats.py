@@ -42,3 +42,18 @@ NO_METADATA: Final = INTERNAL_UPSTREAM.slot("no_metadata")
 THREAD_LOCAL_CLUSTER_MANAGER: Final = Schema("thread_local_cluster_manager", gauges=("clusters_inflated",))
 """Prefix ``thread_local_cluster_manager.<worker_0 | main_thread>.``."""
 CLUSTERS_INFLATED: Final = THREAD_LOCAL_CLUSTER_MANAGER.slot("clusters_inflated")
+
+HEALTH_CHECK: Final = Schema(
+    "health_check",
+    counters=("attempt", "failure", "network_failure", "passive_failure", "success", "verify_cluster"),
+    gauges=("degraded", "healthy"),
+)
+"""Prefix ``cluster.<observability name>.health_check.``, with ``name.<check's name>.`` where it has one."""
+HC_ATTEMPT: Final = HEALTH_CHECK.slot("attempt")
+HC_FAILURE: Final = HEALTH_CHECK.slot("failure")
+HC_NETWORK_FAILURE: Final = HEALTH_CHECK.slot("network_failure")
+HC_PASSIVE_FAILURE: Final = HEALTH_CHECK.slot("passive_failure")
+HC_SUCCESS: Final = HEALTH_CHECK.slot("success")
+HC_VERIFY_CLUSTER: Final = HEALTH_CHECK.slot("verify_cluster")
+HC_DEGRADED: Final = HEALTH_CHECK.slot("degraded")
+HC_HEALTHY: Final = HEALTH_CHECK.slot("healthy")

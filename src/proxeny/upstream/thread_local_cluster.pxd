@@ -5,7 +5,7 @@ from proxeny.upstream.cluster_info cimport ClusterInfo
 
 cdef class ThreadLocalCluster:
     cdef object _dispatcher, _lb, _override_statuses, _own, _pools, _stale
-    cdef bint _logical, _special
+    cdef bint _close_on_failure, _logical, _special
     cdef public object choose_host, priority_set
     cdef public ClusterInfo info
 

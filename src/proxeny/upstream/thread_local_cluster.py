@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.upstream.discovery import ClusterLoadBalancer, ClusterType, WorkerSeat
+from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, FAILED_OUTLIER_CHECK
 from proxeny.upstream.host import Host
 from proxeny.upstream.host_pools import HostPools
 from proxeny.upstream.load_balancer.contract import LbSetting
@@ -32,8 +33,8 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_dispatcher", "_lb", "_logical", "_override_statuses", "_own", "_pools", "_special", "_stale", "choose_host",
-        "info", "priority_set",
+        "_close_on_failure", "_dispatcher", "_lb", "_logical", "_override_statuses", "_own", "_pools", "_special",
+        "_stale", "choose_host", "info", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -60,6 +61,7 @@ class ThreadLocalCluster:
         self._special = self._pools.special
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
+        self._close_on_failure = config.close_on_health_failure
         self._stale: set[int] = set()
         """Priorities whose host sets do not follow their hosts' flags yet."""
         self.update_hosts(config.hosts)
@@ -89,8 +91,11 @@ class ThreadLocalCluster:
         for host in self._hosts():
             found = flags.get(host.entry.stat_index)
             if found is not None and found != host.health_flags:
+                failed = found & ~host.health_flags & (FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK)
                 self._stale.add(host.priority)
                 host.set_health_flags(found)
+                if failed:
+                    host.on_health_failure(self._close_on_failure)
         if rebuild and self._stale:
             self.priority_set.refresh(self._stale)
             self._stale = set()

@@ -212,6 +212,7 @@ class Worker:
         self.clusters = self.context.cluster_manager = ClusterManager(self.context, self.limits)
         self.clusters.on_host_changes = self._report_hosts
         self.clusters.on_outlier = self._report_outlier
+        self.clusters.on_hosts_failed = self._report_failed_hosts
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
@@ -245,6 +246,9 @@ class Worker:
 
     def _report_outlier(self, cluster: str, base: int, kind: int) -> None:
         self.channel.send(messages.HostReported(cluster, base, kind))
+
+    def _report_failed_hosts(self, cluster: str, hosts: dict[int, int]) -> None:
+        self.channel.send(messages.HostsFailed(cluster, hosts))
 
     def _report_failures(self, requests: list[FailedRequest]) -> None:
         self.channel.send(messages.RequestsFailed(requests))

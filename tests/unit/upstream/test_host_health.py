@@ -41,6 +41,7 @@ class World:
         self.context = FactoryContext(role="main", stats=self.store, dispatcher=self.dispatcher)
         self.main = MainClusterManager(self.context, 1)
         self.main.add_static(clusters)
+        self.main.initialize(lambda: None)
         self.told: list[dict[str, HealthChange]] = []
         self.main.health.on_change = self._tell
         self.worker = self.make_worker()
@@ -55,7 +56,7 @@ class World:
         manager = ClusterManager(own, LimitTable(self.main.limits_fd, 1, 0))
         own.cluster_manager = manager
         manager.add_serialized(clusters)
-        manager.update_health(self.main.health.snapshot())
+        manager.update_health(self.main.health_snapshot())
         return manager
 
     def _tell(self, changes: dict[str, HealthChange]) -> None:
@@ -97,7 +98,9 @@ class World:
 @pytest.fixture
 def world(static_cluster: MakeCluster) -> Iterator[World]:
     unmerged = static_cluster("c", 1, 2, 3, common_lb_config={"update_merge_window": "0s"})
-    world = World(static_cluster("a", 1, 2, 3), static_cluster("b", 1), unmerged)
+    world = World(
+        static_cluster("a", 1, 2, 3), static_cluster("b", 1), unmerged, static_cluster("d", type="STRICT_DNS")
+    )
     yield world
     world.close()
 
@@ -190,7 +193,10 @@ def test_an_excluded_host_is_counted(world: World) -> None:
 
 
 def test_new_hosts_take_over_what_was_found_out(world: World) -> None:
-    health = world.watch()
+    cluster = world.main.find("d")
+    assert cluster is not None
+    cluster.publish([HostEntry("127.0.0.1", 1), HostEntry("127.0.0.1", 2)])
+    health = world.watch("d")
     seen: list[tuple[int, int, int]] = []
     health.listeners.append(lambda entry, before, after: seen.append((entry.port, before, after)))
     health.change(0, FAILED_ACTIVE_HC)
@@ -198,17 +204,14 @@ def test_new_hosts_take_over_what_was_found_out(world: World) -> None:
     world.turn()
     health.change(0, FAILED_OUTLIER_CHECK)
     world.turn()
-    entries = [
-        HostEntry("127.0.0.1", 1, stat_index=0, health_flags=FAILED_EDS_HEALTH),
-        HostEntry("127.0.0.1", 9, stat_index=7),
-    ]
-    world.main.health.replace_hosts("a", entries)
+    entries = [HostEntry("127.0.0.1", 1, health_flags=FAILED_EDS_HEALTH), HostEntry("127.0.0.1", 9)]
+    cluster.publish(entries)
     assert entries[0].health_flags == FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH
     assert entries[1].health_flags == 0
     assert world.count("update_merge_cancelled") == 1
     # The second host is gone: it changes no more.
     assert not health.change(1, 0, FAILED_ACTIVE_HC)
-    assert health.change(7, FAILED_ACTIVE_HC)
+    assert health.change(entries[1].stat_index, FAILED_ACTIVE_HC)
     assert [port for port, _, _ in seen] == [1, 2, 1, 9]
 
 
@@ -218,5 +221,4 @@ def test_a_removed_cluster_is_forgotten(world: World) -> None:
     world.main.remove("a")
     world.turn(2000)
     assert not world.told
-    assert world.main.health.find("a") is None
     assert not health.change(1, FAILED_ACTIVE_HC)

@@ -9,6 +9,7 @@ from proxeny.config.message_types import is_extension_type
 from proxeny.config.support import (
     access_log,
     bootstrap,
+    health,
     http,
     listener,
     listener_filters,
@@ -35,6 +36,7 @@ AREAS: Final[dict[str, Table]] = {
     "Routes": router.TABLE,
     "Route actions": route_actions.TABLE,
     "Clusters and load balancing": upstream.TABLE,
+    "Health checks": health.TABLE,
     "Access logs": access_log.TABLE,
     "Dynamic configuration": xds.TABLE,
 }

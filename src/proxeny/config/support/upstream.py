@@ -22,13 +22,13 @@ TABLE: Final[Table] = {
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
             upstream_http_protocol_options protocol_selection preconnect_policy
             connection_pool_per_downstream_connection original_dst_lb_config cleanup_interval
-            ring_hash_lb_config maglev_lb_config upstream_config outlier_detection""",
-        accepted="close_connections_on_host_health_failure ignore_health_on_host_removal",
+            ring_hash_lb_config maglev_lb_config upstream_config outlier_detection health_checks
+            ignore_health_on_host_removal close_connections_on_host_health_failure""",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
-        done="healthy_panic_threshold consistent_hashing_lb_config override_host_status update_merge_window",
-        accepted="""zone_aware_lb_config locality_weighted_lb_config ignore_new_hosts_until_first_hc
-            close_connections_on_host_set_change""",
+        done="""healthy_panic_threshold consistent_hashing_lb_config override_host_status update_merge_window
+            ignore_new_hosts_until_first_hc""",
+        accepted="""zone_aware_lb_config locality_weighted_lb_config close_connections_on_host_set_change""",
     ),
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
@@ -69,7 +69,7 @@ TABLE: Final[Table] = {
         done="locality metadata lb_endpoints load_balancing_weight priority", accepted="proximity"
     ),
     f"{_ENDPOINT}.LbEndpoint": fields(done="endpoint health_status metadata load_balancing_weight"),
-    f"{_ENDPOINT}.Endpoint": fields(done="address hostname additional_addresses", accepted="health_check_config"),
+    f"{_ENDPOINT}.Endpoint": fields(done="address hostname additional_addresses health_check_config"),
     _HTTP_OPTIONS: extension(
         done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config http_filters
             request_mirror_policies retry_policy outlier_detection hash_policy""",
@@ -77,7 +77,11 @@ TABLE: Final[Table] = {
     ),
     f"{_HTTP_OPTIONS}.OutlierDetection": fields(done="error_matcher"),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),
-    f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(done="http_protocol_options"),
+    f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(
+        done="http_protocol_options",
+        # Of downstreams that speak HTTP/2 there are none yet; that the hosts would is what gRPC health checks ask.
+        accepted="http2_protocol_options",
+    ),
     f"{_UPSTREAMS}.generic.v3.GenericConnectionPoolProto": extension(),
     f"{_UPSTREAMS}.http.v3.HttpConnectionPoolProto": extension(),
     f"{_UPSTREAMS}.tcp.v3.TcpConnectionPoolProto": extension(),

@@ -1,0 +1,1 @@
+"""Where health check events can go (kind "health_check_event_sink")."""

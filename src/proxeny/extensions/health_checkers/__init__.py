@@ -1,0 +1,1 @@
+"""Kinds of active health checks (``upstream.health_check.contract``)."""

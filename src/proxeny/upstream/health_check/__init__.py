@@ -1,0 +1,1 @@
+"""Active health checking, in main: what is checked, how a host's state follows, what is logged."""
