@@ -1,12 +1,11 @@
 """The state of one walk over a configuration: where it is, what it found, and how its refusals are worded."""
 
-from typing import Any, Final
+from typing import Any
 
 from proxeny.config import field_path
+from proxeny.config.deprecation import DeprecatedUse
 from proxeny.config.errors import ConfigError
 from proxeny.config.support.table import FieldClass
-
-_VERSION_HISTORY: Final = "https://www.envoyproxy.io/docs/envoy/latest/version_history/version_history"
 
 
 class Findings:
@@ -16,7 +15,7 @@ class Findings:
 
     def __init__(self, accept_unsupported: bool = False) -> None:
         self.accept_unsupported = accept_unsupported
-        self.deprecated: list[str] = []
+        self.deprecated: list[DeprecatedUse] = []
         self.accepted: list[str] = []
         self.unsupported: list[str] = []
         self.wip: list[str] = []
@@ -80,15 +79,11 @@ class Inspector:
         """A duration that Envoy refuses before it looks at any rule."""
         return ConfigError(f"Invalid duration: {fault}: seconds: {value.seconds} nanos: {value.nanos}", self.path())
 
-    def on_deprecated(self, type_name: str, text: str, disallowed: bool) -> None:
-        """A deprecated field or value; those disallowed by default are refused inside extensions, as in Envoy."""
-        findings = self.findings
-        if findings is None:
-            return
-        text = f"type {type_name} {text} Please see {_VERSION_HISTORY} for details."
-        if disallowed and self.root:
-            raise ConfigError(text, self.path())
-        findings.deprecated.append(f"Deprecated field: {text}")
+    def on_deprecated(self, type_name: str, feature: str, what: str, disallowed: bool) -> None:
+        """A deprecated field or value; the runtime judges what is inside extensions, as in Envoy."""
+        if self.findings is not None:
+            use = DeprecatedUse(type_name, feature, what, self.path(), disallowed, judged=self.root > 0)
+            self.findings.deprecated.append(use)
 
     def on_wip(self, text: str) -> None:
         """A field or message that its authors call unfinished."""

@@ -12,6 +12,7 @@ from envoy.config.bootstrap.v3 import bootstrap_pb2
 from google.protobuf.message import Message
 
 from proxeny.config.anys import open_any
+from proxeny.config.deprecation import DeprecatedUse
 from proxeny.config.errors import ConfigError
 from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.sources import Source, read_file, read_yaml
@@ -45,7 +46,8 @@ class LoadedBootstrap:
     bootstrap: Any
     warnings: list[str] = field(default_factory=list)
     patches: AppliedPatches | None = None
-    deprecated_uses: int = 0
+    deprecated: list[DeprecatedUse] = field(default_factory=list)
+    """To be judged by the runtime."""
     unknown_fields: int = 0
     wip_uses: int = 0
     accepted_fields: list[str] = field(default_factory=list)
@@ -114,7 +116,6 @@ def _loaded(
     unknown = [text for source in sources for text in source.unknown]
     unknown += [] if patches is None else patches.unknown
     warnings = [f"Unknown field: {text}" for text in unknown]
-    warnings += [] if options.skip_deprecated_logs else findings.deprecated
     warnings += findings.wip
     warnings += [f"the field {path} is accepted, but has no effect in this build" for path in findings.accepted]
     warnings += [f"the field {path} is not supported by this build and ignored" for path in findings.unsupported]
@@ -123,7 +124,7 @@ def _loaded(
         bootstrap,
         warnings,
         patches,
-        deprecated_uses=len(findings.deprecated),
+        deprecated=findings.deprecated,
         unknown_fields=sum(bool(source.unknown) for source in sources) + bool(patches is not None and patches.unknown),
         wip_uses=len(findings.wip),
         accepted_fields=findings.accepted,

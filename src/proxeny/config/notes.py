@@ -48,12 +48,13 @@ def deprecated_default(field: Any) -> list[Note]:
 
 def _note_enum_value(inspector: Inspector, field: Any, value: Any, default: bool) -> None:
     text = (
-        f"Using {'the default now-' if default else ''}deprecated value {value.name} for enum '{field.full_name}' "
+        f"{'the default now-' if default else ''}deprecated value {value.name} for enum '{field.full_name}' "
         f"from file {_file_name(field)}. This enum value will be removed from Envoy soon"
         f"{' so a non-default value must now be explicitly set' if default else ''}."
     )
     disallowed = bool(value.GetOptions().Extensions[deprecation_pb2.disallowed_by_default_enum])
-    inspector.on_deprecated(field.containing_type.full_name, text, disallowed)
+    scope = value.type.full_name.rpartition(".")[0]
+    inspector.on_deprecated(field.containing_type.full_name, f"{scope}.{value.name}", text, disallowed)
 
 
 def unfinished_message(descriptor: Any) -> list[Note]:
@@ -80,11 +81,11 @@ def field_notes(field: Any, kind: FieldClass) -> list[Note]:
         notes.append(lambda inspector, message: inspector.on_wip(f"field '{field.full_name}'"))
     if options.deprecated:
         text = (
-            f"Using deprecated option '{field.full_name}' from file {_file_name(field)}. "
+            f"deprecated option '{field.full_name}' from file {_file_name(field)}. "
             "This configuration will be removed from Envoy soon."
         )
         disallowed = bool(options.Extensions[deprecation_pb2.disallowed_by_default])
         type_name = field.containing_type.full_name
-        notes.append(lambda inspector, message: inspector.on_deprecated(type_name, text, disallowed))
+        notes.append(lambda inspector, message: inspector.on_deprecated(type_name, field.full_name, text, disallowed))
     written = deprecated_value(field)
     return notes if written is None else [*notes, written]

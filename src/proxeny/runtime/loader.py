@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
+from envoy.config.bootstrap.v3 import bootstrap_pb2
+
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.event.file_watcher import FileWatcher
 from proxeny.kernel.stats import Block
-from proxeny.runtime.snapshot import Entry, RuntimeReader, Snapshot, make_entry
+from proxeny.runtime.snapshot import Entry, RuntimeReader, Snapshot, make_entry, text_entry
 from proxeny.stats.schema import Schema
 from proxeny.stats.store import Store
 
@@ -50,7 +54,9 @@ def struct_entries(struct: Any, prefix: str = "", depth: int = 0) -> Entries:
     for name, value in struct.fields.items():
         key = f"{prefix}.{name}" if prefix else name
         kind = value.WhichOneof("kind")
-        if kind in ("number_value", "string_value", "bool_value"):
+        if kind == "string_value":
+            entries[key] = text_entry(value.string_value)
+        elif kind in ("number_value", "bool_value"):
             entries[key] = make_entry(getattr(value, kind))
         elif kind == "struct_value":
             inner = value.struct_value
@@ -87,19 +93,35 @@ def _walk(directory: str, prefix: str, depth: int, entries: Entries) -> None:
                 _walk(item.path, key, depth + 1, entries)
                 continue
             with open(item.path, encoding="utf-8", errors="replace") as file:
-                lines = [line for line in file.read().split("\n") if not line.startswith("#")]
-            entries[key] = make_entry("\n".join(lines).rstrip(" \t\f\v\n\r"))
+                entries[key] = make_entry(_without_comments(file.read()))
+
+
+def _without_comments(text: str) -> str:
+    """As Envoy: empty lines go too, and only what equals the last line, comment or not, ends without a newline."""
+    lines = [line for line in text.split("\n") if line]
+    last = lines[-1] if lines else ""
+    kept = [line for line in lines if not line.startswith("#")]
+    return "".join([line.rstrip(" \t\f\v\r") if line == last else f"{line}\n" for line in kept])
 
 
 class RuntimeLoader(RuntimeReader):
     """Main's runtime; ``on_change`` hears of every new snapshot."""
 
-    __slots__ = ("_admin", "_layers", "_overridden", "_service_cluster", "_stats", "layer_names", "layer_values",
-                 "on_change")  # fmt: skip
+    __slots__ = ("_admin", "_layers", "_service_cluster", "_stats", "_watcher", "layer_names",
+                 "layer_values", "on_change")  # fmt: skip
 
-    def __init__(self, layered: Any, store: Store, service_cluster: str = "") -> None:
+    def __init__(
+        self, bootstrap: Any, store: Store, service_cluster: str = "", loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """``loop``: where a disk layer is watched; without one it is only checked that it could be.
+
+        Raises ConfigError.
+        """
         super().__init__()
-        self._layers = list(layered.layers)
+        self._layers = list(bootstrap.layered_runtime.layers)
+        if bootstrap.HasField("layered_runtime") and not self._layers:
+            self._layers.append(bootstrap_pb2.RuntimeLayer(admin_layer={}))
+        self._watcher: FileWatcher | None = None
         self._service_cluster = service_cluster
         self._stats: Block = store.block(RUNTIME, "runtime.")
         self._admin: Entries = {}
@@ -109,7 +131,30 @@ class RuntimeLoader(RuntimeReader):
         self._check()
         for slot in (ADMIN_OVERRIDES_ACTIVE, DEPRECATED_FEATURE_SEEN, NUM_KEYS, NUM_LAYERS):
             self._stats.set(slot, 0)
+        for layer in self._layers:
+            if layer.WhichOneof("layer_specifier") == "disk_layer":
+                self._watch(layer.disk_layer.symlink_root, loop)
         self.load()
+
+    def _watch(self, root: str, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Load anew whenever something (most often another symbolic link) is moved to ``root``."""
+        if not root:
+            raise ConfigError("invalid file path ")
+        try:
+            if loop is None:
+                os.stat(os.path.dirname(root) or ".")
+                return
+            if self._watcher is None:
+                self._watcher = FileWatcher(loop)
+            self._watcher.add(root, self.load)
+        except OSError as error:
+            raise ConfigError(f"unable to add filesystem watch for file {root}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
 
     def _check(self) -> None:
         seen: set[str] = set()
@@ -130,7 +175,7 @@ class RuntimeLoader(RuntimeReader):
         names: list[str] = []
         values: list[Entries] = []
         failed = False
-        self._overridden = False
+        disk_layers = 0
         for layer in self._layers:
             kind = layer.WhichOneof("layer_specifier")
             if kind == "static_layer":
@@ -147,8 +192,11 @@ class RuntimeLoader(RuntimeReader):
                 if read is None:
                     continue
                 entries = read
+                disk_layers += 1
             names.append(layer.name)
             values.append(dict(entries))
+        # As Envoy counts: a second disk layer is taken for the override.
+        self._stats.inc(OVERRIDE_DIR_EXISTS if disk_layers > 1 else OVERRIDE_DIR_NOT_EXISTS)
         self._publish(names, values, failed)
 
     def _disk(self, layer: Any) -> Entries | None:
@@ -157,7 +205,6 @@ class RuntimeLoader(RuntimeReader):
             directory = os.path.join(directory, self._service_cluster)
         if not os.path.isdir(directory):
             return None
-        self._overridden |= layer.append_service_cluster
         return disk_entries(directory)
 
     def _publish(self, names: list[str], values: list[Entries], failed: bool) -> None:
@@ -165,9 +212,7 @@ class RuntimeLoader(RuntimeReader):
         merged: Entries = {}
         for entries in values:
             merged.update(entries)
-        merged = {key: entry for key, entry in merged.items() if entry.raw}
         self.snapshot = Snapshot(merged)
-        self._stats.inc(OVERRIDE_DIR_EXISTS if self._overridden else OVERRIDE_DIR_NOT_EXISTS)
         self._stats.inc(LOAD_ERROR if failed else LOAD_SUCCESS)
         self._stats.set(NUM_KEYS, len(merged))
         self._stats.set(NUM_LAYERS, len(names))

@@ -25,7 +25,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def make_entry(value: RawValue, raw: str | None = None) -> Entry:
-    """The readings of a value: text is read as a boolean, a number, or the text of a FractionalPercent."""
+    """The readings of a value; text (of files, of operators) is read as YAML would be."""
     if isinstance(value, bool):
         return Entry(raw or str(value).lower(), boolean=value)
     if isinstance(value, int | float):
@@ -41,8 +41,14 @@ def make_entry(value: RawValue, raw: str | None = None) -> Entry:
     return Entry(value, fraction=_fraction_text(text))
 
 
+def text_entry(value: str) -> Entry:
+    """The readings of a string in a Struct: a number at most."""
+    number = _parse_number(value.strip(" "))
+    return Entry(value) if number is None else _number(number, value)
+
+
 def _number(value: float, raw: str) -> Entry:
-    integer = int(value) if value >= 0 and value == int(value) and value < 2**63 else None
+    integer = int(value) if 0 <= value < 2**63 else None
     return Entry(raw, integer=integer, number=value)
 
 

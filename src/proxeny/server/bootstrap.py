@@ -94,6 +94,7 @@ class Bootstrapped:
             lambda count: block.add(DYNAMIC_UNKNOWN_FIELDS, count),
             configuration.runtime.count_deprecated,
             lambda count: block.add(WIP_PROTOS, count),
+            configuration.runtime.get_boolean,
         )
         node = configuration.local_info.node
         patch = listener_patcher(self.loaded.patches)
@@ -212,6 +213,7 @@ class Bootstrapped:
     def close(self) -> None:
         """Stop accepting and resolving."""
         self.overload.stop()
+        self.configuration.runtime.close()
         self.admin.close()
         if self.lds is not None:
             self.lds.close()

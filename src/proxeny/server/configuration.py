@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxeny.access_log.config import compile_access_logs
+from proxeny.config.deprecation import judge
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadedBootstrap
 from proxeny.event.dispatcher import Dispatcher
@@ -82,9 +83,9 @@ def local_info(bootstrap: Any, options: Options) -> LocalInfo:
     return LocalInfo(node.cluster, node.id, node.locality.zone, node, own)
 
 
-def log_notices(loaded: LoadedBootstrap) -> None:
+def log_notices(loaded: LoadedBootstrap, deprecated: list[str]) -> None:
     """What is worth telling about a bootstrap that was accepted."""
-    for warning in loaded.warnings:
+    for warning in [*loaded.warnings, *deprecated]:
         log.warning("%s", warning)
     for line in loaded.patches.summary if loaded.patches is not None else ():
         log.info("patched by %s", line)
@@ -103,13 +104,14 @@ class Configuration:
         self.server_state = ServerState()
         self.stats_settings = StatsSettings(self.bootstrap, tuple(options.stats_tags.items()))
         self.local_info = local_info(self.bootstrap, options)
-        self.runtime = RuntimeLoader(self.bootstrap.layered_runtime, store, self.local_info.cluster_name)
-        self.runtime.count_deprecated(loaded.deprecated_uses)
+        self.runtime = RuntimeLoader(self.bootstrap, store, self.local_info.cluster_name, dispatcher)
+        deprecated = judge(loaded.deprecated, self.runtime.get_boolean)
+        self.runtime.count_deprecated(len(deprecated))
         clusters = self.bootstrap.static_resources.clusters
         self.context = make_context("main", store, self, dispatcher, self.runtime)
         self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
         install_bootstrap_extensions(self.context)
-        log_notices(loaded)
+        log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:
             block = store.block(PATCHES, "server.")
             block.add(PATCHES_APPLIED, loaded.patches.applied)

@@ -9,10 +9,13 @@ import yaml
 
 from proxeny import extensions
 from proxeny.admin.proto_json import Secrets, message_to_json
+from proxeny.config.deprecation import judge
 from proxeny.config.yaml_loader import is_string
+from proxeny.runtime.loader import RuntimeLoader
 from proxeny.server.configuration import log_notices
 from proxeny.server.options import Options
 from proxeny.server.validation import load
+from proxeny.stats.store import MainStore
 
 
 class _Dumper(yaml.CSafeDumper):
@@ -42,5 +45,6 @@ def print_config(options: Options) -> None:
     """Print the configuration that the flags name; ConfigError when it is refused."""
     extensions.install()
     loaded = load(options)
-    log_notices(loaded)
+    runtime = RuntimeLoader(loaded.bootstrap, MainStore(), loaded.bootstrap.node.cluster)
+    log_notices(loaded, judge(loaded.deprecated, runtime.get_boolean))
     sys.stdout.write(to_yaml(loaded.bootstrap))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from proxeny.config.deprecation import GetBoolean, by_default, judge
 from proxeny.config.inspector import Findings
 from proxeny.config.loader import LoadOptions
 
@@ -30,11 +31,13 @@ class DynamicValidation:
         count_unknown: Callable[[int], None] = _ignore,
         count_deprecated: Callable[[int], None] = _ignore,
         count_wip: Callable[[int], None] = _ignore,
+        get_boolean: GetBoolean = by_default,
     ) -> None:
         self._options = options
         self._count_unknown = count_unknown
         self._count_deprecated = count_deprecated
         self._count_wip = count_wip
+        self._get_boolean = get_boolean
         self._seen: set[str] = set()
 
     @property
@@ -54,11 +57,12 @@ class DynamicValidation:
             log.warning("Unknown field: %s", found[0])
 
     def on_findings(self, findings: Findings) -> None:
-        """What a walk over a message that passed found."""
-        self._count_deprecated(len(findings.deprecated))
+        """What a walk over a message that passed found; ConfigError for what the runtime does not allow."""
+        deprecated = judge(findings.deprecated, self._get_boolean, dynamic=True)
+        self._count_deprecated(len(deprecated))
         fresh_wip = [text for text in findings.wip if self._is_new(text)]
         self._count_wip(len(fresh_wip))
-        warnings = [] if self._options.skip_deprecated_logs else list(findings.deprecated)
+        warnings = [] if self._options.skip_deprecated_logs else deprecated
         warnings += [f"the field {path} is accepted, but has no effect in this build" for path in findings.accepted]
         warnings += [f"the field {path} is not supported by this build and ignored" for path in findings.unsupported]
         for text in [*fresh_wip, *(text for text in warnings if self._is_new(text))]:

@@ -113,13 +113,11 @@ def test_unknown_fields_may_be_allowed() -> None:
     assert "no such field: 'foo'" in loaded.warnings[0]
 
 
-def test_deprecated_fields_warn_unless_told_not_to() -> None:
+def test_deprecated_fields_are_kept_for_the_runtime_to_judge() -> None:
     text = "static_resources: {clusters: [{name: a, max_requests_per_connection: 5}]}"
-    loaded = load_bootstrap(None, text)
-    assert loaded.deprecated_uses == 1
-    assert "max_requests_per_connection" in loaded.warnings[0]
-    quiet = load_bootstrap(None, text, options=LoadOptions(skip_deprecated_logs=True))
-    assert (quiet.deprecated_uses, quiet.warnings) == (1, [])
+    (use,) = load_bootstrap(None, text).deprecated
+    assert use.feature == "envoy.config.cluster.v3.Cluster.max_requests_per_connection"
+    assert use.path == "static_resources.clusters[0]"
 
 
 def test_accepted_and_unsupported_fields_warn() -> None:

@@ -86,9 +86,9 @@ def test_durations_are_checked_first(text: str, words: str) -> None:
 def test_deprecated_fields_are_noted() -> None:
     findings = Findings()
     inspect(bootstrap(cluster("max_requests_per_connection: 5")), Inspector(findings))
-    (note,) = findings.deprecated
-    assert note.startswith(
-        "Deprecated field: type envoy.config.cluster.v3.Cluster Using deprecated option "
+    (use,) = findings.deprecated
+    assert use.warning().startswith(
+        "type envoy.config.cluster.v3.Cluster Using deprecated option "
         "'envoy.config.cluster.v3.Cluster.max_requests_per_connection' from file cluster.proto."
     )
 
@@ -96,7 +96,7 @@ def test_deprecated_fields_are_noted() -> None:
 def test_a_deprecated_default_value_is_noted() -> None:
     findings = Findings(accept_unsupported=True)
     inspect(bootstrap("dynamic_resources: {ads_config: {}}"), Inspector(findings))
-    assert "the default now-deprecated value DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE" in findings.deprecated[0]
+    assert "the default now-deprecated value DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE" in findings.deprecated[0].warning()
 
 
 def test_unsupported_fields_are_refused_by_name_and_path() -> None:

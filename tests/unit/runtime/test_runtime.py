@@ -1,5 +1,6 @@
 """Runtime layers and readings; the expectations are Envoy's answers for the same layers."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,49 @@ from proxeny.stats.store import MainStore
 
 
 def load(*layers: dict[str, object], cluster: str = "") -> RuntimeLoader:
-    layered = json_format.ParseDict({"layers": list(layers)}, bootstrap_pb2.LayeredRuntime())
-    return RuntimeLoader(layered, MainStore(), cluster)
+    bootstrap = json_format.ParseDict({"layered_runtime": {"layers": list(layers)}}, bootstrap_pb2.Bootstrap())
+    return RuntimeLoader(bootstrap, MainStore(), cluster)
+
+
+def test_no_layers_are_one_admin_layer() -> None:
+    runtime = load()
+    runtime.merge_admin_values({"a": "1"})
+    assert runtime.layer_table() == ([""], {"a": ["1"]})
+    absent = RuntimeLoader(bootstrap_pb2.Bootstrap(), MainStore())
+    with pytest.raises(ConfigError, match="No admin layer specified"):
+        absent.merge_admin_values({"a": "1"})
+
+
+def test_a_disk_layer_must_be_watchable(tmp_path: Path) -> None:
+    root = str(tmp_path / "no" / "root")
+    with pytest.raises(ConfigError, match=f"unable to add filesystem watch for file {root}: No such file"):
+        load({"name": "d", "disk_layer": {"symlink_root": root}})
+    with pytest.raises(ConfigError, match="invalid file path "):
+        load({"name": "d", "disk_layer": {"subdirectory": "x"}})
+
+
+async def _swapped(root: Path) -> int:
+    """The value of ``a`` after ``root`` was replaced by another link."""
+    loop = asyncio.get_running_loop()
+    layer = {"name": "d", "disk_layer": {"symlink_root": str(root)}}
+    bootstrap = json_format.ParseDict({"layered_runtime": {"layers": [layer]}}, bootstrap_pb2.Bootstrap())
+    runtime = RuntimeLoader(bootstrap, MainStore(), loop=loop)
+    assert runtime.get_integer("a", 0) == 1
+    changed = asyncio.Event()
+    runtime.on_change = lambda snapshot: changed.set()
+    (root.parent / "new").symlink_to("v2")
+    (root.parent / "new").rename(root)
+    await asyncio.wait_for(changed.wait(), 20)
+    runtime.close()
+    return runtime.get_integer("a", 0)
+
+
+def test_a_disk_layer_is_read_again_when_its_root_is_replaced(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / f"v{version}").mkdir()
+        (tmp_path / f"v{version}" / "a").write_text(version)
+    (tmp_path / "current").symlink_to("v1")
+    assert asyncio.run(_swapped(tmp_path / "current")) == 2
 
 
 def test_static_layer() -> None:
@@ -23,7 +65,7 @@ def test_static_layer() -> None:
             "name": "s",
             "static_layer": {
                 "a": 1,
-                "b": {"c": "true", "d": 1.5},
+                "b": {"c": "true", "d": 1.5, "e": "numerator: 5"},
                 "f": {"numerator": 5},
                 "g": "7",
                 "neg": "-4",
@@ -32,7 +74,9 @@ def test_static_layer() -> None:
         }
     )
     assert runtime.get_integer("a", 0) == 1
-    assert runtime.get_boolean("b.c", False)
+    assert not runtime.get_boolean("b.c", False)
+    assert runtime.get_integer("b.d", 0) == 1
+    assert not runtime.feature_enabled("b.e", 0, 100, 0)
     assert runtime.get_boolean("t", False)
     assert runtime.get_float("b.d", 0.0) == 1.5
     assert runtime.get_integer("g", 0) == 7
