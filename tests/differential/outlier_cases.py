@@ -105,19 +105,19 @@ CASES = [
     OutlierCase("fewer", (*(FIVE,) * 4, on(200), *(FIVE,) * 4), {}, WITHOUT_END, flags=HEALTHY, events=0),
     OutlierCase("of_the_runtime", (FIVE, FIVE, on(200), FIVE, FIVE, FIVE, on(200)), {}, WITHOUT_END, events=0),
     OutlierCase("not_of_5xx", (on(499), on(404), on(302)) * 3, {}, WITHOUT_END, flags=HEALTHY, events=0),
-    OutlierCase("overflow", (FIVE,) * 12, {"overflow": 2}, flags=HEALTHY, events=0),
+    OutlierCase("overflow", (FIVE,) * 5, {"overflow": 1}, flags=HEALTHY, events=0),
     OutlierCase(
         "always_one", (FIVE,) * 5, {"enforced_total": 1}, {**WITHOUT_END, "max_ejection_percent": 0,
         "always_eject_one_host": True}, flags=EJECTED,
     ),
     OutlierCase("none_of_0", (FIVE,) * 12, {}, {**WITHOUT_END, "consecutive_5xx": 0}, flags=HEALTHY, events=0),
     OutlierCase(
-        "not_enforced", (FIVE,) * 15, {"detected_consecutive_5xx": 3}, {**WITHOUT_END, "enforcing_consecutive_5xx": 0},
-        flags=HEALTHY, events=3,
+        "not_enforced", (FIVE,) * 5, {"detected_consecutive_5xx": 1}, {**WITHOUT_END, "enforcing_consecutive_5xx": 0},
+        flags=HEALTHY, events=1,
     ),
     OutlierCase(
-        "gateway_detected", (on(502), on(503), on(504)) * 2, {"detected_consecutive_gateway_failure": 2},
-        {**WITHOUT_END, "consecutive_gateway_failure": 3, "consecutive_5xx": 9}, flags=HEALTHY, events=2,
+        "gateway_detected", (on(502), on(503), on(504)), {"detected_consecutive_gateway_failure": 1},
+        {**WITHOUT_END, "consecutive_gateway_failure": 3, "consecutive_5xx": 9}, flags=HEALTHY, events=1,
     ),
     OutlierCase(
         "gateway_enforced", (on(502), on(503), on(504)), {"enforced_consecutive_gateway_failure": 1},

@@ -129,6 +129,9 @@ class Side:
             event.pop("secs_since_last_action", None)
         view: dict[str, Any] = {"stats": self.stats(case), "events": events}
         if case.volatile:
+            # How many failures pass before main has reset a count depends on the moment.
+            shown = (*(f"outlier_detection.ejections_{name}" for name in case.until), "membership_healthy")
+            view["stats"] = {name: view["stats"][name] for name in shown}
             for event in events:
                 event.pop("upstream_url")
             view["text"] = sorted(
