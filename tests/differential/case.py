@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tests.differential.upstream import Answer
 from tests.differential.wire import End
+from tests.name_server import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,22 @@ class StatIs:
     value: int
 
 
-Step = bytes | Reply | Send | Expect | UpstreamSaw | Release | Do | StatIs
+@dataclass(frozen=True, slots=True)
+class Names:
+    """From now on the name server answers so for these names; queries that came before stay as they were answered."""
+
+    records: dict[str, Sequence[str] | Fault]
+    ttl: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Wait until the name server was asked for a name in this case."""
+
+    name: str
+
+
+Step = bytes | Reply | Send | Expect | UpstreamSaw | Release | Do | StatIs | Names | Asked
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,8 @@ class Case:
     exact: str = ""
     """Regex of stat lines to compare although pooling may move them from case to case."""
     stats: str = r"^(http\.LISTENER\.|tcp\.LISTENER\.|cluster\.|listener\.[^a])"
+    names: dict[str, Sequence[str] | Fault] = field(default_factory=dict)
+    """What the name server knows."""
     stricter: str = ""
     """Why Proxeny may refuse here what Envoy lets pass: then only safety is asserted for it."""
 

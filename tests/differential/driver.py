@@ -4,10 +4,11 @@ import re
 import time
 from itertools import pairwise
 
-from tests.differential.case import Case, Do, Expect, Release, Reply, Send, StatIs, Step, UpstreamSaw
+from tests.differential.case import Asked, Case, Do, Expect, Names, Release, Reply, Send, StatIs, Step, UpstreamSaw
 from tests.differential.proxies import ADMIN, CONFIGS, POLL_SECONDS, Proxy
 from tests.differential.transcript import Transcript, ignored, message_lines, normalise_times, show
 from tests.differential.wire import STALL_SECONDS, End, Message, Wire, read_response
+from tests.name_server import AAAA
 
 BYTE_PACE_SECONDS = 0.0004
 """Between single bytes, so that most of them arrive in a read of their own; no verdict depends on it."""
@@ -26,6 +27,7 @@ class Driver:
         self._log_offset = self._log_path.stat().st_size if self._log_path.exists() else 0
         self._pattern = case.stats.replace("LISTENER", case.listener)
         self._before = proxy.stats(self._pattern)
+        self._asked_before = 0
 
     # -- driving ------------------------------------------------------------------------------------------------------
 
@@ -33,6 +35,10 @@ class Driver:
         for name, upstream in self.proxy.upstreams.items():
             answers = self.case.answers_of.get(name, self.case.answers if name == "up" else ())
             upstream.begin(answers, self.case.raw)
+        server = self.proxy.name_server
+        if server is not None:
+            self._asked_before = len(server.queries)
+            server.records.update(self.case.names)
         try:
             for step in self.case.steps:
                 self._step(step)
@@ -66,6 +72,12 @@ class Driver:
             self.proxy.upstreams[step.upstream].release(step.name)
         elif isinstance(step, StatIs):
             self._wait_stat(step)
+        elif isinstance(step, Names):
+            assert self.proxy.name_server is not None
+            self.proxy.name_server.ttl = step.ttl
+            self.proxy.name_server.records.update(step.records)
+        elif isinstance(step, Asked):
+            self._wait_asked(step.name)
         else:
             self._do(step)
 
@@ -108,6 +120,19 @@ class Driver:
         while self.proxy.stats(f"^{name}$").get(step.name) != step.value:
             if time.monotonic() > deadline:
                 self._note(f"stat {step.name} never was {step.value}")
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _asked(self) -> set[tuple[str, int]]:
+        """What the name server was asked for in this case; how often depends on the clock."""
+        server = self.proxy.name_server
+        return set() if server is None else {(query.name, query.kind) for query in server.queries[self._asked_before :]}
+
+    def _wait_asked(self, name: str) -> None:
+        deadline = time.monotonic() + STALL_SECONDS
+        while name not in {asked for asked, _ in self._asked()}:
+            if time.monotonic() > deadline:
+                self._note(f"the name server was never asked for {name}")
                 return
             time.sleep(POLL_SECONDS)
 
@@ -159,6 +184,8 @@ class Driver:
             self._note(f"client {on} connection: {shown}")
         self._settle()
         self._note_upstreams()
+        for name, kind in sorted(self._asked()):
+            self._note(f"asked for {name} {'AAAA' if kind == AAAA else 'A'}")
         for line in self._log_lines(like):
             self._note("log " + normalise_times(line))
         self._note_stats(like)

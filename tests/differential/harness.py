@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.differential.case import (
+    Asked,
     Case,
     Do,
     Expect,
+    Names,
     Release,
     Reply,
     Send,
@@ -28,9 +30,11 @@ from tests.differential.proxies import CONFIGS, ENVOY, PROXENY, Proxy
 from tests.differential.transcript import compared, expectation_failures, safety_failures, side_by_side
 
 __all__ = [
+    "Asked",
     "Case",
     "Do",
     "Expect",
+    "Names",
     "Pairs",
     "Release",
     "Reply",

@@ -1,10 +1,11 @@
 """Start one proxy (Envoy or Proxeny) on a configuration template, and ask its admin interface.
 
 Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{datagrams:NAME}}`
-one over UDP, `{{refused}}` a port that refuses, `{{silent}}` one that never answers a connect, `{{session:NAME}}` and
-`{{cookie:NAME}}` what names an upstream in a stateful session, `{{log:LISTENER}}` that listener's access log,
-`{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery response, `{{lds_link}}` the
-same behind the symbolic link `data`, `{{folder}}` the folder of all these. Listeners bind port 0.
+one over UDP, `{{name_server}}` a name server's, `{{refused}}` one that refuses, `{{silent}}` one that never answers a
+connect, `{{session:NAME}}` and `{{cookie:NAME}}` what names an upstream in a stateful session, `{{log:LISTENER}}` that
+listener's access log, `{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery
+response, `{{lds_link}}` the same behind the symbolic link `data`, `{{folder}}` the folder of all these. Listeners bind
+port 0.
 """
 
 import base64
@@ -21,6 +22,7 @@ from pathlib import Path
 from tests.differential.datagram_upstream import DatagramUpstream
 from tests.differential.upstream import FakeUpstream, RefusedPort, SilentPort
 from tests.differential.wire import Address
+from tests.name_server import NameServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = Path(__file__).parent / "configs"
@@ -80,6 +82,7 @@ class Proxy:
         self.folder = folder
         self.upstreams: dict[str, FakeUpstream] = {}
         self.datagram_upstreams: dict[str, DatagramUpstream] = {}
+        self.name_server: NameServer | None = None
         self._ports: list[RefusedPort | SilentPort] = []
         self.names: dict[str, str] = {}
         folder.mkdir(parents=True)
@@ -108,6 +111,10 @@ class Proxy:
             return str(self.datagram_upstreams[name].port)
         if what in ("session", "cookie"):
             return self._session(name, what)
+        if what == "name_server":
+            if self.name_server is None:
+                self.name_server = NameServer()
+            return str(self.name_server.port)
         if what in ("refused", "silent"):
             port = RefusedPort() if what == "refused" else SilentPort()
             self._ports.append(port)
@@ -283,5 +290,7 @@ class Proxy:
             upstream.close()
         for datagrams in self.datagram_upstreams.values():
             datagrams.close()
+        if self.name_server is not None:
+            self.name_server.close()
         for port in self._ports:
             port.close()

@@ -32,6 +32,7 @@ _UPSTREAMS: Final = "envoy.extensions.upstreams"
 _BALANCING: Final = "envoy.extensions.load_balancing_policies"
 _RETRY: Final = "envoy.extensions.retry"
 _HEALTH_SINKS: Final = "envoy.extensions.health_check.event_sinks"
+_CLUSTERS: Final = "envoy.extensions.clusters"
 _TYPE: Final = "envoy.type.matcher.v3"
 _PATH: Final = "envoy.extensions.path"
 
@@ -315,6 +316,24 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "envoy.filters.http.upstream_codec",
         "proxeny.extensions.http_filters.upstream_codec:FACTORY",
         (f"{_HTTP}.upstream_codec.v3.UpstreamCodec",),
+    ),
+    Extension(
+        "cluster",
+        "envoy.clusters.dynamic_forward_proxy",
+        "proxeny.extensions.clusters.dynamic_forward_proxy:FACTORY",
+        (f"{_CLUSTERS}.dynamic_forward_proxy.v3.ClusterConfig",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.dynamic_forward_proxy",
+        "proxeny.extensions.http_filters.dynamic_forward_proxy:FACTORY",
+        (f"{_HTTP}.dynamic_forward_proxy.v3.FilterConfig", f"{_HTTP}.dynamic_forward_proxy.v3.PerRouteConfig"),
+    ),
+    Extension(
+        "network_filter",
+        "envoy.filters.network.sni_dynamic_forward_proxy",
+        "proxeny.extensions.network_filters.sni_dynamic_forward_proxy:FACTORY",
+        (f"{_NETWORK}.sni_dynamic_forward_proxy.v3.FilterConfig",),
     ),
     Extension(
         "http_filter",

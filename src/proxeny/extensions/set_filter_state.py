@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.formatter import compile_format_string
+from proxeny.matcher.integer import parse_uint64
 from proxeny.network.address import parse_ip_port
 from proxeny.network.filter_state import HashableString, Sharing
 
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.filter")
 
+
+def _parse_uint32(text: str) -> int | None:
+    number = parse_uint64(text.encode("latin-1", "replace"))
+    return number if number is not None and number < 1 << 32 else None
+
+
 FACTORIES: Final[dict[str, Callable[[str], Any]]] = {
     "envoy.string": str,
     "envoy.hashable_string": HashableString,
     "envoy.tcp_proxy.cluster": str,
     "envoy.network.transport_socket.original_dst_address": parse_ip_port,
+    "envoy.upstream.dynamic_host": str,
+    "envoy.upstream.dynamic_port": _parse_uint32,
     "envoy.filters.listener.original_dst.local_ip": parse_ip_port,
     "envoy.filters.listener.original_dst.remote_ip": parse_ip_port,
 }
@@ -44,8 +53,6 @@ NOT_SERVED: Final = frozenset(
         "envoy.router.debug_config",
         "envoy.tcp_proxy.disable_tunneling",
         "envoy.tcp_proxy.per_connection_idle_timeout_ms",
-        "envoy.upstream.dynamic_host",
-        "envoy.upstream.dynamic_port",
     )
 )
 """Keys that Envoy has and nothing here looks at."""

@@ -97,6 +97,8 @@ class FactoryContext:
     """Where failed requests are taken down (``http.recent_failures``); None: nowhere."""
     log_commands: Any = None
     """Commands that access log formats have besides or (a ``ClosedTable``) instead of the usual ones."""
+    singletons: dict[str, Any] = field(default_factory=dict)
+    """What extensions have once per process, by name (Envoy: ``Singleton::Manager``)."""
     # Facts of the listener being compiled.
     listener_name: str = ""
     listener_scope: str = ""

@@ -6,7 +6,10 @@ Some of it goes along with upstream connections to internal listeners of this pr
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from proxeny.network.address import Address
 
 
 class Sharing(IntEnum):
@@ -66,3 +69,20 @@ class HashableString(str):
     """A string by which upstream connections are told apart (Envoy: ``envoy.hashable_string``)."""
 
     __slots__ = ()
+
+
+class UpstreamAddress:
+    """Where a request is about to go (Envoy: ``envoy.stream.upstream_address``); logs do not show it."""
+
+    __slots__ = ("address",)
+
+    KEY = "envoy.stream.upstream_address"
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def serialize_as_string(self) -> None:
+        """It has no text."""
+
+    def serialize_as_proto(self) -> None:
+        """Nor a message."""

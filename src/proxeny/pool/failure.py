@@ -24,7 +24,8 @@ class PoolFailureReason(IntEnum):
     TIMEOUT = 3
     """Cluster.connect_timeout."""
     NO_POOL = 4
-    """The host has as many pools as it may (``max_connection_pools``); as if there were no host."""
+    """The host has as many pools as it may (``max_connection_pools``), or there is no host to connect to after all (its
+    name was not resolved): as if no host had been chosen. ``details`` is what the response is told, "" the usual."""
 
 
 class CancelPolicy(IntEnum):

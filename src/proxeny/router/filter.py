@@ -158,12 +158,13 @@ class RouterFilter(RouterRetries):
         if own.in_maintenance():
             return self._maintenance()
         info.attempt_count = 1
+        # Load balancers see the headers as the upstream will.
+        self._prepare_headers(headers, forward)
         override = info.override_host
         host = cluster.choose_host(self) if override is None else cluster.choose_override_host(override, self)
         if host is None:
             return self._no_healthy_upstream()
         info.upstream_host = host
-        self._prepare_headers(headers, forward)
         if forward.policy.mirrors or own.overrides is not None:
             self.mirrors = Mirrors.of(self)
         self.start_attempt(cluster, host, end_stream)
@@ -539,12 +540,12 @@ class RouterFilter(RouterRetries):
             self.dropped = reason is StreamResetReason.OVERFLOW
             self._abort_after_reset(reason, details)
 
-    def on_no_pool(self, upstream: UpstreamRequest) -> None:
-        """There may be no further pool to the attempt's host: as if there were no host."""
+    def on_no_pool(self, upstream: UpstreamRequest, details: str) -> None:
+        """There may be no further pool to the attempt's host, or it is none: as if there had been no host."""
         self.forget(upstream)
         upstream.close()
         self.stream_info.upstream_host = None
-        self._no_healthy_upstream()
+        self._no_healthy_upstream(details or "no_healthy_upstream")
         self._cleanup()
 
     def on_timer(self, which: int) -> None:

@@ -172,12 +172,10 @@ class RouterReplies(StreamFilter):
         self.decoder_callbacks.send_local_reply(code, b"", self._modify_reply, None, "cluster_not_found")
         return STOP_ITERATION
 
-    def _no_healthy_upstream(self) -> FilterHeadersStatus:
+    def _no_healthy_upstream(self, details: str = "no_healthy_upstream") -> FilterHeadersStatus:
         self.stream_info.flags |= FLAG_UH
         self.charge_code(503, None)
-        self.decoder_callbacks.send_local_reply(
-            503, b"no healthy upstream", self._modify_reply, None, "no_healthy_upstream"
-        )
+        self.decoder_callbacks.send_local_reply(503, b"no healthy upstream", self._modify_reply, None, details)
         return STOP_ITERATION
 
     def _maintenance(self) -> FilterHeadersStatus:

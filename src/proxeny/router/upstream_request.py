@@ -168,7 +168,7 @@ class UpstreamRequest(ResponseDecoder):
         """No stream: as if it had been reset at once."""
         self.pending = None
         if reason is NO_POOL:
-            self.router.on_no_pool(self)
+            self.router.on_no_pool(self, details)
             return
         info = self.router.stream_info
         info.upstream_transport_failure_reason = details

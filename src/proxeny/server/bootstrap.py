@@ -18,6 +18,7 @@ from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
 from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
+from proxeny.server.dns_cache_link import DnsCacheLink
 from proxeny.server.failure_log import FailureLog
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
@@ -61,6 +62,8 @@ class Bootstrapped:
         warn_of_limits(self.configuration)
         self.admin = AdminInterface(server, self)
         self.admin.bind()
+        self.configuration.context.limits = self._supervisor.limits
+        self.dns_caches = DnsCacheLink(self.configuration.context, self._supervisor)
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.clusters.on_hosts_changed = self._push_hosts
         self.clusters.health.on_change = self._push_health
@@ -155,6 +158,7 @@ class Bootstrapped:
         health = self.clusters.health_snapshot()
         if health:
             worker.send(messages.UpdateHealth(health))
+        self.dns_caches.feed(worker)
         return answers + self.listeners.feed(worker)
 
     def _feed_clusters(self, worker: Worker) -> asyncio.Future[messages.Done]:
@@ -180,6 +184,9 @@ class Bootstrapped:
             return
         if isinstance(message, messages.HostsFailed):
             self.clusters.hosts_failed(message.cluster, message.hosts)
+            return
+        if isinstance(message, messages.ResolveDnsHost | messages.DnsHostUsed):
+            self.dns_caches.on_message(message)
             return
         if isinstance(message, messages.RequestsFailed):
             self.failures.add(worker.index, message.requests)
@@ -219,4 +226,5 @@ class Bootstrapped:
             self.lds.close()
         self.listeners.close()
         self.clusters.close()
+        self.dns_caches.close()
         self.access_logs.close()

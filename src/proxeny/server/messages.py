@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from proxeny.http.recent_failures import FailedRequest
+from proxeny.upstream.dns_cache.entry import DnsEntry
 from proxeny.upstream.endpoints import HealthChange, HostChange
 
 StatRows = list[tuple[str, str, int]]
@@ -77,6 +78,27 @@ class UpdateHealth(Message):
     """What main found out about the health of hosts, by cluster; all that one turn of its loop brought."""
 
     changes: dict[str, HealthChange]
+
+
+class DnsHostResolved(Message):
+    """A host of a DNS cache whose first resolution is over, or whose addresses changed."""
+
+    cache: str
+    entry: DnsEntry
+
+
+class DnsHostGone(Message):
+    """A host left a DNS cache."""
+
+    cache: str
+    name: str
+
+
+class AskDnsHostUse(Message):
+    """When was a host of a DNS cache last used? ``DnsHostUsed`` is the answer."""
+
+    cache: str
+    name: str
 
 
 class AddListener(Message):
@@ -228,6 +250,23 @@ class HostsFailed(Message):
     hosts: dict[int, int]
 
 
+class ResolveDnsHost(Message):
+    """A request waits for a host that the DNS cache is to resolve; ``again``: its last resolution failed."""
+
+    cache: str
+    name: str
+    default_port: int
+    again: bool
+
+
+class DnsHostUsed(Message):
+    """When the worker last used a host, in nanoseconds of the monotonic clock; 0: never."""
+
+    cache: str
+    name: str
+    last_used_ns: int
+
+
 class RequestsFailed(Message):
     """Requests that failed since the last of these messages, the oldest first; of many only the last ones."""
 
@@ -248,6 +287,9 @@ Any = (
     | RemoveCluster
     | UpdateHosts
     | UpdateHealth
+    | DnsHostResolved
+    | DnsHostGone
+    | AskDnsHostUse
     | AddListener
     | UpdateListener
     | RemoveFilterChains
@@ -267,6 +309,8 @@ Any = (
     | HostsChanged
     | HostReported
     | HostsFailed
+    | ResolveDnsHost
+    | DnsHostUsed
     | RequestsFailed
     | Done
 )

@@ -77,6 +77,9 @@ class DiscoveryOwner:
     initialized: Callable[[], None]
     """The first hosts are published, or will not come: the start, or the change of the cluster, waits no longer. Calls
     after the first do nothing."""
+    publish_change: Callable[[list[HostEntry], list[HostEntry]], None] = lambda added, removed: None
+    """In place of ``publish``, where the workers hear of hosts from elsewhere: hosts that are new, with their
+    ``stat_index``, and some that are gone."""
 
 
 class WorkerSeat(NamedTuple):

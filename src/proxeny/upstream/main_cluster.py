@@ -64,6 +64,7 @@ class MainCluster:
         "_on_initialized",
         "_spare",
         "_store",
+        "_tells_workers",
         "added_via_api",
         "checks",
         "config",
@@ -109,6 +110,8 @@ class MainCluster:
         self._closed = False
         self._next_index = 0
         self._spare: list[int] = []
+        self._tells_workers = True
+        """Whether the workers hear of hosts from here."""
 
     @property
     def name(self) -> str:
@@ -252,6 +255,28 @@ class MainCluster:
         self._spare.extend(gone)
         return changed or bool(gone)
 
+    def publish_change(self, added: list[HostEntry], removed: list[HostEntry]) -> None:
+        """Hosts that come and go (``DiscoveryOwner.publish_change``): the workers only get to know their blocks."""
+        if self._closed:
+            return
+        self._tells_workers = False
+        for entry in added:
+            if (HOST.name, host_stat_prefix(self.name, entry.stat_index)) in self.host_table:
+                self._clear_retired(entry.stat_index)
+        fresh = self._allot(added)
+        gone = set(map(id, removed))
+        hosts = [*(entry for entry in self.hosts if id(entry) not in gone), *added]
+        self._keep_health(added)
+        self.hosts = hosts
+        if self.health is not None:
+            self.health.replace(hosts)
+        self.on_members()
+        self._show_members()
+        if fresh:
+            self.on_hosts(_encode_hosts(HostUpdate([], fresh)))
+        if self.checks is not None:
+            self.checks.update_hosts(hosts)
+
     def _host_index(self) -> int:
         if len(self._spare) > SPARE_HOST_BLOCKS:
             return self._spare.pop(0)
@@ -294,7 +319,7 @@ class MainCluster:
         if self._discovery is None or not self.hosts:
             return None
         bases = {prefix: base for (_, prefix), base in self.host_table.items()}
-        return _encode_hosts(HostUpdate(self.hosts, bases))
+        return _encode_hosts(HostUpdate(self.hosts if self._tells_workers else [], bases))
 
     def with_bases(self) -> list[tuple[HostEntry, int]]:
         """The hosts, and where their stat blocks begin."""

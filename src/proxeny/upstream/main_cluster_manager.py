@@ -223,7 +223,9 @@ class MainClusterManager:
         cluster.start(self._owner, self.health, lambda: on_initialized(cluster))
 
     def _owner(self, cluster: MainCluster) -> DiscoveryOwner:
-        return DiscoveryOwner(self._context, self.resolvers.get, self, cluster.publish, cluster.on_discovered)
+        return DiscoveryOwner(
+            self._context, self.resolvers.get, self, cluster.publish, cluster.on_discovered, cluster.publish_change
+        )
 
     def _initialized(self, cluster: MainCluster) -> None:
         self._waiting.discard(cluster.name)

@@ -4,9 +4,9 @@ from proxeny.upstream.cluster_info cimport ClusterInfo
 
 
 cdef class ThreadLocalCluster:
-    cdef object _dispatcher, _lb, _override_statuses, _own, _pools, _stale
+    cdef object _dispatcher, _lb, _override_statuses, _pools, _stale
     cdef bint _close_on_failure, _logical, _special
-    cdef public object choose_host, priority_set
+    cdef public object choose_host, own_load_balancer, priority_set
     cdef public ClusterInfo info
 
     cpdef http_pool(self, host, priority, downstream_protocol=*, tuple options=*, context=*)

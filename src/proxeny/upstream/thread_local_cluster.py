@@ -33,8 +33,8 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_close_on_failure", "_dispatcher", "_lb", "_logical", "_override_statuses", "_own", "_pools", "_special",
-        "_stale", "choose_host", "info", "priority_set",
+        "_close_on_failure", "_dispatcher", "_lb", "_logical", "_override_statuses", "_pools", "_special", "_stale",
+        "choose_host", "info", "own_load_balancer", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -52,9 +52,9 @@ class ThreadLocalCluster:
         self.priority_set = PrioritySet(config.overprovisioning_factor)
         self._dispatcher = dispatcher
         seat = WorkerSeat(dispatcher, worker_index, on_host_changes, self.priority_set)
-        self._own: ClusterLoadBalancer | None = config.factory.load_balancer(config, seat)
+        self.own_load_balancer: ClusterLoadBalancer | None = config.factory.load_balancer(config, seat)
         """The load balancer that the cluster's type brings."""
-        self._lb: LoadBalancer = self._own or config.lb_policy.create(
+        self._lb: LoadBalancer = self.own_load_balancer or config.lb_policy.create(
             LbSetting(config.info, config.lb_common, self.priority_set, config.context)
         )
         self._pools = HostPools(config, dispatcher)
@@ -156,7 +156,7 @@ class ThreadLocalCluster:
         self.choose_host = self._lb.choose_host
 
     def _hosts(self) -> list[Host]:
-        return self.priority_set.hosts() if self._own is None else self._own.hosts()
+        return self.priority_set.hosts() if self.own_load_balancer is None else self.own_load_balancer.hosts()
 
     def statistics(self) -> dict[str, Any]:
         """For admin pages and tests."""

@@ -40,6 +40,7 @@ from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.endpoints import HostChange
 from proxeny.worker.call_counter import CallCounter
 from proxeny.worker.collector import Collector
+from proxeny.worker.dns_cache_link import DnsCacheLink
 from proxeny.worker.heap_shrinker import HeapShrinker
 from proxeny.worker.heartbeat import Heartbeat, register_traceback
 
@@ -60,6 +61,7 @@ class Worker:
 
     context: FactoryContext
     clusters: ClusterManager
+    dns_caches: DnsCacheLink
     handler: ConnectionHandler
     access_logs: AccessLogManager
     recent_failures: RecentFailures
@@ -99,6 +101,9 @@ class Worker:
             messages.RemoveCluster: self._remove_cluster,
             messages.UpdateHosts: self._update_hosts,
             messages.UpdateHealth: self._update_health,
+            messages.DnsHostResolved: self._on_dns_cache,
+            messages.DnsHostGone: self._on_dns_cache,
+            messages.AskDnsHostUse: self._on_dns_cache,
             messages.AddListener: self._add_listener,
             messages.UpdateListener: self._update_listener,
             messages.RemoveFilterChains: self._remove_filter_chains,
@@ -213,6 +218,7 @@ class Worker:
         self.clusters.on_host_changes = self._report_hosts
         self.clusters.on_outlier = self._report_outlier
         self.clusters.on_hosts_failed = self._report_failed_hosts
+        self.dns_caches = DnsCacheLink(self.context, self.channel)
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
@@ -258,6 +264,9 @@ class Worker:
 
     def _update_health(self, message: messages.UpdateHealth, fds: Fds) -> None:
         self.clusters.update_health(message.changes)
+
+    def _on_dns_cache(self, message: Any, fds: Fds) -> None:
+        self.dns_caches.on_message(message)
 
     # -- listeners ---------------------------------------------------------------------------------------------
 

@@ -97,6 +97,10 @@ TABLE: Final[Table] = {
     "envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState": extension(done="header"),
     "envoy.type.http.v3.Cookie": fields(done="name ttl path attributes"),
     "envoy.type.http.v3.CookieAttribute": fields(done="name value"),
+    f"{_HTTP}.dynamic_forward_proxy.v3.FilterConfig": extension(
+        done="dns_cache_config save_upstream_address allow_dynamic_host_from_filter_state"
+    ),
+    f"{_HTTP}.dynamic_forward_proxy.v3.PerRouteConfig": extension(done="host_rewrite_literal host_rewrite_header"),
     f"{_HTTP}.upstream_codec.v3.UpstreamCodec": extension(),
     f"{_HTTP}.header_mutation.v3.HeaderMutation": extension(done="mutations most_specific_header_mutations_wins"),
     f"{_HTTP}.header_mutation.v3.HeaderMutationPerRoute": extension(done="mutations"),

@@ -13,6 +13,9 @@ TABLE: Final[Table] = {
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": fields(
         done="object_key factory_key format_string read_only shared_with_upstream skip_if_empty"
     ),
+    f"{_NETWORK}.sni_dynamic_forward_proxy.v3.FilterConfig": extension(
+        done="dns_cache_config port_value save_upstream_address"
+    ),
     f"{_NETWORK}.tcp_proxy.v3.TcpProxy": extension(
         done="""stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts
             max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage backoff_options

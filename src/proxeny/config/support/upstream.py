@@ -7,6 +7,7 @@ from proxeny.config.support.table import Table, extension, fields
 _CLUSTER: Final = "envoy.config.cluster.v3"
 _ENDPOINT: Final = "envoy.config.endpoint.v3"
 _CORE: Final = "envoy.config.core.v3"
+_DNS_CACHE: Final = "envoy.extensions.common.dynamic_forward_proxy.v3"
 _LB: Final = "envoy.extensions.load_balancing_policies"
 _UPSTREAMS: Final = "envoy.extensions.upstreams.http"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -90,6 +91,15 @@ TABLE: Final[Table] = {
         done="""dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config
             dns_lookup_family all_addresses_in_single_endpoint"""
     ),
+    "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig": extension(
+        done="dns_cache_config allow_insecure_cluster_options", accepted="allow_coalesced_connections"
+    ),
+    f"{_DNS_CACHE}.DnsCacheConfig": fields(
+        done="""name dns_lookup_family dns_refresh_rate dns_min_refresh_rate host_ttl max_hosts
+            disable_dns_refresh_on_failure dns_failure_refresh_rate dns_cache_circuit_breaker use_tcp_for_dns_lookups
+            dns_resolution_config typed_dns_resolver_config preresolve_hostnames dns_query_timeout"""
+    ),
+    f"{_DNS_CACHE}.DnsCacheCircuitBreakers": fields(done="max_pending_requests"),
     f"{_LB}.round_robin.v3.RoundRobin": extension(),
     f"{_LB}.least_request.v3.LeastRequest": extension(
         done="choice_count active_request_bias enable_full_scan selection_method"

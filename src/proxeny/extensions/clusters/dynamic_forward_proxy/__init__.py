@@ -1,0 +1,78 @@
+"""``envoy.clusters.dynamic_forward_proxy``: a request goes to the host that it names, resolved by a DNS cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import unpack_any
+from proxeny.extensions.clusters.dynamic_forward_proxy.absent_host import ABSENT_STAT_INDEX
+from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import DynamicLoadBalancer
+from proxeny.extensions.clusters.dynamic_forward_proxy.members import DynamicMembers
+from proxeny.upstream.discovery import Compiled, PlainClusterFactory
+from proxeny.upstream.dns_cache.caches import MainDnsCaches, WorkerDnsCaches
+from proxeny.upstream.endpoints import host_stat_prefix
+from proxeny.upstream.stats import HOST
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.upstream.cluster_config import ClusterConfig
+    from proxeny.upstream.discovery import ClusterLoadBalancer, Discovery, DiscoveryOwner, WorkerSeat
+    from proxeny.upstream.dns_cache.worker_cache import WorkerDnsCache
+
+_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+@dataclass(slots=True)
+class DynamicForwardProxyOptions:
+    """Which DNS cache; in a worker its copy."""
+
+    cache_name: str
+    cache: WorkerDnsCache | None
+
+
+class DynamicForwardProxyFactory(PlainClusterFactory):
+    """The type of clusters."""
+
+    def compile(self, cluster: Any, present: dict[str, Any], context: FactoryContext) -> Compiled:
+        """ConfigError in Envoy's words."""
+        config: Any = unpack_any(cluster.cluster_type.typed_config)
+        if context.role == "worker":
+            cache = WorkerDnsCaches.of(context).add(config.dns_cache_config)
+            options = DynamicForwardProxyOptions(cache.options.name, cache)
+        else:
+            settings = MainDnsCaches.of(context).add(config.dns_cache_config)
+            options = DynamicForwardProxyOptions(settings.name, None)
+        if not config.allow_insecure_cluster_options and not _is_secure(present):
+            raise ConfigError(
+                "dynamic_forward_proxy cluster must have auto_sni and auto_san_validation true unless "
+                "allow_insecure_cluster_options is set."
+            )
+        # What an absent host counts; no real one has this number.
+        context.stats.block(HOST, host_stat_prefix(cluster.name, ABSENT_STAT_INDEX))
+        return Compiled(options)
+
+    def discovery(self, config: ClusterConfig, owner: DiscoveryOwner) -> Discovery:
+        """Main's list of hosts."""
+        return DynamicMembers(config.info, MainDnsCaches.of(owner.context).find(config.options.cache_name), owner)
+
+    def load_balancer(self, config: ClusterConfig, seat: WorkerSeat) -> ClusterLoadBalancer:
+        """A worker's choice among them."""
+        return DynamicLoadBalancer(config.info, config.options.cache, seat.dispatcher.monotonic_ns)
+
+
+def _is_secure(present: dict[str, Any]) -> bool:
+    """Whether server names and certificates would follow the hosts, as they do where nothing is said."""
+    extensions = present.get("typed_extension_protocol_options", {})
+    if _PROTOCOL_OPTIONS in extensions:
+        message: Any = unpack_any(extensions[_PROTOCOL_OPTIONS])
+        options = message.upstream_http_protocol_options
+    elif "upstream_http_protocol_options" in present:
+        options = present["upstream_http_protocol_options"]
+    else:
+        return True
+    return bool(options.auto_sni and options.auto_san_validation)
+
+
+FACTORY = DynamicForwardProxyFactory(provides_lb=True)

@@ -1,0 +1,165 @@
+"""The filter of one request (Envoy: ``DynamicForwardProxy::ProxyFilter``).
+
+It acts where the route leads to a dynamic forward proxy cluster. A host that this worker's copy of the cache knows
+costs a look-up; else the request waits for main's answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import DynamicLoadBalancer
+from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import DEFAULT_PORT, HOST_KEY, state_of, state_port
+from proxeny.http.filter import FilterHeadersStatus, StreamFilter
+from proxeny.network.address import ip_address
+from proxeny.network.filter_state import UpstreamAddress
+from proxeny.network.stream_info import ResponseFlag
+from proxeny.upstream.dns_cache.names import split_port
+
+if TYPE_CHECKING:
+    from proxeny.kernel.headers import HeaderMap
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.upstream.dns_cache.worker_cache import KnownHost, PendingLoad, WorkerDnsCache
+
+NAME: Final = "envoy.filters.http.dynamic_forward_proxy"
+CONTINUE: Final = FilterHeadersStatus.CONTINUE
+STOP: Final = FilterHeadersStatus.STOP_ITERATION
+WAIT: Final = FilterHeadersStatus.STOP_ALL_ITERATION_AND_WATERMARK
+
+DNS_START: Final = "envoy.dynamic_forward_proxy.dns_start_ms"
+DNS_END: Final = "envoy.dynamic_forward_proxy.dns_end_ms"
+"""Points in time for ``%COMMON_DURATION%``."""
+
+
+class RouteConfig:
+    """A ``PerRouteConfig``: which host is meant instead of the one that the request names."""
+
+    __slots__ = ("header", "literal")
+
+    def __init__(self, config: Any) -> None:
+        self.literal: bytes = config.host_rewrite_literal.encode()
+        self.header: bytes = config.host_rewrite_header.lower().encode()
+
+    def rewrite(self, headers: HeaderMap) -> None:
+        """Change the request's authority."""
+        host = headers.get(self.header) if self.header else self.literal
+        if host:
+            headers.set(b":authority", host)
+
+
+class FilterConfig:
+    """What all requests share."""
+
+    __slots__ = ("_cache", "_context", "clock", "from_filter_state", "save_address")
+
+    def __init__(self, config: Any, cache: WorkerDnsCache | None, context: FactoryContext) -> None:
+        """``cache``: None in main, where nothing is resolved for requests."""
+        self._cache = cache
+        self._context = context
+        self.clock: Any = context.dispatcher
+        self.save_address: bool = config.save_upstream_address
+        self.from_filter_state: bool = config.allow_dynamic_host_from_filter_state
+
+    @property
+    def cache(self) -> WorkerDnsCache:
+        """The copy of this worker."""
+        assert self._cache is not None
+        return self._cache
+
+    def load_balancer(self, name: str) -> DynamicLoadBalancer | None:
+        """That of a dynamic forward proxy cluster; None where the cluster is none, or is not there."""
+        cluster = self._context.cluster_manager.get(name)
+        own = None if cluster is None else cluster.own_load_balancer
+        return own if isinstance(own, DynamicLoadBalancer) else None
+
+
+class DynamicForwardProxy(StreamFilter):
+    """Resolves the host of one request."""
+
+    __slots__ = ("_config", "_pending")
+
+    def __init__(self, config: FilterConfig) -> None:
+        self._config = config
+        self._pending: PendingLoad | None = None
+
+    def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+        """Go on when the host is known, wait when it is not, answer when it cannot be."""
+        route = self.decoder_callbacks.route
+        if route is None or route.entry.is_direct:
+            return CONTINUE
+        entry = route.entry
+        config = self._config
+        if config.load_balancer(entry.cluster or entry.cluster_name(headers)) is None:
+            return CONTINUE
+        rewrite: RouteConfig | None = self.decoder_callbacks.per_filter_config()
+        if rewrite is not None:
+            rewrite.rewrite(headers)
+        cache = config.cache
+        if not cache.can_wait():
+            return self._refuse(
+                503,
+                b"Dynamic forward proxy pending request overflow",
+                "dynamic_forward_proxy_pending_request_overflow",
+            )
+        info = self.decoder_callbacks.stream_info
+        info.set_time_point(DNS_START, config.clock.monotonic_ns())
+        host, port = self._wanted(headers)
+        if not host:
+            return self._refuse(400, b"Empty host header", "empty_host_header")
+        known = cache.find(host, port)
+        if known is not None:
+            return self._use(known)
+        self._pending = cache.load(host, port, self._on_loaded)
+        if self._pending is None:
+            return self._refuse(503, b"DNS cache overflow", "dns_cache_overflow")
+        cache.pending.inc()
+        return WAIT
+
+    def _wanted(self, headers: HeaderMap) -> tuple[bytes, int]:
+        """The host to resolve, and the port that it has if it names none."""
+        host = headers.get(b":authority") or b""
+        if not self._config.from_filter_state:
+            return host, DEFAULT_PORT
+        callbacks = self.decoder_callbacks
+        info, connection = callbacks.stream_info, callbacks.connection
+        named = state_of(info, connection, HOST_KEY)
+        port = state_port(info, connection)
+        if named is None and not port:
+            return host, DEFAULT_PORT
+        # What of the authority is not replaced by state still counts.
+        name, own_port = split_port(host)
+        if named is not None:
+            name = str(named).encode("utf-8", "surrogateescape")
+        return name, port or own_port or DEFAULT_PORT
+
+    def _use(self, known: KnownHost) -> FilterHeadersStatus:
+        info = self.decoder_callbacks.stream_info
+        info.set_time_point(DNS_END, self._config.clock.monotonic_ns())
+        entry = known.entry
+        if not entry.addresses:
+            info.set_flag(ResponseFlag.DNS_RESOLUTION_FAILED)
+            return self._refuse(503, b"DNS resolution failure", entry.details)
+        if self._config.save_address:
+            address = ip_address(entry.addresses[0], entry.port)
+            info.filter_state[UpstreamAddress.KEY] = UpstreamAddress(address)
+        return CONTINUE
+
+    def _refuse(self, code: int, body: bytes, details: str) -> FilterHeadersStatus:
+        self.decoder_callbacks.send_local_reply(code, body, None, None, details)
+        return STOP
+
+    def _on_loaded(self, known: KnownHost) -> None:
+        """Main's answer."""
+        self._end_wait()
+        if self._use(known) is CONTINUE:
+            self.decoder_callbacks.continue_decoding()
+
+    def _end_wait(self) -> None:
+        self._pending = None
+        self._config.cache.pending.dec()
+
+    def on_destroy(self) -> None:
+        """The request is over: wait no more."""
+        if self._pending is not None:
+            self._pending.cancel()
+            self._end_wait()
