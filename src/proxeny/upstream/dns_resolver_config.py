@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxeny.config.anys import open_any
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
-from proxeny.config.loader import duration_ms
+from proxeny.config.loader import duration_ms, unpack_any
 from proxeny.upstream.endpoints import socket_address_pair
 
 _PACKAGE: Final = "envoy.extensions.network.dns_resolver"
@@ -58,10 +57,9 @@ def from_typed(typed: Any) -> ResolverOptions:
     """A ``typed_dns_resolver_config``; ConfigError in Envoy's words, UnsupportedFieldError for what is not served."""
     type_name = typed.typed_config.type_url.rpartition("/")[2]
     if type_name == _CARES:
-        # Envoy does not hold this message against its own constraints.
-        return _cares(open_any(typed.typed_config))
+        return _cares(unpack_any(typed.typed_config))
     if type_name == _GETADDRINFO:
-        return _getaddrinfo(open_any(typed.typed_config))
+        return _getaddrinfo(unpack_any(typed.typed_config))
     if type_name == _HICKORY:
         raise UnsupportedFieldError(f"DNS resolver '{typed.name}' ({type_name}) is not supported")
     raise ConfigError(
@@ -114,7 +112,6 @@ def of_dns_filter(client: Any) -> ResolverOptions:
 
 def _cares(config: Any) -> CaresOptions:
     options = config.dns_resolver_options
-    timeout = config.query_timeout_seconds.value * 1000 if config.HasField("query_timeout_seconds") else 0
     return CaresOptions(
         servers=_addresses(config.resolvers),
         use_tcp=options.use_tcp_for_dns_lookups,
@@ -122,11 +119,11 @@ def _cares(config: Any) -> CaresOptions:
         servers_as_fallback=config.use_resolvers_as_fallback,
         filter_unroutable=config.filter_unroutable_families,
         udp_max_queries=config.udp_max_queries.value,
-        timeout_ms=timeout or CARES_TIMEOUT_MS,
+        timeout_ms=config.query_timeout_seconds.value * 1000 or CARES_TIMEOUT_MS,
         tries=config.query_tries.value or CARES_TRIES,
         rotate=config.rotate_nameservers,
         edns_payload=config.edns0_max_payload_size.value,
-        channel_ms=max(duration_ms(config.max_udp_channel_duration), 0),
+        channel_ms=duration_ms(config.max_udp_channel_duration),
         reinit_on_timeout=config.reinit_channel_on_timeout,
     )
 

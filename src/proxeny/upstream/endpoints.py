@@ -212,10 +212,13 @@ def parse_dns(assignment: Any, kind: str) -> list[DnsTarget | HostEntry]:
 
     The one host of a logical cluster is of priority 0, whatever was configured.
     """
+    logical = kind == "LOGICAL_DNS"
+    # Other addresses are another logical host, even where the first of them is the same.
+    index = NEW_HOST if logical else 0
     targets: list[DnsTarget | HostEntry] = []
     for group in assignment.endpoints:
         common = _group_fields(group)
-        if kind == "LOGICAL_DNS":
+        if logical:
             common = (0, *common[1:])
         for endpoint in group.lb_endpoints:
             address = _address_of(endpoint)
@@ -227,7 +230,7 @@ def parse_dns(assignment: Any, kind: str) -> list[DnsTarget | HostEntry]:
             if socket_address.resolver_name:
                 raise ConfigError(f"{kind} clusters must NOT have a custom resolver name set")
             name = socket_address.address
-            template = _entry("", socket_address.port_value, NEW_HOST, endpoint, common)
+            template = _entry("", socket_address.port_value, index, endpoint, common)
             if not template.hostname:
                 template.hostname = name
             targets.append(DnsTarget(name, socket_address.port_value, template))

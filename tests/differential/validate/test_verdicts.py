@@ -12,6 +12,7 @@ from tests.differential.proxies import envoy_binary
 from tests.differential.validate import (
     bootstrap_cases,
     cluster_cases,
+    dns_cases,
     health_check_cases,
     http_cases,
     identity_cases,
@@ -50,6 +51,7 @@ CASES: list[Verdict] = [
     *matcher_cases.CASES,
     *udp_cases.CASES,
     *cluster_cases.CASES,
+    *dns_cases.CASES,
     *health_check_cases.CASES,
     *http_cases.CASES,
     *identity_cases.CASES,
