@@ -15,6 +15,7 @@ from proxeny.network.overload_state import OverloadState
 if TYPE_CHECKING:
     from proxeny.access_log.manager import AccessLogManager
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.kernel.all_workers import AllWorkers
     from proxeny.kernel.limits import LimitTable
     from proxeny.kernel.outlier import OutlierTable
     from proxeny.kernel.token_bucket import BucketTable
@@ -88,6 +89,8 @@ class FactoryContext:
     """The token buckets of all workers; None: buckets hold within this process only."""
     outliers: OutlierTable | None = None
     """The counts of outlier detection of all workers; None: counts hold within this process only."""
+    all_workers: AllWorkers | None = None
+    """What the hosts' counts are over all workers; None: in this process only."""
     cluster_names: frozenset[str] | None = None
     """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
     worker_index: int = 0

@@ -71,6 +71,7 @@ class ClusterConfig:
         "type",
         "update_merge_window_ms",
         "wait_for_warm_on_init",
+        "weighted_priority_health",
     )
 
     def __init__(
@@ -107,6 +108,7 @@ class ClusterConfig:
         self.close_on_health_failure = False
         """Whether TCP connections to a host that fails are closed."""
         self.wait_for_warm_on_init = True
+        self.weighted_priority_health = False
 
 
 def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
@@ -145,8 +147,12 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         for index in range(context.concurrency * HOST_BLOCKS):
             info.host_stats(index)
     endpoints = present.get("load_assignment")
-    if endpoints is not None and endpoints.policy.HasField("overprovisioning_factor"):
-        config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
+    if endpoints is not None:
+        if endpoints.policy.HasField("overprovisioning_factor"):
+            config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
+        config.weighted_priority_health = endpoints.policy.weighted_priority_health
+        if local_cluster_name(context) == cluster.name and any([group.priority for group in endpoints.endpoints]):
+            raise ConfigError(f"Unexpected non-zero priority for local cluster '{cluster.name}'.")
     if cluster.common_lb_config.HasField("update_merge_window"):
         config.update_merge_window_ms = milliseconds(cluster.common_lb_config.update_merge_window)
     config.pool_per_downstream = cluster.connection_pool_per_downstream_connection
@@ -173,6 +179,11 @@ def _set_health(config: ClusterConfig, cluster: Any, present: dict[str, Any]) ->
     config.info.health_checked = True
     if config.context.role == "main":
         config.health_checks = compile_health_checks(cluster, config.info, config.context)
+
+
+def local_cluster_name(context: FactoryContext) -> str:
+    """The cluster that this proxy is a member of; empty where it is not said."""
+    return "" if context.bootstrap is None else str(context.bootstrap.cluster_manager.local_cluster_name)
 
 
 def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> None:

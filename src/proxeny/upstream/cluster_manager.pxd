@@ -3,7 +3,7 @@
 
 cdef class ClusterManager:
     cdef dict _active, _failed, _health, _hosts, _serialized, _stat_bases
-    cdef object _context, _inflated
+    cdef object _context, _inflated, _local_name
     cdef public object limits, on_host_changes, on_hosts_failed, on_outlier
 
     cpdef get(self, name)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.limits import LimitTable
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.endpoints import HealthChange, HealthFlags, HostChange
+    from proxeny.upstream.priority_set import PrioritySet
 
 _DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
 
@@ -36,6 +37,7 @@ class ClusterManager:
         "_health",
         "_hosts",
         "_inflated",
+        "_local_name",
         "_serialized",
         "_stat_bases",
         "limits",
@@ -64,6 +66,7 @@ class ClusterManager:
         self._stat_bases: dict[str, dict[str, int]] = {}
         name = "main_thread" if not context.is_worker else f"worker_{context.worker_index}"
         prefix = f"thread_local_cluster_manager.{name}."
+        self._local_name = cluster_config.local_cluster_name(context)
         self._inflated = context.stats.block(THREAD_LOCAL_CLUSTER_MANAGER, prefix)
 
     def get(self, name: str) -> ThreadLocalCluster | None:
@@ -120,6 +123,8 @@ class ClusterManager:
         self._health.pop(name, None)
         if cluster is not None:
             cluster.update_hosts(decoded.hosts)
+        if name == self._local_name:
+            self._local_hosts_changed()
 
     def update_health(self, changes: dict[str, HealthChange]) -> None:
         """What main found out about the health of hosts, by cluster."""
@@ -129,6 +134,19 @@ class ClusterManager:
                 cluster.update_health(change.flags, change.rebuild)
             elif name in self._serialized:
                 self._health.setdefault(name, {}).update(change.flags)
+        if self._local_name in changes:
+            self._local_hosts_changed()
+
+    def _local_hosts(self) -> PrioritySet | None:
+        """The hosts of the local cluster, where there is one."""
+        cluster = self.get(self._local_name)
+        return None if cluster is None else cluster.priority_set
+
+    def _local_hosts_changed(self) -> None:
+        """How much of the load stays in our zone is another matter now."""
+        for name, cluster in self._active.items():
+            if name != self._local_name:
+                cluster.refresh_load_balancer()
 
     def host_failed(self, name: str, index: int) -> None:
         """A response asked for a host to be taken out of rotation; main is told once per turn."""
@@ -159,7 +177,11 @@ class ClusterManager:
         dispatcher = self._context.dispatcher
         assert dispatcher is not None
         cluster = self._active[name] = ThreadLocalCluster(
-            config, dispatcher, self._context.worker_index, lambda changes: self.on_host_changes(name, changes)
+            config,
+            dispatcher,
+            self._context.worker_index,
+            lambda changes: self.on_host_changes(name, changes),
+            self._local_hosts if self._local_name and name != self._local_name else lambda: None,
         )
         update = self._hosts.get(name)
         if update is not None:

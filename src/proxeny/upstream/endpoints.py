@@ -55,6 +55,9 @@ UNIX_PATH_MAX: Final = 108
 NEW_HOST: Final = -1
 """``HostEntry.stat_index`` of a host that discovery knows to be new, whatever its address."""
 
+_Group = tuple[int, str, str, str, int]
+"""Of a ``LocalityLbEndpoints``: priority, region, zone, sub-zone, weight."""
+
 
 class CheckTarget(msgspec.Struct, array_like=True, omit_defaults=True):
     """How the health of an endpoint is checked, where that differs from the others' (``health_check_config``)."""
@@ -92,6 +95,8 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     additional_addresses: tuple[tuple[str, int], ...] = ()
     """Where else it can be reached; connections are opened to the one that answers first."""
     check: CheckTarget | None = None
+    locality_weight: int = 0
+    """``load_balancing_weight`` of the host's locality."""
 
     @property
     def address_text(self) -> str:
@@ -274,18 +279,20 @@ def _address_of(endpoint: Any) -> Any:
     return endpoint.endpoint.address
 
 
-def _group_fields(group: Any) -> tuple[int, str, str, str]:
+def _group_fields(group: Any) -> _Group:
     if not group.HasField("locality"):
-        return group.priority, "", "", ""
+        return group.priority, "", "", "", 0
     locality = group.locality
-    return group.priority, locality.region, locality.zone, locality.sub_zone
+    return group.priority, locality.region, locality.zone, locality.sub_zone, group.load_balancing_weight.value
 
 
-def _entry(address: str, port: int, index: int, endpoint: Any, common: tuple[int, str, str, str]) -> HostEntry:
-    priority, region, zone, sub_zone = common
+def _entry(address: str, port: int, index: int, endpoint: Any, common: _Group) -> HostEntry:
+    priority, region, zone, sub_zone, locality_weight = common
     entry = HostEntry(
         address, port, endpoint.endpoint.hostname, 1, priority, 0, region, zone, sub_zone, False, b"", index
     )
+    if locality_weight:
+        entry.locality_weight = locality_weight
     if port == INTERNAL:
         entry.endpoint_id = endpoint.endpoint.address.envoy_internal_address.endpoint_id
     if endpoint.endpoint.HasField("health_check_config"):

@@ -6,7 +6,8 @@ from proxeny.kernel.stats cimport Block
 
 cdef class Host:
     cdef object _address, _connections, _metadata
-    cdef public object cluster, entry, health_flags, hostname, locality, priority, weight
+    cdef public object cluster, entry, health_flags, hostname, lb_data, locality, priority, weight
+    cdef public long long healthy_since_ms
     cdef public bint canary
     cdef public dict http_pools, tcp_pools
     cdef public HostMonitor outlier

@@ -95,8 +95,10 @@ class Host:
         "cluster",
         "entry",
         "health_flags",
+        "healthy_since_ms",
         "hostname",
         "http_pools",
+        "lb_data",
         "locality",
         "outlier",
         "priority",
@@ -114,6 +116,10 @@ class Host:
         self.outlier: HostMonitor | None = None if rules is None else rules.monitor(stats.base)
         """Told what becomes of requests and connections, with outlier detection."""
         self._connections: dict[int, Resource] | None = None
+        self.healthy_since_ms = -1
+        """When health checks let it in, or a load balancer with slow start first saw it (Envoy: ``lastHcPassTime``)."""
+        self.lb_data: Any = None
+        """What the load balancer keeps of it (Envoy: ``HostLbPolicyData``)."""
         self._set_entry(entry)
 
     def _set_entry(self, entry: HostEntry) -> None:
@@ -171,6 +177,11 @@ class Host:
         if flags & (DEGRADED_ACTIVE_HC | DEGRADED_OUTLIER_DETECTION) and said in (UNKNOWN, HEALTHY):
             return DEGRADED
         return said
+
+    @property
+    def excluded(self) -> bool:
+        """Whether it does not count at all (Envoy: ``excludeBasedOnHealthFlag``)."""
+        return bool(self.health_flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | PENDING_ACTIVE_HC))
 
     def create_connection(self, dispatcher: Dispatcher, options: PoolOptions | None = None) -> ClientConnection:
         """A connection to this host, not yet connecting."""

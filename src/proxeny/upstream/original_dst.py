@@ -17,7 +17,7 @@ from proxeny.network.address import Address, parse_ip_port
 from proxeny.upstream.endpoints import HostChange, HostEntry
 from proxeny.upstream.host import Host
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
-from proxeny.upstream.stats import DEFAULT_TOTAL_MATCH_COUNT, ORIGINAL_DST_HOST_INVALID, UPSTREAM_CX_NONE_HEALTHY
+from proxeny.upstream.stats import DEFAULT_TOTAL_MATCH_COUNT, ORIGINAL_DST_HOST_INVALID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,6 @@ class OriginalDstHosts:
                 return self._add(address)
             log.debug("Failed to create host for %s.", address.as_string())
         log.warning("original_dst_load_balancer: No downstream connection or no original_dst.")
-        self._info.stats.inc(UPSTREAM_CX_NONE_HEALTHY)
         return None
 
     def _destination(self, context: LbContext) -> Address | None:

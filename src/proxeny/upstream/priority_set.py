@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxeny.upstream.host import Health
+from proxeny.upstream.localities import Localities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxeny.upstream.host import Host
+    from proxeny.upstream.localities import Locality
 
 DEFAULT_OVERPROVISIONING_FACTOR = 140
 """ClusterLoadAssignment.policy.overprovisioning_factor, percent."""
@@ -18,18 +20,41 @@ DEFAULT_OVERPROVISIONING_FACTOR = 140
 class HostSet:
     """The hosts of one priority, split by health; rebuilt whole, never changed in place."""
 
-    __slots__ = ("degraded_hosts", "healthy_hosts", "hosts", "overprovisioning_factor", "priority")
+    __slots__ = (
+        "_local", "_localities", "degraded_hosts", "excluded_hosts", "healthy_hosts", "hosts",
+        "overprovisioning_factor", "priority", "weighted_health",
+    )  # fmt: skip
 
-    def __init__(self, priority: int, hosts: list[Host], overprovisioning_factor: int) -> None:
+    def __init__(
+        self,
+        priority: int,
+        hosts: list[Host],
+        overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR,
+        weighted_health: bool = False,
+        local: Locality | None = None,
+    ) -> None:
         self.priority = priority
         self.hosts = hosts
         self.overprovisioning_factor = overprovisioning_factor
-        self.healthy_hosts = [host for host in hosts if host.health is Health.HEALTHY]
-        if len(self.healthy_hosts) == len(hosts):
-            self.healthy_hosts = hosts
-            self.degraded_hosts: list[Host] = []
-        else:
+        self.weighted_health = weighted_health
+        """``weighted_priority_health``: hosts count by their weights for the availability of the priority."""
+        self._local = local
+        self._localities: Localities | None = None
+        self.healthy_hosts = hosts
+        self.degraded_hosts: list[Host] = []
+        self.excluded_hosts: list[Host] = []
+        """Those that do not even count as missing."""
+        if any([host.health_flags for host in hosts]):
+            self.healthy_hosts = [host for host in hosts if host.health is Health.HEALTHY]
             self.degraded_hosts = [host for host in hosts if host.health is Health.DEGRADED]
+            self.excluded_hosts = [host for host in hosts if host.excluded]
+
+    @property
+    def localities(self) -> Localities:
+        """The hosts by locality."""
+        if self._localities is None:
+            self._localities = Localities(self.hosts, self._local)
+        return self._localities
 
     def __repr__(self) -> str:
         return f"<HostSet {self.priority}: {len(self.healthy_hosts)} of {len(self.hosts)} healthy>"
@@ -38,12 +63,21 @@ class HostSet:
 class PrioritySet:
     """Host sets by priority; gaps are empty sets, and there is always priority 0."""
 
-    __slots__ = ("_by_address", "host_sets", "overprovisioning_factor", "removal_callbacks")
+    __slots__ = ("_by_address", "host_sets", "local", "overprovisioning_factor", "removal_callbacks", "weighted_health")
 
-    def __init__(self, overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR) -> None:
+    def __init__(
+        self,
+        overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR,
+        weighted_health: bool = False,
+        local: Locality | None = None,
+    ) -> None:
         self.overprovisioning_factor = overprovisioning_factor
-        self.host_sets: list[HostSet] = [HostSet(0, [], overprovisioning_factor)]
+        self.weighted_health = weighted_health
+        self.local = local
+        """Our own locality."""
         self._by_address: dict[str, Host] | None = None
+        """Made when it is first asked for."""
+        self.host_sets: list[HostSet] = [self._host_set(0, [])]
         self.removal_callbacks: dict[Callable[[list[Host]], None], None] = {}
         """Called with the hosts that are gone, when some are (Envoy: ``MemberUpdateCb``)."""
 
@@ -56,7 +90,7 @@ class PrioritySet:
             while len(by_priority) <= host.priority:
                 by_priority.append([])
             by_priority[host.priority].append(host)
-        self.host_sets = [HostSet(i, group, self.overprovisioning_factor) for i, group in enumerate(by_priority)]
+        self.host_sets = [self._host_set(i, group) for i, group in enumerate(by_priority)]
         if removed:
             for callback in list(self.removal_callbacks):
                 callback(removed)
@@ -64,8 +98,7 @@ class PrioritySet:
     def refresh(self, priorities: set[int]) -> None:
         """The health of hosts of these priorities changed, and nothing else."""
         self.host_sets = [
-            HostSet(i, old.hosts, self.overprovisioning_factor) if i in priorities else old
-            for i, old in enumerate(self.host_sets)
+            self._host_set(i, old.hosts) if i in priorities else old for i, old in enumerate(self.host_sets)
         ]
 
     def find(self, address: str) -> Host | None:
@@ -74,6 +107,9 @@ class PrioritySet:
         if table is None:
             table = self._by_address = {host.address.as_string(): host for host in reversed(self.hosts())}
         return table.get(address)
+
+    def _host_set(self, priority: int, hosts: list[Host]) -> HostSet:
+        return HostSet(priority, hosts, self.overprovisioning_factor, self.weighted_health, self.local)
 
     def _missing_from(self, hosts: list[Host]) -> list[Host]:
         kept = set(hosts)

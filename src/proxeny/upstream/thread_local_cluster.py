@@ -8,7 +8,9 @@ from proxeny.upstream.discovery import ClusterLoadBalancer, ClusterType, WorkerS
 from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, FAILED_OUTLIER_CHECK
 from proxeny.upstream.host import Host
 from proxeny.upstream.host_pools import HostPools
+from proxeny.upstream.load_balancer.base import choose_none
 from proxeny.upstream.load_balancer.contract import LbSetting
+from proxeny.upstream.localities import our_locality
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import UPSTREAM_CX_NONE_HEALTHY
 
@@ -46,16 +48,20 @@ class ThreadLocalCluster:
         dispatcher: Dispatcher,
         worker_index: int = 0,
         on_host_changes: Callable[[list[HostChange]], object] = lambda changes: None,
+        local_hosts: Callable[[], PrioritySet | None] = lambda: None,
     ) -> None:
-        """``on_host_changes`` is told of hosts that come and go by themselves."""
+        """``on_host_changes`` is told of hosts that come and go by themselves; ``local_hosts`` gives those of the
+        local cluster."""
         self.info = config.info
-        self.priority_set = PrioritySet(config.overprovisioning_factor)
+        self.priority_set = PrioritySet(
+            config.overprovisioning_factor, config.weighted_priority_health, our_locality(config.context.local_info)
+        )
         self._dispatcher = dispatcher
         seat = WorkerSeat(dispatcher, worker_index, on_host_changes, self.priority_set)
         self.own_load_balancer: ClusterLoadBalancer | None = config.factory.load_balancer(config, seat)
         """The load balancer that the cluster's type brings."""
         self._lb: LoadBalancer = self.own_load_balancer or config.lb_policy.create(
-            LbSetting(config.info, config.lb_common, self.priority_set, config.context)
+            LbSetting(config.info, config.lb_common, self.priority_set, config.context, local_hosts)
         )
         self._pools = HostPools(config, dispatcher)
         self._special = self._pools.special
@@ -93,34 +99,45 @@ class ThreadLocalCluster:
             if found is not None and found != host.health_flags:
                 failed = found & ~host.health_flags & (FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK)
                 self._stale.add(host.priority)
+                if host.health_flags & FAILED_ACTIVE_HC and not found & FAILED_ACTIVE_HC:
+                    host.healthy_since_ms = self._dispatcher.now_ms
                 host.set_health_flags(found)
                 if failed:
                     host.on_health_failure(self._close_on_failure)
         if rebuild and self._stale:
             self.priority_set.refresh(self._stale)
             self._stale = set()
-            self._lb.refresh()
-            self.choose_host = self._lb.choose_host
+            self.refresh_load_balancer()
+
+    def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
+        """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
+        return self._counted(self._lb.choose_host_by(determine, context))
 
     def choose_override_host(self, override: OverrideHost, context: Any) -> Host | None:
         """The host that the request asks for, if its health allows it; else that of the load balancer, or none."""
         host = self.priority_set.find(override.address)
         if host is not None and host.health_status in self._override_statuses:
             return host
-        if not override.strict:
-            return self.choose_host(context)
-        self.info.stats.inc(UPSTREAM_CX_NONE_HEALTHY)
-        return None
-
-    def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
-        """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
-        return self._lb.choose_host_by(determine, context)
+        return self._counted(None) if override.strict else self.choose_host(context)
 
     def _set_hosts(self, hosts: list[Host]) -> None:
         self._stale = set()
         self.priority_set.update(hosts)
-        self._lb.refresh()
-        self.choose_host = self._lb.choose_host
+        self.refresh_load_balancer()
+
+    def refresh_load_balancer(self) -> None:
+        """What it chooses by changed: hosts, their health, or the local cluster."""
+        balancer = self._lb
+        balancer.refresh()
+        self.choose_host = balancer.choose_host if getattr(balancer, "always_finds", False) else self._choose
+
+    def _choose(self, context: Any) -> Host | None:
+        return self._counted(self._lb.choose_host(context))
+
+    def _counted(self, host: Host | None) -> Host | None:
+        if host is None:
+            self.info.stats.inc(UPSTREAM_CX_NONE_HEALTHY)
+        return host
 
     def http_pool(
         self,
@@ -153,7 +170,7 @@ class ThreadLocalCluster:
             host.drain_pools()
         self._set_hosts([])
         self._lb.close()
-        self.choose_host = self._lb.choose_host
+        self.choose_host = choose_none
 
     def _hosts(self) -> list[Host]:
         return self.priority_set.hosts() if self.own_load_balancer is None else self.own_load_balancer.hosts()

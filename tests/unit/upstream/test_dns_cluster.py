@@ -14,6 +14,7 @@ from tests.name_server import Fault, NameServer
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.network.factory_context import FactoryContext
+from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.dns_cluster import NEW_IMPLEMENTATION, Backoff
 from proxeny.upstream.endpoints import HostUpdate
@@ -29,12 +30,14 @@ def server() -> Iterator[NameServer]:
     server.close()
 
 
-class Features:
+class Features(RuntimeReader):
     """Runtime features."""
 
+    __slots__ = ("_values",)
+
     def __init__(self, values: dict[str, bool]) -> None:
+        super().__init__()
         self._values = values
-        self.snapshot = None
 
     def get_boolean(self, key: str, default: bool) -> bool:
         return self._values.get(key, default)

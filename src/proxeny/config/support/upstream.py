@@ -28,11 +28,11 @@ TABLE: Final[Table] = {
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
         done="""healthy_panic_threshold consistent_hashing_lb_config override_host_status update_merge_window
-            ignore_new_hosts_until_first_hc""",
-        accepted="""zone_aware_lb_config locality_weighted_lb_config close_connections_on_host_set_change""",
+            ignore_new_hosts_until_first_hc zone_aware_lb_config locality_weighted_lb_config""",
+        accepted="close_connections_on_host_set_change",
     ),
-    f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias"),
-    f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(),
+    f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias slow_start_config"),
+    f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(done="slow_start_config"),
     f"{_CLUSTER}.Cluster.RingHashLbConfig": fields(done="minimum_ring_size maximum_ring_size hash_function"),
     f"{_CLUSTER}.Cluster.MaglevLbConfig": fields(done="table_size"),
     f"{_CLUSTER}.Cluster.CommonLbConfig.ConsistentHashingLbConfig": fields(
@@ -64,7 +64,7 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster.PreconnectPolicy": fields(done="per_upstream_preconnect_ratio"),
     f"{_ENDPOINT}.ClusterLoadAssignment": fields(done="cluster_name endpoints policy"),
     f"{_ENDPOINT}.ClusterLoadAssignment.Policy": fields(
-        done="overprovisioning_factor", accepted="endpoint_stale_after"
+        done="overprovisioning_factor weighted_priority_health", accepted="endpoint_stale_after"
     ),
     f"{_ENDPOINT}.LocalityLbEndpoints": fields(
         done="locality metadata lb_endpoints load_balancing_weight priority", accepted="proximity"
@@ -100,11 +100,19 @@ TABLE: Final[Table] = {
             dns_resolution_config typed_dns_resolver_config preresolve_hostnames dns_query_timeout"""
     ),
     f"{_DNS_CACHE}.DnsCacheCircuitBreakers": fields(done="max_pending_requests"),
-    f"{_LB}.round_robin.v3.RoundRobin": extension(),
-    f"{_LB}.least_request.v3.LeastRequest": extension(
-        done="choice_count active_request_bias enable_full_scan selection_method"
+    f"{_CLUSTER}.Cluster.SlowStartConfig": fields(done="slow_start_window aggression min_weight_percent"),
+    f"{_LB}.common.v3.SlowStartConfig": fields(done="slow_start_window aggression min_weight_percent"),
+    f"{_LB}.common.v3.LocalityLbConfig": fields(done="zone_aware_lb_config locality_weighted_lb_config"),
+    f"{_LB}.common.v3.LocalityLbConfig.ZoneAwareLbConfig": fields(
+        done="""routing_enabled min_cluster_size fail_traffic_on_panic force_locality_direct_routing force_local_zone
+            locality_basis"""
     ),
-    f"{_LB}.random.v3.Random": extension(),
+    f"{_LB}.round_robin.v3.RoundRobin": extension(done="slow_start_config locality_lb_config"),
+    f"{_LB}.least_request.v3.LeastRequest": extension(
+        done="""choice_count active_request_bias enable_full_scan selection_method slow_start_config
+            locality_lb_config"""
+    ),
+    f"{_LB}.random.v3.Random": extension(done="locality_lb_config"),
     f"{_LB}.cluster_provided.v3.ClusterProvided": extension(),
     f"{_LB}.ring_hash.v3.RingHash": extension(
         done="""hash_function minimum_ring_size maximum_ring_size use_hostname_for_hashing hash_balance_factor

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from proxeny.extensions.load_balancing_policies.random import RandomMaker
 from proxeny.upstream.load_balancer.base import ZoneAwareLoadBalancer
 from proxeny.upstream.load_balancer.contract import LbPolicy
-from proxeny.upstream.load_balancer.pickers import NoHost
 from proxeny.upstream.load_balancer.policy import CLUSTER_PROVIDED as KIND
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class ClusterProvided(LbPolicy):
     kind: ClassVar[str] = KIND
 
     def create(self, setting: LbSetting) -> ZoneAwareLoadBalancer:
-        """Knows no hosts: the cluster is asked instead."""
-        return ZoneAwareLoadBalancer(setting, self.kind, lambda hosts: NoHost())
+        """Never asked: the cluster is asked instead."""
+        return ZoneAwareLoadBalancer(setting, self.kind, RandomMaker())
 
 
 DEFAULT: Final = ClusterProvided()

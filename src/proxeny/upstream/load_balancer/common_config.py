@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proxeny.upstream.load_balancer.locality_config import whole_percent
 from proxeny.upstream.load_balancer.priority_load import DEFAULT_PANIC_THRESHOLD
 from proxeny.upstream.override_host import DEFAULT_STATUSES
 
@@ -15,7 +16,6 @@ class CommonLbConfig:
 
     panic_threshold: int = DEFAULT_PANIC_THRESHOLD
     """Percent."""
-    fail_traffic_on_panic: bool = False
     override_statuses: frozenset[int] = DEFAULT_STATUSES
     """The health (core.v3.HealthStatus) in which a host may be asked for by address."""
 
@@ -29,10 +29,7 @@ def compile(common: Any) -> CommonLbConfig:
         return DEFAULT
     values: dict[str, Any] = {}
     if common.HasField("healthy_panic_threshold"):
-        # Envoy truncates the percentage.
-        values["panic_threshold"] = min(100, int(common.healthy_panic_threshold.value))
-    if common.HasField("zone_aware_lb_config") and common.zone_aware_lb_config.fail_traffic_on_panic:
-        values["fail_traffic_on_panic"] = True
+        values["panic_threshold"] = whole_percent(common.healthy_panic_threshold)
     if common.HasField("override_host_status"):
         values["override_statuses"] = frozenset(common.override_host_status.statuses)
     return CommonLbConfig(**values) if values else DEFAULT

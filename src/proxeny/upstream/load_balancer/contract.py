@@ -9,7 +9,7 @@ theirs with settings of its own making.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     DetermineLoad = Callable[[PrioritySet, PriorityLoad], PriorityLoad]
     """Envoy: ``RetryPriority::determinePriorityLoad``."""
 
-KIND = "load_balancing_policy"
+PANIC_THRESHOLD_KEY: Final = "upstream.healthy_panic_threshold"
+KIND: Final = "load_balancing_policy"
 """The kind of these extensions in the registry."""
 
 
@@ -37,6 +38,15 @@ class LbSetting:
     common: CommonLbConfig
     priority_set: PrioritySet
     context: FactoryContext
+    local_hosts: Callable[[], PrioritySet | None] = lambda: None
+    """The hosts of the local cluster (``cluster_manager.local_cluster_name``), which is asked of others only."""
+
+    def panic_threshold(self) -> int:
+        """Percent of hosts that must be usable, by the configuration or as runtime has it now."""
+        threshold = self.common.panic_threshold
+        if self.context.runtime is not None:
+            threshold = self.context.runtime.get_integer(PANIC_THRESHOLD_KEY, threshold)
+        return min(100, threshold)
 
 
 class LoadBalancer(Protocol):

@@ -16,7 +16,7 @@ from proxeny.kernel.hashing import HashRing, MaglevTable
 from proxeny.stats.schema import Schema
 from proxeny.upstream.load_balancer import priority_load
 from proxeny.upstream.load_balancer.base import choose_none
-from proxeny.upstream.stats import HOST_RQ_ACTIVE, LB_HEALTHY_PANIC, UPSTREAM_CX_NONE_HEALTHY, UPSTREAM_RQ_ACTIVE
+from proxeny.upstream.stats import HOST_RQ_ACTIVE, LB_HEALTHY_PANIC, UPSTREAM_RQ_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,13 +172,14 @@ class HashingLoadBalancer:
     """The load balancer of one cluster in one worker."""
 
     __slots__ = (
-        "_by_hash", "_common", "_config", "_hash", "_load", "_priority_set", "_stats", "_tables", "choose_host", "kind",
+        "_by_hash", "_config", "_hash", "_load", "_priority_set", "_setting", "_stats", "_tables", "choose_host",
+        "kind",
     )  # fmt: skip
 
     def __init__(self, setting: LbSetting, kind: str, config: HashingConfig) -> None:
         self.kind = kind
         self._config = config
-        self._common = setting.common
+        self._setting = setting
         self._priority_set = setting.priority_set
         self._stats = setting.info.stats
         self._load = priority_load.PriorityLoad([100], [0], [False])
@@ -191,7 +192,7 @@ class HashingLoadBalancer:
     def refresh(self) -> None:
         """The hosts, their health or their weights changed."""
         host_sets = self._priority_set.host_sets
-        load = self._load = priority_load.calculate(host_sets, self._common.panic_threshold)
+        load = self._load = priority_load.calculate(host_sets, self._setting.panic_threshold())
         self._tables = [
             HashTable(self.kind, self._config, host_set, panic, self._stats)
             for host_set, panic in zip(host_sets, load.panic, strict=True)
@@ -209,10 +210,7 @@ class HashingLoadBalancer:
         table = self._tables[self._priority(value)]
         if table.panic:
             self._stats.inc(LB_HEALTHY_PANIC)
-        host = table.choose(value, attempt)
-        if host is None:
-            self._stats.inc(UPSTREAM_CX_NONE_HEALTHY)
-        return host
+        return table.choose(value, attempt)
 
     def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """As ``choose``: a retry's wishes about priorities do not count here (Envoy: ``ThreadAwareLoadBalancer``)."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxeny.upstream.host import Host
     from proxeny.upstream.priority_set import HostSet
 
 DEFAULT_PANIC_THRESHOLD = 50
@@ -29,12 +30,12 @@ class PriorityLoad(NamedTuple):
 def calculate(host_sets: Sequence[HostSet], panic_threshold: int) -> PriorityLoad:
     """The loads; healthy and degraded together sum up to 100."""
     count = len(host_sets)
-    healthy_health = [_availability(hs, len(hs.healthy_hosts)) for hs in host_sets]
-    degraded_health = [_availability(hs, len(hs.degraded_hosts)) for hs in host_sets]
+    healthy_health = [_availability(hs, hs.healthy_hosts) for hs in host_sets]
+    degraded_health = [_availability(hs, hs.degraded_hosts) for hs in host_sets]
     total = min(100, sum(healthy_health) + sum(degraded_health))
     healthy = [0] * count
     degraded = [0] * count
-    panic = [total < 100 and _in_panic(hs, panic_threshold) for hs in host_sets]
+    panic = [total < 100 and in_panic(hs, panic_threshold) for hs in host_sets]
     if total == 0 and panic_threshold == 0:
         healthy[0] = 100
     elif all(panic):
@@ -52,8 +53,8 @@ def without(host_sets: Sequence[HostSet], excluded: set[int], panic: list[bool])
     Envoy: ``PreviousPrioritiesRetryPriority::adjustForAttemptedPriorities``.
     """
     kept = [i not in excluded for i in range(len(host_sets))]
-    healthy_health = [_availability(hs, len(hs.healthy_hosts)) * kept[i] for i, hs in enumerate(host_sets)]
-    degraded_health = [_availability(hs, len(hs.degraded_hosts)) * kept[i] for i, hs in enumerate(host_sets)]
+    healthy_health = [_availability(hs, hs.healthy_hosts) * kept[i] for i, hs in enumerate(host_sets)]
+    degraded_health = [_availability(hs, hs.degraded_hosts) * kept[i] for i, hs in enumerate(host_sets)]
     total = min(100, sum(healthy_health) + sum(degraded_health))
     if total == 0:
         return None
@@ -76,17 +77,29 @@ def _share(total: int, healthy_health: list[int], degraded_health: list[int]) ->
     return healthy, degraded
 
 
-def _availability(host_set: HostSet, usable: int) -> int:
-    return min(100, host_set.overprovisioning_factor * usable // len(host_set.hosts)) if host_set.hosts else 0
+def _availability(host_set: HostSet, usable: list[Host]) -> int:
+    count = len(host_set.hosts) - len(host_set.excluded_hosts)
+    if not count:
+        return 0
+    if not host_set.weighted_health:
+        return min(100, host_set.overprovisioning_factor * len(usable) // count)
+    total = _weight(host_set.hosts) - _weight(host_set.excluded_hosts)
+    return min(100, host_set.overprovisioning_factor * _weight(usable) // total)
 
 
-def _in_panic(host_set: HostSet, threshold: int) -> bool:
+def _weight(hosts: list[Host]) -> int:
+    return sum([host.weight for host in hosts])
+
+
+def in_panic(host_set: HostSet, threshold: int) -> bool:
+    """Whether too few of the hosts can be used (Envoy: ``isHostSetInPanic``)."""
     if threshold == 0:
         return False
-    if not host_set.hosts:
+    count = len(host_set.hosts) - len(host_set.excluded_hosts)
+    if not count:
         return True
     usable = len(host_set.healthy_hosts) + len(host_set.degraded_hosts)
-    return 100.0 * usable / len(host_set.hosts) < threshold
+    return 100.0 * usable / count < threshold
 
 
 def _by_size(host_sets: Sequence[HostSet]) -> list[int]:

@@ -15,6 +15,8 @@ def host_set(hosts: int, healthy: int, degraded: int = 0) -> Any:
         healthy_hosts=[None] * healthy,
         degraded_hosts=[None] * degraded,
         overprovisioning_factor=140,
+        excluded_hosts=[],
+        weighted_health=False,
     )
 
 

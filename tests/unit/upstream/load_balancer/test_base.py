@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from proxeny.extensions.load_balancing_policies import round_robin
 from proxeny.extensions.load_balancing_policies.round_robin import RoundRobin
 from proxeny.upstream.endpoints import DEGRADED_EDS_HEALTH, FAILED_EDS_HEALTH, HostEntry
 from proxeny.upstream.host import Host
 from proxeny.upstream.load_balancer.common_config import CommonLbConfig
-from proxeny.upstream.load_balancer.contract import LoadBalancer
+from proxeny.upstream.load_balancer.contract import LbPolicy, LoadBalancer
+from proxeny.upstream.load_balancer.locality_config import LocalityConfig
 from proxeny.upstream.load_balancer.priority_load import PriorityLoad, calculate
 from proxeny.upstream.priority_set import PrioritySet
-from proxeny.upstream.stats import LB_HEALTHY_PANIC, UPSTREAM_CX_NONE_HEALTHY
+from proxeny.upstream.stats import LB_HEALTHY_PANIC
 
 MakeHosts = Callable[..., list[Host]]
 MakeBalancer = Callable[..., LoadBalancer]
@@ -65,12 +67,16 @@ def test_without_panic_threshold_nothing_panics(make_hosts: MakeHosts) -> None:
 
 
 def balancer(
-    make_hosts: MakeHosts, make_balancer: MakeBalancer, *priorities: list[int], **common: Any
+    make_hosts: MakeHosts,
+    make_balancer: MakeBalancer,
+    *priorities: list[int],
+    policy: LbPolicy = round_robin.DEFAULT,
+    **common: Any,
 ) -> tuple[LoadBalancer, list[Host]]:
     hosts = make_hosts(entries=entries(*priorities)) or make_hosts(1)
     members = PrioritySet()
     members.update(hosts if any(priorities) else [])
-    return make_balancer(RoundRobin(), hosts, members, CommonLbConfig(**common)), hosts
+    return make_balancer(policy, hosts, members, CommonLbConfig(**common)), hosts
 
 
 def test_one_healthy_host_is_chosen_directly(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
@@ -93,15 +99,15 @@ def test_panic_uses_all_and_counts(make_hosts: MakeHosts, make_balancer: MakeBal
 
 
 def test_fail_traffic_on_panic(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
-    lb, hosts = balancer(make_hosts, make_balancer, [HEALTHY, FAILED, FAILED], fail_traffic_on_panic=True)
+    failing = RoundRobin(locality=LocalityConfig(fail_traffic_on_panic=True))
+    lb, hosts = balancer(make_hosts, make_balancer, [HEALTHY, FAILED, FAILED], policy=failing)
     assert lb.choose_host(None) is None
-    assert hosts[0].cluster.stats.get(UPSTREAM_CX_NONE_HEALTHY) == 1
+    assert hosts[0].cluster.stats.get(LB_HEALTHY_PANIC) == 1
 
 
 def test_no_host(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:
-    lb, hosts = balancer(make_hosts, make_balancer, [])
+    lb, _ = balancer(make_hosts, make_balancer, [])
     assert lb.choose_host(None) is None
-    assert hosts[0].cluster.stats.get(UPSTREAM_CX_NONE_HEALTHY) == 1
 
 
 def test_unhealthy_only_without_panic_is_none(make_hosts: MakeHosts, make_balancer: MakeBalancer) -> None:

@@ -24,9 +24,10 @@ from proxeny.upstream.load_balancer.common_config import DEFAULT
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.load_balancer.hashing import HashingConfig, HashingLoadBalancer
 from proxeny.upstream.priority_set import PrioritySet
-from proxeny.upstream.stats import HOST_RQ_ACTIVE, UPSTREAM_CX_NONE_HEALTHY, UPSTREAM_RQ_ACTIVE
+from proxeny.upstream.stats import HOST_RQ_ACTIVE, UPSTREAM_RQ_ACTIVE
 
 MakeHosts = Callable[..., list[Host]]
+CONTEXT = FactoryContext("main", MainStore())
 
 
 def entry(port: int, **more: Any) -> HostEntry:
@@ -40,7 +41,7 @@ def balancer(
     hosts = make_hosts(entries=entries)
     priorities = PrioritySet()
     priorities.update(hosts)
-    made = HashingLoadBalancer(LbSetting(hosts[0].cluster, DEFAULT, priorities, None), kind, config)  # type: ignore[arg-type]
+    made = HashingLoadBalancer(LbSetting(hosts[0].cluster, DEFAULT, priorities, CONTEXT), kind, config)
     made.refresh()
     return made
 
@@ -74,13 +75,11 @@ def test_hosts_of_another_priority_take_over(make_hosts: MakeHosts) -> None:
     assert {made.choose(context(value)).entry.port for value in range(100)} == {2}  # type: ignore[union-attr]
 
 
-def test_no_host_is_counted(make_hosts: MakeHosts) -> None:
+def test_without_hosts(make_hosts: MakeHosts) -> None:
     made = balancer(make_hosts, [entry(1)])
-    stats = made._stats
     made._priority_set.update([])
     made.refresh()
     assert made.choose(context(1)) is None
-    assert stats.get(UPSTREAM_CX_NONE_HEALTHY) == 1
 
 
 def test_further_attempts_keep_the_hash(make_hosts: MakeHosts) -> None:
