@@ -105,6 +105,11 @@ class ClusterHealth:
             self._timer.disable()
             self._hub.stats.inc(CM_UPDATE_MERGE_CANCELLED)
 
+    def regroup(self) -> None:
+        """Load balancing and gauges have to follow, whatever changed."""
+        self.stale = self.regrouped = True
+        self._hub.touch(self)
+
     def tell_all(self) -> None:
         """The workers have the cluster now: what was found out before, they do not know."""
         self.changed.update(self._entries)

@@ -154,6 +154,8 @@ class MainCluster:
 
     def _on_warm(self) -> None:
         """The first hosts were checked, where that is wanted."""
+        if self.checks is not None and self.health is not None:
+            self.health.regroup()
         self.initialized = True
         callback, self._on_initialized = self._on_initialized, None
         if callback is not None and not self._closed:

@@ -49,6 +49,10 @@ HEALTH_CHECK: Final = Schema(
     gauges=("degraded", "healthy"),
 )
 """Prefix ``cluster.<observability name>.health_check.``, with ``name.<check's name>.`` where it has one."""
+HEALTH_CHECK_GROUP: Final = Schema("health_check_group", gauges=("degraded", "healthy"))
+"""Prefix ``cluster.<observability name>.health_check.``: all checks together, of a cluster that has several."""
+GROUP_DEGRADED: Final = HEALTH_CHECK_GROUP.slot("degraded")
+GROUP_HEALTHY: Final = HEALTH_CHECK_GROUP.slot("healthy")
 HC_ATTEMPT: Final = HEALTH_CHECK.slot("attempt")
 HC_FAILURE: Final = HEALTH_CHECK.slot("failure")
 HC_NETWORK_FAILURE: Final = HEALTH_CHECK.slot("network_failure")

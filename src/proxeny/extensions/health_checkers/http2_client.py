@@ -14,7 +14,7 @@ from proxeny.kernel.headers import HeaderMap
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, FilterStatus, NetworkFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from proxeny.extensions.health_checkers.client import CheckClientOwner
     from proxeny.kernel.buffer import Buffer
@@ -22,13 +22,28 @@ if TYPE_CHECKING:
 
 NO_FLUSH: Final = ConnectionCloseType.NO_FLUSH
 _CONFIG: Final = h2.config.H2Configuration(client_side=True, header_encoding=None)
+_GOAWAY: Final = 7
+_FRAME_HEAD: Final = 9
+_LARGEST_FRAME: Final = 16_384 + _FRAME_HEAD
+"""SETTINGS_MAX_FRAME_SIZE, which is left as it is."""
 _HOP_BY_HOP: Final = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"host")
 
 
 class Http2Client(NetworkFilter):
     """A ``CheckClient``; the connection's read filter and callbacks."""
 
-    __slots__ = ("_body", "_body_size", "_connection", "_going", "_h2", "_headers", "_owner", "_stream_id", "_waiting")
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_connection",
+        "_going",
+        "_h2",
+        "_headers",
+        "_owner",
+        "_stream_id",
+        "_unread",
+        "_waiting",
+    )
 
     def __init__(self, connection: ClientConnection, owner: CheckClientOwner, body_size: int) -> None:
         self._owner: CheckClientOwner | None = owner
@@ -39,6 +54,8 @@ class Http2Client(NetworkFilter):
         """The request under way."""
         self._headers: HeaderMap | None = None
         self._body = bytearray()
+        self._unread = bytearray()
+        """The beginning of a frame."""
         self._waiting: tuple[HeaderMap, bytes] | None = None
         self._going = False
         """Whether the host said that it will close once it has answered."""
@@ -92,24 +109,52 @@ class Http2Client(NetworkFilter):
 
     def on_data(self, data: Buffer, end_stream: bool) -> FilterStatus:
         """Frames; what violates the protocol ends the connection."""
-        try:
-            events = self._h2.receive_data(data.take())
-        except h2.exceptions.ProtocolError:
-            self._flush()
-            self._end(failed=True)
-            return FilterStatus.STOP_ITERATION
-        for event in events:
+        self._unread += data.take()
+        for kind, frames in self._frames():
             if self._owner is None:
                 break
-            self._on_h2_event(event)
+            if kind == _GOAWAY:
+                self._on_goaway(int.from_bytes(frames[13:17], "big"))
+            else:
+                self._receive(frames)
         if self._owner is not None:
             self._flush()
         return FilterStatus.STOP_ITERATION
 
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        """What came, in whole frames. A GOAWAY comes by itself: h2 would take it for the end of the connection, while a
+        graceful one lets the request under way finish."""
+        unread = self._unread
+        start = at = 0
+        while len(unread) - at >= _FRAME_HEAD:
+            end = at + _FRAME_HEAD + int.from_bytes(unread[at : at + 3], "big")
+            if end - at > _LARGEST_FRAME:
+                # h2 refuses it by its head.
+                end = len(unread)
+            if end > len(unread):
+                break
+            if unread[at + 3] == _GOAWAY:
+                yield -1, bytes(unread[start:at])
+                yield _GOAWAY, bytes(unread[at:end])
+                start = end
+            at = end
+        yield -1, bytes(unread[start:at])
+        del unread[:at]
+
+    def _receive(self, frames: bytes) -> None:
+        try:
+            events = self._h2.receive_data(frames)
+        except h2.exceptions.ProtocolError:
+            self._flush()
+            self._end(failed=True)
+            return
+        for event in events:
+            if self._owner is None:
+                break
+            self._on_h2_event(event)
+
     def _on_h2_event(self, event: Any) -> None:
-        if isinstance(event, h2.events.ConnectionTerminated):
-            self._on_goaway(event.error_code)
-        elif getattr(event, "stream_id", None) != self._stream_id or not self._stream_id:
+        if getattr(event, "stream_id", None) != self._stream_id or not self._stream_id:
             return
         elif isinstance(event, h2.events.ResponseReceived):
             self._headers = _header_map(event.headers)
@@ -133,7 +178,7 @@ class Http2Client(NetworkFilter):
         if headers is not None and owner is not None:
             owner.on_response(headers, bytes(self._body), trailers, not self._going)
 
-    def _on_goaway(self, error_code: int | None) -> None:
+    def _on_goaway(self, error_code: int) -> None:
         """A graceful end lets the request under way finish; any other fails it."""
         if self._stream_id and error_code == h2.errors.ErrorCodes.NO_ERROR:
             self._going = True

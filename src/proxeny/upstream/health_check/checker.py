@@ -19,6 +19,8 @@ from proxeny.upstream.health_check.events import EventLog
 from proxeny.upstream.health_check.session import Session
 from proxeny.upstream.stats import (
     CLUSTER,
+    GROUP_DEGRADED,
+    GROUP_HEALTHY,
     UPSTREAM_CX_RX_BYTES_TOTAL,
     UPSTREAM_CX_TOTAL,
     UPSTREAM_CX_TX_BYTES_TOTAL,
@@ -88,6 +90,7 @@ class ClusterHealthChecks:
     __slots__ = (
         "_closed",
         "_entries",
+        "_group_stats",
         "_had_traffic",
         "_on_first_round",
         "_waiting",
@@ -105,6 +108,7 @@ class ClusterHealthChecks:
         self.on_ejected_passed: Callable[[int], object] = lambda index: None
         """Told when a host passes that was ejected as an outlier."""
         self.checkers = [HealthChecker(self, config, info) for config in configs]
+        self._group_stats = configs[0].group_stats
         self._entries: dict[int, HostEntry] = {}
         self._had_traffic = False
         self._closed = False
@@ -139,6 +143,8 @@ class ClusterHealthChecks:
 
     def _stop(self, index: int) -> None:
         self._waiting.discard(index)
+        if self._group_stats is not None:
+            _count(self._group_stats.dec, self._own_flags(index))
         for checker in self.checkers:
             checker.sessions.pop(index).close()
 
@@ -146,6 +152,8 @@ class ClusterHealthChecks:
         dispatcher = self.context.dispatcher
         assert dispatcher is not None
         index = entry.stat_index
+        if self._group_stats is not None:
+            _count(self._group_stats.inc, entry.health_flags)
         sessions = [Session(checker, entry, entry.health_flags, dispatcher) for checker in self.checkers]
         for checker, session in zip(self.checkers, sessions, strict=True):
             checker.sessions[index] = session
@@ -170,11 +178,21 @@ class ClusterHealthChecks:
     def change(self, session: Session, added: int, removed: int) -> None:
         """A check moved its host's flags, or found out more (``added``, ``removed``): the host's follow."""
         index = session.entry.stat_index
+        own = self._own_flags(index)
+        before = self.health.flags(index) & _AGGREGATED
+        rebuild = before != own
+        stats = self._group_stats
+        if rebuild and stats is not None:
+            _count(stats.dec, before)
+            _count(stats.inc, own)
+        self.health.change(index, own | added, (_AGGREGATED & ~own) | removed, rebuild)
+
+    def _own_flags(self, index: int) -> int:
+        """What the checks of a host say, together."""
         own = 0
         for checker in self.checkers:
             own |= checker.sessions[index].flags
-        rebuild = self.health.flags(index) & _AGGREGATED != own
-        self.health.change(index, own | added, (_AGGREGATED & ~own) | removed, rebuild)
+        return own
 
     def checked(self, session: Session, passed: bool) -> None:
         """A check of a host has a result."""
@@ -216,3 +234,11 @@ class ClusterHealthChecks:
     def statistics(self) -> dict[str, Any]:
         """For admin pages and tests."""
         return {"hosts": len(self._entries), "waiting": len(self._waiting), "had_traffic": self._had_traffic}
+
+
+def _count(change: Callable[[int], object], flags: int) -> None:
+    """A host with these flags begins to be counted, or ends."""
+    if not flags & FAILED_ACTIVE_HC:
+        change(GROUP_HEALTHY)
+    if flags & DEGRADED_ACTIVE_HC:
+        change(GROUP_DEGRADED)

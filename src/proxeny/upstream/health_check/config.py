@@ -10,7 +10,7 @@ from proxeny.config.loader import unpack_any
 from proxeny.registry import REGISTRY
 from proxeny.upstream.dns_options import milliseconds
 from proxeny.upstream.health_check.contract import Prober
-from proxeny.upstream.stats import HEALTH_CHECK
+from proxeny.upstream.stats import HEALTH_CHECK, HEALTH_CHECK_GROUP
 
 if TYPE_CHECKING:
     from proxeny.kernel.stats import Block
@@ -75,6 +75,8 @@ class HealthCheckConfig:
     healthy_threshold: int
     prober: Prober
     stats: Block
+    group_stats: Block | None
+    """The gauges of all checks together, where a cluster has several."""
     log_paths: tuple[str, ...]
     """Files that events are written to."""
     log_failures: bool
@@ -98,10 +100,15 @@ def compile_health_checks(cluster: Any, info: ClusterInfo, context: FactoryConte
                     "unique within a cluster"
                 )
             seen.add(check.name)
-    return [_compile(check, cluster, info, context) for check in checks]
+    group = None
+    if len(checks) > 1:
+        group = context.stats.block(HEALTH_CHECK_GROUP, f"{info.stat_prefix}health_check.")
+    return [_compile(check, cluster, info, context, group) for check in checks]
 
 
-def _compile(message: Any, cluster: Any, info: ClusterInfo, context: FactoryContext) -> HealthCheckConfig:
+def _compile(
+    message: Any, cluster: Any, info: ClusterInfo, context: FactoryContext, group: Block | None
+) -> HealthCheckConfig:
     if message.HasField("event_service"):
         raise UnsupportedFieldError("event_service of health checks is not supported yet", "event_service")
     prefix = f"{info.stat_prefix}health_check."
@@ -116,6 +123,7 @@ def _compile(message: Any, cluster: Any, info: ClusterInfo, context: FactoryCont
         message.healthy_threshold.value,
         prober,
         context.stats.block(HEALTH_CHECK, prefix),
+        group,
         _log_paths(message, context),
         message.always_log_health_check_failures,
         message.always_log_health_check_success,

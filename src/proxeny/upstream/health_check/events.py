@@ -50,6 +50,22 @@ def timestamp(seconds: float) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%S") + ("" if digits == "000" else f".{digits}") + "Z"
 
 
+def _metadata_json(serialized: bytes) -> Any:
+    metadata = base_pb2.Metadata.FromString(serialized)
+    return _whole_numbers(
+        json_format.MessageToDict(metadata, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    )
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Numbers without a fraction are printed without one."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class EventLog:
     """Where the events of one health check go."""
 
@@ -98,11 +114,7 @@ class EventLog:
         if name not in _BEFORE_TIME and name != _AT_THE_END:
             made[name] = event
         if entry.metadata:
-            made["metadata"] = json_format.MessageToDict(
-                base_pb2.Metadata.FromString(entry.metadata),
-                preserving_proto_field_name=True,
-                always_print_fields_with_no_presence=True,
-            )
+            made["metadata"] = _metadata_json(entry.metadata)
         made["locality"] = {"region": entry.region, "zone": entry.zone, "sub_zone": entry.sub_zone}
         if name == _AT_THE_END:
             made[name] = event
