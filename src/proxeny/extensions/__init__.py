@@ -250,6 +250,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.network_filters.direct_response:FACTORY",
         (f"{_NETWORK}.direct_response.v3.Config",),
     ),
+    Extension(
+        "local_address_selector",
+        "envoy.upstream.local_address_selector.default_local_address_selector",
+        "proxeny.extensions.local_address_selectors.default:FACTORY",
+        ("envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector",),
+    ),
     *(
         Extension(
             "upstream_pool",

@@ -71,20 +71,21 @@ class Attempt(Stream):
 
 class HappyEyeballsConnection(ClientConnection):
     """A connection to one of ``addresses``, sorted by ``sort_addresses``; its remote address is the first until it is
-    connected. ``on_another`` is called for each attempt after the first."""
+    connected. ``on_another`` is called for each attempt after the first; ``local_to`` says from where to connect to an
+    address, and with which socket options."""
 
-    __slots__ = ("_addresses", "_attempts", "_next", "_on_another", "_running", "_timer")
+    __slots__ = ("_addresses", "_attempts", "_local_to", "_next", "_on_another", "_running", "_timer")
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         addresses: Sequence[Address],
-        source_address: Address | None = None,
-        options: Iterable[SocketOption] = (),
+        local_to: Callable[[Address], tuple[Address | None, Iterable[SocketOption]]] = lambda address: (None, ()),
         on_another: Callable[[], object] = lambda: None,
     ) -> None:
-        super().__init__(dispatcher, addresses[0], source_address, options)
+        super().__init__(dispatcher, addresses[0])
         self._addresses = addresses
+        self._local_to = local_to
         self._on_another = on_another
         self._attempts: dict[Attempt, None] = {}
         self._next = 0
@@ -102,6 +103,7 @@ class HappyEyeballsConnection(ClientConnection):
         self._running += 1
         if self._next > 1:
             self._on_another()
+        self._source_address, self._options = self._local_to(address)
         fd, event, reason = self._start(address)
         if fd < 0:
             # Who is on the stack now does not expect to be told.

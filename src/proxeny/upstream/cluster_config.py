@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
-from proxeny.network.address import ip_address
 from proxeny.network.happy_eyeballs import ANY_VERSION
-from proxeny.network.socket_options import SocketOption, compile_options, freebind_options, keepalive_options
 from proxeny.registry import REGISTRY
-from proxeny.upstream import http_protocol_options
+from proxeny.upstream import bind_config, http_protocol_options
+from proxeny.upstream.bind_config import LocalAddress
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.cluster_types import factory_of, type_text
 from proxeny.upstream.discovery import ClusterFactory, ClusterType
 from proxeny.upstream.dns_options import milliseconds
-from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, PENDING_ACTIVE_HC, HostEntry, socket_address_pair
+from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, PENDING_ACTIVE_HC, HostEntry
 from proxeny.upstream.health_check.config import HealthCheckConfig, compile_health_checks
 from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
@@ -243,26 +242,17 @@ def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContex
         bool(present.get("track_timeout_budgets")) or (tracked is not None and tracked.timeout_budgets),
         tracked is not None and tracked.request_response_sizes,
     )
-    bind = present.get("upstream_bind_config")
-    if bind is None and context.bootstrap is not None and context.bootstrap.HasField("cluster_manager"):
-        manager = context.bootstrap.cluster_manager
-        bind = manager.upstream_bind_config if manager.HasField("upstream_bind_config") else None
+    local = bind_config.compile(info.name, present, context.bootstrap)
+    if isinstance(local, LocalAddress):
+        info.local_address = local
+    else:
+        info.address_selector = local
     upstream = present.get("upstream_config")
     if upstream is not None:
         type_name = upstream.typed_config.type_url.rpartition("/")[2]
         info.upstream_pool = REGISTRY.factory("upstream_pool", upstream.name, type_name)
-    options: tuple[SocketOption, ...] = ()
-    if bind is not None:
-        if bind.HasField("source_address"):
-            info.source_address = ip_address(*socket_address_pair(bind.source_address))
-            if bind.freebind.value:
-                options = freebind_options(info.source_address.family)
-        options += compile_options(bind.socket_options)
     connection_options = present.get("upstream_connection_options")
     if connection_options is not None:
-        if connection_options.HasField("tcp_keepalive"):
-            options += keepalive_options(connection_options.tcp_keepalive)
         eyes = connection_options.happy_eyeballs_config
         version = _IP_VERSIONS[eyes.first_address_family_version]
         info.happy_eyeballs = (version, eyes.first_address_family_count.value or 1)
-    info.socket_options = options

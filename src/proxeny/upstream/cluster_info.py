@@ -15,6 +15,7 @@ from proxeny.network.connection import ClientConnection
 from proxeny.network.happy_eyeballs import ANY_VERSION, HappyEyeballsConnection, sort_addresses
 from proxeny.network.internal import InternalClientConnection
 from proxeny.network.socket_options import source_of
+from proxeny.upstream.bind_config import NOTHING, LocalAddress
 from proxeny.upstream.endpoints import EXCLUDED_VIA_IMMEDIATE_HC_FAIL, host_stat_prefix
 from proxeny.upstream.resource_manager import PRIORITY_NAMES, ResourceManager
 from proxeny.upstream.stats import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.socket_options import SocketOption
     from proxeny.pool.options import PoolOptions
+    from proxeny.upstream.bind_config import LocalAddressSelector
     from proxeny.upstream.host import Host
     from proxeny.upstream.http_protocol_options import HttpProtocolOptions
     from proxeny.upstream.outlier.monitor import OutlierRules
@@ -67,11 +69,13 @@ class ClusterInfo:
         "_own_table",
         "_remaining",
         "_snapshot",
+        "address_selector",
         "connect_timeout_ms",
         "happy_eyeballs",
         "health_checked",
         "http",
         "limits_base",
+        "local_address",
         "max_connections_per_host",
         "metadata",
         "name",
@@ -81,8 +85,6 @@ class ClusterInfo:
         "per_connection_buffer_limit",
         "preconnect_ratio",
         "request_response_sizes",
-        "socket_options",
-        "source_address",
         "stats",
         "thresholds",
         "timeout_budgets",
@@ -110,8 +112,10 @@ class ClusterInfo:
         """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
         self.outlier: OutlierRules | None = None
         """How hosts are watched for being outliers; None: they are not."""
-        self.source_address: Address | None = None
-        self.socket_options: tuple[SocketOption, ...] = ()
+        self.local_address = NOTHING
+        """Where upstream connections come from, with their socket options."""
+        self.address_selector: LocalAddressSelector | None = None
+        """Who chooses that for each connection, where there is a choice."""
         self.happy_eyeballs = (ANY_VERSION, 1)
         """Which IP version goes first where hosts have several addresses, and how many of it in a row."""
         self.upstream_pool: Any = None
@@ -277,19 +281,24 @@ class ClusterInfo:
             internal = InternalClientConnection(dispatcher, address, listeners, passthrough)
             self._set_up(internal)
             return internal
-        source, socket_options = self.source_address, self.socket_options
-        if options is not None:
-            source = source_of(options.socket_options) or source
-            socket_options += options.socket_options
+
+        def local_to(endpoint: Address) -> tuple[Address | None, tuple[SocketOption, ...]]:
+            local = self.local_address_to(endpoint)
+            if options is None:
+                return local.address, local.options
+            return source_of(options.socket_options) or local.address, local.options + options.socket_options
+
         if additional:
             addresses = sort_addresses([address, *additional], *self.happy_eyeballs)
-            connection: ClientConnection = HappyEyeballsConnection(
-                dispatcher, addresses, source, socket_options, on_another
-            )
+            connection: ClientConnection = HappyEyeballsConnection(dispatcher, addresses, local_to, on_another)
         else:
-            connection = ClientConnection(dispatcher, address, source, socket_options)
+            connection = ClientConnection(dispatcher, address, *local_to(address))
         self._set_up(connection)
         return connection
+
+    def local_address_to(self, endpoint: Address) -> LocalAddress:
+        """Where a connection to ``endpoint`` comes from."""
+        return self.local_address if self.address_selector is None else self.address_selector.select(endpoint)
 
     def _set_up(self, connection: ClientConnection) -> None:
         connection.set_stats(

@@ -82,7 +82,7 @@ class Setup:
         self.attempts += 1
 
     def connect(self, *addresses: Address, source: Address | None = None) -> HappyEyeballsConnection:
-        connection = HappyEyeballsConnection(self.dispatcher, addresses, source, (), self._on_another)
+        connection = HappyEyeballsConnection(self.dispatcher, addresses, lambda address: (source, ()), self._on_another)
         connection.add_connection_callbacks(self.callbacks)
         connection.connect()
         assert not self.callbacks.events

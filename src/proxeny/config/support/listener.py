@@ -18,7 +18,13 @@ TABLE: Final[Table] = {
     f"{_CORE}.SocketOption.SocketType": fields(done="stream datagram"),
     f"{_CORE}.SocketOption.SocketType.Stream": fields(),
     f"{_CORE}.SocketOption.SocketType.Datagram": fields(),
-    f"{_CORE}.BindConfig": fields(done="source_address freebind socket_options"),
+    f"{_CORE}.BindConfig": fields(
+        done="""source_address freebind socket_options extra_source_addresses additional_source_addresses
+            local_address_selector"""
+    ),
+    f"{_CORE}.ExtraSourceAddress": fields(done="address socket_options"),
+    f"{_CORE}.SocketOptionsOverride": fields(done="socket_options"),
+    "envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector": extension(),
     f"{_LISTENER}.Listener": fields(
         done="""name address additional_addresses internal_listener stat_prefix filter_chains default_filter_chain
             filter_chain_matcher

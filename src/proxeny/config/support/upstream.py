@@ -54,7 +54,9 @@ TABLE: Final[Table] = {
     ),
     f"{_CLUSTER}.LoadBalancingPolicy": fields(done="policies"),
     f"{_CLUSTER}.LoadBalancingPolicy.Policy": fields(done="typed_extension_config"),
-    f"{_CLUSTER}.UpstreamConnectionOptions": fields(done="tcp_keepalive happy_eyeballs_config"),
+    f"{_CLUSTER}.UpstreamConnectionOptions": fields(
+        done="tcp_keepalive happy_eyeballs_config", accepted="set_local_interface_name_on_upstream_connections"
+    ),
     f"{_CLUSTER}.CircuitBreakers": fields(done="thresholds per_host_thresholds"),
     f"{_CLUSTER}.CircuitBreakers.Thresholds": fields(
         done="""priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining

@@ -110,8 +110,9 @@ class Session(DatagramSocket):
             if config.use_original_src_ip:
                 self._source = _source_for(address.family, peer_of(self._flow))
                 apply_options(fd, transparent_options(address.family), SocketState.PREBIND)
-            apply_options(fd, host.cluster.socket_options, SocketState.PREBIND)
-            source = host.cluster.source_address
+            local = host.cluster.local_address_to(host.address)
+            apply_options(fd, local.options, SocketState.PREBIND)
+            source = local.address
             if source is not None and not config.use_original_src_ip:
                 bind_to(fd, source.sockaddr)
             self.open(self._proxy.callbacks.dispatcher.poller, fd, self._proxy.arena)
