@@ -134,7 +134,8 @@ class Session:
     def connect(self) -> ClientConnection:
         """A connection with the cluster's settings; checks are no traffic, so its bytes are not counted."""
         info = self.checker.info
-        connection = ClientConnection(self.dispatcher, self.address, info.source_address, info.socket_options)
+        local = info.local_address_to(self.address)
+        connection = ClientConnection(self.dispatcher, self.address, local.address, local.options)
         connection.set_buffer_limits(info.per_connection_buffer_limit)
         return connection
 
