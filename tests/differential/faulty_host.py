@@ -23,7 +23,7 @@ class Fault(Enum):
     RESETS = "resets every connection that brings a request"
     CUTS = "ends every connection in the middle of the answer's head"
     STALLS = "takes requests and says nothing"
-    ERRS = "answers 503"
+    ERRS = "answers 503, though not to health checks"
     FLAPS = "answers 503 to every other three requests"
     SICK = "answers, but says to health checks that it is not in order"
 
@@ -101,8 +101,8 @@ class FaultyHost:
                 return False
             head += data
         fault = self.fault
-        if head.startswith(CHECK) and fault in (Fault.NONE, Fault.SICK):
-            connection.sendall(OK if fault is Fault.NONE else UNAVAILABLE)
+        if head.startswith(CHECK) and fault in (Fault.NONE, Fault.ERRS, Fault.SICK):
+            connection.sendall(UNAVAILABLE if fault is Fault.SICK else OK)
             return True
         with self._lock:
             self._requests += 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from proxeny.kernel.headers import HeaderMap
 from proxeny.kernel.outlier import OutlierTable
@@ -17,9 +18,10 @@ from proxeny.upstream import cluster_config
 from proxeny.upstream.host import Host
 from proxeny.upstream.outlier.stats import OUTLIER
 
+OPTIONS = http_protocol_options_pb2.HttpProtocolOptions.DESCRIPTOR.full_name
 MATCHER = {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    OPTIONS: {
+        "@type": f"type.googleapis.com/{OPTIONS}",
         "explicit_http_config": {"http_protocol_options": {}},
         "outlier_detection": {
             "error_matcher": {"http_response_headers_match": {"headers": [{"name": "x-bad", "present_match": True}]}}
