@@ -64,15 +64,19 @@ class CaresQuery:
         """The status of an earlier family whose question failed."""
 
     def ask(self) -> None:
-        """Ask for the next family."""
+        """Ask for the next family; the answer comes later in any case."""
         resolver = self._resolver
         family = self._families.pop(0)
         resolver.stats.inc(RESOLVE_TOTAL)
         if resolver.filters and not _routable(family):
-            self._answered(0, 0, [])
+            resolver.loop.call_soon(self._on_found, 0, [])
+            return
+        try:
+            channel = resolver.channel()
+        except OSError as error:
+            resolver.loop.call_soon(self._report, DnsAnswer(False, [], 0, str(error)))
             return
         resolver.stats.inc(PENDING_RESOLUTIONS)
-        channel = resolver.channel()
         channel.getaddrinfo(
             self._name,
             family,
@@ -84,23 +88,22 @@ class CaresQuery:
         resolver.stats.dec(PENDING_RESOLUTIONS)
         resolver.on_status(status, timeouts, last=not self._families)
         resolver.release(channel)
-        if self._callback is not None:
-            self._answered(status, timeouts, found)
+        self._on_found(status, found)
 
-    def _answered(self, status: int, timeouts: int, found: Found) -> None:
-        if not found and self._families:
-            if status and status not in _NO_RECORDS:
-                self._failed = status
-            self.ask()
+    def _on_found(self, status: int, found: Found) -> None:
+        if self._callback is None or self._resolver.closed:
             return
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            answer = _read_answer(status if found else status_of(self._failed, status), found)
-            # Also where the question was never asked: not inside the call of ``resolve``.
-            self._resolver.loop.call_soon(self._report, callback, answer)
+        if found or not self._families:
+            # A name without addresses: the first family whose question failed says why.
+            self._report(_read_answer(status if found else self._failed or status, found))
+            return
+        if status and status not in _NO_RECORDS:
+            self._failed = status
+        self.ask()
 
-    def _report(self, callback: DnsCallback, answer: DnsAnswer) -> None:
-        if not self._resolver.closed:
+    def _report(self, answer: DnsAnswer) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None and not self._resolver.closed:
             callback(answer)
 
     def cancel(self) -> None:
@@ -176,11 +179,6 @@ class CaresResolver:
                 channel.close()
         self._channel = None
         self._retired.clear()
-
-
-def status_of(earlier: int, status: int) -> int:
-    """The status of a name without addresses: that of the first family whose question failed."""
-    return earlier or status
 
 
 def _read_answer(status: int, found: Found) -> DnsAnswer:

@@ -185,6 +185,20 @@ def test_cancelled_and_closed_queries_are_not_answered(
     assert not answers
 
 
+def test_a_channel_that_cannot_be_made_is_a_failure(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*arguments: object) -> None:
+        raise OSError("Failed to initialize a c-ares channel: Out of memory")
+
+    monkeypatch.setattr(cares_resolver, "AresChannel", none_left)
+    assert asker.ask("a.test") == (False, [], 0, "Failed to initialize a c-ares channel: Out of memory")
+
+
+def test_servers_that_cannot_be_set_are_a_failure(asker: Asker) -> None:
+    answer = asker.ask("a.test", resolver=asker.resolver(servers=("not an address",)))
+    assert (answer.ok, answer.addresses) == (False, [])
+    assert answer.details.startswith("Failed to set the servers")
+
+
 def test_pending_questions_are_counted(asker: Asker, server: NameServer) -> None:
     server.records = {"a.test": Fault.SILENCE}
     asker.resolver().resolve("a.test", V4_ONLY, lambda answer: None)
