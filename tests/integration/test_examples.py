@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -129,3 +130,33 @@ def test_envoyfilter(proxy: Start, upstream: Callable[..., FakeUpstream], tmp_pa
     assert running.stat("server.patches_applied") == 5
     assert running.stat("server.patches_unmatched") == 0
     assert [request.path for request in service.requests] == ["/version", "/other"]
+
+
+def through(port: int, request: str) -> http.client.HTTPResponse:
+    """The answer to a request as clients of a forward proxy send it, its body read."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(request.encode())
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        response.body = response.read()  # type: ignore[attr-defined]
+        return response
+
+
+def test_forward_proxy(proxy: Start, upstream: Callable[..., FakeUpstream]) -> None:
+    service = upstream(lambda request: Answer(200, request.headers["host"].encode()))
+    config = with_free_ports((EXAMPLES / "forward_proxy" / "envoy.yaml").read_text(), 0, 0)
+    running = proxy(config, concurrency=2)
+    port = running.port("web")
+    there = f"localhost:{service.port}"
+    for _ in range(4):
+        answer = through(port, f"GET http://{there}/x HTTP/1.1\r\nHost: {there}\r\n\r\n")
+        assert (answer.status, answer.body) == (200, there.encode())  # type: ignore[attr-defined]
+    assert running.stat("dns_cache.names.num_hosts") == running.stat("cluster.anywhere.membership_total") == 1
+    assert [request.path for request in service.requests] == ["/x"] * 4
+    assert through(port, "GET / HTTP/1.1\r\nHost: metadata\r\n\r\n").status == 403
+    assert through(port, "CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n").status == 403
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+        client.sendall(b"GET /tunnel HTTP/1.1\r\nHost: inside\r\n\r\n")
+        assert b"inside" in client.recv(4096)

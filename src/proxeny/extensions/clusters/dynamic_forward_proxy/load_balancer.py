@@ -42,7 +42,9 @@ class DynamicHost(Host):
 
 def host_entry(entry: DnsEntry) -> HostEntry:
     """The member of a cluster that a name with addresses is."""
-    return HostEntry(entry.addresses[0], entry.port, entry.name, stat_index=host_stat_index(entry))
+    made = HostEntry(entry.addresses[0], entry.port, entry.name, stat_index=host_stat_index(entry))
+    made.additional_addresses = tuple([(address, entry.port) for address in entry.addresses[1:]])
+    return made
 
 
 def host_stat_index(entry: DnsEntry) -> int:

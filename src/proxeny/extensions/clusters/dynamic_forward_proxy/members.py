@@ -43,7 +43,7 @@ class DynamicMembers:
     def on_host_changed(self, host: CachedHost) -> None:
         """It has others: the same host elsewhere."""
         entry, now = self._entries[host.name], host_entry(host.entry)
-        entry.address = now.address
+        entry.address, entry.additional_addresses = now.address, now.additional_addresses
 
     def on_host_removed(self, host: CachedHost) -> None:
         """It is forgotten."""

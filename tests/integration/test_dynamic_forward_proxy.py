@@ -1,0 +1,213 @@
+"""Dynamic forward proxies with several workers: one cache for all, what holds across them, and faults of names."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from tests.integration.configs import ADMIN
+from tests.name_server import Fault, NameServer
+
+from proxeny.testing import FakeUpstream, RunningProxy
+
+Start = Callable[..., RunningProxy]
+TYPE = "type.googleapis.com/envoy.extensions"
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.close()
+
+
+def config(names: NameServer, cache: str = "") -> str:
+    """A forward proxy ``web`` whose cache has these settings besides."""
+    resolver = (
+        f'{{name: cares, typed_config: {{"@type": {TYPE}.network.dns_resolver.cares.v3.CaresDnsResolverConfig, '
+        f"resolvers: [{{socket_address: {{address: 127.0.0.1, port_value: {names.port}}}}}], "
+        "dns_resolver_options: {no_default_search_domain: true}}}"
+    )
+    return (
+        ADMIN
+        + f"""
+static_resources:
+  listeners:
+  - name: web
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          http_filters:
+          - name: envoy.filters.http.dynamic_forward_proxy
+            typed_config:
+              "@type": {TYPE}.filters.http.dynamic_forward_proxy.v3.FilterConfig
+              dns_cache_config: &cache
+                {{name: names, dns_lookup_family: V4_ONLY, {cache} typed_dns_resolver_config: {resolver}}}
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": {TYPE}.filters.http.router.v3.Router}}
+          route_config:
+            virtual_hosts:
+            - {{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: names}}}}]}}
+  clusters:
+  - name: names
+    lb_policy: CLUSTER_PROVIDED
+    cluster_type:
+      name: envoy.clusters.dynamic_forward_proxy
+      typed_config:
+        "@type": {TYPE}.clusters.dynamic_forward_proxy.v3.ClusterConfig
+        dns_cache_config: *cache
+"""
+    )
+
+
+def get(port: int, host: str) -> tuple[int, bytes]:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/", headers={"host": host})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def get_until(port: int, host: str, status: int) -> None:
+    """Ask until this is the answer."""
+    deadline = time.monotonic() + 20
+    while get(port, host)[0] != status:
+        assert time.monotonic() < deadline
+
+
+def test_one_resolution_serves_all_workers(
+    proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer
+) -> None:
+    names.records["a.test"] = ["127.0.0.1"]
+    running = proxy(config(names), concurrency=3)
+    port, host = running.port("web"), f"a.test:{upstream().port}"
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: get(port, host)[0], range(60)))
+    assert answers == [200] * 60
+    assert len(names.queries) == running.stat("dns_cache.names.dns_query_attempt") == 1
+    assert running.stat("dns_cache.names.circuit_breakers.rq_pending_remaining") == 1024
+
+
+def test_a_worker_that_dies_is_told_again(
+    proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer
+) -> None:
+    names.records["a.test"] = ["127.0.0.1"]
+    running = proxy(config(names))
+    port, host = running.port("web"), f"a.test:{upstream().port}"
+    assert get(port, host)[0] == 200
+    names.records["slow.test"] = Fault.SILENCE
+    with socket.create_connection(("127.0.0.1", port)) as waiting:
+        waiting.sendall(b"GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n")
+        names.asked("slow.test", 0)
+        running.wait_for_stat("dns_cache.names.num_hosts", 2)
+        (pid,) = running.worker_pids()
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for_stat("server.worker_restarts", 1)
+        with suppress(ConnectionError):
+            assert waiting.recv(1) == b""
+    names.records.clear()
+    assert get(port, host)[0] == 200
+    assert running.stat("dns_cache.names.dns_query_attempt") == 2
+    deadline = time.monotonic() + 10
+    while running.stat("dns_cache.names.circuit_breakers.rq_pending_remaining") != 1024:
+        assert time.monotonic() < deadline
+
+
+def test_limits_hold_across_workers(proxy: Start, names: NameServer) -> None:
+    names.records["slow.test"] = Fault.SILENCE
+    limit = "dns_query_timeout: 60s, dns_cache_circuit_breaker: {max_pending_requests: 3},"
+    running = proxy(config(names, limit), concurrency=3)
+    port = running.port("web")
+    waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    for client in waiting:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n")
+    running.wait_for_stat("dns_cache.names.circuit_breakers.rq_pending_open", 1)
+    for _ in range(8):
+        assert get(port, "other.test") == (503, b"Dynamic forward proxy pending request overflow")
+    assert running.stat("dns_cache.names.dns_rq_pending_overflow") == 8
+    for client in waiting:
+        client.close()
+    running.wait_for_stat("dns_cache.names.circuit_breakers.rq_pending_remaining", 3)
+    assert get(port, "other.test") == (503, b"DNS resolution failure")
+
+
+def test_the_cache_is_full_for_all_workers(
+    proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer
+) -> None:
+    running = proxy(config(names, "max_hosts: 4,"), concurrency=3)
+    port, service = running.port("web"), upstream()
+    for number in range(4):
+        names.records[f"a{number}.test"] = ["127.0.0.1"]
+        assert get(port, f"a{number}.test:{service.port}")[0] == 200
+    for _ in range(8):
+        assert get(port, f"a5.test:{service.port}") == (503, b"DNS cache overflow")
+        assert get(port, f"a1.test:{service.port}")[0] == 200
+    assert running.stat("dns_cache.names.num_hosts") == 4
+
+
+def test_a_host_in_use_anywhere_stays(proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer) -> None:
+    names.records.update({"used.test": ["127.0.0.1"], "unused.test": ["127.0.0.1"]})
+    names.ttl = 1
+    running = proxy(config(names, "dns_min_refresh_rate: 1s, host_ttl: 0.9s,"), concurrency=3)
+    port, service = running.port("web"), upstream()
+    assert get(port, f"unused.test:{service.port}")[0] == 200
+    deadline = time.monotonic() + 20
+    while running.stat("dns_cache.names.host_removed") < 1:
+        assert get(port, f"used.test:{service.port}")[0] == 200
+        assert time.monotonic() < deadline
+    clusters = running.admin("/clusters")
+    assert "hostname::used.test" in clusters and "hostname::unused.test" not in clusters
+    assert running.stat("cluster.names.membership_total") == 1
+
+
+def test_names_that_fail_change_and_come_back(
+    proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer
+) -> None:
+    names.records["a.test"] = Fault.SERVFAIL
+    names.ttl = 1
+    failures = "dns_failure_refresh_rate: {base_interval: 0.05s, max_interval: 0.05s}, dns_min_refresh_rate: 1s,"
+    running = proxy(config(names, failures), concurrency=2)
+    port, host = running.port("web"), f"a.test:{upstream().port}"
+    assert get(port, host) == (503, b"DNS resolution failure")
+    names.records["a.test"] = ["127.0.0.1"]
+    get_until(port, host, 200)
+    # What fails later does not take the address away.
+    names.records["a.test"] = Fault.REFUSED
+    running.wait_for_stat("dns_cache.names.dns_query_failure", running.stat("dns_cache.names.dns_query_failure") + 2)
+    assert get(port, host)[0] == 200
+    names.records["a.test"] = ["127.0.0.9"]
+    running.wait_for_stat("dns_cache.names.host_address_changed", 2)
+    assert f"names::127.0.0.9:{host.rpartition(':')[2]}::hostname::{host}" in running.admin("/clusters")
+
+
+def test_hostile_names(proxy: Start, names: NameServer) -> None:
+    running = proxy(config(names, "dns_query_timeout: 1s, max_hosts: 64,"), concurrency=2)
+    port = running.port("web")
+    for host in (
+        "." * 300,
+        "a" * 70 + ".test",
+        "a..test",
+        "-",
+        "a_b.test:0",
+        "x:" + "9" * 5000,
+        "%00.test",
+        "[::1",
+        "::1",
+    ):
+        assert get(port, host)[0] in (400, 503)
+    assert running.stat("server.worker_restarts") == 0
+    assert len(running.worker_pids()) == 2
