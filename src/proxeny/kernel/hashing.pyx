@@ -5,8 +5,8 @@ XXH64 (`HashUtil::xxHash64`) and MurmurHash64A with the seed of libstdc++ (`Murm
 """
 from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, qsort
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 cdef uint64_t P1 = 0x9E3779B185EBCA87ULL
@@ -102,9 +102,34 @@ cdef struct Point:
     uint32_t host
 
 
-cdef int by_hash(const void* left, const void* right) noexcept nogil:
-    cdef uint64_t a = (<const Point*> left).hash, b = (<const Point*> right).hash
-    return 1 if a > b else -1 if a < b else 0
+cdef int sort_by_hash(Point* points, uint64_t count) noexcept nogil:
+    """Radix sort, eight bits at a time, the lowest first; -1 without memory for it."""
+    cdef uint64_t places[8][256]
+    cdef uint64_t index, place, size
+    cdef int digit, value
+    cdef Point* source = points
+    cdef Point* target = <Point*> malloc(count * sizeof(Point))
+    cdef Point* scratch = target
+    if target == NULL:
+        return -1
+    memset(places, 0, sizeof(places))
+    for index in range(count):
+        for digit in range(8):
+            places[digit][(points[index].hash >> (8 * digit)) & 0xFF] += 1
+    for digit in range(8):
+        place = 0
+        for value in range(256):
+            size = places[digit][value]
+            places[digit][value] = place
+            place += size
+        for index in range(count):
+            value = (source[index].hash >> (8 * digit)) & 0xFF
+            target[places[digit][value]] = source[index]
+            places[digit][value] += 1
+        source, target = target, source
+    # Eight passes: the last one has written where the first one read.
+    free(scratch)
+    return 0
 
 
 cdef size_t put_number(char* at, uint64_t number) noexcept nogil:
@@ -148,7 +173,8 @@ cdef class HashRing:
             number = self.add_host(keys[host], host, &current, target, murmur, room)
             self.min_hashes = min(number, self.min_hashes)
             self.max_hashes = max(number, self.max_hashes)
-        qsort(self.points, self.count, sizeof(Point), by_hash)
+        if sort_by_hash(self.points, self.count) < 0:
+            raise MemoryError
 
     def __dealloc__(self):
         free(self.points)
@@ -204,6 +230,12 @@ cdef class HashRing:
         return self.points[(<uint64_t> middle + attempt) % self.count].host
 
 
+cdef inline uint64_t step(uint64_t at, uint64_t skip, uint64_t size) noexcept nogil:
+    """The next place of a permutation: `skip` is below `size`, so no division is needed."""
+    at += skip
+    return at - size if at >= size else at
+
+
 cdef class MaglevTable:
     """A table of host indices; `keys` in the order in which hosts take their turns (Envoy: sorted).
 
@@ -219,7 +251,7 @@ cdef class MaglevTable:
             return
         self.size = size
         self.table = <uint32_t*> calloc(size, sizeof(uint32_t))   # 0 = free, else the host's index + 1
-        cdef uint64_t* numbers = <uint64_t*> calloc(hosts * 4, sizeof(uint64_t))
+        cdef uint64_t* numbers = <uint64_t*> calloc(hosts * 3, sizeof(uint64_t))
         cdef double* shares = <double*> calloc(hosts * 2, sizeof(double))
         try:
             if self.table == NULL or numbers == NULL or shares == NULL:
@@ -233,15 +265,15 @@ cdef class MaglevTable:
         free(self.table)
 
     cdef int fill(self, list keys, list weights, uint64_t* numbers, double* shares) except -1:
-        """`numbers` holds offset, skip, next and count of each host, `shares` its weight and target."""
+        """`numbers` holds next place, skip and count of each host, `shares` its weight and target."""
         cdef uint64_t hosts = len(keys), host, filled = 0, iteration = 0, at
         cdef uint64_t* own
         cdef bytes key
         cdef double greatest = max(weights)
         for host in range(hosts):
             key = keys[host]
-            numbers[host * 4] = xxh64(<const uint8_t*> PyBytes_AS_STRING(key), len(key), 0) % self.size
-            numbers[host * 4 + 1] = xxh64(<const uint8_t*> PyBytes_AS_STRING(key), len(key), 1) % (self.size - 1) + 1
+            numbers[host * 3] = xxh64(<const uint8_t*> PyBytes_AS_STRING(key), len(key), 0) % self.size
+            numbers[host * 3 + 1] = xxh64(<const uint8_t*> PyBytes_AS_STRING(key), len(key), 1) % (self.size - 1) + 1
             shares[host * 2] = weights[host]
         with nogil:
             while filled < self.size:
@@ -252,19 +284,18 @@ cdef class MaglevTable:
                     if iteration * shares[host * 2] < shares[host * 2 + 1]:
                         continue
                     shares[host * 2 + 1] += greatest
-                    own = numbers + host * 4
-                    at = (own[0] + own[1] * own[2]) % self.size
+                    own = numbers + host * 3
+                    at = own[0]
                     while self.table[at]:
-                        own[2] += 1
-                        at = (own[0] + own[1] * own[2]) % self.size
+                        at = step(at, own[1], self.size)
                     self.table[at] = <uint32_t> host + 1
+                    own[0] = step(at, own[1], self.size)
                     own[2] += 1
-                    own[3] += 1
                     filled += 1
         self.min_entries = self.size
         for host in range(hosts):
-            self.min_entries = min(numbers[host * 4 + 3], self.min_entries)
-            self.max_entries = max(numbers[host * 4 + 3], self.max_entries)
+            self.min_entries = min(numbers[host * 3 + 2], self.min_entries)
+            self.max_entries = max(numbers[host * 3 + 2], self.max_entries)
         return 0
 
     cpdef Py_ssize_t choose(self, uint64_t value, uint32_t attempt=0):
@@ -274,3 +305,61 @@ cdef class MaglevTable:
         if attempt:
             value ^= ~<uint64_t> 0 - attempt + 1
         return <Py_ssize_t> self.table[value % self.size] - 1
+
+
+cdef class Shuffle:
+    """The numbers below `count`, one by one, in the order that `std::mt19937(seed)` gives by Envoy's way of drawing
+    (`BoundedLoadHashingLoadBalancer`)."""
+
+    cdef uint32_t state[624]
+    cdef int drawn
+    cdef uint32_t* order
+    cdef readonly uint64_t count, position
+
+    def __cinit__(self, uint64_t seed, uint32_t count):
+        cdef uint32_t index
+        self.order = <uint32_t*> malloc((count + 1) * sizeof(uint32_t))
+        if self.order == NULL:
+            raise MemoryError
+        for index in range(count):
+            self.order[index] = index
+        self.count = count
+        self.state[0] = <uint32_t> seed
+        for index in range(1, 624):
+            self.state[index] = 1812433253u * (self.state[index - 1] ^ (self.state[index - 1] >> 30)) + index
+        self.drawn = 624
+
+    def __dealloc__(self):
+        free(self.order)
+
+    cdef void twist(self) noexcept nogil:
+        cdef uint32_t index, mixed
+        for index in range(624):
+            mixed = (self.state[index] & 0x80000000u) | (self.state[(index + 1) % 624] & 0x7FFFFFFFu)
+            self.state[index] = self.state[(index + 397) % 624] ^ (mixed >> 1)
+            if mixed & 1:
+                self.state[index] ^= 0x9908B0DFu
+        self.drawn = 0
+
+    cdef uint32_t draw(self) noexcept nogil:
+        cdef uint32_t value
+        if self.drawn == 624:
+            self.twist()
+        value = self.state[self.drawn]
+        self.drawn += 1
+        value ^= value >> 11
+        value ^= (value << 7) & 0x9D2C5680u
+        value ^= (value << 15) & 0xEFC60000u
+        return value ^ (value >> 18)
+
+    cpdef int64_t next(self):
+        """The next number, -1 behind the last."""
+        cdef uint64_t left = self.count - self.position, other = left
+        if not left:
+            return -1
+        while other >= left:
+            other = self.draw() // ((<uint64_t> 1 << 32) // left)
+        other += self.position
+        self.order[self.position], self.order[other] = self.order[other], self.order[self.position]
+        self.position += 1
+        return self.order[self.position - 1]
