@@ -121,9 +121,11 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             ("cluster_provided", "ClusterProvided", "cluster_provided:FACTORY"),
             ("least_request", "LeastRequest", "least_request:FACTORY"),
             ("maglev", "Maglev", "hashing:MAGLEV_FACTORY"),
+            ("override_host", "OverrideHost", "override_host:FACTORY"),
             ("random", "Random", "random:FACTORY"),
             ("ring_hash", "RingHash", "hashing:RING_HASH_FACTORY"),
             ("round_robin", "RoundRobin", "round_robin:FACTORY"),
+            ("subset", "Subset", "subset:FACTORY"),
         )
     ),
     *(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.differential.proxies import envoy_binary
 from tests.differential.validate import (
+    balancing_cases,
     bootstrap_cases,
     cluster_cases,
     dns_cases,
@@ -51,6 +52,7 @@ CASES: list[Verdict] = [
     *matcher_cases.CASES,
     *udp_cases.CASES,
     *cluster_cases.CASES,
+    *balancing_cases.CASES,
     *dns_cases.CASES,
     *health_check_cases.CASES,
     *http_cases.CASES,

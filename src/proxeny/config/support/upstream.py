@@ -23,7 +23,7 @@ TABLE: Final[Table] = {
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
             upstream_http_protocol_options protocol_selection preconnect_policy
             connection_pool_per_downstream_connection original_dst_lb_config cleanup_interval
-            ring_hash_lb_config maglev_lb_config upstream_config outlier_detection health_checks
+            ring_hash_lb_config maglev_lb_config lb_subset_config upstream_config outlier_detection health_checks
             ignore_health_on_host_removal close_connections_on_host_health_failure""",
     ),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
@@ -34,6 +34,13 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias slow_start_config"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(done="slow_start_config"),
     f"{_CLUSTER}.Cluster.RingHashLbConfig": fields(done="minimum_ring_size maximum_ring_size hash_function"),
+    f"{_CLUSTER}.Cluster.LbSubsetConfig": fields(
+        done="""fallback_policy default_subset subset_selectors locality_weight_aware scale_locality_weight
+            panic_mode_any list_as_any metadata_fallback_policy"""
+    ),
+    f"{_CLUSTER}.Cluster.LbSubsetConfig.LbSubsetSelector": fields(
+        done="keys single_host_per_subset fallback_policy fallback_keys_subset"
+    ),
     f"{_CLUSTER}.Cluster.MaglevLbConfig": fields(done="table_size"),
     f"{_CLUSTER}.Cluster.CommonLbConfig.ConsistentHashingLbConfig": fields(
         done="use_hostname_for_hashing hash_balance_factor"
@@ -120,6 +127,15 @@ TABLE: Final[Table] = {
         done="""hash_function minimum_ring_size maximum_ring_size use_hostname_for_hashing hash_balance_factor
             consistent_hashing_lb_config"""
     ),
+    f"{_LB}.subset.v3.Subset": extension(
+        done="""fallback_policy default_subset subset_selectors allow_redundant_keys locality_weight_aware
+            scale_locality_weight panic_mode_any list_as_any metadata_fallback_policy subset_lb_policy"""
+    ),
+    f"{_LB}.subset.v3.Subset.LbSubsetSelector": fields(
+        done="keys single_host_per_subset fallback_policy fallback_keys_subset"
+    ),
+    f"{_LB}.override_host.v3.OverrideHost": extension(done="override_host_sources fallback_policy"),
+    f"{_LB}.override_host.v3.OverrideHost.OverrideHostSource": fields(done="header metadata"),
     f"{_LB}.maglev.v3.Maglev": extension(done="table_size consistent_hashing_lb_config"),
     f"{_LB}.common.v3.ConsistentHashingLbConfig": fields(
         done="use_hostname_for_hashing hash_balance_factor hash_policy"

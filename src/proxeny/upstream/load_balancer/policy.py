@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
 from proxeny.registry import REGISTRY
 from proxeny.upstream.load_balancer.contract import KIND, LbPolicy, LbPolicyFactory
@@ -66,9 +66,12 @@ def legacy_factory(cluster: Any) -> LbPolicyFactory:
 
 
 def _legacy(cluster: Any, present: dict[str, Any], context: FactoryContext) -> LbPolicy:
+    factory = legacy_factory(cluster)
     if "lb_subset_config" in present:
         _check_subsets(cluster, present)
-    return legacy_factory(cluster).compile_legacy(cluster, context)
+        if present["lb_subset_config"].subset_selectors:
+            factory = REGISTRY.factory(KIND, _NAMES + "subset")
+    return factory.compile_legacy(cluster, context)
 
 
 def _check_subsets(cluster: Any, present: dict[str, Any]) -> None:
@@ -79,5 +82,3 @@ def _check_subsets(cluster: Any, present: dict[str, Any]) -> None:
         raise ConfigError(
             f"Locality weight aware subset LB requires that a locality_weighted_lb_config be set in {cluster.name}"
         )
-    if subset.subset_selectors:
-        raise UnsupportedFieldError(f"lb_subset_config is not supported yet (cluster '{cluster.name}')")
