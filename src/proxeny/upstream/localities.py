@@ -28,7 +28,7 @@ class Localities:
     Made only for who asks: most clusters never do.
     """
 
-    __slots__ = ("degraded", "has_local", "healthy", "hosts", "names", "usable", "weights")
+    __slots__ = ("degraded", "has_local", "has_weights", "healthy", "hosts", "names", "usable", "weights")
 
     def __init__(self, hosts: list[Host], local: Locality | None) -> None:
         groups: dict[Locality, list[Host]] = {}
@@ -46,6 +46,8 @@ class Localities:
         self.names = names
         self.hosts = [groups[name] for name in names]
         self.weights = [weights.get(name, 0) for name in names]
+        self.has_weights = True
+        """False: a subset that has nothing to do with weights; consistent hashing tells that from weights of zero."""
         self.healthy = [[host for host in group if host.health is Health.HEALTHY] for group in self.hosts]
         self.degraded = [[host for host in group if host.health is Health.DEGRADED] for group in self.hosts]
         self.usable = [len(group) - sum([host.excluded for host in group]) for group in self.hosts]

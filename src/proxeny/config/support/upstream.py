@@ -125,7 +125,7 @@ TABLE: Final[Table] = {
     f"{_LB}.cluster_provided.v3.ClusterProvided": extension(),
     f"{_LB}.ring_hash.v3.RingHash": extension(
         done="""hash_function minimum_ring_size maximum_ring_size use_hostname_for_hashing hash_balance_factor
-            consistent_hashing_lb_config"""
+            consistent_hashing_lb_config locality_weighted_lb_config"""
     ),
     f"{_LB}.subset.v3.Subset": extension(
         done="""fallback_policy default_subset subset_selectors allow_redundant_keys locality_weight_aware
@@ -136,7 +136,9 @@ TABLE: Final[Table] = {
     ),
     f"{_LB}.override_host.v3.OverrideHost": extension(done="override_host_sources fallback_policy"),
     f"{_LB}.override_host.v3.OverrideHost.OverrideHostSource": fields(done="header metadata"),
-    f"{_LB}.maglev.v3.Maglev": extension(done="table_size consistent_hashing_lb_config"),
+    f"{_LB}.maglev.v3.Maglev": extension(
+        done="table_size consistent_hashing_lb_config locality_weighted_lb_config"
+    ),
     f"{_LB}.common.v3.ConsistentHashingLbConfig": fields(
         done="use_hostname_for_hashing hash_balance_factor hash_policy"
     ),

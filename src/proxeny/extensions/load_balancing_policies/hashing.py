@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from proxeny.http.hash_policy import compile_hash_policy
 from proxeny.upstream.load_balancer.contract import LbPolicy
-from proxeny.upstream.load_balancer.hashing import MAGLEV, RING_HASH, HashingConfig, HashingLoadBalancer, stats_block
+from proxeny.upstream.load_balancer.hash_table import MAGLEV, RING_HASH, HashingConfig
+from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer, stats_block
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -73,14 +74,16 @@ class HashingFactory:
         if self._kind == RING_HASH and not config.HasField("consistent_hashing_lb_config"):
             # Where these fields were before.
             common = config
-        return self._compile(config, common)
+        return self._compile(config, common, config)
 
     def compile_legacy(self, cluster: Any, context: FactoryContext) -> LbPolicy:
         """``ring_hash_lb_config`` or ``maglev_lb_config``, and ``common_lb_config``."""
         config = getattr(cluster, f"{self._kind}_lb_config")
-        return self._compile(config, cluster.common_lb_config.consistent_hashing_lb_config)
+        common = cluster.common_lb_config
+        return self._compile(config, common.consistent_hashing_lb_config, common)
 
-    def _compile(self, config: Any, common: Any) -> LbPolicy:
+    def _compile(self, config: Any, common: Any, locality: Any) -> LbPolicy:
+        """``common``: what has the settings of both; ``locality``: what may ask for weights of localities."""
         settings: dict[str, Any] = {}
         for field, name in _SIZES.items():
             if field in config.DESCRIPTOR.fields_by_name and config.HasField(field):
@@ -88,6 +91,7 @@ class HashingFactory:
         if self._kind == RING_HASH:
             functions = config.DESCRIPTOR.fields_by_name["hash_function"].enum_type.values_by_number
             settings["murmur"] = functions[config.hash_function].name == "MURMUR_HASH_2"
+        settings["locality_weighted"] = locality.HasField("locality_weighted_lb_config")
         settings["use_hostname"] = common.use_hostname_for_hashing
         if common.HasField("hash_balance_factor"):
             settings["balance_factor"] = common.hash_balance_factor.value

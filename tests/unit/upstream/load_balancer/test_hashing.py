@@ -22,7 +22,8 @@ from proxeny.upstream.host import Host
 from proxeny.upstream.load_balancer import policy
 from proxeny.upstream.load_balancer.common_config import DEFAULT
 from proxeny.upstream.load_balancer.contract import LbSetting
-from proxeny.upstream.load_balancer.hashing import HashingConfig, HashingLoadBalancer
+from proxeny.upstream.load_balancer.hash_table import HashingConfig
+from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import HOST_RQ_ACTIVE, UPSTREAM_RQ_ACTIVE
 
@@ -77,7 +78,7 @@ def test_hosts_of_another_priority_take_over(make_hosts: MakeHosts) -> None:
 
 def test_without_hosts(make_hosts: MakeHosts) -> None:
     made = balancer(make_hosts, [entry(1)])
-    made._priority_set.update([])
+    made._setting.priority_set.update([])
     made.refresh()
     assert made.choose(context(1)) is None
 

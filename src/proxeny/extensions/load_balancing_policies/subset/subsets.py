@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxeny.extensions.load_balancing_policies.subset.host_part import PrioritySetPart
+
 if TYPE_CHECKING:
     from proxeny.extensions.load_balancing_policies.subset.config import SubsetConfig
     from proxeny.upstream.host import Host
@@ -33,7 +35,7 @@ class BalancedSubset:
     __slots__ = ("_balancer", "_facts", "_hosts")
 
     def __init__(self, config: SubsetConfig, setting: LbSetting) -> None:
-        self._hosts = setting.priority_set.part(config.locality_weight_aware, config.scale_locality_weight)
+        self._hosts = PrioritySetPart(setting.priority_set, config)
         self._balancer = config.child.create(replace(setting, priority_set=self._hosts))
         self._facts: Facts | None = None
 
