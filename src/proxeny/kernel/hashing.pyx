@@ -272,9 +272,11 @@ cdef class MaglevTable:
         cdef double greatest = max(weights)
         for host in range(hosts):
             key = keys[host]
+            shares[host * 2] = weights[host]
+            if self.size == 1:
+                continue
             numbers[host * 3] = xxh64(<const uint8_t*> PyBytes_AS_STRING(key), len(key), 0) % self.size
             numbers[host * 3 + 1] = xxh64(<const uint8_t*> PyBytes_AS_STRING(key), len(key), 1) % (self.size - 1) + 1
-            shares[host * 2] = weights[host]
         with nogil:
             while filled < self.size:
                 iteration += 1

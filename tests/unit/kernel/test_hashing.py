@@ -123,3 +123,9 @@ def test_maglev_disrupts_little_when_a_host_goes(hosts: int) -> None:
     # The share of the host that went must move, and of the others' little more than as much.
     assert moved < 1.2 * 65537 / hosts
     assert before.max_entries - before.min_entries <= 1
+
+
+def test_a_table_of_one_entry() -> None:
+    table = MaglevTable([b"a"], [1.0], 1)
+    assert (table.min_entries, table.max_entries) == (1, 1)
+    assert {table.choose(value, value % 3) for value in range(10)} == {0}

@@ -136,9 +136,7 @@ TABLE: Final[Table] = {
     ),
     f"{_LB}.override_host.v3.OverrideHost": extension(done="override_host_sources fallback_policy"),
     f"{_LB}.override_host.v3.OverrideHost.OverrideHostSource": fields(done="header metadata"),
-    f"{_LB}.maglev.v3.Maglev": extension(
-        done="table_size consistent_hashing_lb_config locality_weighted_lb_config"
-    ),
+    f"{_LB}.maglev.v3.Maglev": extension(done="table_size consistent_hashing_lb_config locality_weighted_lb_config"),
     f"{_LB}.common.v3.ConsistentHashingLbConfig": fields(
         done="use_hostname_for_hashing hash_balance_factor hash_policy"
     ),

@@ -112,11 +112,10 @@ class HashTable:
         if before is not None and before._keys == self._keys and before._shares == self._shares:
             self._made: HashRing | MaglevTable = before._made
         elif kind == MAGLEV:
-            self._made = MaglevTable(self._keys, self._shares, config.table_size)
+            # A host alone needs no more than one entry (Envoy's gauges show it).
+            self._made = MaglevTable(self._keys, self._shares, config.table_size if len(keyed) != 1 else 1)
         else:
-            self._made = HashRing(
-                self._keys, self._shares, config.min_ring_size, config.max_ring_size, config.murmur
-            )
+            self._made = HashRing(self._keys, self._shares, config.min_ring_size, config.max_ring_size, config.murmur)
         made = self._made
         self.find = made.choose
         """The index of the host of a hash (and a further attempt), -1 without hosts."""
