@@ -10,7 +10,7 @@ import fcntl
 import socket
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.upstream import cares_channel
 from proxeny.upstream.cares_channel import AresChannel, Found
@@ -29,6 +29,8 @@ REINITS: Final = CARES.slot("reinits")
 RESOLVE_TOTAL: Final = CARES.slot("resolve_total")
 TIMEOUTS: Final = CARES.slot("timeouts")
 PENDING_RESOLUTIONS: Final = CARES.slot("pending_resolutions")
+
+PRESERVE_FAILURE: Final = "envoy.reloadable_features.cares_dual_resolution_preserve_failure"
 
 _NO_RECORDS: Final = (cares_channel.ENODATA, cares_channel.ENOTFOUND)
 _BROKEN: Final = (
@@ -95,7 +97,9 @@ class CaresQuery:
             return
         if found or not self._families:
             # A name without addresses: the first family whose question failed says why.
-            self._report(_read_answer(status if found else self._failed or status, found))
+            if not found and self._failed and self._resolver.preserves_failures():
+                status = self._failed
+            self._report(_read_answer(status, found))
             return
         if status and status not in _NO_RECORDS:
             self._failed = status
@@ -114,9 +118,12 @@ class CaresQuery:
 class CaresResolver:
     """c-ares with one set of options."""
 
-    __slots__ = ("_channel", "_lifetime", "_options", "_retired", "closed", "filters", "loop", "stats")
+    __slots__ = ("_channel", "_lifetime", "_options", "_retired", "_runtime", "closed", "filters", "loop", "stats")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: CaresOptions, stats: Block) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: CaresOptions, stats: Block, runtime: Any = None
+    ) -> None:
+        self._runtime = runtime
         self.loop = loop
         self.stats = stats
         self.filters = options.filter_unroutable
@@ -133,6 +140,10 @@ class CaresResolver:
         query = CaresQuery(self, name.encode("utf-8", "surrogateescape")[: _LONGEST_NAME + 1], family, callback)
         query.ask()
         return query
+
+    def preserves_failures(self) -> bool:
+        """Whether a name fails when the first family's question did and the second brought nothing."""
+        return self._runtime is None or bool(self._runtime.get_boolean(PRESERVE_FAILURE, True))
 
     def channel(self) -> AresChannel:
         """The channel for new questions."""
@@ -198,7 +209,7 @@ def _read_answer(status: int, found: Found) -> DnsAnswer:
 _SIOCGIFCONF: Final = 0x8912
 _IFREQ: Final = 40
 _LOOPBACK: Final = (b"\x7f\x00\x00\x01", "00000000000000000000000000000001")
-_IF_INET6: Final = Path("/proc/net/if_inet6")
+_IF_INET6: Final = Path("/proc/thread-self/net/if_inet6")
 
 
 def _routable(family: int) -> bool:

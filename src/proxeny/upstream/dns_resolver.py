@@ -12,7 +12,7 @@ Resolvers of equal options are one and the same.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from proxeny.stats.schema import Schema
 from proxeny.upstream.dns_resolver_config import CaresOptions, ResolverOptions, default
@@ -69,16 +69,16 @@ def stats_of(context: FactoryContext) -> Block:
     return context.stats.block(CARES, CARES_PREFIX)
 
 
-def create(loop: AbstractEventLoop, options: ResolverOptions, stats: Block) -> DnsResolver:
-    """A resolver of its own."""
+def create(loop: AbstractEventLoop, options: ResolverOptions, stats: Block, runtime: Any = None) -> DnsResolver:
+    """A resolver of its own; ``runtime`` has its features, as Envoy has them by default without it."""
     # Imported when first needed: nearly no worker resolves names.
     if isinstance(options, CaresOptions):
         from proxeny.upstream.cares_resolver import CaresResolver
 
-        return CaresResolver(loop, options, stats)
+        return CaresResolver(loop, options, stats, runtime)
     from proxeny.upstream.getaddrinfo_resolver import GetAddrInfoResolver
 
-    return GetAddrInfoResolver(loop, options)
+    return GetAddrInfoResolver(loop, options, runtime)
 
 
 class DnsResolvers:
@@ -98,8 +98,10 @@ class DnsResolvers:
             options = self._default
         resolver = self._resolvers.get(options)
         if resolver is None:
-            assert self._context.dispatcher is not None
-            resolver = self._resolvers[options] = create(self._context.dispatcher, options, self._stats)
+            context = self._context
+            assert context.dispatcher is not None
+            resolver = create(context.dispatcher, options, self._stats, context.runtime)
+            self._resolvers[options] = resolver
         return resolver
 
     def close(self) -> None:

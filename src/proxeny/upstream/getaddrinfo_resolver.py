@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.upstream.dns_options import ALL, AUTO, V4_ONLY, V4_PREFERRED, V6_ONLY
 from proxeny.upstream.dns_resolver import DnsAnswer, DnsCallback
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from proxeny.upstream.dns_resolver_config import GetAddrInfoOptions
 
+NO_FLAGS: Final = "envoy.reloadable_features.getaddrinfo_no_ai_flags"
+"""Runtime: also offer addresses of families that no interface has."""
 TTL_S: Final = 60
 """getaddrinfo tells none; Envoy assumes this."""
 
@@ -22,11 +24,12 @@ TTL_S: Final = 60
 class GetAddrInfoQuery:
     """One name; goes to the threads and comes back."""
 
-    __slots__ = ("callback", "cancelled", "family", "left", "name")
+    __slots__ = ("callback", "cancelled", "family", "flags", "left", "name")
 
-    def __init__(self, name: bytes, family: int, tries: int | None, callback: DnsCallback) -> None:
+    def __init__(self, name: bytes, family: int, flags: int, tries: int | None, callback: DnsCallback) -> None:
         self.name = name
         self.family = family
+        self.flags = flags
         self.left = tries
         """How often it may still be tried; None: without end."""
         self.callback = callback
@@ -40,10 +43,11 @@ class GetAddrInfoQuery:
 class GetAddrInfoResolver:
     """A queue of names and the threads that take from it, started with the first name."""
 
-    __slots__ = ("_closed", "_loop", "_options", "_queue", "_threads")
+    __slots__ = ("_closed", "_loop", "_options", "_queue", "_runtime", "_threads")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: GetAddrInfoOptions) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: GetAddrInfoOptions, runtime: Any = None) -> None:
         self._loop = loop
+        self._runtime = runtime
         self._options = options
         self._queue: SimpleQueue[GetAddrInfoQuery | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -53,7 +57,9 @@ class GetAddrInfoResolver:
         """Look up ``name`` in a ``Cluster.DnsLookupFamily``; the callback never runs inside this call."""
         retries = self._options.retries
         encoded = name.encode("utf-8", "surrogateescape")
-        query = GetAddrInfoQuery(encoded, family, None if retries is None else retries + 1, callback)
+        without_flags = self._runtime is not None and self._runtime.get_boolean(NO_FLAGS, False)
+        flags = 0 if without_flags else socket.AI_ADDRCONFIG
+        query = GetAddrInfoQuery(encoded, family, flags, None if retries is None else retries + 1, callback)
         self._queue.put(query)
         while len(self._threads) < self._options.threads:
             # Daemons: a look-up that hangs must not hold up the end of the process.
@@ -91,7 +97,7 @@ class GetAddrInfoResolver:
 def _look_up(query: GetAddrInfoQuery) -> DnsAnswer | None:
     """Ask the system; None: try again."""
     try:
-        found = socket.getaddrinfo(query.name, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = socket.getaddrinfo(query.name, None, type=socket.SOCK_STREAM, flags=query.flags)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             if query.left is not None:

@@ -102,6 +102,25 @@ def test_a_family_that_fails_counts_only_when_the_other_has_nothing(
     assert not asker.ask("a.test", family).ok
 
 
+class Features:
+    """Runtime features that are off."""
+
+    def get_boolean(self, key: str, default: bool) -> bool:
+        assert key == cares_resolver.PRESERVE_FAILURE
+        assert default
+        return False
+
+
+def test_a_failure_of_the_first_family_may_be_forgotten(asker: Asker, server: NameServer) -> None:
+    server.faults[("a.test", AAAA)] = Fault.SERVFAIL
+    server.records = {"a.test": []}
+    resolver = CaresResolver(
+        asker.dispatcher, CaresOptions((f"127.0.0.1:{server.port}",)), asker.block, runtime=Features()
+    )
+    asker.resolvers.append(resolver)
+    assert asker.ask("a.test", AUTO, resolver).ok
+
+
 @pytest.mark.parametrize(
     ("what", "ok", "details", "stats"),
     [

@@ -13,7 +13,7 @@ from proxeny.event.dispatcher import Dispatcher
 from proxeny.upstream.dns_options import ALL, AUTO, V4_ONLY, V4_PREFERRED, V6_ONLY
 from proxeny.upstream.dns_resolver import DnsAnswer
 from proxeny.upstream.dns_resolver_config import GetAddrInfoOptions
-from proxeny.upstream.getaddrinfo_resolver import GetAddrInfoResolver
+from proxeny.upstream.getaddrinfo_resolver import NO_FLAGS, GetAddrInfoResolver
 
 Ask = Callable[..., DnsAnswer]
 FOUR = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 0))
@@ -26,11 +26,13 @@ class System:
     def __init__(self) -> None:
         self.answers: list[object] = [[FOUR, SIX]]
         self.asked: list[bytes] = []
+        self.flags = -1
         self.gate = threading.Event()
         self.gate.set()
 
-    def getaddrinfo(self, name: bytes, *args: object, **more: object) -> object:
+    def getaddrinfo(self, name: bytes, *args: object, flags: int, **more: object) -> object:
         self.asked.append(name)
+        self.flags = flags
         self.gate.wait()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -103,6 +105,25 @@ def test_what_fails_for_the_moment_is_tried_again(ask: Ask, system: System) -> N
     system.asked.clear()
     assert not ask(retries=0).ok
     assert len(system.asked) == 1
+
+
+class Features:
+    """Runtime features that are on."""
+
+    def get_boolean(self, key: str, default: bool) -> bool:
+        assert (key, default) == (NO_FLAGS, False)
+        return True
+
+
+def test_families_that_no_interface_has(dispatcher: Dispatcher, system: System, ask: Ask) -> None:
+    ask()
+    assert system.flags == socket.AI_ADDRCONFIG
+    resolver = GetAddrInfoResolver(dispatcher, GetAddrInfoOptions(), Features())
+    answers: list[DnsAnswer] = []
+    resolver.resolve("a.test", AUTO, answers.append)
+    dispatcher.run_until(lambda: answers)
+    assert system.flags == 0
+    resolver.close()
 
 
 def test_threads_work_side_by_side(dispatcher: Dispatcher, system: System) -> None:
