@@ -10,7 +10,7 @@ from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from proxeny.admin.clusters import eds_health
-from proxeny.admin.context import AdminContext, DynamicListener, Resource
+from proxeny.admin.context import AdminContext, DynamicClusters, DynamicListener, Resource
 from proxeny.admin.field_mask import MaskError, field_of, parse_mask, trim
 from proxeny.admin.proto_json import any_to_json
 from proxeny.admin.query import Query
@@ -56,7 +56,7 @@ class ConfigDumpHandler:
         listeners = list(context.static_listeners())
         dynamic = list(context.dynamic_listeners())
         yield _bootstrap(context.bootstrap(), context.node)
-        yield _clusters(context.static_clusters(), matches)
+        yield _clusters(context.static_clusters(), context.dynamic_clusters(), matches)
         if include_eds:
             yield _endpoints(context.clusters(), matches)
         yield _listeners(listeners, dynamic, context.listeners_version(), matches)
@@ -122,13 +122,22 @@ def _stamp(field: Any, seconds: float) -> None:
     field.FromMilliseconds(int(seconds * 1000))
 
 
-def _clusters(clusters: Sequence[Resource], matches: NameMatch) -> Any:
-    dump = config_dump_shared_pb2.ClustersConfigDump()
+def _clusters(clusters: Sequence[Resource], dynamic: DynamicClusters, matches: NameMatch) -> Any:
+    dump = config_dump_shared_pb2.ClustersConfigDump(version_info=dynamic.version)
     for resource in clusters:
         if matches(resource.message.name):
             entry = dump.static_clusters.add()
             entry.cluster.Pack(resource.message)
             _stamp(entry.last_updated, resource.last_updated)
+    for field, states in (
+        (dump.dynamic_active_clusters, dynamic.active),
+        (dump.dynamic_warming_clusters, dynamic.warming),
+    ):
+        for state in states:
+            if matches(state.message.name):
+                entry = field.add(version_info=state.version)
+                entry.cluster.Pack(state.message)
+                _stamp(entry.last_updated, state.last_updated)
     return dump
 
 
@@ -196,13 +205,18 @@ def _endpoints(clusters: Sequence[ClusterStatus], matches: NameMatch) -> Any:
     dump = config_dump_shared_pb2.EndpointsConfigDump()
     for cluster in clusters:
         if matches(cluster.name):
-            dump.static_endpoint_configs.add().endpoint_config.Pack(_assignment(cluster))
+            field = dump.dynamic_endpoint_configs if cluster.added_via_api else dump.static_endpoint_configs
+            field.add().endpoint_config.Pack(_assignment(cluster))
     return dump
 
 
 def _assignment(cluster: ClusterStatus) -> Any:
-    assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=cluster.name)
-    assignment.policy.overprovisioning_factor.value = 140
+    assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=cluster.eds_service_name or cluster.name)
+    policy = cluster.policy
+    assignment.policy.overprovisioning_factor.value = policy.overprovisioning_factor
+    if policy.drop_overload:
+        share = assignment.policy.drop_overloads.add(category=policy.drop_category).drop_percentage
+        share.numerator, share.denominator = round(policy.drop_overload * 1_000_000), 2
 
     def place(host: Any) -> tuple[int, str, str, str]:
         return host.priority, host.region, host.zone, host.sub_zone

@@ -38,8 +38,8 @@ class Resource(NamedTuple):
     last_updated: float
 
 
-class ListenerState(NamedTuple):
-    """One generation of a dynamic listener."""
+class ResourceState(NamedTuple):
+    """One generation of a dynamic resource."""
 
     version: str
     message: Any
@@ -55,14 +55,22 @@ class RefusedUpdate(NamedTuple):
     """0 where it is not told."""
 
 
+class DynamicClusters(NamedTuple):
+    """Clusters of dynamic configuration; each is (version, message, when it was loaded)."""
+
+    version: str
+    active: Sequence[ResourceState]
+    warming: Sequence[ResourceState]
+
+
 @dataclass(slots=True)
 class DynamicListener:
     """A listener of dynamic configuration: its generations, and what was refused. Without a name: only the latter."""
 
     name: str = ""
-    active: ListenerState | None = None
-    warming: ListenerState | None = None
-    draining: ListenerState | None = None
+    active: ResourceState | None = None
+    warming: ResourceState | None = None
+    draining: ResourceState | None = None
     error: RefusedUpdate | None = None
 
 
@@ -134,6 +142,10 @@ class AdminContext(Protocol):
 
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""
+        ...
+
+    def dynamic_clusters(self) -> DynamicClusters:
+        """Those that did not come with the bootstrap."""
         ...
 
     def static_clusters(self) -> Sequence[Resource]:

@@ -12,7 +12,7 @@ import logging
 import os
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 log = logging.getLogger("proxeny.file")
 
@@ -27,10 +27,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 Callback = Callable[[], object]
 
 
-class _Watch(NamedTuple):
-    file: str
-    """Name in the directory; empty for any."""
-    callback: Callback
+class Watch:
+    """One path that is watched; ``close`` ends it."""
+
+    __slots__ = ("_watcher", "callback", "file", "number")
+
+    def __init__(self, watcher: FileWatcher, number: int, file: str, callback: Callback) -> None:
+        self._watcher = watcher
+        self.number = number
+        self.file = file
+        """Name in the directory; empty for any."""
+        self.callback = callback
+
+    def close(self) -> None:
+        """Hear of nothing more."""
+        self._watcher.remove(self)
 
 
 class FileWatcher:
@@ -41,19 +52,35 @@ class FileWatcher:
         self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise _os_error()
-        self._watches: dict[int, list[_Watch]] = {}
+        self._watches: dict[int, dict[str, list[Watch]]] = {}
+        """By directory and file: any number of files may be watched."""
         self._directories: dict[int, str] = {}
         loop.add_reader(self._fd, self._on_readable)
 
-    def add(self, path: str, callback: Callback) -> None:
+    def add(self, path: str, callback: Callback) -> Watch:
         """Watch a file, or every file of a directory when ``path`` ends with a slash; OSError."""
         directory, file = os.path.split(path)
         directory = directory or "."
         number = _libc.inotify_add_watch(self._fd, os.fsencode(directory), _IN_MOVED_TO)
         if number < 0:
             raise _os_error()
-        self._watches.setdefault(number, []).append(_Watch(file, callback))
+        watch = Watch(self, number, file, callback)
+        self._watches.setdefault(number, {}).setdefault(file, []).append(watch)
         self._directories[number] = directory
+        return watch
+
+    def remove(self, watch: Watch) -> None:
+        """End a watch; a directory in which nothing is watched any more is left alone."""
+        files = self._watches.get(watch.number, {})
+        watches = files.get(watch.file, [])
+        if watch not in watches:
+            return
+        watches.remove(watch)
+        if not watches:
+            del files[watch.file]
+        if not files:
+            del self._watches[watch.number]
+            _libc.inotify_rm_watch(self._fd, watch.number)
 
     def _on_readable(self) -> None:
         try:
@@ -71,15 +98,17 @@ class FileWatcher:
     def _on_event(self, number: int, mask: int, name: str) -> None:
         if mask & _IN_Q_OVERFLOW:
             # Whatever was lost may have been any of them.
-            for watches in list(self._watches.values()):
-                for watch in watches:
+            for files in list(self._watches.values()):
+                for watch in [watch for watches in files.values() for watch in watches]:
                     watch.callback()
         elif mask & _IN_IGNORED:
-            log.warning("the directory '%s' is gone: nothing in it is watched any more", self._directories.get(number))
+            if number in self._watches:
+                directory = self._directories.get(number)
+                log.warning("the directory '%s' is gone: nothing in it is watched any more", directory)
         elif mask & _IN_MOVED_TO:
-            for watch in list(self._watches.get(number, ())):
-                if watch.file in ("", name):
-                    watch.callback()
+            files = self._watches.get(number, {})
+            for watch in [*files.get("", ()), *files.get(name, ())]:
+                watch.callback()
 
     def close(self) -> None:
         """End all watches."""

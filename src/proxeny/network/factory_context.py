@@ -80,6 +80,8 @@ class FactoryContext:
     local_info: LocalInfo = field(default_factory=LocalInfo)
     server_state: ServerState = field(default_factory=ServerState)
     options: Any = None
+    dynamic_validation: Any = None
+    """What becomes of the oddities of dynamic configuration (``xds.validation``); in main."""
     bootstrap: Any = None
     random: Any = None
     overload: OverloadState = field(default_factory=OverloadState)

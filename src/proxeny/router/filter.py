@@ -157,6 +157,8 @@ class RouterFilter(RouterRetries):
                 return self._refuse_header(invalid)
         if own.in_maintenance():
             return self._maintenance()
+        if own.drop_overload and self._drops_overload(own):
+            return STOP_ITERATION
         info.attempt_count = 1
         # Load balancers see the headers as the upstream will.
         self._prepare_headers(headers, forward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import random
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import StreamResetReason
@@ -39,6 +40,8 @@ FLAG_NR: Final = FLAG_BITS[ResponseFlag.NO_ROUTE_FOUND]
 FLAG_NC: Final = FLAG_BITS[ResponseFlag.NO_CLUSTER_FOUND]
 FLAG_UH: Final = FLAG_BITS[ResponseFlag.NO_HEALTHY_UPSTREAM]
 FLAG_UO: Final = FLAG_BITS[ResponseFlag.UPSTREAM_OVERFLOW]
+FLAG_DO: Final = FLAG_BITS[ResponseFlag.DROP_OVERLOAD]
+FLAG_UDO: Final = FLAG_BITS[ResponseFlag.UNCONDITIONAL_DROP_OVERLOAD]
 FLAG_UT: Final = FLAG_BITS[ResponseFlag.UPSTREAM_REQUEST_TIMEOUT]
 FLAG_IH: Final = FLAG_BITS[ResponseFlag.INVALID_ENVOY_REQUEST_HEADERS]
 FLAG_DPE: Final = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
@@ -185,6 +188,27 @@ class RouterReplies(StreamFilter):
         self.decoder_callbacks.send_local_reply(503, b"maintenance mode", self._modify_reply, None, "maintenance_mode")
         self.cluster.stats.inc(UPSTREAM_RQ_MAINTENANCE_MODE)
         return STOP_ITERATION
+
+    def _drops_overload(self, cluster: ClusterInfo) -> bool:
+        """``drop_overloads``: whether this request is one of those; it is answered then."""
+        if cluster.drop_overload >= 1.0:
+            return self._drop(FLAG_UDO, b"unconditional drop overload", "unconditional_drop_overload")
+        if random() >= cluster.drop_overload:
+            return False
+        return self._drop(FLAG_DO, b"drop overload", "drop_overload")
+
+    def _drop(self, flag: int, body: bytes, details: str) -> bool:
+        self.stream_info.flags |= flag
+        self.charge_code(503, None)
+        header = b"x-envoy-" + body.replace(b" ", b"-")
+
+        def modify(headers: HeaderMap) -> None:
+            if self.config.insert_envoy_headers:
+                headers.add(header, TRUE)
+            self._modify_reply(headers)
+
+        self.decoder_callbacks.send_local_reply(503, body, modify, None, details)
+        return True
 
     def _invalid_header(self) -> bytes | None:
         """The first of ``strict_check_headers`` whose value is invalid."""

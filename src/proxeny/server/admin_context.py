@@ -6,7 +6,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from proxeny.admin.context import DynamicListener, ListenerStatus, MemoryUsage, Resource, RuntimeAdmin
+from envoy.config.cluster.v3 import cluster_pb2
+
+from proxeny.admin.context import (
+    DynamicClusters,
+    DynamicListener,
+    ListenerStatus,
+    MemoryUsage,
+    Resource,
+    ResourceState,
+    RuntimeAdmin,
+)
 from proxeny.server.explain_world import RunningWorld
 from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
@@ -19,6 +29,12 @@ if TYPE_CHECKING:
     from proxeny.server.bootstrap import Bootstrapped
     from proxeny.server.server import Server
     from proxeny.upstream.cluster_status import ClusterStatus
+    from proxeny.upstream.main_cluster import MainCluster
+
+
+def _state(cluster: MainCluster) -> ResourceState:
+    message = cluster_pb2.Cluster.FromString(cluster.serialized)
+    return ResourceState(cluster.version, message, cluster.updated_at)
 
 
 class ServerAdminContext:
@@ -75,6 +91,14 @@ class ServerAdminContext:
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""
         return Resource(self._parts.loaded.bootstrap, self._loaded_at)
+
+    def dynamic_clusters(self) -> DynamicClusters:
+        """Those that did not come with the bootstrap."""
+        cds = self._parts.cds
+        active, warming = self._parts.clusters.dynamic()
+        return DynamicClusters(
+            "" if cds is None else cds.version_info, [_state(one) for one in active], [_state(one) for one in warming]
+        )
 
     def static_clusters(self) -> Sequence[Resource]:
         """Cluster messages of the bootstrap."""

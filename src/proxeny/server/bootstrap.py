@@ -16,6 +16,8 @@ from proxeny.runtime.snapshot import Snapshot
 from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
+from proxeny.server.cds_api import CdsApi
+from proxeny.server.cluster_feed import ClusterFeed
 from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.dns_cache_link import DnsCacheLink
@@ -48,6 +50,7 @@ class Bootstrapped:
         self.configuration = Configuration(loaded, options, server.store, server.dispatcher)
         self.configuration.context.token_buckets = self._supervisor.token_buckets
         self.configuration.context.outliers = self._supervisor.outliers
+        self.configuration.context.dynamic_validation = self._dynamic_validation()
         self.access_logs = AccessLogManager(
             server.dispatcher, server.store, options.file_flush_interval_msec, options.file_flush_min_size_kb * 1024
         )
@@ -65,7 +68,8 @@ class Bootstrapped:
         self.configuration.context.limits = self._supervisor.limits
         self.dns_caches = DnsCacheLink(self.configuration.context, self._supervisor)
         self.clusters = self.configuration.clusters(self._supervisor.limits)
-        self.clusters.on_hosts_changed = self._push_hosts
+        self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
+        self.cds = self._cds()
         self.clusters.health.on_change = self._push_health
         self.clusters.outliers.log_to(self._outlier_log())
         self.listeners = ListenerManager(server.dispatcher, server.store, self.configuration, self._supervisor)
@@ -85,20 +89,32 @@ class Bootstrapped:
         path = self.loaded.bootstrap.cluster_manager.outlier_detection.event_log_path
         return OutlierEventLog(self.access_logs.create_access_log(path), self._server.dispatcher) if path else None
 
+    def _dynamic_validation(self) -> DynamicValidation:
+        block = self._server.stats.block
+        return DynamicValidation(
+            load_options(self._server.options),
+            lambda count: block.add(DYNAMIC_UNKNOWN_FIELDS, count),
+            self.configuration.runtime.count_deprecated,
+            lambda count: block.add(WIP_PROTOS, count),
+            self.configuration.runtime.get_boolean,
+        )
+
+    def _cds(self) -> CdsApi | None:
+        """The subscription to clusters, likewise."""
+        server, configuration = self._server, self.configuration
+        dynamic = self.loaded.bootstrap.dynamic_resources
+        if not dynamic.HasField("cds_config") or is_passed_over(dynamic.cds_config, server.options):
+            return None
+        validation = configuration.context.dynamic_validation
+        return CdsApi(server.dispatcher, dynamic.cds_config, self.clusters, server.store, validation)
+
     def _lds(self) -> LdsApi | None:
         """The subscription to listeners, where there is one; ConfigError."""
         server, configuration = self._server, self.configuration
         dynamic = self.loaded.bootstrap.dynamic_resources
         if not dynamic.HasField("lds_config") or is_passed_over(dynamic.lds_config, server.options):
             return None
-        block = server.stats.block
-        validation = DynamicValidation(
-            load_options(server.options),
-            lambda count: block.add(DYNAMIC_UNKNOWN_FIELDS, count),
-            configuration.runtime.count_deprecated,
-            lambda count: block.add(WIP_PROTOS, count),
-            configuration.runtime.get_boolean,
-        )
+        validation = configuration.context.dynamic_validation
         node = configuration.local_info.node
         patch = listener_patcher(self.loaded.patches)
         return LdsApi(server.dispatcher, dynamic.lds_config, node, self.listeners, server.store, validation, patch)
@@ -118,7 +134,7 @@ class Bootstrapped:
         """Serve admin, initialise the clusters, then start the workers' listeners; ConfigError, WorkerDied."""
         self.admin.start()
         initialized = asyncio.Event()
-        self.clusters.initialize(initialized.set)
+        self.clusters.initialize(initialized.set, self.cds.start if self.cds is not None else None)
         await initialized.wait()
         # Envoy loads the runtime again once what it could depend on is there.
         self.configuration.runtime.load()
@@ -137,6 +153,7 @@ class Bootstrapped:
     def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         """Send a worker all that it needs; the first answer is that of the clusters, then one per listener."""
         self.clusters.worker_started(worker.index)
+        self.cluster_feed.worker_started(worker.index)
         state = self.configuration.server_state
         watchdog = self._supervisor.watchdog
         worker.send(
@@ -163,12 +180,15 @@ class Bootstrapped:
 
     def _feed_clusters(self, worker: Worker) -> asyncio.Future[messages.Done]:
         serialized, table = self.clusters.snapshot()
+        generations = self.clusters.generations()
         memfd = os.memfd_create("proxeny-clusters", os.MFD_CLOEXEC)
         with os.fdopen(memfd, "wb", closefd=False) as file:
             file.writelines(serialized)
         sizes = [len(data) for data in serialized]
         rows = messages.stat_rows(table)
-        return worker.request(lambda request_id: messages.AddClusters(request_id, sizes, rows), [memfd], close_fds=True)
+        return worker.request(
+            lambda request_id: messages.AddClusters(request_id, sizes, rows, generations), [memfd], close_fds=True
+        )
 
     def listening_fds(self, worker_index: int) -> list[tuple[int, list[int]]]:
         """What a helper accepts from while worker ``worker_index`` is replaced."""
@@ -187,6 +207,9 @@ class Bootstrapped:
             return
         if isinstance(message, messages.ResolveDnsHost | messages.DnsHostUsed):
             self.dns_caches.on_message(message)
+            return
+        if isinstance(message, messages.ClustersReleased):
+            self.cluster_feed.on_released(worker.index, message.serials)
             return
         if isinstance(message, messages.RequestsFailed):
             self.failures.add(worker.index, message.requests)
@@ -207,9 +230,6 @@ class Bootstrapped:
         self._overload_state.update(states)
         self._supervisor.broadcast(messages.SetOverload(states))
 
-    def _push_hosts(self, name: str, update: bytes) -> None:
-        self._supervisor.broadcast(messages.UpdateHosts(name, update))
-
     def _push_health(self, changes: dict[str, HealthChange]) -> None:
         self._supervisor.broadcast(messages.UpdateHealth(changes))
 
@@ -224,6 +244,8 @@ class Bootstrapped:
         self.admin.close()
         if self.lds is not None:
             self.lds.close()
+        if self.cds is not None:
+            self.cds.close()
         self.listeners.close()
         self.clusters.close()
         self.dns_caches.close()

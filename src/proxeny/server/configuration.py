@@ -29,6 +29,7 @@ from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
+from proxeny.server.cds_api import check_cds
 from proxeny.server.listener_table import ListenerTable
 from proxeny.server.options import Options
 from proxeny.server.overload.manager import OverloadManager
@@ -37,6 +38,7 @@ from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
+from proxeny.xds.config_source import is_passed_over
 
 log = logging.getLogger("proxeny.config")
 server_log = logging.getLogger("proxeny.main")
@@ -126,6 +128,9 @@ class Configuration:
             if proto.name in seen:
                 raise ConfigError(f"cluster manager: duplicate cluster '{proto.name}'")
             seen.add(proto.name)
+        dynamic = self.bootstrap.dynamic_resources
+        if dynamic.HasField("cds_config") and not is_passed_over(dynamic.cds_config, self.options):
+            check_cds(dynamic.cds_config, self.local_info.node)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         manager.add_static(protos)
         local = self.bootstrap.cluster_manager.local_cluster_name

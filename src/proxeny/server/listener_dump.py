@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxeny.admin.context import DynamicListener, ListenerState, RefusedUpdate
+from proxeny.admin.context import DynamicListener, RefusedUpdate, ResourceState
 from proxeny.server.listener_errors import UpdateFailure
 from proxeny.server.listener_generation import ManagedListener
 from proxeny.server.listener_manager import ListenerManager
@@ -33,8 +33,8 @@ def dump_listeners(manager: ListenerManager) -> list[DynamicListener]:
     return [*found.values(), *(DynamicListener(error=_refusal(failure)) for failure in manager.errors.overall)]
 
 
-def _state(listener: ManagedListener) -> ListenerState:
-    return ListenerState(listener.version_info, listener.compiled.as_configured, listener.updated_at)
+def _state(listener: ManagedListener) -> ResourceState:
+    return ResourceState(listener.version_info, listener.compiled.as_configured, listener.updated_at)
 
 
 def _refusal(failure: UpdateFailure) -> RefusedUpdate:

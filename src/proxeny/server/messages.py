@@ -57,14 +57,29 @@ class AddClusters(Message):
     id: int
     sizes: list[int]
     stats: StatRows
+    generations: dict[str, int] = {}
+    """Of those that replaced others."""
 
 
-class RemoveCluster(Message):
-    """Drop a cluster once nothing uses it."""
+class ClusterChange(msgspec.Struct, array_like=True, omit_defaults=True):
+    """A cluster that was added, replaced (of a type and with a name like another) or removed."""
 
-    id: int
     name: str
-    stats: StatRows
+    data: bytes = b""
+    """The serialized cluster; empty: removed."""
+    generation: int = 0
+    stats: StatRows = []
+    hosts: bytes = b""
+    """Its hosts, ``upstream.endpoints.HostUpdate``, where it discovers them."""
+    serial: int = 0
+    """To be told in ``ClustersReleased`` when nothing uses any more what it replaces; 0: it replaces nothing."""
+    replaced: StatRows = []
+
+
+class ChangeClusters(Message):
+    """Clusters change, in this order."""
+
+    changes: list[ClusterChange]
 
 
 class UpdateHosts(Message):
@@ -267,6 +282,12 @@ class DnsHostUsed(Message):
     last_used_ns: int
 
 
+class ClustersReleased(Message):
+    """Nothing uses any more what these changes of clusters replaced."""
+
+    serials: list[int]
+
+
 class RequestsFailed(Message):
     """Requests that failed since the last of these messages, the oldest first; of many only the last ones."""
 
@@ -284,7 +305,7 @@ Any = (
     ForkWorker
     | Configure
     | AddClusters
-    | RemoveCluster
+    | ChangeClusters
     | UpdateHosts
     | UpdateHealth
     | DnsHostResolved
@@ -311,6 +332,7 @@ Any = (
     | HostsFailed
     | ResolveDnsHost
     | DnsHostUsed
+    | ClustersReleased
     | RequestsFailed
     | Done
 )

@@ -110,7 +110,9 @@ class StatsView:
                     before = dynamic.get(name, (0, False))
                     dynamic[name] = (before[0] + value, before[1] or used)
         found += [Value(name, value, used) for name, (value, used) in dynamic.items()]
-        if wanted != COUNTER:
+        if wanted != COUNTER and self.store.wide_gauges:
+            # Where a block has a slot of the name too (cluster.<name>.version), the wide one is meant.
+            found = [value for value in found if value.name not in self.store.wide_gauges]
             found += [Value(name, value or 0, value is not None) for name, value in self.store.wide_gauges.items()]
         matcher = self.settings.matcher
         return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]

@@ -129,6 +129,11 @@ class MainStore:
     def wide_gauge(self, name: str, value: int | None) -> None:
         self.wide_gauges[name] = value
 
+    def forget_version(self, prefix: str) -> None:
+        """The subscription below ``prefix`` is gone, with its version."""
+        self.wide_gauges.pop(f"{prefix}version", None)
+        self.text_readouts.pop(f"{prefix}version_text", None)
+
     @contextmanager
     def recording(self) -> Iterator[StatTable]:
         """Collects the blocks that are requested inside into a table, which then is one owner of each of them."""

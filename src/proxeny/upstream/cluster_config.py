@@ -22,11 +22,11 @@ from proxeny.upstream.health_check.config import HealthCheckConfig, compile_heal
 from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
+from proxeny.upstream.load_assignment import DEFAULT_POLICY, parse_policy
 from proxeny.upstream.load_balancer import common_config
 from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.outlier.monitor import outlier_rules
-from proxeny.upstream.priority_set import DEFAULT_OVERPROVISIONING_FACTOR
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_per_host, parse_thresholds
 
 if TYPE_CHECKING:
@@ -64,13 +64,12 @@ class ClusterConfig:
         "lb_common",
         "lb_policy",
         "options",
-        "overprovisioning_factor",
+        "policy",
         "pool_per_downstream",
         "predictive_preconnect_ratio",
         "type",
         "update_merge_window_ms",
         "wait_for_warm_on_init",
-        "weighted_priority_health",
     )
 
     def __init__(
@@ -96,7 +95,8 @@ class ClusterConfig:
         self.pool_per_downstream = False
         """``connection_pool_per_downstream_connection``"""
         self.predictive_preconnect_ratio = 1.0
-        self.overprovisioning_factor = DEFAULT_OVERPROVISIONING_FACTOR
+        self.policy = DEFAULT_POLICY
+        """What the cluster's own ``load_assignment`` says besides its hosts."""
         self.update_merge_window_ms = DEFAULT_MERGE_WINDOW_MS
         self.health_checks: list[HealthCheckConfig] = []
         """Compiled in main only."""
@@ -107,21 +107,33 @@ class ClusterConfig:
         self.close_on_health_failure = False
         """Whether TCP connections to a host that fails are closed."""
         self.wait_for_warm_on_init = True
-        self.weighted_priority_health = False
+
+    @property
+    def overprovisioning_factor(self) -> int:
+        """Percent."""
+        return self.policy.overprovisioning_factor
+
+    @property
+    def weighted_priority_health(self) -> bool:
+        """Whether hosts count by their weights for the availability of their priority."""
+        return self.policy.weighted_priority_health
 
 
-def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
-    """Compile an ``envoy.config.cluster.v3.Cluster``; ConfigError on what Envoy refuses or we do not serve yet."""
+def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> ClusterConfig:
+    """Compile an ``envoy.config.cluster.v3.Cluster``; ConfigError on what Envoy refuses or we do not serve yet.
+
+    ``generation``: how many clusters of this name it follows.
+    """
     present = {field.name: value for field, value in cluster.ListFields()}
     factory = factory_of(cluster, present)
     _check(cluster, present, context)
-    options, hosts = factory.compile(cluster, present, context)
+    options, hosts, host_blocks = factory.compile(cluster, present, context)
     http = http_protocol_options.compile(cluster, present)
     policy = lb_policy.compile(cluster, present, context, factory.provides_lb)
     thresholds = DEFAULT_THRESHOLDS
     if "circuit_breakers" in present:
         thresholds = parse_thresholds(present["circuit_breakers"])
-    info = ClusterInfo(cluster.name, cluster.alt_stat_name, context, http, thresholds)
+    info = ClusterInfo(cluster.name, cluster.alt_stat_name, context, http, thresholds, generation)
     _set_info(info, present, context)
     overrides = http_protocol_options.overrides_of(present)
     if overrides is not None:
@@ -140,18 +152,14 @@ def compile(cluster: Any, context: FactoryContext) -> ClusterConfig:
         config.internal_upstream = InternalUpstream(
             unpack_any(transport_socket.typed_config), info.stat_prefix, context
         )
-    for entry in hosts:
-        info.host_stats(entry.stat_index)
+    for index in (*range(host_blocks), *(entry.stat_index for entry in hosts)):
+        info.host_stats(index)
     if factory.type is ClusterType.ORIGINAL_DST and context.role == "main":
         for index in range(context.concurrency * HOST_BLOCKS):
             info.host_stats(index)
-    endpoints = present.get("load_assignment")
-    if endpoints is not None:
-        if endpoints.policy.HasField("overprovisioning_factor"):
-            config.overprovisioning_factor = endpoints.policy.overprovisioning_factor.value
-        config.weighted_priority_health = endpoints.policy.weighted_priority_health
-        if local_cluster_name(context) == cluster.name and any([group.priority for group in endpoints.endpoints]):
-            raise ConfigError(f"Unexpected non-zero priority for local cluster '{cluster.name}'.")
+    if "load_assignment" in present:
+        config.policy = parse_policy(present["load_assignment"], cluster.name, context)
+        info.drop_overload = config.policy.drop_overload
     if cluster.common_lb_config.HasField("update_merge_window"):
         config.update_merge_window_ms = milliseconds(cluster.common_lb_config.update_merge_window)
     config.pool_per_downstream = cluster.connection_pool_per_downstream_connection
@@ -201,13 +209,6 @@ def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> No
         for per_host in present["circuit_breakers"].per_host_thresholds:
             if {field.name for field, _ in per_host.ListFields()} - {"priority", "max_connections"}:
                 raise ConfigError("Unsupported field in per_host_thresholds")
-    assignment = present.get("load_assignment")
-    if assignment is not None:
-        overloads = assignment.policy.drop_overloads
-        if len(overloads) > 1:
-            raise ConfigError(f"Cluster drop_overloads config has {len(overloads)} categories. Envoy only support one.")
-        if overloads and not accept:
-            raise UnsupportedFieldError(f"drop_overloads is not supported yet (cluster '{cluster.name}')")
 
 
 def _check_transport_socket(cluster: Any, present: dict[str, Any]) -> None:

@@ -11,9 +11,9 @@ cdef class ClusterInfo:
     cdef object _context, _http1_settings, _own_table
     cdef list _managers
     cdef tuple _remaining
-    cdef public object http, metadata, name, observability_name, outlier, overrides, upstream_pool
+    cdef public object host_scope, http, metadata, name, observability_name, outlier, overrides, upstream_pool
     cdef public object address_selector, limits_base, local_address, max_connections_per_host
-    cdef public double preconnect_ratio
+    cdef public double drop_overload, preconnect_ratio
     cdef public long long connect_timeout_ms, per_connection_buffer_limit
     cdef public Block request_response_sizes, stats, timeout_budgets
     cdef public tuple happy_eyeballs, thresholds

@@ -16,7 +16,7 @@ from proxeny.network.happy_eyeballs import ANY_VERSION, HappyEyeballsConnection,
 from proxeny.network.internal import InternalClientConnection
 from proxeny.network.socket_options import source_of
 from proxeny.upstream.bind_config import NOTHING, LocalAddress
-from proxeny.upstream.endpoints import EXCLUDED_VIA_IMMEDIATE_HC_FAIL, host_stat_prefix
+from proxeny.upstream.endpoints import EXCLUDED_VIA_IMMEDIATE_HC_FAIL, host_scope, host_stat_prefix
 from proxeny.upstream.resource_manager import PRIORITY_NAMES, ResourceManager
 from proxeny.upstream.stats import (
     CLUSTER,
@@ -71,8 +71,10 @@ class ClusterInfo:
         "_snapshot",
         "address_selector",
         "connect_timeout_ms",
+        "drop_overload",
         "happy_eyeballs",
         "health_checked",
+        "host_scope",
         "http",
         "limits_base",
         "local_address",
@@ -98,8 +100,10 @@ class ClusterInfo:
         context: FactoryContext,
         http: HttpProtocolOptions,
         thresholds: tuple[Thresholds, Thresholds],
+        generation: int = 0,
     ) -> None:
         self.name = name
+        self.host_scope = host_scope(name, generation)
         self.observability_name = observability_name or name
         self.http = http
         self.thresholds = thresholds
@@ -107,6 +111,8 @@ class ClusterInfo:
         self.per_connection_buffer_limit = DEFAULT_BUFFER_LIMIT
         self.health_checked = False
         """Whether responses may take their host out of rotation (x-envoy-immediate-health-check-fail)."""
+        self.drop_overload = 0.0
+        """The part of requests that is answered at once (``drop_overloads``), from 0 to 1."""
         self.metadata: Any = None
         self.overrides: Any = None
         """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
@@ -160,7 +166,7 @@ class ClusterInfo:
 
     def host_stats(self, index: int) -> Block:
         """The per-host block ``index``."""
-        return self._context.stats.block(HOST, host_stat_prefix(self.name, index))
+        return self._context.stats.block(HOST, host_stat_prefix(self.host_scope, index))
 
     def clear_host_stats(self, index: int) -> None:
         """That block is about to be another host's."""

@@ -6,7 +6,8 @@ few hundred bytes each. Main has validated every one of them, so compiling it he
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from envoy.config.cluster.v3 import cluster_pb2
@@ -22,9 +23,22 @@ if TYPE_CHECKING:
     from proxeny.kernel.limits import LimitTable
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.endpoints import HealthChange, HealthFlags, HostChange
+    from proxeny.upstream.host import Host
     from proxeny.upstream.priority_set import PrioritySet
 
 _DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
+
+
+NO_GENERATIONS: Final[Mapping[str, int]] = {}
+
+
+class Leaving(NamedTuple):
+    """What is left of a cluster that goes."""
+
+    hosts: list[Host]
+    """Those that have connections left."""
+    stat_prefix: str
+    """Of statistics whose names were met at run time, and which nobody else has; empty: there are none."""
 
 
 class ClusterManager:
@@ -34,12 +48,14 @@ class ClusterManager:
         "_active",
         "_context",
         "_failed",
+        "_generations",
         "_health",
         "_hosts",
         "_inflated",
         "_local_name",
         "_serialized",
         "_stat_bases",
+        "change_callbacks",
         "limits",
         "on_host_changes",
         "on_hosts_failed",
@@ -59,6 +75,10 @@ class ClusterManager:
         self._failed: dict[str, dict[int, int]] = {}
         self._active: dict[str, ThreadLocalCluster] = {}
         self._serialized: dict[str, bytes] = {}
+        self._generations: dict[str, int] = {}
+        """Of those that replaced others: how many."""
+        self.change_callbacks: dict[Callable[[str], None], None] = {}
+        """Called with the name of a cluster that was added, replaced or removed."""
         self._hosts: dict[str, bytes] = {}
         """Host updates of DNS clusters that nobody has asked for yet."""
         self._health: dict[str, HealthFlags] = {}
@@ -85,32 +105,58 @@ class ClusterManager:
 
     def add_or_update(self, cluster: Any) -> None:
         """Add or replace a cluster; its stat table must have been installed."""
-        self._add(cluster.name, cluster.SerializeToString())
-        self._count()
+        self.change(cluster.name, cluster.SerializeToString(), 0, b"")
 
-    def add_serialized(self, clusters: Iterable[bytes]) -> None:
+    def add_serialized(self, clusters: Iterable[bytes], generations: Mapping[str, int] = NO_GENERATIONS) -> None:
         """Add or replace many clusters as main sent them."""
         for data in clusters:
-            self._add(_name_of(data), data)
+            name = _name_of(data)
+            self._close(self._add(name, data, generations.get(name, 0)))
         self._count()
 
-    def _add(self, name: str, data: bytes) -> None:
-        old = self._active.pop(name, None)
-        if old is not None:
-            old.close()
-        self._health.pop(name, None)
+    def _add(self, name: str, data: bytes, generation: int = 0) -> ThreadLocalCluster | None:
+        """Keep a cluster; the one of its name that was in use and has to be closed."""
+        self._forget(name)
         self._serialized[name] = data
+        if generation:
+            self._generations[name] = generation
+        return self._active.pop(name, None)
 
-    def remove(self, name: str) -> None:
-        """Forget a cluster: idle connections close now, busy ones when their requests are done."""
-        self._serialized.pop(name, None)
+    def _forget(self, name: str) -> None:
         self._hosts.pop(name, None)
         self._health.pop(name, None)
         self._stat_bases.pop(name, None)
-        cluster = self._active.pop(name, None)
-        if cluster is not None:
-            cluster.close()
+        self._generations.pop(name, None)
+
+    def change(self, name: str, data: bytes, generation: int, hosts: bytes) -> Leaving:
+        """Add or replace a cluster, with its hosts where they are discovered; its stat table must have been
+        installed."""
+        leaving = self._close(self._add(name, data, generation))
+        if hosts:
+            self.update_hosts(name, hosts)
         self._count()
+        self._tell(name)
+        return leaving
+
+    def remove(self, name: str) -> Leaving:
+        """Forget a cluster: idle connections close now, busy ones when their requests are done."""
+        self._forget(name)
+        self._serialized.pop(name, None)
+        leaving = self._close(self._active.pop(name, None))
+        self._count()
+        self._tell(name)
+        return leaving
+
+    def _close(self, cluster: ThreadLocalCluster | None) -> Leaving:
+        if cluster is None:
+            return Leaving([], "")
+        prefix = cluster.info.stat_prefix
+        shared = any(other.info.stat_prefix == prefix for other in self._active.values())
+        return Leaving(cluster.close(), "" if shared else prefix)
+
+    def _tell(self, name: str) -> None:
+        for callback in list(self.change_callbacks):
+            callback(name)
 
     def update_hosts(self, name: str, update: bytes) -> None:
         """The hosts that main resolved: a serialized ``HostUpdate``."""
@@ -122,7 +168,7 @@ class ClusterManager:
         self._hosts[name] = update
         self._health.pop(name, None)
         if cluster is not None:
-            cluster.update_hosts(decoded.hosts)
+            cluster.update_hosts(decoded.hosts, decoded.policy)
         if name == self._local_name:
             self._local_hosts_changed()
 
@@ -173,7 +219,7 @@ class ClusterManager:
 
     def _inflate(self, name: str) -> ThreadLocalCluster:
         proto = cluster_pb2.Cluster.FromString(self._serialized[name])
-        config = cluster_config.compile(proto, self._context)
+        config = cluster_config.compile(proto, self._context, self._generations.get(name, 0))
         dispatcher = self._context.dispatcher
         assert dispatcher is not None
         cluster = self._active[name] = ThreadLocalCluster(
@@ -185,7 +231,8 @@ class ClusterManager:
         )
         update = self._hosts.get(name)
         if update is not None:
-            cluster.update_hosts(_DECODE_HOSTS(update).hosts)
+            decoded = _DECODE_HOSTS(update)
+            cluster.update_hosts(decoded.hosts, decoded.policy)
         health = self._health.pop(name, None)
         if health:
             cluster.update_health(health, True)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxeny.kernel.stats import sum_slots
+from proxeny.upstream.discovery import ClusterType
 from proxeny.upstream.host import health_flags_text
+from proxeny.upstream.load_assignment import DEFAULT_POLICY
 from proxeny.upstream.resource_manager import ResourceManager, ResourcePriority
 from proxeny.upstream.stats import HOST
 
 if TYPE_CHECKING:
-    from proxeny.upstream.endpoints import HostEntry
+    from proxeny.upstream.endpoints import AssignmentPolicy, HostEntry
     from proxeny.upstream.main_cluster import MainCluster
     from proxeny.upstream.outlier.detector import OutlierDetector
 
@@ -85,6 +87,8 @@ class ClusterStatus:
     outlier: OutlierStatus | None = None
     """None: no outlier is looked for."""
     eds_service_name: str = ""
+    """Which resource its hosts are, where that is not named as the cluster."""
+    policy: AssignmentPolicy = DEFAULT_POLICY
 
 
 def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> ClusterStatus:
@@ -107,6 +111,8 @@ def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> Cluster
         circuit_breakers=tuple([_limits_of(info.resource_manager(priority)) for priority in ResourcePriority]),
         hosts=hosts,
         outlier=outlier,
+        eds_service_name=cluster.config.options.configured_name if cluster.config.type is ClusterType.EDS else "",
+        policy=cluster.policy or cluster.config.policy,
     )
 
 

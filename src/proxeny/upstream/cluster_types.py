@@ -11,8 +11,10 @@ from proxeny.registry import REGISTRY
 from proxeny.upstream import dns_options, original_dst_config
 from proxeny.upstream.discovery import ClusterType, Compiled, PlainClusterFactory
 from proxeny.upstream.dns_cluster import DnsCluster
+from proxeny.upstream.eds_cluster import ASSIGNMENT_TYPE, EdsCluster, EdsOptions
 from proxeny.upstream.endpoints import parse_dns, parse_static
 from proxeny.upstream.original_dst import OriginalDstHosts
+from proxeny.xds.config_source import check_node, check_source, is_passed_over
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -77,10 +79,32 @@ class OriginalDstClusterFactory(PlainClusterFactory):
 
 _STRICT_DNS: Final = DnsClusterFactory(ClusterType.STRICT_DNS)
 _LOGICAL_DNS: Final = DnsClusterFactory(ClusterType.LOGICAL_DNS)
+
+
+class EdsClusterFactory(PlainClusterFactory):
+    """EDS: the hosts are a resource of their own."""
+
+    def compile(self, cluster: Any, present: dict[str, Any], context: FactoryContext) -> Compiled:
+        config = present.get("eds_cluster_config")
+        if config is None:
+            raise ConfigError("cannot create an EDS cluster without an EDS config")
+        source = config.eds_config
+        if context.role == "main" and not is_passed_over(source, context.options):
+            if context.local_info.node is not None:
+                check_node(context.local_info.node, ASSIGNMENT_TYPE)
+            check_source(source)
+        return Compiled(EdsOptions(config.service_name or cluster.name, config.service_name, source))
+
+    def discovery(self, config: ClusterConfig, owner: DiscoveryOwner) -> Discovery | None:
+        options = owner.context.options
+        return None if is_passed_over(config.options.source, options) else EdsCluster(config, owner)
+
+
 _BY_NAME: Final[dict[str, ClusterFactory]] = {
     "STATIC": StaticClusterFactory(ClusterType.STATIC),
     "STRICT_DNS": _STRICT_DNS,
     "LOGICAL_DNS": _LOGICAL_DNS,
+    "EDS": EdsClusterFactory(ClusterType.EDS),
     "ORIGINAL_DST": OriginalDstClusterFactory(ClusterType.ORIGINAL_DST, provides_lb=True),
 }
 _BY_EXTENSION: Final = {
@@ -88,6 +112,7 @@ _BY_EXTENSION: Final = {
     "envoy.cluster.strict_dns": "STRICT_DNS",
     "envoy.cluster.logical_dns": "LOGICAL_DNS",
     "envoy.cluster.dns": "STRICT_DNS",
+    "envoy.cluster.eds": "EDS",
     original_dst_config.EXTENSION_NAME: "ORIGINAL_DST",
 }
 
@@ -98,11 +123,7 @@ def factory_of(cluster: Any, present: dict[str, Any]) -> ClusterFactory:
     if custom is not None:
         return _of_extension(custom)
     name = _BY_NUMBER[cluster.type]
-    if name == "EDS":
-        if "eds_cluster_config" not in present:
-            raise ConfigError("cannot create an EDS cluster without an EDS config")
-        raise UnsupportedFieldError(f"clusters of type EDS are not supported yet (cluster '{cluster.name}')")
-    if "eds_cluster_config" in present:
+    if name != "EDS" and "eds_cluster_config" in present:
         raise ConfigError("eds_cluster_config set in a non-EDS cluster")
     return _BY_NAME[name]
 

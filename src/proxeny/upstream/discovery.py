@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.dns_resolver import DnsResolver
     from proxeny.upstream.dns_resolver_config import ResolverOptions
-    from proxeny.upstream.endpoints import HostChange, HostEntry
+    from proxeny.upstream.endpoints import AssignmentPolicy, HostChange, HostEntry
     from proxeny.upstream.host import Host
     from proxeny.upstream.priority_set import PrioritySet
 
@@ -48,6 +48,8 @@ class Compiled(NamedTuple):
     """Whatever ``discovery`` and ``load_balancer`` want to know."""
     hosts: list[HostEntry] = []
     """Hosts that are known from the configuration alone, in main and in workers."""
+    host_blocks: int = 0
+    """How many of the first per-host stat blocks are allotted with the cluster; others come with their hosts."""
 
 
 class Discovery(Protocol):
@@ -60,6 +62,12 @@ class Discovery(Protocol):
         """Publish no more."""
 
 
+class Publish(Protocol):
+    """``MainCluster.publish``."""
+
+    def __call__(self, hosts: list[HostEntry], policy: AssignmentPolicy | None = None) -> bool: ...
+
+
 @dataclass(slots=True)
 class DiscoveryOwner:
     """What a ``Discovery`` is given."""
@@ -70,10 +78,11 @@ class DiscoveryOwner:
     """The resolver with these settings, None the server's; clusters share them, so nobody closes it."""
     clusters: Any
     """Main's cluster manager."""
-    publish: Callable[[list[HostEntry]], None]
-    """Replaces all hosts of the cluster. The list and its entries are the owner's from then on; it sets ``stat_index``
-    and keeps the health that others found (``health_flags`` is what discovery itself knows). An entry that is published
-    again is the same host; so is another of its address and port, unless its ``stat_index`` is ``NEW_HOST``."""
+    publish: Publish
+    """Replaces all hosts of the cluster; whether that changed anything. The list and its entries are the owner's from
+    then on; it sets ``stat_index`` and keeps the health that others found (``health_flags`` is what discovery itself
+    knows). An entry that is published again is the same host; so is another of its address and port, unless its
+    ``stat_index`` is ``NEW_HOST``. ``policy``: what an assignment says besides."""
     initialized: Callable[[], None]
     """The first hosts are published, or will not come: the start, or the change of the cluster, waits no longer. Calls
     after the first do nothing."""

@@ -54,6 +54,8 @@ _EDS_HEALTH: Final = {2: FAILED_EDS_HEALTH, 3: EDS_STATUS_DRAINING, 4: FAILED_ED
 UNIX_PATH_MAX: Final = 108
 NEW_HOST: Final = -1
 """``HostEntry.stat_index`` of a host that discovery knows to be new, whatever its address."""
+DEFAULT_OVERPROVISIONING_FACTOR: Final = 140
+"""ClusterLoadAssignment.policy.overprovisioning_factor, percent."""
 
 _Group = tuple[int, str, str, str, int]
 """Of a ``LocalityLbEndpoints``: priority, region, zone, sub-zone, weight."""
@@ -113,12 +115,29 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
         return self.check is not None and self.check.disabled
 
 
-class HostUpdate(msgspec.Struct, array_like=True):
+class AssignmentPolicy(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
+    """What a ClusterLoadAssignment says besides its hosts; equal ones compare equal."""
+
+    overprovisioning_factor: int = DEFAULT_OVERPROVISIONING_FACTOR
+    weighted_priority_health: bool = False
+    drop_overload: float = 0.0
+    """The part of requests to answer at once, from 0 to 1."""
+    drop_category: str = ""
+
+    @property
+    def balancing(self) -> tuple[int, bool]:
+        """What load balancers look at."""
+        return self.overprovisioning_factor, self.weighted_priority_health
+
+
+class HostUpdate(msgspec.Struct, array_like=True, omit_defaults=True):
     """All hosts of one cluster, and the bases of the stat blocks that were allotted for them."""
 
     hosts: list[HostEntry]
     stat_bases: dict[str, int]
     """Prefix of a per-host block -> base, of blocks that are new since the last update (all of them at the first)."""
+    policy: AssignmentPolicy | None = None
+    """None: what the cluster's configuration says."""
 
 
 HealthFlags = dict[int, int]
@@ -151,12 +170,17 @@ class DnsTarget(msgspec.Struct):
     template: HostEntry
 
 
-def host_stat_prefix(cluster_name: str, index: int) -> str:
-    """Where the per-host block ``index`` of a cluster is found in the stat store.
+def host_stat_prefix(scope: str, index: int) -> str:
+    """Where the per-host block ``index`` of a cluster is found in the stat store (``scope``: ``host_scope``)."""
+    return f"cluster.{scope}.host.{index}."
+
+
+def host_scope(cluster_name: str, generation: int) -> str:
+    """What tells the hosts of a cluster from those of others, and of clusters that it replaced.
 
     By the cluster's name: clusters that share an ``alt_stat_name`` share their statistics, but not their hosts'.
     """
-    return f"cluster.{cluster_name}.host.{index}."
+    return f"{cluster_name}\x1f{generation}" if generation else cluster_name
 
 
 def is_ip(text: str) -> bool:

@@ -27,7 +27,7 @@ from proxeny.upstream.endpoints import (
 )
 from proxeny.upstream.override_host import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
 from proxeny.upstream.resource_manager import COUNTABLE
-from proxeny.upstream.stats import HOST_CX_ACTIVE
+from proxeny.upstream.stats import HOST_CX_ACTIVE, HOST_RQ_ACTIVE, HOST_RQ_PENDING_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -162,6 +162,12 @@ class Host:
         if self._metadata is None:
             self._metadata = base_pb2.Metadata.FromString(self.entry.metadata)
         return self._metadata
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether connections to it, or requests, are left in this worker."""
+        get = self.stats.get
+        return bool(get(HOST_CX_ACTIVE) or get(HOST_RQ_ACTIVE) or get(HOST_RQ_PENDING_ACTIVE))
 
     @property
     def health(self) -> Health:

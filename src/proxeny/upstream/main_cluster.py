@@ -6,17 +6,16 @@ Hosts come from its ``Discovery`` (``publish``), from its configuration, or, whe
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxeny.upstream.discovery import ClusterType
 from proxeny.upstream.endpoints import (
-    EDS_FLAGS,
     FAILED_ACTIVE_HC,
-    FAILED_EDS_HEALTH,
-    NEW_HOST,
     PENDING_DYNAMIC_REMOVAL,
+    AssignmentPolicy,
     HostChange,
     HostEntry,
     HostUpdate,
@@ -24,13 +23,16 @@ from proxeny.upstream.endpoints import (
 )
 from proxeny.upstream.health_check.checker import ClusterHealthChecks
 from proxeny.upstream.host import Health, Host, health_of, is_excluded
+from proxeny.upstream.load_assignment import DEFAULT_POLICY
 from proxeny.upstream.load_balancer.contract import LbSetting
+from proxeny.upstream.membership import merge
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import (
     DEFAULT_TOTAL_MATCH_COUNT,
     HOST,
+    MAX_HOST_WEIGHT,
     MEMBERSHIP_CHANGE,
     MEMBERSHIP_DEGRADED,
     MEMBERSHIP_EXCLUDED,
@@ -51,7 +53,7 @@ SPARE_HOST_BLOCKS = 256
 """Stat blocks of hosts that went away are used again only when so many are spare: by then the workers' draining
 connections to the old host, which still count in its block, are gone."""
 
-_encode_hosts = msgspec.msgpack.Encoder().encode
+encode_hosts = msgspec.msgpack.Encoder().encode
 
 
 class MainCluster:
@@ -60,6 +62,7 @@ class MainCluster:
     __slots__ = (
         "_closed",
         "_discovery",
+        "_last_priority",
         "_next_index",
         "_on_initialized",
         "_spare",
@@ -68,6 +71,7 @@ class MainCluster:
         "added_via_api",
         "checks",
         "config",
+        "generation",
         "health",
         "host_table",
         "hosts",
@@ -76,8 +80,11 @@ class MainCluster:
         "on_ejected_passed",
         "on_hosts",
         "on_members",
+        "policy",
         "serialized",
         "table",
+        "updated_at",
+        "version",
     )
 
     def __init__(
@@ -87,6 +94,11 @@ class MainCluster:
         self.serialized = serialized
         self.table = table
         self.added_via_api = added_via_api
+        self.version = ""
+        """That of the update which brought it."""
+        self.updated_at = time.time()
+        self.generation = 0
+        """How many clusters of this name it follows."""
         self._store = store
         self.hosts: list[HostEntry] = config.hosts
         self.on_hosts: Callable[[bytes], object] = lambda update: None
@@ -108,7 +120,10 @@ class MainCluster:
         self._on_initialized: Callable[[], None] | None = None
         self._discovery: Discovery | None = None
         self._closed = False
+        self.policy: AssignmentPolicy | None = None
+        """What the last assignment said besides; None: none came."""
         self._next_index = 0
+        self._last_priority = 0
         self._spare: list[int] = []
         self._tells_workers = True
         """Whether the workers hear of hosts from here."""
@@ -122,7 +137,7 @@ class MainCluster:
     def show(self) -> None:
         """Set the gauges that follow from the configuration."""
         if self.hosts:
-            self._show_members()
+            self._show_members(len({entry.priority for entry in self.hosts}))
 
     def start(
         self,
@@ -184,78 +199,35 @@ class MainCluster:
         return {**self.table, **self.host_table}
 
     # -- discovered hosts ----------------------------------------------------------------------------------------
-    def publish(self, hosts: list[HostEntry]) -> None:
-        """All hosts, as discovery sees them now (``DiscoveryOwner.publish``)."""
+    def publish(self, hosts: list[HostEntry], policy: AssignmentPolicy | None = None) -> bool:
+        """All hosts, as discovery sees them now (``DiscoveryOwner.publish``); whether anything changed."""
         if self._closed:
-            return
-        hosts = self._stabilized(hosts)
-        changed = self._identify(hosts)
-        fresh = self._allot(hosts)
-        self._keep_health(hosts)
-        self.hosts = hosts
-        if self.health is not None:
-            self.health.replace(hosts)
-        self.on_members()
-        self._show_members(changed)
-        self.on_hosts(_encode_hosts(HostUpdate(hosts, fresh)))
-        if self.checks is not None:
-            self.checks.update_hosts(hosts)
-
-    def _stabilized(self, hosts: list[HostEntry]) -> list[HostEntry]:
-        """A host that discovery no longer knows stays while its checks succeed (``ignore_health_on_host_removal``)."""
+            return False
         config = self.config
-        if self.checks is None or config.ignore_health_on_removal or config.type is ClusterType.LOGICAL_DNS:
-            return hosts
-        listed = {(entry.address, entry.port) for entry in hosts}
-        kept = [
-            entry
-            for entry in self.hosts
-            if not entry.health_flags & (FAILED_ACTIVE_HC | FAILED_EDS_HEALTH)
-            and not entry.is_unchecked
-            and (entry.address, entry.port) not in listed
-        ]
-        for entry in kept:
-            entry.health_flags |= PENDING_DYNAMIC_REMOVAL
-        return [*hosts, *kept]
-
-    def _keep_health(self, hosts: list[HostEntry]) -> None:
-        """What was found out of hosts that stay goes into their new entries; what is new starts as such."""
-        known = {entry.stat_index: entry for entry in self.hosts}
-        for entry in hosts:
-            before = known.get(entry.stat_index)
-            if before is entry:
-                continue
-            if before is not None and before.check == entry.check:
-                entry.health_flags |= before.health_flags & ~(EDS_FLAGS | PENDING_DYNAMIC_REMOVAL)
-            elif not entry.is_unchecked:
-                entry.health_flags |= self.config.health_when_new
+        keep = self.checks is not None and not config.ignore_health_on_removal
+        if config.type is ClusterType.LOGICAL_DNS:
+            keep = False
+        merged = merge(self.hosts, hosts, self._host_index, keep, config.health_when_new)
+        self._spare.extend(merged.gone)
+        before, self.policy = self.policy or DEFAULT_POLICY, policy
+        after = policy or DEFAULT_POLICY
+        rebuild = merged.changed or before.balancing != after.balancing
+        fresh = self._allot(merged.hosts)
+        self.hosts = merged.hosts
+        if self.health is not None:
+            self.health.replace(merged.hosts)
+        if rebuild or before != after:
+            self.on_members()
+            self._show_members(merged.moved)
+            self.on_hosts(encode_hosts(HostUpdate(merged.hosts, fresh, policy)))
+        if self.checks is not None:
+            self.checks.update_hosts(merged.hosts)
+        return rebuild
 
     def _on_health_changed(self, entry: HostEntry, before: int, after: int) -> None:
         """A host that stayed only for its checks fails them: now it goes."""
         if after & PENDING_DYNAMIC_REMOVAL and after & FAILED_ACTIVE_HC:
-            self.publish([other for other in self.hosts if other is not entry])
-
-    def _identify(self, hosts: list[HostEntry]) -> bool:
-        """Give every host its stat block, which is also its name for workers; whether any came or went."""
-        published = {id(entry) for entry in self.hosts}
-        again = {entry.stat_index for entry in hosts if id(entry) in published}
-        known: dict[tuple[str, int], list[int]] = {}
-        for entry in self.hosts:
-            if entry.stat_index not in again:
-                known.setdefault((entry.address, entry.port), []).append(entry.stat_index)
-        changed = False
-        for entry in hosts:
-            if id(entry) in published:
-                continue
-            same = None if entry.stat_index == NEW_HOST else known.get((entry.address, entry.port))
-            if same:
-                entry.stat_index = same.pop(0)
-            else:
-                entry.stat_index = self._host_index()
-                changed = True
-        gone = [index for indexes in known.values() for index in indexes]
-        self._spare.extend(gone)
-        return changed or bool(gone)
+            self.publish([other for other in self.hosts if other is not entry], self.policy)
 
     def publish_change(self, added: list[HostEntry], removed: list[HostEntry]) -> None:
         """Hosts that come and go (``DiscoveryOwner.publish_change``): the workers only get to know their blocks."""
@@ -263,19 +235,21 @@ class MainCluster:
             return
         self._tells_workers = False
         for entry in added:
-            if (HOST.name, host_stat_prefix(self.name, entry.stat_index)) in self.host_table:
+            if (HOST.name, host_stat_prefix(self.config.info.host_scope, entry.stat_index)) in self.host_table:
                 self._clear_retired(entry.stat_index)
         fresh = self._allot(added)
         gone = set(map(id, removed))
         hosts = [*(entry for entry in self.hosts if id(entry) not in gone), *added]
-        self._keep_health(added)
+        for entry in added:
+            if not entry.is_unchecked:
+                entry.health_flags |= self.config.health_when_new
         self.hosts = hosts
         if self.health is not None:
             self.health.replace(hosts)
         self.on_members()
-        self._show_members()
+        self._show_members(len({entry.priority for entry in (*added, *removed)}))
         if fresh:
-            self.on_hosts(_encode_hosts(HostUpdate([], fresh)))
+            self.on_hosts(encode_hosts(HostUpdate([], fresh)))
         if self.checks is not None:
             self.checks.update_hosts(hosts)
 
@@ -289,24 +263,32 @@ class MainCluster:
         """Blocks for hosts that have none yet: prefix -> base."""
         fresh: dict[str, int] = {}
         for entry in hosts:
-            prefix = host_stat_prefix(self.name, entry.stat_index)
+            prefix = host_stat_prefix(self.config.info.host_scope, entry.stat_index)
             if (HOST.name, prefix) not in self.host_table:
                 with self._store.recording() as table:
                     fresh[prefix] = self._store.block(HOST, prefix).base
                 self.host_table.update(table)
         return fresh
 
-    def _show_members(self, changed: bool = True) -> None:
+    def _show_members(self, moved: int) -> None:
+        """``moved``: in how many priorities there are other hosts than before."""
         config, hosts = self.config, self.hosts
         stats = config.info.stats
-        if changed:
-            stats.inc(MEMBERSHIP_CHANGE)
+        stats.add(MEMBERSHIP_CHANGE, moved)
         if config.type is ClusterType.STATIC:
             stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         self.show_health()
+        if config.type is ClusterType.EDS:
+            self._show_max_weight()
         if config.lb_policy.shows_members:
             _show_members_to(config, hosts)
+
+    def _show_max_weight(self) -> None:
+        """As Envoy: that of the last priority there ever was."""
+        last = self._last_priority = max([self._last_priority, *[entry.priority for entry in self.hosts]])
+        weights = [entry.weight for entry in self.hosts if entry.priority == last]
+        self.config.info.stats.set(MAX_HOST_WEIGHT, max(weights, default=1))
 
     def show_health(self) -> None:
         """The health of hosts changed: the gauges follow."""
@@ -318,10 +300,10 @@ class MainCluster:
 
     def host_update(self) -> bytes | None:
         """What a worker that knows nothing yet must be told of the hosts; None: its configuration says it."""
-        if self._discovery is None or not self.hosts:
+        if self._discovery is None or (not self.hosts and self.policy is None):
             return None
         bases = {prefix: base for (_, prefix), base in self.host_table.items()}
-        return _encode_hosts(HostUpdate(self.hosts if self._tells_workers else [], bases))
+        return encode_hosts(HostUpdate(self.hosts if self._tells_workers else [], bases, self.policy))
 
     def with_bases(self) -> list[tuple[HostEntry, int]]:
         """The hosts, and where their stat blocks begin."""
@@ -362,8 +344,10 @@ class MainCluster:
 
     # -- for admin -----------------------------------------------------------------------------------------------
     def members(self) -> list[HostEntry]:
-        """The hosts that there are now."""
-        return self.hosts if self.on_demand is None else self.on_demand.entries()
+        """The hosts that there are now, by priority."""
+        if self.on_demand is not None:
+            return self.on_demand.entries()
+        return sorted(self.hosts, key=lambda entry: entry.priority)
 
     def blocks_of(self, entry: HostEntry) -> list[Block]:
         """The slots of a member, in every process that counts it."""
@@ -371,7 +355,7 @@ class MainCluster:
         return [block for index in indexes for block in self._store.blocks_of(self._host_block(index))]
 
     def _host_block(self, index: int) -> BlockEntry:
-        return self._store.entries[HOST.name, host_stat_prefix(self.name, index)]
+        return self._store.entries[HOST.name, host_stat_prefix(self.config.info.host_scope, index)]
 
 
 def _show_members_to(config: ClusterConfig, entries: list[HostEntry]) -> None:

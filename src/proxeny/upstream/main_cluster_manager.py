@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.file_watcher import FileWatcher
 from proxeny.kernel.limits import LimitTable
 from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.upstream")
 
+_CDS: Final = ""
+"""Stands for the subscription to clusters among the names that the start waits for."""
+
 
 class MainClusterManager:
     """All clusters of the server."""
@@ -64,9 +68,11 @@ class MainClusterManager:
         self._warming: dict[str, MainCluster] = {}
         self.resolvers = DnsResolvers(context)
         """The DNS resolvers of main."""
+        self._file_watcher: FileWatcher | None = None
         self._waiting: set[str] = set()
         """Clusters that the start of the server waits for."""
         self._on_initialized: Callable[[], None] | None = None
+        self._start_cds: Callable[[Callable[[], None]], None] | None = None
         self._started = False
         self._all_initialized = False
         self.limits = limits if limits is not None else LimitTable.create(concurrency)
@@ -106,17 +112,20 @@ class MainClusterManager:
                 error.path = f"{path}.{error.path}" if error.path else path
                 raise
 
-    def add_or_update(self, proto: Any, added_via_api: bool = True) -> bool:
-        """Add a cluster or replace it by a different one of its name; False when it is the same."""
+    def add_or_update(self, proto: Any, added_via_api: bool = True, version: str = "") -> bool:
+        """Add a cluster or replace it by a different one of its name; False when it is the same, or when the one
+        that there is does not change (one of the bootstrap)."""
         name = proto.name
         serialized = proto.SerializeToString(deterministic=True)
         newest = self._warming.get(name) or self._active.get(name)
-        if newest is not None and newest.serialized == serialized:
+        if newest is not None and (newest.serialized == serialized or not newest.added_via_api):
             return False
-        with self._store.recording() as table:
-            config = cluster_config.compile(proto, self._context)
-        cluster = MainCluster(config, serialized, table, self._store, added_via_api)
         self._stats.inc(CM_CLUSTER_ADDED if newest is None else CM_CLUSTER_MODIFIED)
+        generation = 0 if newest is None else newest.generation + 1
+        with self._store.recording() as table:
+            config = cluster_config.compile(proto, self._context, generation)
+        cluster = MainCluster(config, serialized, table, self._store, added_via_api)
+        cluster.version, cluster.generation = version, generation
         warming = self._warming.pop(name, None)
         if warming is not None:
             self._drop(warming)
@@ -160,6 +169,11 @@ class MainClusterManager:
         elif blocks:
             self._store.release(blocks)
 
+    def remove_dynamic(self, name: str) -> bool:
+        """Forget a cluster if it did not come with the bootstrap."""
+        newest = self._warming.get(name) or self._active.get(name)
+        return newest is not None and newest.added_via_api and self.remove(name)
+
     def remove(self, name: str) -> bool:
         """Forget a cluster, active or warming; False when there is none."""
         warming = self._warming.pop(name, None)
@@ -199,17 +213,26 @@ class MainClusterManager:
         """The active clusters (for ``validate_clusters``)."""
         return frozenset(self._active)
 
+    def all_names(self) -> list[str]:
+        """Those of active and of warming clusters."""
+        return list({**self._active, **self._warming})
+
     def _show_counts(self) -> None:
-        warming = len(self._warming) + (0 if self._all_initialized else len(self._waiting))
-        self._stats.set(CM_ACTIVE_CLUSTERS, len(self._active) + len(self._warming) - warming)
-        self._stats.set(CM_WARMING_CLUSTERS, warming)
+        self._stats.set(CM_ACTIVE_CLUSTERS, len(self._active))
+        self._stats.set(CM_WARMING_CLUSTERS, len(self._warming))
         self._inflated.set(CLUSTERS_INFLATED, len(self._active))
 
     # -- initialization ------------------------------------------------------------------------------------------
-    def initialize(self, on_initialized: Callable[[], None]) -> None:
+    def initialize(
+        self, on_initialized: Callable[[], None], start_cds: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         """Start discovery; ``on_initialized`` is called once every cluster is initialized. It is never called inside
-        this call's own stack frames of another cluster."""
+        this call's own stack frames of another cluster.
+
+        ``start_cds``: fetches more clusters once those of the bootstrap are initialized, and calls back.
+        """
         self._started = True
+        self._start_cds = start_cds
         self._waiting = set(self._active)
         for cluster in list(self._active.values()):
             self._watch_outliers(cluster)
@@ -232,7 +255,13 @@ class MainClusterManager:
         self._check_initialized()
 
     def _check_initialized(self) -> None:
-        if self._on_initialized is not None and not self._waiting:
+        if self._on_initialized is None or self._waiting:
+            return
+        start_cds, self._start_cds = self._start_cds, None
+        if start_cds is not None:
+            self._waiting.add(_CDS)
+            start_cds(self._cds_ready)
+        else:
             callback, self._on_initialized = self._on_initialized, None
             self._all_initialized = True
             self._show_counts()
@@ -241,9 +270,21 @@ class MainClusterManager:
     def _refresh_gauges(self) -> None:
         self._gauges.refresh([cluster.config.info for cluster in self._active.values()])
 
+    def _cds_ready(self) -> None:
+        self._waiting.discard(_CDS)
+        self._check_initialized()
+
     def _hosts_changed(self, cluster: MainCluster, update: bytes) -> None:
         if self._active.get(cluster.name) is cluster:
             self.on_hosts_changed(cluster.name, update)
+
+    @property
+    def file_watcher(self) -> FileWatcher:
+        """One for all clusters that are discovered from files."""
+        if self._file_watcher is None:
+            assert self._context.dispatcher is not None
+            self._file_watcher = FileWatcher(self._context.dispatcher)
+        return self._file_watcher
 
     # -- health --------------------------------------------------------------------------------------------------
     def watch_health(self, name: str) -> ClusterHealth:
@@ -310,10 +351,14 @@ class MainClusterManager:
             table.update(cluster.table)
         return [cluster.serialized for cluster in self._active.values()], table
 
-    def cluster_update(self, name: str) -> tuple[bytes, StatTable]:
-        """One active cluster, likewise."""
+    def generations(self) -> dict[str, int]:
+        """Those of active clusters that are not the first of their name."""
+        return {name: cluster.generation for name, cluster in self._active.items() if cluster.generation}
+
+    def cluster_update(self, name: str) -> tuple[bytes, int, StatTable, bytes | None]:
+        """One active cluster: serialized, its generation, its table, its hosts where they are discovered."""
         cluster = self._active[name]
-        return cluster.serialized, cluster.table
+        return cluster.serialized, cluster.generation, cluster.table, cluster.host_update()
 
     def host_updates(self) -> Iterator[tuple[str, bytes]]:
         """What a new worker must be told of discovered hosts."""
@@ -328,10 +373,10 @@ class MainClusterManager:
         for cluster in self._active.values():
             yield status_of(cluster, self.outliers.find(cluster.name))
 
-    def protos(self) -> Iterator[tuple[bytes, bool]]:
-        """(serialized Cluster, added via API) of every active cluster, for /config_dump."""
-        for cluster in self._active.values():
-            yield cluster.serialized, cluster.added_via_api
+    def dynamic(self) -> tuple[list[MainCluster], list[MainCluster]]:
+        """Active and warming clusters that did not come with the bootstrap, for /config_dump."""
+        active = [cluster for cluster in self._active.values() if cluster.added_via_api]
+        return active, [cluster for cluster in self._warming.values() if cluster.added_via_api]
 
     def close(self) -> None:
         """The server ends."""
@@ -340,3 +385,5 @@ class MainClusterManager:
                 cluster.close()
         self.resolvers.close()
         self.outliers.close()
+        if self._file_watcher is not None:
+            self._file_watcher.close()

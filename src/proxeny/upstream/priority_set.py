@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxeny.upstream.endpoints import DEFAULT_OVERPROVISIONING_FACTOR
 from proxeny.upstream.host import Health
 from proxeny.upstream.localities import Localities
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
     from proxeny.upstream.host import Host
     from proxeny.upstream.localities import Locality
-
-DEFAULT_OVERPROVISIONING_FACTOR = 140
-"""ClusterLoadAssignment.policy.overprovisioning_factor, percent."""
 
 
 class HostSet:

@@ -39,6 +39,16 @@ INTERNAL_UPSTREAM: Final = Schema("internal_upstream", counters=("no_metadata",)
 """Prefix ``cluster.<observability name>.internal_upstream.``."""
 NO_METADATA: Final = INTERNAL_UPSTREAM.slot("no_metadata")
 
+EDS: Final = Schema(
+    "eds",
+    counters=("init_fetch_timeout", "update_rejected"),
+    gauges=("update_time",),
+    histograms=("update_duration",),
+)
+"""Of the subscription of an EDS cluster; prefix ``cluster.<observability name>.``. The rest is in ``CLUSTER``."""
+EDS_UPDATE_REJECTED: Final = EDS.slot("update_rejected")
+EDS_UPDATE_TIME: Final = EDS.slot("update_time")
+
 THREAD_LOCAL_CLUSTER_MANAGER: Final = Schema("thread_local_cluster_manager", gauges=("clusters_inflated",))
 """Prefix ``thread_local_cluster_manager.<worker_0 | main_thread>.``."""
 CLUSTERS_INFLATED: Final = THREAD_LOCAL_CLUSTER_MANAGER.slot("clusters_inflated")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proxeny.pool.tcp import TcpConnPool
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
-    from proxeny.upstream.endpoints import HealthFlags, HostChange, HostEntry
+    from proxeny.upstream.endpoints import AssignmentPolicy, HealthFlags, HostChange, HostEntry
     from proxeny.upstream.host_pools import NoPool
     from proxeny.upstream.load_balancer.context import LbContext
     from proxeny.upstream.load_balancer.contract import DetermineLoad, LoadBalancer
@@ -35,8 +35,8 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_close_on_failure", "_dispatcher", "_lb", "_logical", "_override_statuses", "_pools", "_special", "_stale",
-        "choose_host", "info", "own_load_balancer", "priority_set",
+        "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical", "_override_statuses", "_pools", "_special",
+        "_stale", "choose_host", "info", "own_load_balancer", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -68,15 +68,22 @@ class ThreadLocalCluster:
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
         self._close_on_failure = config.close_on_health_failure
+        self._leaving: list[Host] = []
+        """Hosts that are gone, but not their last connections."""
         self._stale: set[int] = set()
         """Priorities whose host sets do not follow their hosts' flags yet."""
         self.update_hosts(config.hosts)
 
-    def update_hosts(self, entries: list[HostEntry]) -> None:
-        """Replace the hosts; those that stay keep their connections, those that go drain theirs.
+    def update_hosts(self, entries: list[HostEntry], policy: AssignmentPolicy | None = None) -> None:
+        """Replace the hosts; those that stay keep their connections, those that go drain theirs. ``policy``: instead
+        of what the cluster's configuration says.
 
         A host is known by its stat block. Where the address of a logical host moves, open connections stay.
         """
+        if policy is not None:
+            self.priority_set.overprovisioning_factor = policy.overprovisioning_factor
+            self.priority_set.weighted_health = policy.weighted_priority_health
+            self.info.drop_overload = policy.drop_overload
         known = {host.entry.stat_index: host for host in self.priority_set.hosts()}
         hosts, gone = [], []
         for entry in entries:
@@ -89,8 +96,10 @@ class ThreadLocalCluster:
                 host.update(entry)
             hosts.append(host)
         self._set_hosts(hosts)
-        for host in (*known.values(), *gone):
+        gone += known.values()
+        for host in gone:
             host.drain_pools()
+        self._leaving = [host for host in (*self._leaving, *gone) if host.is_busy]
 
     def update_health(self, flags: HealthFlags, rebuild: bool) -> None:
         """Main found out about the health of hosts; those that are not there any more are passed over."""
@@ -164,13 +173,16 @@ class ThreadLocalCluster:
         """The TCP pool of a host, likewise."""
         return self._pools.tcp_pool(host, priority, options, context)
 
-    def close(self) -> None:
-        """The cluster goes: its connections drain, and nothing refers back to it any more."""
+    def close(self) -> list[Host]:
+        """The cluster goes: its connections drain, and nothing refers back to it any more. The hosts that some may
+        still lead to."""
+        hosts = [*self._leaving, *self._hosts()]
         for host in self.priority_set.hosts():
             host.drain_pools()
         self._set_hosts([])
         self._lb.close()
         self.choose_host = choose_none
+        return [host for host in hosts if host.is_busy]
 
     def _hosts(self) -> list[Host]:
         return self.priority_set.hosts() if self.own_load_balancer is None else self.own_load_balancer.hosts()

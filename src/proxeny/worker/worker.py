@@ -43,6 +43,7 @@ from proxeny.worker.collector import Collector
 from proxeny.worker.dns_cache_link import DnsCacheLink
 from proxeny.worker.heap_shrinker import HeapShrinker
 from proxeny.worker.heartbeat import Heartbeat, register_traceback
+from proxeny.worker.leaving_clusters import LeavingClusters
 
 log = logging.getLogger("proxeny.main")
 
@@ -62,6 +63,7 @@ class Worker:
     context: FactoryContext
     clusters: ClusterManager
     dns_caches: DnsCacheLink
+    leaving: LeavingClusters
     handler: ConnectionHandler
     access_logs: AccessLogManager
     recent_failures: RecentFailures
@@ -98,7 +100,7 @@ class Worker:
         self._handlers: dict[type, Callable[[Any, Fds], Steps[None] | None]] = {
             messages.Configure: self._configure,
             messages.AddClusters: self._add_clusters,
-            messages.RemoveCluster: self._remove_cluster,
+            messages.ChangeClusters: self._change_clusters,
             messages.UpdateHosts: self._update_hosts,
             messages.UpdateHealth: self._update_health,
             messages.DnsHostResolved: self._on_dns_cache,
@@ -135,6 +137,7 @@ class Worker:
         if hasattr(self, "handler"):
             self.handler.close()
             self.clusters.close()
+            self.leaving.close()
             self.access_logs.close()
             self.recent_failures.close()
         self.channel.close()
@@ -219,6 +222,7 @@ class Worker:
         self.clusters.on_outlier = self._report_outlier
         self.clusters.on_hosts_failed = self._report_failed_hosts
         self.dns_caches = DnsCacheLink(self.context, self.channel)
+        self.leaving = LeavingClusters(self.dispatcher, self.store, self._report_released)
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
         self._set_runtime(messages.SetRuntime(message.runtime), fds)
@@ -241,11 +245,20 @@ class Worker:
         for size in message.sizes:
             clusters.append(bytes(data[at : at + size]))
             at += size
-        self.clusters.add_serialized(clusters)
+        self.clusters.add_serialized(clusters, message.generations)
 
-    def _remove_cluster(self, message: messages.RemoveCluster, fds: Fds) -> None:
-        self.clusters.remove(message.name)
-        self.store.release(messages.stat_table(message.stats), (f"cluster.{message.name}.",))
+    def _change_clusters(self, message: messages.ChangeClusters, fds: Fds) -> None:
+        for change in message.changes:
+            self.store.install(messages.stat_table(change.stats))
+            if change.data:
+                left = self.clusters.change(change.name, change.data, change.generation, change.hosts)
+                prefixes: tuple[str, ...] = ()
+            else:
+                left = self.clusters.remove(change.name)
+                prefixes = (left.stat_prefix,) if left.stat_prefix else ()
+            if change.serial:
+                self.leaving.add(change.serial, left.hosts, messages.stat_table(change.replaced), prefixes)
+        self.leaving.look()
 
     def _report_hosts(self, cluster: str, changes: list[HostChange]) -> None:
         self.channel.send(messages.HostsChanged(cluster, changes))
@@ -255,6 +268,9 @@ class Worker:
 
     def _report_failed_hosts(self, cluster: str, hosts: dict[int, int]) -> None:
         self.channel.send(messages.HostsFailed(cluster, hosts))
+
+    def _report_released(self, serials: list[int]) -> None:
+        self.channel.send(messages.ClustersReleased(serials))
 
     def _report_failures(self, requests: list[FailedRequest]) -> None:
         self.channel.send(messages.RequestsFailed(requests))

@@ -9,9 +9,10 @@ from typing import Any, Final
 from envoy.config.core.v3 import config_source_pb2
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.event.file_watcher import FileWatcher
 from proxeny.xds.filesystem import FilesystemSubscription
 from proxeny.xds.resource import ResourceDecoder
-from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.stats import UpdateStats
 from proxeny.xds.subscription import Subscription, SubscriptionCallbacks
 from proxeny.xds.validation import DynamicValidation
 
@@ -29,7 +30,22 @@ def check_node(node: Any, type_name: str) -> None:
 
 def is_passed_over(source: Any, options: Any) -> bool:
     """Whether the source is of a kind that is not served, and --accept-unsupported-fields lets that pass."""
-    return bool(options.accept_unsupported_fields) and source.WhichOneof("config_source_specifier") not in _SERVED
+    return (
+        bool(getattr(options, "accept_unsupported_fields", False))
+        and source.WhichOneof("config_source_specifier") not in _SERVED
+    )
+
+
+def check_source(source: Any) -> None:
+    """ConfigError for a ``config.core.v3.ConfigSource`` that ``subscribe`` would refuse."""
+    kind = source.WhichOneof("config_source_specifier")
+    if kind in (None, "self"):
+        raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
+    if kind not in _SERVED:
+        raise UnsupportedFieldError(f"the config source '{kind}' is not supported yet")
+    path = source.path if kind == "path" else source.path_config_source.path
+    if not os.path.exists(path):
+        raise ConfigError(f"paths must refer to an existing path in the system: '{path}' does not exist")
 
 
 def subscribe(
@@ -37,18 +53,16 @@ def subscribe(
     source: Any,
     callbacks: SubscriptionCallbacks,
     decoder: ResourceDecoder,
-    stats: SubscriptionStats,
+    stats: UpdateStats,
     validation: DynamicValidation,
+    watcher: FileWatcher | None = None,
 ) -> Subscription:
-    """A subscription (not started) for ``source``, a ``config.core.v3.ConfigSource``; raises ConfigError."""
-    kind = source.WhichOneof("config_source_specifier")
-    if kind in (None, "self"):
-        raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
-    if kind not in _SERVED:
-        raise UnsupportedFieldError(f"the config source '{kind}' is not supported yet")
+    """A subscription (not started) for ``source``, a ``config.core.v3.ConfigSource``; raises ConfigError.
+
+    ``watcher``: shared by subscriptions of which there may be many.
+    """
+    check_source(source)
     path = source.path_config_source
-    if kind == "path":
+    if source.WhichOneof("config_source_specifier") == "path":
         path = config_source_pb2.PathConfigSource(path=source.path)
-    if not os.path.exists(path.path):
-        raise ConfigError(f"paths must refer to an existing path in the system: '{path.path}' does not exist")
-    return FilesystemSubscription(loop, path, callbacks, decoder, stats, validation)
+    return FilesystemSubscription(loop, path, callbacks, decoder, stats, validation, watcher)

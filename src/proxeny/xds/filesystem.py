@@ -14,7 +14,7 @@ from proxeny.config.loader import gc_paused
 from proxeny.config.sources import read_file
 from proxeny.event.file_watcher import FileWatcher
 from proxeny.xds.resource import ResourceDecoder
-from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.stats import UpdateStats
 from proxeny.xds.subscription import SubscriptionCallbacks
 from proxeny.xds.validation import DynamicValidation
 
@@ -33,22 +33,26 @@ class FilesystemSubscription:
         source: Any,
         callbacks: SubscriptionCallbacks,
         decoder: ResourceDecoder,
-        stats: SubscriptionStats,
+        stats: UpdateStats,
         validation: DynamicValidation,
+        watcher: FileWatcher | None = None,
     ) -> None:
-        """``source``: ``config.core.v3.PathConfigSource``."""
+        """``source``: ``config.core.v3.PathConfigSource``; ``watcher``: one that many share, None: its own."""
         self._path: str = source.path
         self._callbacks = callbacks
         self._decoder = decoder
         self._stats = stats
         self._validation = validation
         self._started = False
-        self._watcher = FileWatcher(loop)
+        self._own_watcher: FileWatcher | None = None
+        if watcher is None:
+            watcher = self._own_watcher = FileWatcher(loop)
         watched = f"{source.watched_directory.path}/" if source.HasField("watched_directory") else self._path
         try:
-            self._watcher.add(watched, self._on_moved)
+            self._watch = watcher.add(watched, self._on_moved)
         except OSError as error:
-            self._watcher.close()
+            if self._own_watcher is not None:
+                self._own_watcher.close()
             raise ConfigError(f"unable to add filesystem watch for file {watched}: {error.strerror}") from None
 
     def start(self, names: Iterable[str] = ()) -> None:
@@ -58,7 +62,10 @@ class FilesystemSubscription:
 
     def close(self) -> None:
         """Watch no more."""
-        self._watcher.close()
+        self._started = False
+        self._watch.close()
+        if self._own_watcher is not None:
+            self._own_watcher.close()
 
     def _on_moved(self) -> None:
         if self._started:

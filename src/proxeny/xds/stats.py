@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
 from proxeny.matcher.xxhash import xxhash64
 from proxeny.stats.schema import Schema
@@ -24,8 +24,24 @@ _UPDATE_SUCCESS: Final = SUBSCRIPTION.slot("update_success")
 _UPDATE_TIME: Final = SUBSCRIPTION.slot("update_time")
 
 
-class SubscriptionStats:
+class UpdateStats(Protocol):
     """Counts what a subscription does."""
+
+    def attempt(self) -> None:
+        """An update is looked at."""
+
+    def failure(self) -> None:
+        """It could not be read."""
+
+    def rejected(self) -> None:
+        """It was read and refused, as a whole or in part."""
+
+    def success(self, version: str) -> None:
+        """It was applied."""
+
+
+class SubscriptionStats:
+    """Those of most subscriptions, below a prefix of their own."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store = store

@@ -8,7 +8,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from google.protobuf.json_format import ParseDict
 
-from proxeny.admin.context import DRAINING, LIVE, ListenerStatus, MemoryUsage, Resource
+from proxeny.admin.context import DRAINING, LIVE, DynamicClusters, ListenerStatus, MemoryUsage, Resource
 from proxeny.admin.handler import AdminHandler
 from proxeny.config.errors import ConfigError
 from proxeny.stats.snapshot import StatsView
@@ -131,6 +131,9 @@ class FakeServer:
 
     def static_clusters(self):
         return [Resource(cluster, LOADED) for cluster in self.message.static_resources.clusters]
+
+    def dynamic_clusters(self):
+        return DynamicClusters("", [], [])
 
     def static_listeners(self):
         return [Resource(listener, LOADED) for listener in self.message.static_resources.listeners]

@@ -6,7 +6,7 @@ import pytest
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 
-from proxeny.admin.context import DynamicListener, ListenerState, RefusedUpdate
+from proxeny.admin.context import DynamicListener, RefusedUpdate, ResourceState
 from proxeny.admin.proto_json import message_to_json
 
 
@@ -166,7 +166,7 @@ def test_secrets_are_blanked():
 
 def test_config_dump_of_dynamic_listeners(get, server):
     def state(version, name="one"):
-        return ListenerState(version, listener_pb2.Listener(name=name), 1.5)
+        return ResourceState(version, listener_pb2.Listener(name=name), 1.5)
 
     refused = listener_pb2.Listener(name="two")
     server.version_info = "7"

@@ -38,7 +38,7 @@ def worker(main: MainClusterManager, context: FactoryContext, index: int = 0) ->
     own = replace(context, role="worker", stats=worker_store, worker_index=index)  # type: ignore[arg-type, unused-ignore]
     manager = ClusterManager(own, LimitTable(main.limits_fd, 2, index))
     own.cluster_manager = manager
-    manager.add_serialized(clusters)
+    manager.add_serialized(clusters, main.generations())
     for name, update in main.host_updates():
         manager.update_hosts(name, update)
     return manager
@@ -122,18 +122,47 @@ def test_unknown_and_removed(main: MainClusterManager, context: FactoryContext, 
 
 
 def test_replacing_a_cluster(main: MainClusterManager, context: FactoryContext, static_cluster: MakeCluster) -> None:
-    main.add_static([static_cluster("a", 1)])
-    manager = worker(main, context)
-    old = manager.get("a")
+    main.add_or_update(static_cluster("a", 1))
+    main.initialize(lambda: None)
+    worker(main, context)
+    old_data = main.cluster_update("a")[0]
+    replaced: list[Any] = []
+    main.on_cluster_changed = lambda name, table: replaced.append(table)
     assert not main.add_or_update(static_cluster("a", 1))
     assert main.add_or_update(static_cluster("a", 2))
     assert gauge(context, CLUSTER_MANAGER, "cluster_manager.", "cluster_modified") == 1
-    data, _ = main.cluster_update("a")
-    manager.add_serialized([data])
+    data, generation, table, hosts = main.cluster_update("a")
+    assert hosts is None
+    store: Any = context.stats
+    worker_store = WorkerStore(store.workers[0])
+    worker_store.install(main.process_table)
+    worker_store.install(table)
+    worker_store.install(replaced[0])
+    manager = ClusterManager(replace(context, role="worker", stats=worker_store))
+    manager.change("a", old_data, 0, b"")
+    old = manager.get("a")
+    assert old is not None
+    old_host = old.priority_set.hosts()[0]
+    old_host.stats.inc(HOST.slot("cx_active"))
+    left = manager.change("a", data, generation, b"")
+    assert left.hosts == [old_host]
     new = manager.get("a")
     assert new is not None
     assert new is not old
-    assert new.priority_set.hosts()[0].address.port == 2
+    (host,) = new.priority_set.hosts()
+    assert host.address.port == 2
+    assert host.stats.base != old_host.stats.base
+    worker_store.release(replaced[0])
+    main.release_stats(replaced[0])
+    assert new.info.stats.base == old.info.stats.base
+
+
+def test_clusters_of_the_bootstrap_stay_as_they_are(main: MainClusterManager, static_cluster: MakeCluster) -> None:
+    main.add_static([static_cluster("a", 1)])
+    main.initialize(lambda: None)
+    assert not main.add_or_update(static_cluster("a", 2))
+    assert not main.remove_dynamic("a")
+    assert main.find("a") is not None
 
 
 def test_long_names_and_unusual_encodings(context: FactoryContext, static_cluster: MakeCluster) -> None:

@@ -132,8 +132,8 @@ def test_an_added_cluster_warms(
 def test_the_old_cluster_serves_while_the_new_one_warms(
     main: MainClusterManager, context: FactoryContext, static_cluster: MakeCluster, made: list[Manual]
 ) -> None:
-    main.add_static([manual(static_cluster, "m")])
     main.initialize(lambda: None)
+    main.add_or_update(manual(static_cluster, "m"))
     made[0].find(5)
     seen = Seen(main)
     old = main.find("m")

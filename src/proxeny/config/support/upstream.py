@@ -24,8 +24,9 @@ TABLE: Final[Table] = {
             upstream_http_protocol_options protocol_selection preconnect_policy
             connection_pool_per_downstream_connection original_dst_lb_config cleanup_interval
             ring_hash_lb_config maglev_lb_config lb_subset_config upstream_config outlier_detection health_checks
-            ignore_health_on_host_removal close_connections_on_host_health_failure""",
+            ignore_health_on_host_removal close_connections_on_host_health_failure eds_cluster_config""",
     ),
+    f"{_CLUSTER}.Cluster.EdsClusterConfig": fields(done="eds_config service_name"),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
         done="""healthy_panic_threshold consistent_hashing_lb_config override_host_status update_merge_window
             ignore_new_hosts_until_first_hc zone_aware_lb_config locality_weighted_lb_config""",
@@ -73,8 +74,9 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster.PreconnectPolicy": fields(done="per_upstream_preconnect_ratio"),
     f"{_ENDPOINT}.ClusterLoadAssignment": fields(done="cluster_name endpoints policy"),
     f"{_ENDPOINT}.ClusterLoadAssignment.Policy": fields(
-        done="overprovisioning_factor weighted_priority_health", accepted="endpoint_stale_after"
+        done="overprovisioning_factor weighted_priority_health drop_overloads endpoint_stale_after"
     ),
+    f"{_ENDPOINT}.ClusterLoadAssignment.Policy.DropOverload": fields(done="category drop_percentage"),
     f"{_ENDPOINT}.LocalityLbEndpoints": fields(
         done="locality metadata lb_endpoints load_balancing_weight priority", accepted="proximity"
     ),

@@ -43,7 +43,8 @@ def test_reports_eject(context: FactoryContext, static_cluster: Callable[..., An
 
 
 def test_a_replaced_cluster_begins_anew(context: FactoryContext, static_cluster: Callable[..., Any]) -> None:
-    main = manager(context, static_cluster("a", 1, **WATCHED))
+    main = manager(context)
+    main.add_or_update(static_cluster("a", 1, **WATCHED))
     old = main.outliers.find("a")
     main.outliers.on_reported("a", base(context.stats, "a", 0), EjectionType.CONSECUTIVE_5XX)
     main.add_or_update(static_cluster("a", 1, connect_timeout="1s", **WATCHED))

@@ -12,8 +12,6 @@ from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import Dyna
 from proxeny.extensions.clusters.dynamic_forward_proxy.members import DynamicMembers
 from proxeny.upstream.discovery import Compiled, PlainClusterFactory
 from proxeny.upstream.dns_cache.caches import MainDnsCaches, WorkerDnsCaches
-from proxeny.upstream.endpoints import host_stat_prefix
-from proxeny.upstream.stats import HOST
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -49,9 +47,8 @@ class DynamicForwardProxyFactory(PlainClusterFactory):
                 "dynamic_forward_proxy cluster must have auto_sni and auto_san_validation true unless "
                 "allow_insecure_cluster_options is set."
             )
-        # What an absent host counts; no real one has this number.
-        context.stats.block(HOST, host_stat_prefix(cluster.name, ABSENT_STAT_INDEX))
-        return Compiled(options)
+        # One block for what an absent host counts; no real one has this number.
+        return Compiled(options, host_blocks=ABSENT_STAT_INDEX + 1)
 
     def discovery(self, config: ClusterConfig, owner: DiscoveryOwner) -> Discovery:
         """Main's list of hosts."""

@@ -1,0 +1,121 @@
+"""Clusters from dynamic configuration (Envoy: ``CdsApiImpl``, ``CdsApiHelper``)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.cluster.v3 import cluster_pb2
+
+from proxeny.config.errors import ConfigError
+from proxeny.stats.schema import Schema
+from proxeny.xds.config_source import check_node, check_source, subscribe
+from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.stats import SubscriptionStats
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from proxeny.stats.store import Store
+    from proxeny.upstream.main_cluster_manager import MainClusterManager
+    from proxeny.xds.validation import DynamicValidation
+
+log = logging.getLogger("proxeny.upstream")
+
+CLUSTER_TYPE: Final = "envoy.config.cluster.v3.Cluster"
+_PREFIX: Final = "cluster_manager.cds."
+_CDS: Final = Schema("cds", counters=("config_reload",), gauges=("config_reload_time_ms",))
+_CONFIG_RELOAD: Final = _CDS.slot("config_reload")
+_CONFIG_RELOAD_TIME_MS: Final = _CDS.slot("config_reload_time_ms")
+
+
+def check_cds(cds_config: Any, node: Any) -> None:
+    """ConfigError for a ``config.core.v3.ConfigSource`` that clusters cannot come from."""
+    check_node(node, CLUSTER_TYPE)
+    check_source(cds_config)
+
+
+class CdsApi:
+    """Subscribes to clusters and keeps the cluster manager equal to what the source says; ConfigError."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        cds_config: Any,
+        clusters: MainClusterManager,
+        store: Store,
+        validation: DynamicValidation,
+    ) -> None:
+        """``cds_config``: a ``config.core.v3.ConfigSource``."""
+        self._clusters = clusters
+        self._stats = store.block(_CDS, _PREFIX)
+        self._on_ready: Callable[[], None] | None = None
+        self.version_info = ""
+        decoder = ResourceDecoder(cluster_pb2.Cluster, "name", validation)
+        stats = SubscriptionStats(store, _PREFIX)
+        self._subscription = subscribe(loop, cds_config, self, decoder, stats, validation)
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Fetch the first clusters; ``on_ready`` is called when they are there, or cannot be had."""
+        log.info("cm init: initializing cds")
+        self._on_ready = on_ready
+        self._subscription.start()
+
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+        """Add and update, then remove what is no longer there; what is refused does not keep the rest from it."""
+        named = {resource.message.name for resource in resources}
+        gone = [name for name in self._clusters.all_names() if name not in named]
+        log.info(
+            "cds: response indicates %d added/updated cluster(s), %d removed cluster(s); applying changes",
+            len(resources),
+            len(gone),
+        )
+        errors: list[str] = []
+        seen: set[str] = set()
+        changed = 0
+        for resource in resources:
+            name = resource.message.name
+            try:
+                changed += self._apply(resource, seen)
+            except ConfigError as error:
+                errors.append(f"{name}: {error}")
+        removed = sum([self._clusters.remove_dynamic(name) for name in gone])
+        log.info(
+            "cds: added/updated %d cluster(s) (skipped %d unmodified cluster(s)); removed %d cluster(s)",
+            changed,
+            len(resources) - changed - len(errors),
+            removed,
+        )
+        if changed or removed:
+            self.version_info = version
+        self._ready()
+        if errors:
+            raise ConfigError(f"Error adding/updating cluster(s) {', '.join(errors)}")
+        self._stats.inc(_CONFIG_RELOAD)
+        self._stats.set(_CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
+
+    def _apply(self, resource: DecodedResource, seen: set[str]) -> bool:
+        name = resource.message.name
+        if name in seen:
+            raise ConfigError(f"duplicate cluster {name} found")
+        seen.add(name)
+        if resource.error is not None:
+            raise resource.error
+        applied = self._clusters.add_or_update(resource.message, version=resource.version)
+        log.debug("cds: add/update cluster '%s'%s", name, "" if applied else " skipped")
+        return applied
+
+    def on_config_update_failed(self, error: ConfigError) -> None:
+        """The start goes on without."""
+        self._ready()
+
+    def _ready(self) -> None:
+        callback, self._on_ready = self._on_ready, None
+        if callback is not None:
+            callback()
+
+    def close(self) -> None:
+        """Hear of no more updates."""
+        self._subscription.close()

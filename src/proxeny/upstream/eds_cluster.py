@@ -1,0 +1,164 @@
+"""Clusters of type EDS in main (Envoy: ``EdsClusterImpl``): their hosts are a resource that is subscribed to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from envoy.config.endpoint.v3 import endpoint_pb2
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import LoadOptions
+from proxeny.matcher.xxhash import xxhash64
+from proxeny.upstream.dns_options import milliseconds
+from proxeny.upstream.endpoints import parse_static
+from proxeny.upstream.load_assignment import parse_policy
+from proxeny.upstream.membership import unique
+from proxeny.upstream.stats import (
+    ASSIGNMENT_STALE,
+    ASSIGNMENT_TIMEOUT_RECEIVED,
+    DEFAULT_TOTAL_MATCH_COUNT,
+    EDS,
+    EDS_UPDATE_REJECTED,
+    EDS_UPDATE_TIME,
+    UPDATE_ATTEMPT,
+    UPDATE_EMPTY,
+    UPDATE_FAILURE,
+    UPDATE_NO_REBUILD,
+    UPDATE_SUCCESS,
+)
+from proxeny.xds.config_source import subscribe
+from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.validation import DynamicValidation
+
+if TYPE_CHECKING:
+    from proxeny.stats.store import MainStore
+    from proxeny.upstream.cluster_config import ClusterConfig
+    from proxeny.upstream.cluster_info import ClusterInfo
+    from proxeny.upstream.discovery import DiscoveryOwner
+
+log = logging.getLogger("proxeny.upstream")
+
+ASSIGNMENT_TYPE: Final = "envoy.config.endpoint.v3.ClusterLoadAssignment"
+
+
+@dataclass(slots=True, frozen=True)
+class EdsOptions:
+    """``eds_cluster_config``."""
+
+    service_name: str
+    """Which resource is this cluster's."""
+    configured_name: str
+    """That, where it is not the cluster's own name by default."""
+    source: Any
+    """A ``config.core.v3.ConfigSource``."""
+
+
+class EdsStats:
+    """Those of the subscription, among the cluster's own."""
+
+    __slots__ = ("_block", "_own", "_prefix", "_store", "_table")
+
+    def __init__(self, info: ClusterInfo, store: MainStore) -> None:
+        self._block = info.stats
+        self._prefix = info.stat_prefix
+        self._store = store
+        with store.recording() as self._table:
+            self._own = store.block(EDS, self._prefix)
+        store.text_readout(f"{self._prefix}version_text", "")
+
+    def attempt(self) -> None:
+        self._block.inc(UPDATE_ATTEMPT)
+
+    def failure(self) -> None:
+        self._block.inc(UPDATE_FAILURE)
+
+    def rejected(self) -> None:
+        self._own.inc(EDS_UPDATE_REJECTED)
+
+    def success(self, version: str) -> None:
+        self._block.inc(UPDATE_SUCCESS)
+        self._own.set(EDS_UPDATE_TIME, int(time.time() * 1000))
+        self._store.wide_gauge(f"{self._prefix}version", xxhash64(version.encode()))
+        self._store.text_readout(f"{self._prefix}version_text", version)
+
+    def close(self) -> None:
+        """The subscription is gone."""
+        self._store.release(self._table)
+        if (EDS.name, self._prefix) not in self._store.entries:
+            self._store.forget_version(self._prefix)
+
+
+class EdsCluster:
+    """The subscription of one cluster."""
+
+    __slots__ = ("_context", "_info", "_options", "_owner", "_stale_timer", "_stats", "_subscription")
+
+    def __init__(self, config: ClusterConfig, owner: DiscoveryOwner) -> None:
+        context = owner.context
+        dispatcher = context.dispatcher
+        assert dispatcher is not None
+        self._context = context
+        self._info = config.info
+        self._options: EdsOptions = config.options
+        self._owner = owner
+        validation = context.dynamic_validation or DynamicValidation(LoadOptions())
+        decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", validation)
+        self._stats = EdsStats(config.info, cast("MainStore", context.stats))
+        self._stale_timer = dispatcher.create_timer(self._on_stale)
+        self._subscription = subscribe(
+            dispatcher, self._options.source, self, decoder, self._stats, validation, owner.clusters.file_watcher
+        )
+
+    def start(self) -> None:
+        """Fetch."""
+        self._subscription.start([self._options.service_name])
+
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+        """The assignment, which must be this cluster's alone."""
+        name, stats = self._options.service_name, self._info.stats
+        if not resources:
+            log.debug("Missing ClusterLoadAssignment for %s in onConfigUpdate()", name)
+            stats.inc(UPDATE_EMPTY)
+            self._owner.initialized()
+            return
+        if len(resources) != 1:
+            raise ConfigError(f"Unexpected EDS resource length: {len(resources)}")
+        (resource,) = resources
+        assignment = resource.message
+        if assignment.cluster_name != name:
+            raise ConfigError(f"Unexpected EDS cluster (expecting {name}): {assignment.cluster_name}")
+        if resource.error is not None:
+            raise resource.error
+        self._stale_timer.disable()
+        stale_after = assignment.policy.endpoint_stale_after
+        if assignment.policy.HasField("endpoint_stale_after") and milliseconds(stale_after) > 0:
+            stats.inc(ASSIGNMENT_TIMEOUT_RECEIVED)
+            self._stale_timer.enable(milliseconds(stale_after))
+        self._take(assignment)
+
+    def _take(self, assignment: Any) -> None:
+        policy = parse_policy(assignment, self._info.name, self._context)
+        hosts = unique(parse_static(assignment))
+        self._info.stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
+        if not self._owner.publish(hosts, policy):
+            self._info.stats.inc(UPDATE_NO_REBUILD)
+        self._owner.initialized()
+
+    def _on_stale(self) -> None:
+        """``endpoint_stale_after``: nobody confirmed the endpoints; they count as gone."""
+        self._take(endpoint_pb2.ClusterLoadAssignment(cluster_name=self._options.service_name))
+        self._info.stats.inc(ASSIGNMENT_STALE)
+
+    def on_config_update_failed(self, error: ConfigError) -> None:
+        """The start goes on without."""
+        self._owner.initialized()
+
+    def close(self) -> None:
+        """Hear of no more updates."""
+        self._subscription.close()
+        self._stale_timer.close()
+        self._stats.close()
