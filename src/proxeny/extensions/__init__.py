@@ -118,6 +118,11 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             (f"{_BALANCING}.{name}.v3.{message}",),
         )
         for name, message, target in (
+            (
+                "client_side_weighted_round_robin",
+                "ClientSideWeightedRoundRobin",
+                "client_side_weighted_round_robin:FACTORY",
+            ),
             ("cluster_provided", "ClusterProvided", "cluster_provided:FACTORY"),
             ("least_request", "LeastRequest", "least_request:FACTORY"),
             ("maglev", "Maglev", "hashing:MAGLEV_FACTORY"),
@@ -126,6 +131,7 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
             ("ring_hash", "RingHash", "hashing:RING_HASH_FACTORY"),
             ("round_robin", "RoundRobin", "round_robin:FACTORY"),
             ("subset", "Subset", "subset:FACTORY"),
+            ("wrr_locality", "WrrLocality", "wrr_locality:FACTORY"),
         )
     ),
     *(

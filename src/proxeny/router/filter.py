@@ -447,6 +447,8 @@ class RouterFilter(RouterRetries):
         code = STATUS_NUMBERS.get(status) or parse_uint64(status) or 0
         if self.cluster.outlier is not None:
             note_response(self, upstream, code, headers)
+        if self.cluster.orca is not None:
+            self.cluster.orca.on_headers(headers, upstream.host)
         if not self.request_complete and code < 400 and code != 101 and self.asked_for_websocket():
             self.end_failed_handshake(upstream, code, headers)
             return
@@ -497,6 +499,8 @@ class RouterFilter(RouterRetries):
         if upstream.grpc_success_deferred:
             upstream.grpc_success_deferred = False
             upstream.host.stats.inc(HOST_RQ_SUCCESS if is_grpc_success(trailers) else HOST_RQ_ERROR)
+        if self.cluster.orca is not None:
+            self.cluster.orca.on_headers(trailers, upstream.host)
         self.on_upstream_complete(upstream)
         self.decoder_callbacks.encode_trailers(trailers)
 

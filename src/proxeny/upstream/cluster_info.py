@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.bind_config import LocalAddressSelector
     from proxeny.upstream.host import Host
     from proxeny.upstream.http_protocol_options import HttpProtocolOptions
+    from proxeny.upstream.load_balancer.contract import OrcaListener
     from proxeny.upstream.outlier.monitor import OutlierRules
     from proxeny.upstream.resource_manager import Thresholds
 
@@ -82,6 +83,7 @@ class ClusterInfo:
         "metadata",
         "name",
         "observability_name",
+        "orca",
         "outlier",
         "overrides",
         "per_connection_buffer_limit",
@@ -116,6 +118,8 @@ class ClusterInfo:
         self.metadata: Any = None
         self.overrides: Any = None
         """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
+        self.orca: OrcaListener | None = None
+        """Who wants the load reports of endpoints; None: nobody."""
         self.outlier: OutlierRules | None = None
         """How hosts are watched for being outliers; None: they are not."""
         self.local_address = NOTHING

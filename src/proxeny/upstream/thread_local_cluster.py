@@ -61,7 +61,14 @@ class ThreadLocalCluster:
         self.own_load_balancer: ClusterLoadBalancer | None = config.factory.load_balancer(config, seat)
         """The load balancer that the cluster's type brings."""
         self._lb: LoadBalancer = self.own_load_balancer or config.lb_policy.create(
-            LbSetting(config.info, config.lb_common, self.priority_set, config.context, local_hosts)
+            LbSetting(
+                config.info,
+                config.lb_common,
+                self.priority_set,
+                config.context,
+                local_hosts,
+                self.refresh_load_balancer,
+            )
         )
         self._pools = HostPools(config, dispatcher)
         self._special = self._pools.special

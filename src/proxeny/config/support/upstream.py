@@ -123,6 +123,12 @@ TABLE: Final[Table] = {
         done="""choice_count active_request_bias enable_full_scan selection_method slow_start_config
             locality_lb_config"""
     ),
+    f"{_LB}.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin": extension(
+        done="""enable_oob_load_report blackout_period weight_expiration_period weight_update_period
+            error_utilization_penalty metric_names_for_computing_utilization slow_start_config""",
+        accepted="oob_reporting_period",
+    ),
+    f"{_LB}.wrr_locality.v3.WrrLocality": extension(done="endpoint_picking_policy"),
     f"{_LB}.random.v3.Random": extension(done="locality_lb_config"),
     f"{_LB}.cluster_provided.v3.ClusterProvided": extension(),
     f"{_LB}.ring_hash.v3.RingHash": extension(

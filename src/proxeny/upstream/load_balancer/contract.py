@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import Store
     from proxeny.upstream.cluster_info import ClusterInfo
@@ -40,6 +41,8 @@ class LbSetting:
     context: FactoryContext
     local_hosts: Callable[[], PrioritySet | None] = lambda: None
     """The hosts of the local cluster (``cluster_manager.local_cluster_name``), which is asked of others only."""
+    weights_changed: Callable[[], object] = lambda: None
+    """What a load balancer calls that changed the weights of hosts by itself; ``refresh`` follows."""
 
     def panic_threshold(self) -> int:
         """Percent of hosts that must be usable, by the configuration or as runtime has it now."""
@@ -67,6 +70,13 @@ class LoadBalancer(Protocol):
 
     def close(self) -> None:
         """The cluster goes: let go of timers and callbacks."""
+
+
+class OrcaListener(Protocol):
+    """Who wants the load reports of a cluster's endpoints (``ClusterInfo.orca``)."""
+
+    def on_headers(self, headers: HeaderMap, host: Host) -> None:
+        """The headers or trailers of a response, which may hold a report."""
 
 
 class LbPolicy:

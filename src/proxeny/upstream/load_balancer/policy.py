@@ -44,19 +44,26 @@ def compile(cluster: Any, present: dict[str, Any], context: FactoryContext, prov
 
 
 def compile_children(policies: Any, cluster: Any, context: FactoryContext) -> LbPolicy:
-    """The first policy of a ``LoadBalancingPolicy`` that we know, as Envoy does."""
-    names = []
+    """The first policy of a ``LoadBalancingPolicy`` that we know, as Envoy does; ConfigError without any."""
+    found = first_known(policies, cluster, context)
+    if found is not None:
+        return found
+    names = [candidate.typed_extension_config.name for candidate in policies.policies]
+    raise ConfigError(
+        "cluster: didn't find a registered load balancer factory implementation for cluster: "
+        f"'{cluster.name}' with names from [{', '.join(names)}]"
+    )
+
+
+def first_known(policies: Any, cluster: Any, context: FactoryContext) -> LbPolicy | None:
+    """The first policy of a ``LoadBalancingPolicy`` that we know."""
     for candidate in policies.policies:
         typed = candidate.typed_extension_config
         type_name = typed.typed_config.type_url.rpartition("/")[2]
         if type_name and REGISTRY.knows(KIND, typed.name, type_name):
             factory: LbPolicyFactory = REGISTRY.factory(KIND, typed.name, type_name)
             return factory.compile(unpack_any(typed.typed_config), cluster, context)
-        names.append(typed.name)
-    raise ConfigError(
-        "cluster: didn't find a registered load balancer factory implementation for cluster: "
-        f"'{cluster.name}' with names from [{', '.join(names)}]"
-    )
+    return None
 
 
 def legacy_factory(cluster: Any) -> LbPolicyFactory:
