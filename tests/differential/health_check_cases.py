@@ -62,6 +62,9 @@ class HealthCase:
     thresholds: str = "unhealthy_threshold: 2, healthy_threshold: 2"
     ignore: str = ""
     """A line that may differ: why is said at the case."""
+    traffic: bytes = b""
+    """What requests through the proxy are answered; they are sent once the checks are done."""
+    requests: int = 1
     rests: bool = True
     """Whether a last check stays unanswered; else the case is over when all answers are given."""
 
@@ -231,6 +234,47 @@ CASES = [
         HTTP,
         (OK,),
         thresholds="name: alone, unhealthy_threshold: 2, healthy_threshold: 2",
+    ),
+    HealthCase(
+        "traffic_excludes",
+        HTTP,
+        (OK,),
+        f"{FAILED}{EXCLUDED}",
+        {"passive_failure": 1, "failure": 1, "network_failure": 0},
+        "add eject",
+        ONCE,
+        rests=False,
+        traffic=IMMEDIATE,
+    ),
+    HealthCase(
+        "traffic_excludes_though_ok",
+        HTTP,
+        (OK,),
+        f"{FAILED}{EXCLUDED}",
+        {"passive_failure": 1},
+        "add eject",
+        ONCE,
+        rests=False,
+        traffic=response("x-envoy-immediate-health-check-fail: no"),
+    ),
+    HealthCase(
+        "traffic_is_well",
+        HTTP,
+        (OK,),
+        counts={"passive_failure": 0},
+        events="add",
+        interval=ONCE,
+        rests=False,
+        traffic=DEGRADED_OK,
+        requests=3,
+    ),
+    HealthCase(
+        "traffic_ends_no_traffic",
+        HTTP,
+        (OK, OK),
+        counts={"attempt": 3},
+        interval="no_traffic_interval: 0.3s",
+        traffic=OK,
     ),
     HealthCase("tcp_connects", tcp(), (b"",), counts={"success": 1}, events="add", interval=ONCE, reads=0, rests=False),
     HealthCase("tcp_refused", tcp(), (), FAILED, {"network_failure": 1}, "fail", ONCE, address="refused", rests=False),

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -50,19 +51,32 @@ class Side:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.hosts = {case.name: CheckedHost(case.answers, case.reads, case.http2) for case in CASES}
+        self.statuses: dict[str, list[int]] = {}
         self._refused = socket.socket()
         self._refused.bind(("127.0.0.1", 0))
         self._logs = folder / "events"
         self._logs.mkdir(parents=True)
         refused = self._refused.getsockname()[1]
+        routes = ", ".join(
+            f"{{match: {{prefix: /{case.name}/}}, route: {{cluster: {case.name}}}}}" for case in CASES if case.traffic
+        )
         clusters = "".join(_cluster(case, self.hosts[case.name], refused, self._logs) for case in CASES)
         template = f"""
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
 static_resources:
   listeners:
-  - name: unused
+  - name: ingress
     address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
-    filter_chains: [{{filters: []}}]
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: ingress
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          route_config: {{name: r, virtual_hosts: [{{name: v, domains: ["*"], routes: [{routes}]}}]}}
   clusters:{clusters}
 """
         self._names = {f":{host.port}": ":<host>" for host in self.hosts.values()} | {f":{refused}": ":<refused>"}
@@ -80,6 +94,18 @@ static_resources:
             assert host.wait_for(host.is_at_rest), f"{self.proxy.kind}: only {host.checks} checks"
         elif case.answers:
             assert host.wait_for(lambda: host.checks >= host.scripted)
+        if case.traffic:
+            host.traffic = case.traffic
+            self.statuses[case.name] = [self._ask(f"/{case.name}/") for _ in range(case.requests)]
+
+    def _ask(self, path: str) -> int:
+        address, port = self.proxy.address_of("ingress")
+        connection = HTTPConnection(str(address), int(port), timeout=DEADLINE_SECONDS)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def transcript(self, case: HealthCase) -> list[str]:
         """All that can be seen of a case."""
@@ -87,6 +113,10 @@ static_resources:
         lines = [f"connection {seen.messages!r}" for seen in host.connections]
         if case.more_checks:
             lines.sort()
+        if case.traffic:
+            # Connections of traffic are told apart from those of checks by their having no checks.
+            lines = [line for line in lines if line != "connection []"]
+            lines.append(f"statuses {self.statuses[case.name]}")
         page = self.proxy.admin(f"/clusters?filter=^{case.name}$")
         lines += [self._named(line) for line in page.splitlines() if "health_flags" in line]
         pattern = f"^cluster\\.{case.name}\\.(health_check|membership_)"

@@ -27,6 +27,7 @@ from proxeny.http.stats import (
     RQ_TOTAL,
     RQ_TX_RESET,
     RQ_WS_ON_NON_WS_ROUTE,
+    TRACING_HEALTH_CHECK,
 )
 from proxeny.http.stream_logs import log_stream, timed_route
 from proxeny.http.stream_timeouts import IDLE
@@ -433,6 +434,8 @@ class ActiveStream(RequestChecks):
             log_stream(self, DOWNSTREAM_END)
         if (info.flags or info.response_code_details is not VIA_UPSTREAM) and config.recent_failures is not None:
             config.recent_failures.record(self)
+        if info.health_check:
+            config.stats.inc(TRACING_HEALTH_CHECK)
         self.destroy_filters()
         if self.upgrade:
             config.stats.dec(CX_UPGRADES_ACTIVE)

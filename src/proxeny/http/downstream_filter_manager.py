@@ -83,7 +83,9 @@ class DownstreamFilterManager(FilterManager):
     upgrade: bool
 
     def _charge(self, code: int) -> None:
-        """Count the response by class, for the manager and its listener."""
+        """Count the response by class, for the manager and its listener; answers to health checks are not."""
+        if self.stream_info.health_check:
+            return
         config = self.config
         position = code // 100 - 1
         if 0 <= position < 5:
