@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -11,6 +12,15 @@ from proxeny.config.errors import ConfigError
 from proxeny.server import flags, log
 from proxeny.server.options import Mode, Options, OptionsError, options_from
 from proxeny.server.version import HOT_RESTART_DISABLED, version_text
+
+_SUBCOMMANDS = {
+    "demo": "proxeny.server.demo",
+    "explain": "proxeny.server.explain_command",
+    "route-check": "proxeny.server.route_check_command",
+    "intercept": "proxeny.intercept.command",
+    "top": "proxeny.top.command",
+}
+"""Modules whose ``main`` takes the arguments that follow; imported when asked for."""
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -22,22 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "proxeny"
     if program == "__main__.py":
         program = "python -m proxeny"
-    if arguments and arguments[0] == "demo":
-        from proxeny.server import demo
-
-        return demo.main(arguments[1:])
-    if arguments and arguments[0] == "explain":
-        from proxeny.server import explain_command
-
-        return explain_command.main(arguments[1:])
-    if arguments and arguments[0] == "route-check":
-        from proxeny.server import route_check_command
-
-        return route_check_command.main(arguments[1:])
-    if arguments and arguments[0] == "intercept":
-        from proxeny.intercept import command
-
-        return command.main(arguments[1:])
+    subcommand = _SUBCOMMANDS.get(arguments[0]) if arguments else None
+    if subcommand is not None:
+        return int(importlib.import_module(subcommand).main(arguments[1:]))
     prints = arguments[:1] == ["config"]
     try:
         options = options_from(arguments[1:] if prints else arguments)

@@ -29,7 +29,7 @@ LAYERS = [
     {"explain"},
     {"admin"},
     {"extensions"},
-    {"worker", "server", "testing", "intercept"},
+    {"worker", "server", "testing", "intercept", "top"},
     {"cli", "__main__", "__init__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

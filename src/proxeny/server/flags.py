@@ -118,6 +118,7 @@ SUBCOMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("demo [--seconds <N>] [--check]", "Run the proxy before embedded upstreams on free ports and print what to try"),
     ("config <flags as above>", "Print the configuration as it is used, merged and patched"),
     ("explain connection <facts> <flags as above>", "Say what becomes of a connection, and why; --help says more"),
+    ("top [--admin <address>]", "Watch a running proxy, or an Envoy, in the terminal; --help says more"),
     ("intercept install|show|remove", "Redirect a service's connections to the proxy; --help says more"),
 )
 """Usage and purpose of what may stand before the flags."""
