@@ -62,9 +62,16 @@ class SpreadUpstream:
             return
         buffer += data
         while b"\r\n\r\n" in buffer:
-            del buffer[: buffer.index(b"\r\n\r\n") + 4]
-            body = connection.getsockname()[0].encode()
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+            head = bytes(buffer[: buffer.index(b"\r\n\r\n") + 4])
+            del buffer[: len(head)]
+            address = connection.getsockname()[0]
+            body = address.encode()
+            answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%s\r\n%s"
+            connection.sendall(answer % (len(body), self.headers_for(head, address), body))
+
+    def headers_for(self, head: bytes, address: str) -> bytes:
+        """More header lines of an answer."""
+        return b""
 
     def close(self) -> None:
         self._stopper.send(b"x")
