@@ -149,7 +149,10 @@ class DnsPair:
     def __init__(self, config: str, folder: Path, records: Records, aliases: Mapping[str, str]) -> None:
         self._pool = ThreadPoolExecutor(2)
         starts = [self._pool.submit(Side, kind, config, folder / kind, records, aliases) for kind in (ENVOY, PROXENY)]
-        self.sides = [start.result() for start in starts]
+        self.sides = [start.result() for start in starts if start.exception() is None]
+        if len(self.sides) < len(starts):
+            self.close()
+            raise next(error for start in starts if (error := start.exception()))
 
     def check(self, case: Callable[[Side], None], contains: Sequence[str] = ()) -> None:
         """Do the same on both sides; what they wrote down must be equal, and hold these regexes."""
