@@ -16,7 +16,9 @@ def render(
     lines = [f'{name}: "{text}"\n' for name, text in readouts]
     lines += [f"{value.name}: {value.value}\n" for value in values]
     for histogram in histograms:
-        if buckets == "detailed":
+        if not histogram.used:
+            lines.append(f"{histogram.name}: No recorded values\n")
+        elif buckets == "detailed":
             lines.append(_detailed(histogram))
         elif buckets in ("cumulative", "disjoint"):
             lines.append(f"{histogram.name}: {_buckets(histogram, buckets == 'disjoint')}\n")
@@ -26,8 +28,6 @@ def render(
 
 
 def _summary(histogram: HistogramValue) -> str:
-    if not histogram.used:
-        return "No recorded values"
     interval, cumulative = histogram.interval().quantiles(), histogram.cumulative().quantiles()
     return " ".join(
         f"P{general(100 * q)}({plain(one)},{plain(total)})"

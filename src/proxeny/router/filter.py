@@ -13,6 +13,7 @@ from proxeny.http.codec import StreamResetReason
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus
 from proxeny.kernel.buffer import Buffer
 from proxeny.matcher.integer import parse_uint64
+from proxeny.router.attempt_measures import end_by_timeout
 from proxeny.router.connect_config import special_pool
 from proxeny.router.filter_replies import (
     ATTEMPT_COUNT,
@@ -570,6 +571,8 @@ class RouterFilter(RouterRetries):
                 self.virtual_cluster.stats.inc(VIRTUAL_TIMEOUT)
             upstream.count_timeout()
             if upstream.awaiting_headers:
+                if self.cluster.tracked:
+                    end_by_timeout(upstream)
                 if self.cluster.outlier is not None:
                     note_timeout(self, upstream)
                 self._charge_abort(self.timeout_code, upstream)

@@ -10,6 +10,7 @@ from proxeny.http.filter import FilterHeadersStatus, StreamFilter
 from proxeny.http.header_sanitizing import is_upgrade
 from proxeny.matcher.integer import parse_uint64
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
+from proxeny.router.attempt_measures import record_budget
 from proxeny.router.reset_reason import RESET_FLAGS, RESET_WORDS
 from proxeny.router.retry_policy import RETRY_GRPC_ON, RETRY_ON, RetryPolicy
 from proxeny.router.stats import (
@@ -298,6 +299,8 @@ class RouterReplies(StreamFilter):
         self.decoder_callbacks.send_local_reply(503, message.encode(), None, None, details)
 
     def _abort_after_timeout(self, details: str) -> None:
+        if self.cluster.timeout_budgets is not None:
+            record_budget(self.cluster.timeout_budgets, self)
         body = b"upstream request timeout" if self.timeout_code == 504 else b""
         self._abort(self.timeout_code, FLAG_UT, body, details)
 
@@ -375,17 +378,8 @@ class RouterReplies(StreamFilter):
             dynamic.record("external.upstream_rq_time", milliseconds)
         if self.virtual_cluster is not None:
             self.virtual_cluster.charge_time(milliseconds)
-        budgets = self.cluster.timeout_budgets
-        if budgets is not None:
-            self._record_budget(budgets, milliseconds)
         if self.config.zone and upstream.host.locality[1]:
             dynamic.record(f"zone.{self.config.zone}.{upstream.host.locality[1]}.upstream_rq_time", milliseconds)
-
-    def _record_budget(self, budgets: Any, milliseconds: int) -> None:
-        from proxeny.upstream.stats import TIMEOUT_BUDGETS
-
-        slot = TIMEOUT_BUDGETS.slot("upstream_rq_timeout_budget_percent_used")
-        budgets.record(slot, milliseconds * 100 // self.timeout_ms if self.timeout_ms else 0)
 
     def _charge_abort(self, code: int, upstream: UpstreamRequest) -> None:
         """Count an attempt that ended without a response from the upstream, or in the middle of one."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.http.codec import ResponseDecoder, StreamResetReason
 from proxeny.kernel.buffer import Buffer
 from proxeny.pool.failure import PoolFailureReason
+from proxeny.router.attempt_measures import AttemptMeasures
 from proxeny.router.outlier import note_stream
 from proxeny.router.path_rewrite import update_authority
 from proxeny.router.reset_reason import POOL_FAILURES, RESET_FLAGS
@@ -101,7 +102,9 @@ class UpstreamRequest(ResponseDecoder):
         self.idle_timer: Timer | None = None
         self.duration_timer: Timer | None = None
         log = router.config.upstream_log
-        self.log: AttemptLog | None = None if log is None else AttemptLog(log, self)
+        self.log: AttemptLog | AttemptMeasures | None = None if log is None else AttemptLog(log, self)
+        if router.cluster.tracked:
+            self.log = AttemptMeasures(self, self.log)
 
     # The pool.
 

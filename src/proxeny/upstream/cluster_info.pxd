@@ -7,7 +7,7 @@ cdef class ClusterInfo:
     cdef CodeStats _canary_codes, _codes, _external_codes, _internal_codes
     cdef DynamicStats _dynamic
     cdef public object _snapshot
-    cdef public bint _maintenance, health_checked
+    cdef public bint _maintenance, health_checked, tracked
     cdef object _context, _http1_settings, _own_table
     cdef list _managers
     cdef tuple _remaining

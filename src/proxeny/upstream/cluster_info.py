@@ -92,6 +92,7 @@ class ClusterInfo:
         "stats",
         "thresholds",
         "timeout_budgets",
+        "tracked",
         "upstream_pool",
     )
 
@@ -147,6 +148,8 @@ class ClusterInfo:
         self._snapshot: Any = None
         self._maintenance = False
         self._own_table: LimitTable | None = None
+        self.tracked = False
+        """Whether attempts are measured: one of the two that follow."""
         self.timeout_budgets: Block | None = None
         self.request_response_sizes: Block | None = None
         self._http1_settings: Http1Settings | None = None
@@ -163,6 +166,7 @@ class ClusterInfo:
 
     def track(self, timeout_budgets: bool, request_response_sizes: bool) -> None:
         """Cluster.track_cluster_stats."""
+        self.tracked = timeout_budgets or request_response_sizes
         if timeout_budgets:
             self.timeout_budgets = self._context.stats.block(TIMEOUT_BUDGETS, self.stat_prefix)
         if request_response_sizes:

@@ -1,6 +1,7 @@
 """/clusters, /listeners and /config_dump."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from envoy.config.listener.v3 import listener_pb2
@@ -8,6 +9,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 
 from proxeny.admin.context import DynamicListener, RefusedUpdate, ResourceState
 from proxeny.admin.proto_json import message_to_json
+from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, OutlierStatus
 
 
 def test_clusters_as_text(get):
@@ -64,6 +66,45 @@ def test_clusters_as_json(get):
     assert second["health_status"] == {"eds_health_status": "UNHEALTHY"}
     assert (second["hostname"], second["priority"], second["locality"]) == ("x", 1, {"zone": "z"})
     assert third["address"] == {"pipe": {"path": "/tmp/up"}}
+
+
+def test_what_outlier_detection_found(server, get, monkeypatch):
+    limits = CircuitBreakerStatus(1, 2, 3, 4)
+    good = replace(server.clusters()[0].hosts[0], success_rate=100.0, local_origin_success_rate=0.0)
+    flags = "/failed_outlier_check/degraded_outlier_detection"
+    bad = replace(server.clusters()[0].hosts[0], port=2, health_flags=flags, success_rate=100 / 7)
+    status = ClusterStatus(
+        "c", "c", False, (limits, limits), [good, bad], OutlierStatus(200 / 3, 61.952621, -1.0, -1.0), "of_eds"
+    )
+    monkeypatch.setattr(server, "clusters", lambda: [status])
+    lines = get("/clusters")[1].splitlines()
+    assert lines[1:5] == [
+        "c::outlier::success_rate_average::66.6667",
+        "c::outlier::success_rate_ejection_threshold::61.9526",
+        "c::outlier::local_origin_success_rate_average::-1",
+        "c::outlier::local_origin_success_rate_ejection_threshold::-1",
+    ]
+    assert lines[13:15] == ["c::added_via_api::false", "c::eds_service_name::of_eds"]
+    assert "c::127.0.0.1:1::success_rate::100" in lines
+    assert "c::127.0.0.1:1::local_origin_success_rate::0" in lines
+    assert "c::127.0.0.1:2::success_rate::14.285714285714286" in lines
+    (shown,) = json.loads(get("/clusters?format=json")[1])["cluster_statuses"]
+    assert list(shown) == [
+        "name",
+        "success_rate_ejection_threshold",
+        "host_statuses",
+        "circuit_breakers",
+        "observability_name",
+        "eds_service_name",
+    ]
+    assert shown["success_rate_ejection_threshold"] == {"value": 61.952621}
+    first, second = shown["host_statuses"]
+    assert (first["success_rate"], first["local_origin_success_rate"]) == ({"value": 100}, {})
+    assert list(second["health_status"].items()) == [
+        ("failed_outlier_check", True),
+        ("eds_health_status", "HEALTHY"),
+        ("failed_degraded_outlier_detection", True),
+    ]
 
 
 def test_listeners(server, get):

@@ -90,6 +90,8 @@ def test_histogram_modes(get, block):
 def test_a_histogram_without_samples(server, get):
     server.store.block(PAGED, "x.")
     assert get("/stats?type=Histograms")[1] == "x.length_ms: No recorded values\n"
+    for buckets in ("cumulative", "disjoint", "detailed"):
+        assert get(f"/stats?type=Histograms&histogram_buckets={buckets}")[1] == "x.length_ms: No recorded values\n"
     assert get("/stats?type=Histograms&usedonly")[1] == ""
     assert '"values":[{"cumulative":null,"interval":null},' in get("/stats?type=Histograms&format=json")[1]
 
