@@ -115,6 +115,11 @@ class Side(Proxy):
         """Wait until a cluster has these hosts and no others."""
         self._until(lambda: self._addresses(cluster) == sorted(addresses), f"{cluster}: hosts {addresses}")
 
+    def wait_line(self, cluster: str, pattern: str) -> None:
+        """Wait until /clusters says this of a cluster."""
+        line = re.compile(rf"^{cluster}::{pattern}$", re.M)
+        self._until(lambda: bool(line.search(self.admin(f"/clusters?filter=^{cluster}$"))), pattern)
+
     def _addresses(self, cluster: str) -> list[str]:
         shown = re.findall(rf"^{cluster}::(\S+):\d+::hostname::", self.admin(f"/clusters?filter=^{cluster}$"), re.M)
         return sorted(text.strip("[]") for text in shown)

@@ -22,6 +22,8 @@ RECORDS = {
     "ttl.test": ["127.0.0.2"],
     "failure-rate.test": Fault.SERVFAIL,
     "aging.test": ["127.0.0.2"],
+    "checked.test": ["127.0.0.2"],
+    "checked-ignored.test": ["127.0.0.2"],
 }
 MEMBERS = ("membership_total", "membership_healthy", "membership_change", "max_host_weight", "update_empty")
 CONNECTIONS = (
@@ -202,6 +204,41 @@ def test_channels_age(pair: DnsPair) -> None:
         side.get("aging")
 
     pair.check(case, ("aging: 200",))
+
+
+def test_a_host_whose_checks_succeed_stays(pair: DnsPair) -> None:
+    """Gone from DNS, and back again: the same host. One that was never checked well goes at once."""
+
+    def case(side: Side) -> None:
+        side.wait("checked", membership_healthy=1)
+        side.get("checked", 200)
+        records(side, "checked", ["127.0.0.3"])
+        side.wait("checked", membership_healthy=2)
+        show(side, "checked")
+        records(side, "checked", ["127.0.0.2", "127.0.0.3"])
+        side.wait_line("checked", r"127.0.0.2:\d+::health_flags::healthy")
+        show(side, "checked")
+        records(side, "checked", ["127.0.0.2", "127.0.0.3", "127.0.0.9"])
+        side.wait_line("checked", r"127.0.0.9:\d+::health_flags::/failed_active_hc")
+        show(side, "checked")
+        records(side, "checked", ["127.0.0.2", "127.0.0.3"])
+        side.wait_hosts("checked", "127.0.0.2", "127.0.0.3")
+        show(side, "checked")
+
+    pair.check(case, ("health_flags::/pending_dynamic_removal", "health_flags::/failed_active_hc"))
+
+
+def test_a_host_goes_whatever_its_checks_say(pair: DnsPair) -> None:
+    def case(side: Side) -> None:
+        side.wait("checked_ignored", membership_healthy=1)
+        records(side, "checked_ignored", ["127.0.0.3"])
+        side.wait_hosts("checked_ignored", "127.0.0.3")
+        side.wait("checked_ignored", membership_change=2, membership_healthy=1)
+        side.get("checked_ignored", 200)
+        side.hosts("checked_ignored")
+        side.counters("checked_ignored", *MEMBERS)
+
+    pair.check(case, ("200 127.0.0.3",))
 
 
 @pytest.mark.parametrize(
