@@ -8,7 +8,7 @@ import selectors
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -52,6 +52,8 @@ class NameServer:
     faults: dict[tuple[str, int], Fault] = field(default_factory=dict)
     """Of one record type of a name: before `records`."""
     ttl: int = 300
+    garble: Callable[[bytes], bytes] | None = None
+    """Does something to every answer before it goes."""
     queries: list[Query] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -126,6 +128,8 @@ class NameServer:
     def _on_datagram(self) -> None:
         query, peer = self._udp.recvfrom(4096)
         answer = self._answer(query, False, peer[1])
+        if answer is not None and self.garble is not None:
+            answer = self.garble(answer)
         if answer is not None:
             self._udp.sendto(answer, peer)
 
