@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,7 +17,9 @@ from proxeny.event.dispatcher import Dispatcher
 from proxeny.network.factory_context import FactoryContext
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.upstream.cluster_manager import ClusterManager
-from proxeny.upstream.dns_cluster import NEW_IMPLEMENTATION, Backoff
+from proxeny.upstream.dns_cluster import NEW_IMPLEMENTATION, Backoff, ResolveTarget
+from proxeny.upstream.dns_options import DnsOptions
+from proxeny.upstream.dns_resolver import DnsAnswer
 from proxeny.upstream.endpoints import HostUpdate
 from proxeny.upstream.host import Host
 from proxeny.upstream.main_cluster_manager import MainClusterManager
@@ -302,3 +305,32 @@ def test_backoff_doubles_up_to_its_maximum() -> None:
 def test_without_a_failure_rate_failures_wait_like_answers() -> None:
     backoff = Backoff(100)
     assert [backoff.next_ms() for _ in range(3)] == [100, 100, 100]
+
+
+def test_jitter_comes_on_top_and_ttls_count_when_asked() -> None:
+    cluster = SimpleNamespace(options=DnsOptions(refresh_ms=1000, jitter_ms=100, respect_ttl=True), backoff=Backoff(5))
+    target = ResolveTarget.__new__(ResolveTarget)
+    target._cluster = cluster  # type: ignore[assignment]
+    waits = [target._after_success_ms(DnsAnswer(True, ["127.0.0.2"], ttl)) for ttl in (0, 3) for _ in range(200)]
+    assert all(1000 <= wait < 1100 for wait in waits[:200])
+    assert all(3000 <= wait < 3100 for wait in waits[200:])
+    assert len(set(waits)) > 50
+
+
+def test_one_back_off_for_all_names(setup: Setup) -> None:
+    """As in Envoy: while one name fails, others that fail wait longer, too."""
+    setup.server.records = {"a.test": Fault.SERVFAIL, "b.test": Fault.SERVFAIL}
+    setup.start("a.test", "b.test", dns_failure_refresh_rate={"base_interval": "0.002s", "max_interval": "0.004s"})
+    setup.until(lambda: setup.stats("update_failure")[0] >= 6)
+    setup.server.records = {"a.test": ["127.0.0.2"], "b.test": ["127.0.0.3"]}
+    setup.until(lambda: setup.hosts() == ["127.0.0.2:80", "127.0.0.3:81"])
+
+
+def test_a_cluster_that_goes_asks_no_more(setup: Setup) -> None:
+    setup.server.records = {"a.test": ["127.0.0.2"]}
+    setup.start("a.test", dns_refresh_rate="0.002s")
+    setup.until(lambda: setup.updates)
+    assert setup.main.remove("d")
+    asked = setup.stats("update_attempt")
+    setup.dispatcher.run_until_complete(asyncio.sleep(0.01))
+    assert setup.stats("update_attempt") == asked
