@@ -64,10 +64,14 @@ class SpreadUpstream:
         while b"\r\n\r\n" in buffer:
             head = bytes(buffer[: buffer.index(b"\r\n\r\n") + 4])
             del buffer[: len(head)]
-            address = connection.getsockname()[0]
-            body = address.encode()
-            answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%s\r\n%s"
-            connection.sendall(answer % (len(body), self.headers_for(head, address), body))
+            self.answer(connection, head)
+
+    def answer(self, connection: socket.socket, head: bytes) -> None:
+        """Say where the request came to."""
+        address = connection.getsockname()[0]
+        body = address.encode()
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%s\r\n%s"
+        connection.sendall(answer % (len(body), self.headers_for(head, address), body))
 
     def headers_for(self, head: bytes, address: str) -> bytes:
         """More header lines of an answer."""

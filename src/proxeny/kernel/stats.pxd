@@ -23,6 +23,7 @@ cdef class Segment:
     cdef dict free_chunks            # size in bytes -> offsets given back by dropped histograms
     cdef list free_heads             # heads of dropped histograms
 
+    cdef void begin(self) noexcept
     cdef uint64_t allot(self, uint64_t size) except 0
     cdef uint64_t allot_head(self, uint64_t slot_at) except 0
     cdef int add_bins(self, uint64_t* slot, int mantissa, int decade, uint64_t count) except -1

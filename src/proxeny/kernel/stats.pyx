@@ -19,6 +19,8 @@ import os
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* addr, size_t length, int prot, int flags, int fd, long offset)
     int munmap(void* addr, size_t length)
+    int madvise(void* addr, size_t length, int advice)
+    const int MADV_REMOVE
     const int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_NORESERVE
     void* MAP_FAILED
 
@@ -96,12 +98,24 @@ cdef class Segment:
         self.free_heads = []
         cdef uint64_t* header = <uint64_t*>self.mem
         if header[F_MAGIC] == 0:
-            header[F_MAGIC] = MAGIC
-            header[F_VERSION] = LAYOUT_VERSION
-            header[F_BINS_END] = BINS_AT
-            header[F_LOG_END] = LOG_AT
+            self.begin()
         elif header[F_MAGIC] != MAGIC or header[F_VERSION] != LAYOUT_VERSION:
             raise ValueError("not a statistics segment of this version")
+
+    cdef void begin(self) noexcept:
+        cdef uint64_t* header = <uint64_t*>self.mem
+        header[F_VERSION] = LAYOUT_VERSION
+        header[F_BINS_END] = BINS_AT
+        header[F_LOG_END] = LOG_AT
+        header[F_MAGIC] = MAGIC
+
+    def reset(self):
+        """Make it as new, in the same memory: who has it mapped reads zeros."""
+        if madvise(self.mem, SEGMENT_SIZE, MADV_REMOVE) != 0:
+            raise OSError("cannot clear the statistics segment")
+        self.free_chunks = {}
+        self.free_heads = []
+        self.begin()
 
     def __dealloc__(self):
         if self.mem != NULL:

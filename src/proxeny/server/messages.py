@@ -28,7 +28,7 @@ class ForkWorker(Message):
 
     Descriptors: the worker's end of its channel, its stat segment, the tables of limits, of balance, of token buckets
     and of outlier detection, its inbox for sockets that other workers hand over, and the ends that lead to every
-    worker's inbox, in order.
+    worker's inbox, in order; of several workers then the stat segments of all, in order.
     """
 
     index: int

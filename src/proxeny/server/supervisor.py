@@ -34,6 +34,8 @@ STABLE_S: Final = 10.0
 """A worker that lived this long starts its count of deaths anew."""
 FIRST_BACKOFF_S: Final = 0.1
 LAST_BACKOFF_S: Final = 10.0
+MOST_MAPPED = 100
+"""Up to so many workers each maps the segments of all: a message carries 253 descriptors at most."""
 FORK_TIMEOUT_S: Final = 10.0
 """A zygote that does not bring a worker up in this time is stuck, and replaced."""
 MOST_STRANGERS: Final = 64
@@ -166,6 +168,8 @@ class Supervisor:
         )
         tables = [self.limits.fd, self.balance.fd, self.token_buckets.fd, self.outliers.fd]
         shared = [segment.fd, *tables, *self.inboxes.fds(index)]
+        if 1 < self._concurrency <= MOST_MAPPED:
+            shared += [other.fd for other in self._store.worker_segments(self._concurrency)]
         self._zygote.fork_worker(index, self._epoch, theirs, shared)
         self._dispatcher.call_later(FORK_TIMEOUT_S, self._check_started, worker, self._zygote)
         return worker

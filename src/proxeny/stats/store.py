@@ -94,6 +94,8 @@ class MainStore:
         self.wide_gauges: dict[str, int | None] = {}
         """Gauges of main that need all 64 bits (a slot has 63); None until they are set."""
         self.workers: dict[int, Segment] = {}
+        self._idle: dict[int, Segment] = {}
+        """Those of workers that do not run (yet, or any more)."""
         self._log = DynamicLog(self.segment)
         self._retired_log = DynamicLog(self.retired)
         self._slots = SlotAllocator()
@@ -175,9 +177,17 @@ class MainStore:
         """A fresh segment for worker `index`; its descriptor goes to the worker, a dead predecessor must be retired."""
         if index in self.workers:
             raise StatsError(f"worker {index} still has a statistics segment")
-        segment = Segment.create(f"proxeny-stats-worker-{index}")
+        segment = self._idle.pop(index) if index in self._idle else _new_segment(index)
         self.workers[index] = segment
         return segment
+
+    def worker_segments(self, concurrency: int) -> list[Segment]:
+        """The segments of all workers there will be, in order. A worker's stays the same one for its replacement, so
+        that others may keep it mapped."""
+        for index in range(concurrency):
+            if index not in self.workers and index not in self._idle:
+                self._idle[index] = _new_segment(index)
+        return [self.workers.get(index) or self._idle[index] for index in range(concurrency)]
 
     def retire_worker(self, index: int) -> None:
         """Keeps a dead worker's counters and samples in the retired segment; its gauges go to zero."""
@@ -188,7 +198,8 @@ class MainStore:
             kept = self.retired.block(entry.base, schema.size)
             kept.absorb(dead.block(entry.base, schema.size), schema.gauges_from, schema.histograms_from)
         self._retired_log.absorb(dead)
-        dead.close()
+        dead.reset()
+        self._idle[index] = dead
 
     def clear_retired(self, entry: BlockEntry) -> None:
         """What dead workers left of a block counts no more: its writer begins anew with it."""
@@ -221,6 +232,10 @@ class MainStore:
             for name, kind, _, value, _ in segment.dynamic_entries():
                 if kind == COUNTER and value:
                     self._retired_log.add(COUNTER, name, -value)
+
+
+def _new_segment(index: int) -> Segment:
+    return Segment.create(f"proxeny-stats-worker-{index}")
 
 
 class WorkerStore:

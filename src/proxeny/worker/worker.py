@@ -17,6 +17,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.slices import SlicedWork, Steps, finish
 from proxeny.http.recent_failures import FailedRequest, RecentFailures
+from proxeny.kernel.all_workers import AllWorkers
 from proxeny.kernel.balance import BalanceTable
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.outlier import OutlierTable
@@ -74,6 +75,10 @@ class Worker:
         self.epoch = epoch
         self.dispatcher = Dispatcher(name=f"worker_{index}")
         segment_fd, limits_fd, balance_fd, buckets_fd, outliers_fd, inbox, *outboxes = shared
+        outboxes, segments = outboxes[: options.concurrency], outboxes[options.concurrency :]
+        self.all_workers = AllWorkers([Segment(fd) for fd in segments])
+        for fd in segments:
+            os.close(fd)
         self.segment = Segment(segment_fd)
         self.segment.epoch = epoch
         self.store = WorkerStore(self.segment)
@@ -209,6 +214,7 @@ class Worker:
             options=self.options,
             bootstrap=bootstrap,
             random=RandomGenerator(),
+            all_workers=self.all_workers,
             limits=self.limits,
             token_buckets=self.token_buckets,
             outliers=self.outliers,

@@ -147,3 +147,23 @@ def test_slots_that_come_back_are_told():
     base = store.entries[(THING.name, "a.")].base
     store.release(table)
     assert freed == [(base, THING.size)]
+
+
+def test_a_replacement_gets_the_same_segment_as_new():
+    store = MainStore()
+    with store.recording() as table:
+        store.block(THING, "a.")
+    segments = store.worker_segments(2)
+    worker = worker_of(store, 0)
+    assert worker.segment.fd == segments[0].fd
+    worker.install(table)
+    worker.block(THING, "a.").inc(RQ_TOTAL)
+    worker.dynamic("a.").inc("rq_200")
+    store.retire_worker(0)
+    again = worker_of(store, 0)
+    assert again.segment.fd == segments[0].fd
+    assert store.worker_segments(2) == segments
+    again.install(table)
+    assert again.block(THING, "a.").get(RQ_TOTAL) == 0
+    assert again.segment.dynamic_entries() == []
+    assert total(store, "a.", RQ_TOTAL) == 1
