@@ -258,7 +258,7 @@ class Driver:
         for name, value in self.proxy.stats(self._pattern).items():
             step = value - self._before.get(name, 0)
             if step:
-                line = self.proxy.normalise(f"stat {step:+d} " + re.sub(r"(127\.0\.0\.1)_(\d+)", r"\1:\2", name))
+                line = self.proxy.normalise(f"stat {step:+d} " + re.sub(r"(127\.0\.0\.1|\.test)_(\d+)", r"\1:\2", name))
                 if not ignored(self.case, line):
                     lines.append(line)
         return sorted(lines, key=lambda line: line.split(" ")[2])

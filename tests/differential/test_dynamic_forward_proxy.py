@@ -1,18 +1,32 @@
 """Dynamic forward proxies: names from a name server of the test's own, and what comes of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.differential.harness import Asked, Case, Do, Expect, Names, Pairs, Reply, Send, StatIs, case_id, request
+from tests.differential.harness import (
+    Asked,
+    Case,
+    Do,
+    Expect,
+    Names,
+    Pairs,
+    Release,
+    Reply,
+    Send,
+    StatIs,
+    case_id,
+    request,
+)
 from tests.differential.test_filter_chains import hello
-from tests.differential.upstream import READ_END, Read
+from tests.differential.upstream import READ_END, Hold, Read
 from tests.differential.wire import End
 from tests.name_server import Fault
 
 STATS = r"^(http\.LISTENER\.|tcp\.LISTENER\.|cluster\.|dns_cache\.|listener\.[^a])"
 REFRESHED = (
     r"^stat \S+ dns_cache\.(plain|preresolved)\.dns_query_(attempt|success)",
-    r"^asked for \S*(wait|moving|silent|left)",
+    r"^asked for \S*(wait|moving|silent|left|flaky)",
 )
 """Names whose addresses have no TTL are resolved every 5 s, those that are not answered by c-ares once more."""
 UP = "{{upstream:up}}"
@@ -184,6 +198,24 @@ CLUSTER_CASES = [
         contains=(r"^stat \+1 dns_cache.other.host_added", r"^stat \+1 dns_cache.alone.host_added"),
     ),
     case(
+        "response_timeout_begins_with_the_host",
+        request(get("timed-silent.test", "/timed")),
+        names={"timed-silent.test": Fault.SILENCE},
+        status=503,
+        forwarded=0,
+        log="503 UH dns_resolution_failure{resolve_timeout}",
+    ),
+    case(
+        "response_timeout",
+        request(get(f"timed.test:{UP}", "/timed")),
+        Release(),
+        names={"timed.test": HERE},
+        answers=[(Hold(),)],
+        status=504,
+        forwarded=1,
+        log="504 UT",
+    ),
+    case(
         "client_leaves",
         get("left.test"),
         Asked("left.test"),
@@ -234,13 +266,12 @@ LIMIT_CASES = [
         forwarded=1,
     ),
     case(
-        "failure_heals",
+        "name_appears",
         request(get(f"flaky.test:{UP}")),
         Names({"flaky.test": HERE}),
         StatIs("dns_cache.flaky.host_address_changed", 1),
         request(get(f"flaky.test:{UP}")),
         listener="flaky",
-        names={"flaky.test": Fault.REFUSED},
         status=(503, 200),
         forwarded=1,
         ignore=(r"dns_query_",),
@@ -397,7 +428,63 @@ SNI_CASES = [
     closed("connections_do_not_wait", "tcp-alone.test", listener="tcp_alone", names={"tcp-alone.test": HERE}),
 ]
 
-CASES = [*HTTP_CASES, *CLUSTER_CASES, *LIMIT_CASES, *STATE_CASES, *CONNECT_CASES, *SNI_CASES]
+SUB_CLUSTERS = r"^(http\.LISTENER\.|cluster\.LISTENER\.|cluster\.DFPCluster_.*(upstream_rq_|membership_))"
+
+SUB_CLUSTER_CASES = [
+    served("sub_cluster", f"sub.test:{UP}", listener="sub", contains=(r"^stat \+1 cluster.DFPCluster_sub",)),
+    case(
+        "sub_cluster_again",
+        request(get(f"sub-again.test:{UP}")) * 3,
+        listener="sub",
+        names={"sub-again.test": HERE},
+        status=(200,) * 3,
+        forwarded=3,
+    ),
+    served("sub_cluster_of_an_address", f"127.0.0.1:{UP}", listener="sub", names={}),
+    refused("sub_cluster_without_hosts", "sub-nx.test", "503 UH no_healthy_upstream", listener="sub"),
+    refused(
+        "sub_cluster_does_not_warm",
+        "sub-silent.test",
+        "503 - sub_cluster_warming_timeout",
+        listener="sub",
+        names={"sub-silent.test": Fault.SILENCE},
+    ),
+    case(
+        "sub_cluster_waits_with_body",
+        b"POST /p HTTP/1.1\r\nHost: sub-post.test:{{upstream:up}}\r\nContent-Length: 5\r\n\r\n",
+        Asked("sub-post.test"),
+        b"hello",
+        Reply(),
+        listener="sub",
+        names={"sub-post.test": HERE},
+        status=200,
+        forwarded=1,
+    ),
+    case(
+        "too_many_sub_clusters",
+        request(get(f"sub-fits.test:{UP}")) + request(get("sub-more.test")) + request(get(f"sub-fits.test:{UP}")),
+        listener="sub_few",
+        names={"sub-fits.test": HERE},
+        status=(200, 503, 200),
+        forwarded=2,
+        log="503 - sub_cluster_overflow",
+    ),
+    case(
+        "unused_sub_cluster_goes",
+        request(get(f"sub-brief.test:{UP}")),
+        StatIs("cluster_manager.cluster_removed", 1),
+        request(get(f"sub-brief.test:{UP}")),
+        StatIs("cluster_manager.cluster_removed", 2),
+        listener="sub_brief",
+        names={"sub-brief.test": HERE},
+        status=(200, 200),
+        forwarded=2,
+        ignore=(r"DFPCluster",),
+    ),
+]
+SUB_CLUSTER_CASES = [replace(case, stats=SUB_CLUSTERS) for case in SUB_CLUSTER_CASES]
+
+CASES = [*HTTP_CASES, *CLUSTER_CASES, *LIMIT_CASES, *STATE_CASES, *CONNECT_CASES, *SNI_CASES, *SUB_CLUSTER_CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)

@@ -20,7 +20,7 @@ from proxeny.server.cds_api import CdsApi
 from proxeny.server.cluster_feed import ClusterFeed
 from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
-from proxeny.server.dns_cache_link import DnsCacheLink
+from proxeny.server.dns_cache_link import DnsCacheLink, FromWorker
 from proxeny.server.failure_log import FailureLog
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
@@ -66,8 +66,9 @@ class Bootstrapped:
         self.admin = AdminInterface(server, self)
         self.admin.bind()
         self.configuration.context.limits = self._supervisor.limits
-        self.dns_caches = DnsCacheLink(self.configuration.context, self._supervisor)
+        self.dns_caches = DnsCacheLink(self.configuration.context, self._supervisor, server.dispatcher)
         self.clusters = self.configuration.clusters(self._supervisor.limits)
+        self.dns_caches.watch(self.clusters)
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
         self.cds = self._cds()
         self.clusters.health.on_change = self._push_health
@@ -205,7 +206,7 @@ class Bootstrapped:
         if isinstance(message, messages.HostsFailed):
             self.clusters.hosts_failed(message.cluster, message.hosts)
             return
-        if isinstance(message, messages.ResolveDnsHost | messages.DnsHostUsed):
+        if isinstance(message, FromWorker):
             self.dns_caches.on_message(message)
             return
         if isinstance(message, messages.ClustersReleased):

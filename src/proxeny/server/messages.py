@@ -116,6 +116,20 @@ class AskDnsHostUse(Message):
     name: str
 
 
+class SubCluster(Message):
+    """A sub-cluster of the cluster ``parent`` is ``there``, or is not any more."""
+
+    parent: str
+    name: str
+    there: bool
+
+
+class AskSubClusterUse(Message):
+    """Which sub-clusters of ``parent`` were used? ``SubClustersUsed`` is the answer."""
+
+    parent: str
+
+
 class AddListener(Message):
     """Compile a listener and accept from it.
 
@@ -288,6 +302,22 @@ class ClustersReleased(Message):
     serials: list[int]
 
 
+class AskSubCluster(Message):
+    """A request waits for a sub-cluster of the cluster ``parent``."""
+
+    parent: str
+    name: str
+    host: str
+    port: int
+
+
+class SubClustersUsed(Message):
+    """When sub-clusters of ``parent`` were last used, in nanoseconds of the monotonic clock, since last asked."""
+
+    parent: str
+    last_used: dict[str, int]
+
+
 class RequestsFailed(Message):
     """Requests that failed since the last of these messages, the oldest first; of many only the last ones."""
 
@@ -311,6 +341,8 @@ Any = (
     | DnsHostResolved
     | DnsHostGone
     | AskDnsHostUse
+    | SubCluster
+    | AskSubClusterUse
     | AddListener
     | UpdateListener
     | RemoveFilterChains
@@ -333,6 +365,8 @@ Any = (
     | ResolveDnsHost
     | DnsHostUsed
     | ClustersReleased
+    | AskSubCluster
+    | SubClustersUsed
     | RequestsFailed
     | Done
 )

@@ -107,13 +107,16 @@ class StatsView:
         for segment in self.store.segments():
             for name, kind, used, value, _ in segment.dynamic_entries():
                 if kind != HISTOGRAM and wanted in (None, kind):
+                    name = sanitized(name)
                     before = dynamic.get(name, (0, False))
                     dynamic[name] = (before[0] + value, before[1] or used)
         found += [Value(name, value, used) for name, (value, used) in dynamic.items()]
         if wanted != COUNTER and self.store.wide_gauges:
             # Where a block has a slot of the name too (cluster.<name>.version), the wide one is meant.
             found = [value for value in found if value.name not in self.store.wide_gauges]
-            found += [Value(name, value or 0, value is not None) for name, value in self.store.wide_gauges.items()]
+            found += [
+                Value(sanitized(name), value or 0, value is not None) for name, value in self.store.wide_gauges.items()
+            ]
         matcher = self.settings.matcher
         return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
 
@@ -124,7 +127,7 @@ class StatsView:
         if start == end:
             return
         values, used = sum_slots(self.store.blocks_of(entry), end)
-        prefix = entry.prefix
+        prefix = sanitized(entry.prefix)
         names = schema.names
         into += [Value(prefix + names[slot], values[slot], used[slot] != 0) for slot in range(start, end)]
 
@@ -137,11 +140,12 @@ class StatsView:
             if schema.hidden:
                 continue
             for slot in range(schema.histograms_from, schema.size):
-                name = entry.prefix + schema.names[slot]
+                name = sanitized(entry.prefix) + schema.names[slot]
                 histogram = self._histograms.get(entry.base + slot, EMPTY_HISTOGRAM)
                 scale = PERCENT_SCALE if schema.names[slot] in schema.percent_histograms else 1.0
                 found.append(HistogramValue(name, histogram, scale, buckets(name)))
         for name, histogram in self._dynamic_histograms.items():
+            name = sanitized(name)
             found.append(HistogramValue(name, histogram, 1.0, buckets(name)))
         matcher = self.settings.matcher
         return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
@@ -157,3 +161,10 @@ class StatsView:
             if found.name == name:
                 return found.value
         return None
+
+
+def sanitized(name: str) -> str:
+    """A name as it is shown (Envoy: ``sanitizeStatsName``): without colons, for clusters are named as people like."""
+    if ":" not in name:
+        return name
+    return name.replace("://", "_").replace(":/", "_").replace(":", "_")

@@ -87,6 +87,8 @@ class MainClusterManager:
         for ``release_stats`` once no worker uses them."""
         self.on_cluster_removed: Callable[[str, StatTable], object] = lambda name, table: None
         """A cluster is gone; likewise."""
+        self.active_callbacks: list[Callable[[str], object]] = []
+        """Told the name of each cluster that becomes active while the server runs, after ``on_cluster_changed``."""
         self._stats = self._store.block(CLUSTER_MANAGER, "cluster_manager.")
         with self._store.recording() as table:
             for index in range(concurrency):
@@ -164,6 +166,8 @@ class MainClusterManager:
             self._watch_outliers(cluster)
         if self._all_initialized:
             self.on_cluster_changed(name, blocks)
+            for callback in self.active_callbacks:
+                callback(name)
             if cluster.health is not None:
                 cluster.health.tell_all()
         elif blocks:

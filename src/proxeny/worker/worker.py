@@ -111,6 +111,8 @@ class Worker:
             messages.DnsHostResolved: self._on_dns_cache,
             messages.DnsHostGone: self._on_dns_cache,
             messages.AskDnsHostUse: self._on_dns_cache,
+            messages.SubCluster: self._on_sub_cluster,
+            messages.AskSubClusterUse: self._on_sub_cluster,
             messages.AddListener: self._add_listener,
             messages.UpdateListener: self._update_listener,
             messages.RemoveFilterChains: self._remove_filter_chains,
@@ -289,6 +291,9 @@ class Worker:
 
     def _on_dns_cache(self, message: Any, fds: Fds) -> None:
         self.dns_caches.on_message(message)
+
+    def _on_sub_cluster(self, message: Any, fds: Fds) -> None:
+        self.dns_caches.on_sub_cluster(message)
 
     # -- listeners ---------------------------------------------------------------------------------------------
 

@@ -98,8 +98,9 @@ TABLE: Final[Table] = {
     "envoy.type.http.v3.Cookie": fields(done="name ttl path attributes"),
     "envoy.type.http.v3.CookieAttribute": fields(done="name value"),
     f"{_HTTP}.dynamic_forward_proxy.v3.FilterConfig": extension(
-        done="dns_cache_config save_upstream_address allow_dynamic_host_from_filter_state"
+        done="dns_cache_config sub_cluster_config save_upstream_address allow_dynamic_host_from_filter_state"
     ),
+    f"{_HTTP}.dynamic_forward_proxy.v3.SubClusterConfig": fields(done="cluster_init_timeout"),
     f"{_HTTP}.dynamic_forward_proxy.v3.PerRouteConfig": extension(done="host_rewrite_literal host_rewrite_header"),
     f"{_HTTP}.upstream_codec.v3.UpstreamCodec": extension(),
     f"{_HTTP}.header_mutation.v3.HeaderMutation": extension(done="mutations most_specific_header_mutations_wins"),

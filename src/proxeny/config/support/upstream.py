@@ -103,7 +103,11 @@ TABLE: Final[Table] = {
             dns_lookup_family all_addresses_in_single_endpoint"""
     ),
     "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig": extension(
-        done="dns_cache_config allow_insecure_cluster_options", accepted="allow_coalesced_connections"
+        done="dns_cache_config sub_clusters_config allow_insecure_cluster_options",
+        accepted="allow_coalesced_connections",
+    ),
+    "envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig": fields(
+        done="lb_policy max_sub_clusters sub_cluster_ttl", accepted="preresolve_clusters"
     ),
     f"{_DNS_CACHE}.DnsCacheConfig": fields(
         done="""name dns_lookup_family dns_refresh_rate dns_min_refresh_rate host_ttl max_hosts

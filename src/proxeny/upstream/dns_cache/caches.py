@@ -38,7 +38,9 @@ class _Blocks:
     __slots__ = ("breakers", "limits_base", "stats")
 
     def __init__(self, name: str, context: FactoryContext) -> None:
-        store, prefix = context.stats, f"dns_cache.{name}."
+        store = context.stats
+        # A cache without a name is what a configuration with sub-clusters comes with.
+        prefix = f"dns_cache.{name}." if name else "dns_cache."
         self.stats = store.block(DNS_CACHE, prefix)
         self.breakers = store.block(DNS_CACHE_BREAKERS, f"{prefix}circuit_breakers.")
         self.limits_base: int = store.block(DNS_CACHE_LIMITS, prefix).base

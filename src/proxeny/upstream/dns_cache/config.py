@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxeny.config.errors import ConfigError
+from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.upstream import dns_resolver_config
 from proxeny.upstream.dns_options import milliseconds
 from proxeny.upstream.dns_resolver_config import ResolverOptions
@@ -53,6 +53,8 @@ def compile(config: Any) -> DnsCacheOptions:
             f"DNS Cache [{config.name}] configured with preresolve_hostnames={len(config.preresolve_hostnames)} "
             f"larger than max_hosts={max_hosts}"
         )
+    if config.HasField("key_value_config"):
+        raise UnsupportedFieldError(f"key_value_config is not supported yet (DNS cache '{config.name}')")
     breaker = config.dns_cache_circuit_breaker
     base, largest = _failure_refresh(config)
     has_limit = breaker.HasField("max_pending_requests")
@@ -79,10 +81,8 @@ def _failure_refresh(config: Any) -> tuple[int, int]:
         return 0, 0
     rate = config.dns_failure_refresh_rate
     base = milliseconds(rate.base_interval)
-    largest = milliseconds(rate.max_interval) if rate.HasField("max_interval") else base * 10
-    if largest < base:
-        raise ConfigError("dns_failure_refresh_rate must have max_interval greater than or equal to the base_interval")
-    return base, largest
+    # Unlike for clusters, Envoy takes a longest wait below the first.
+    return base, milliseconds(rate.max_interval) if rate.HasField("max_interval") else base * 10
 
 
 def _resolver(config: Any) -> ResolverOptions | None:

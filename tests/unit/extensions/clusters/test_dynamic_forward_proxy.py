@@ -19,6 +19,7 @@ from proxeny.extensions.clusters.dynamic_forward_proxy.absent_host import Absent
 from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import DynamicHost, DynamicLoadBalancer
 from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import HOST_KEY, PORT_KEY
 from proxeny.kernel.headers import HeaderMap
+from proxeny.kernel.timer import TimerTarget, TimerWheel
 from proxeny.network.address import ip_address
 from proxeny.network.factory_context import FactoryContext
 from proxeny.network.stream_info import ConnectionInfo, StreamInfo
@@ -48,14 +49,14 @@ def message(config: dict[str, Any] | None = None, **fields: Any) -> Any:
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.dynamic_forward_proxy",
-            "typed_config": {**typed, **(config or {})},
+            "typed_config": {key: value for key, value in {**typed, **(config or {})}.items() if value is not None},
         },
         **fields,
     }
     return json_format.ParseDict(fields, cluster_pb2.Cluster())
 
 
-class Request:
+class Request(TimerTarget):
     """A router, as the load balancer sees it."""
 
     def __init__(self, authority: bytes | None = None, server_name: str = "") -> None:
@@ -65,6 +66,9 @@ class Request:
         self.request_stream_info = self.stream_info = StreamInfo(info, 0.0, 0)
         self.downstream_headers = None if authority is None else HeaderMap([(b":authority", authority)])
         self.failures: list[tuple[PoolFailureReason, str]] = []
+        self.timer: Any = None
+        self.timeout_ms = 15_000
+        self.request_complete = True
 
     def on_pool_failure(self, reason: PoolFailureReason, details: str, host: Any) -> None:
         self.failures.append((reason, details))
@@ -200,12 +204,15 @@ def test_the_real_pool_of_a_resolved_name(world: World) -> None:
             return SimpleNamespace(cancel=lambda policy: asked.append(policy))
 
     cluster = SimpleNamespace(http_pool=lambda host, *rest: (asked.append(host), Pool())[1])
-    request.config = SimpleNamespace(get_cluster=lambda name: cluster)
+    wheel = TimerWheel()
+    request.config = SimpleNamespace(get_cluster=lambda name: cluster, wheel=wheel)
     request.cluster_name = "c"
     request.decoder_callbacks = SimpleNamespace(upstream_options=())
     request.entry = SimpleNamespace(policy=SimpleNamespace(priority=0))
     handle = absent.http_pools.get(0).new_stream("decoder", request)
+    assert request.timeout_ms == 0
     world.caches.on_resolved("foo", A_ENTRY)
+    assert (request.timeout_ms, request.timer.enabled) == (15_000, True)
     host, stream = asked
     assert isinstance(host, DynamicHost) and stream == ("decoder", request)
     assert request.stream_info.upstream_host is host

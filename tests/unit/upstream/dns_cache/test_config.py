@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.upstream.dns_cache.conftest import cache_config
 
-from proxeny.config.errors import ConfigError
+from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.upstream.dns_cache import config
 from proxeny.upstream.dns_options import V4_ONLY
 
@@ -52,5 +52,10 @@ def test_more_names_than_hosts() -> None:
 
 
 def test_failure_rates_that_contradict() -> None:
-    with pytest.raises(ConfigError, match="max_interval greater than or equal to the base_interval"):
-        config.compile(cache_config(dns_failure_refresh_rate={"base_interval": "2s", "max_interval": "1s"}))
+    options = config.compile(cache_config(dns_failure_refresh_rate={"base_interval": "2s", "max_interval": "1s"}))
+    assert (options.failure_base_ms, options.failure_max_ms) == (2000, 1000)
+
+
+def test_addresses_are_not_kept_in_files() -> None:
+    with pytest.raises(UnsupportedFieldError, match="key_value_config is not supported yet"):
+        config.compile(cache_config(key_value_config={"config": {"name": "x"}}))

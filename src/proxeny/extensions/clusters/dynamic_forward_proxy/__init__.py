@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.extensions.clusters.dynamic_forward_proxy import sub_clusters
 from proxeny.extensions.clusters.dynamic_forward_proxy.absent_host import ABSENT_STAT_INDEX
 from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import DynamicLoadBalancer
 from proxeny.extensions.clusters.dynamic_forward_proxy.members import DynamicMembers
+from proxeny.extensions.clusters.dynamic_forward_proxy.sub_clusters import (
+    SubClusterDiscovery,
+    SubClusterLoadBalancer,
+    SubClusterOptions,
+)
 from proxeny.upstream.discovery import Compiled, PlainClusterFactory
 from proxeny.upstream.dns_cache.caches import MainDnsCaches, WorkerDnsCaches
 
@@ -24,10 +30,14 @@ _PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 
 @dataclass(slots=True)
 class DynamicForwardProxyOptions:
-    """Which DNS cache; in a worker its copy."""
+    """Which DNS cache, or what sub-clusters."""
 
     cache_name: str
-    cache: WorkerDnsCache | None
+    cache: WorkerDnsCache | None = None
+    """In a worker: the copy."""
+    sub_clusters: SubClusterOptions | None = None
+    proto: Any = None
+    """In main: what sub-clusters are made after."""
 
 
 class DynamicForwardProxyFactory(PlainClusterFactory):
@@ -41,21 +51,29 @@ class DynamicForwardProxyFactory(PlainClusterFactory):
             options = DynamicForwardProxyOptions(cache.options.name, cache)
         else:
             settings = MainDnsCaches.of(context).add(config.dns_cache_config)
-            options = DynamicForwardProxyOptions(settings.name, None)
+            options = DynamicForwardProxyOptions(settings.name, proto=cluster)
         if not config.allow_insecure_cluster_options and not _is_secure(present):
             raise ConfigError(
                 "dynamic_forward_proxy cluster must have auto_sni and auto_san_validation true unless "
                 "allow_insecure_cluster_options is set."
             )
+        if config.HasField("sub_clusters_config"):
+            options.sub_clusters = sub_clusters.compile(config.sub_clusters_config, cluster.name, context)
         # One block for what an absent host counts; no real one has this number.
         return Compiled(options, host_blocks=ABSENT_STAT_INDEX + 1)
 
     def discovery(self, config: ClusterConfig, owner: DiscoveryOwner) -> Discovery:
-        """Main's list of hosts."""
+        """Main's list of hosts, or of sub-clusters."""
+        options = config.options
+        if options.sub_clusters is not None:
+            return SubClusterDiscovery(options.proto, options.sub_clusters, owner)
         return DynamicMembers(config.info, MainDnsCaches.of(owner.context).find(config.options.cache_name), owner)
 
     def load_balancer(self, config: ClusterConfig, seat: WorkerSeat) -> ClusterLoadBalancer:
         """A worker's choice among them."""
+        options = config.options
+        if options.sub_clusters is not None:
+            return SubClusterLoadBalancer(config, options.sub_clusters, seat.dispatcher.monotonic_ns)
         return DynamicLoadBalancer(config.info, config.options.cache, seat.dispatcher.monotonic_ns)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.pool.failure import CancelPolicy, PoolFailureReason
+from proxeny.router.filter import RESPONSE_TIMEOUT
 from proxeny.upstream.endpoints import HostEntry
 from proxeny.upstream.host import Host
 
@@ -55,6 +56,7 @@ class AbsentHost(Host):
             waiter.fail(self.details)
             return None
         self._waiter = waiter
+        waiter.hold_timeout()
         return waiter
 
     def on_resolved(self, known: KnownHost) -> None:
@@ -100,7 +102,7 @@ class AnyPool:
 class Waiter:
     """Who asked a pool of an absent host."""
 
-    __slots__ = ("_callbacks", "_host", "_inner", "_what")
+    __slots__ = ("_callbacks", "_host", "_inner", "_timeout_ms", "_what")
 
     def __init__(self, host: AbsentHost, callbacks: Any, what: Any) -> None:
         self._host = host
@@ -108,6 +110,19 @@ class Waiter:
         self._what = what
         self._inner: Cancellable | None = None
         """The handle from the real pool."""
+        self._timeout_ms = 0
+
+    def hold_timeout(self) -> None:
+        """The response's time begins when there is a host."""
+        router = self._host.router
+        if router.timer is None:
+            self._timeout_ms, router.timeout_ms = router.timeout_ms, 0
+
+    def _release_timeout(self, router: RouterFilter) -> None:
+        router.timeout_ms = router.timeout_ms or self._timeout_ms
+        if router.request_complete and router.timer is None and router.timeout_ms:
+            router.timer = router.config.wheel.create_for(router, RESPONSE_TIMEOUT)
+            router.timer.enable(router.timeout_ms)
 
     def go_on(self, host: Host) -> None:
         """This is the host: ask its pool."""
@@ -117,6 +132,7 @@ class Waiter:
             self.fail("")
             return
         router.stream_info.upstream_host = host
+        self._release_timeout(router)
         self._inner = self._ask(cluster, host, router)
 
     def _ask(self, cluster: Any, host: Host, router: RouterFilter) -> Cancellable | None:

@@ -57,6 +57,9 @@ class DynamicLoadBalancer:
 
     __slots__ = ("_hosts", "_info", "_now", "cache")
 
+    always_finds = True
+    """Where it does not, it counts that itself."""
+
     def __init__(self, info: ClusterInfo, cache: WorkerDnsCache, now: Callable[[], int]) -> None:
         """``now``: the dispatcher's clock."""
         self._info = info

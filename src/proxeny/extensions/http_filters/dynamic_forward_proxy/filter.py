@@ -9,23 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import DynamicLoadBalancer
+from proxeny.extensions.clusters.dynamic_forward_proxy.sub_clusters import SubClusterLoadBalancer
 from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import DEFAULT_PORT, HOST_KEY, state_of, state_port
 from proxeny.http.filter import FilterHeadersStatus, StreamFilter
 from proxeny.network.address import ip_address
 from proxeny.network.filter_state import UpstreamAddress
 from proxeny.network.stream_info import ResponseFlag
 from proxeny.upstream.dns_cache.names import split_port
+from proxeny.upstream.dns_options import milliseconds
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
+    from proxeny.kernel.timer import Timer
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.dns_cache.worker_cache import KnownHost, PendingLoad, WorkerDnsCache
+    from proxeny.upstream.sub_cluster_link import PendingSubCluster
 
 NAME: Final = "envoy.filters.http.dynamic_forward_proxy"
 CONTINUE: Final = FilterHeadersStatus.CONTINUE
 STOP: Final = FilterHeadersStatus.STOP_ITERATION
 WAIT: Final = FilterHeadersStatus.STOP_ALL_ITERATION_AND_WATERMARK
 
+DEFAULT_INIT_TIMEOUT_MS: Final = 5000
+"""SubClusterConfig.cluster_init_timeout."""
 DNS_START: Final = "envoy.dynamic_forward_proxy.dns_start_ms"
 DNS_END: Final = "envoy.dynamic_forward_proxy.dns_end_ms"
 """Points in time for ``%COMMON_DURATION%``."""
@@ -50,13 +56,16 @@ class RouteConfig:
 class FilterConfig:
     """What all requests share."""
 
-    __slots__ = ("_cache", "_context", "clock", "from_filter_state", "save_address")
+    __slots__ = ("_cache", "_context", "clock", "cluster_init_timeout_ms", "from_filter_state", "save_address")
 
     def __init__(self, config: Any, cache: WorkerDnsCache | None, context: FactoryContext) -> None:
         """``cache``: None in main, where nothing is resolved for requests."""
         self._cache = cache
         self._context = context
         self.clock: Any = context.dispatcher
+        timeout = config.sub_cluster_config.cluster_init_timeout
+        has_timeout = config.sub_cluster_config.HasField("cluster_init_timeout")
+        self.cluster_init_timeout_ms = milliseconds(timeout) if has_timeout else DEFAULT_INIT_TIMEOUT_MS
         self.save_address: bool = config.save_upstream_address
         self.from_filter_state: bool = config.allow_dynamic_host_from_filter_state
 
@@ -66,21 +75,23 @@ class FilterConfig:
         assert self._cache is not None
         return self._cache
 
-    def load_balancer(self, name: str) -> DynamicLoadBalancer | None:
+    def load_balancer(self, name: str) -> DynamicLoadBalancer | SubClusterLoadBalancer | None:
         """That of a dynamic forward proxy cluster; None where the cluster is none, or is not there."""
         cluster = self._context.cluster_manager.get(name)
         own = None if cluster is None else cluster.own_load_balancer
-        return own if isinstance(own, DynamicLoadBalancer) else None
+        return own if isinstance(own, DynamicLoadBalancer | SubClusterLoadBalancer) else None
 
 
 class DynamicForwardProxy(StreamFilter):
     """Resolves the host of one request."""
 
-    __slots__ = ("_config", "_pending")
+    __slots__ = ("_config", "_pending", "_pending_cluster", "_timer")
 
     def __init__(self, config: FilterConfig) -> None:
         self._config = config
         self._pending: PendingLoad | None = None
+        self._pending_cluster: PendingSubCluster | None = None
+        self._timer: Timer | None = None
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
         """Go on when the host is known, wait when it is not, answer when it cannot be."""
@@ -89,11 +100,14 @@ class DynamicForwardProxy(StreamFilter):
             return CONTINUE
         entry = route.entry
         config = self._config
-        if config.load_balancer(entry.cluster or entry.cluster_name(headers)) is None:
+        balancer = config.load_balancer(entry.cluster or entry.cluster_name(headers))
+        if balancer is None:
             return CONTINUE
         rewrite: RouteConfig | None = self.decoder_callbacks.per_filter_config()
         if rewrite is not None:
             rewrite.rewrite(headers)
+        if isinstance(balancer, SubClusterLoadBalancer):
+            return self._find_sub_cluster(balancer, headers)
         cache = config.cache
         if not cache.can_wait():
             return self._refuse(
@@ -158,8 +172,44 @@ class DynamicForwardProxy(StreamFilter):
         self._pending = None
         self._config.cache.pending.dec()
 
+    # Sub-clusters
+
+    def _find_sub_cluster(self, balancer: SubClusterLoadBalancer, headers: HeaderMap) -> FilterHeadersStatus:
+        callbacks = self.decoder_callbacks
+        callbacks.stream_info.set_time_point(DNS_START, self._config.clock.monotonic_ns())
+        host = headers.get(b":authority") or b""
+        if balancer.find(host, DEFAULT_PORT) is not None:
+            self._end_cluster_wait()
+            return CONTINUE
+        self._pending_cluster = balancer.ask(host, DEFAULT_PORT, self._on_sub_cluster)
+        if self._pending_cluster is None:
+            return self._refuse(503, b"Sub cluster overflow", "sub_cluster_overflow")
+        self._timer = callbacks.dispatcher.create_timer(self._on_init_timeout)
+        self._timer.enable(self._config.cluster_init_timeout_ms)
+        return WAIT
+
+    def _on_sub_cluster(self) -> None:
+        self._end_cluster_wait()
+        self.decoder_callbacks.continue_decoding()
+
+    def _on_init_timeout(self) -> None:
+        if self._pending_cluster is not None:
+            self._pending_cluster.cancel()
+        self._end_cluster_wait()
+        self._refuse(503, b"Sub cluster warming timeout", "sub_cluster_warming_timeout")
+
+    def _end_cluster_wait(self) -> None:
+        self._pending_cluster = None
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        self.decoder_callbacks.stream_info.set_time_point(DNS_END, self._config.clock.monotonic_ns())
+
     def on_destroy(self) -> None:
         """The request is over: wait no more."""
+        if self._pending_cluster is not None:
+            self._pending_cluster.cancel()
+            self._end_cluster_wait()
         if self._pending is not None:
             self._pending.cancel()
             self._end_wait()
