@@ -333,6 +333,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     ),
     Extension(
         "cluster",
+        "envoy.clusters.aggregate",
+        "proxeny.extensions.clusters.aggregate:FACTORY",
+        (f"{_CLUSTERS}.aggregate.v3.ClusterConfig",),
+    ),
+    Extension(
+        "cluster",
         "envoy.clusters.dynamic_forward_proxy",
         "proxeny.extensions.clusters.dynamic_forward_proxy:FACTORY",
         (f"{_CLUSTERS}.dynamic_forward_proxy.v3.ClusterConfig",),

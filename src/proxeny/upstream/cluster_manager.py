@@ -78,7 +78,7 @@ class ClusterManager:
         self._generations: dict[str, int] = {}
         """Of those that replaced others: how many."""
         self.change_callbacks: dict[Callable[[str], None], None] = {}
-        """Called with the name of a cluster that was added, replaced or removed."""
+        """Called with the name of a cluster that was added, replaced or removed, or whose hosts or health changed."""
         self._hosts: dict[str, bytes] = {}
         """Host updates of DNS clusters that nobody has asked for yet."""
         self._health: dict[str, HealthFlags] = {}
@@ -171,6 +171,7 @@ class ClusterManager:
             cluster.update_hosts(decoded.hosts, decoded.policy)
         if name == self._local_name:
             self._local_hosts_changed()
+        self._tell(name)
 
     def update_health(self, changes: dict[str, HealthChange]) -> None:
         """What main found out about the health of hosts, by cluster."""
@@ -182,6 +183,9 @@ class ClusterManager:
                 self._health.setdefault(name, {}).update(change.flags)
         if self._local_name in changes:
             self._local_hosts_changed()
+        if self.change_callbacks:
+            for name in changes:
+                self._tell(name)
 
     def _local_hosts(self) -> PrioritySet | None:
         """The hosts of the local cluster, where there is one."""

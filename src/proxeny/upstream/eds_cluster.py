@@ -24,6 +24,7 @@ from proxeny.upstream.stats import (
     EDS,
     EDS_UPDATE_REJECTED,
     EDS_UPDATE_TIME,
+    MAX_HOST_WEIGHT,
     UPDATE_ATTEMPT,
     UPDATE_EMPTY,
     UPDATE_FAILURE,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.discovery import DiscoveryOwner
+    from proxeny.upstream.endpoints import HostEntry
 
 log = logging.getLogger("proxeny.upstream")
 
@@ -95,7 +97,7 @@ class EdsStats:
 class EdsCluster:
     """The subscription of one cluster."""
 
-    __slots__ = ("_context", "_info", "_options", "_owner", "_stale_timer", "_stats", "_subscription")
+    __slots__ = ("_context", "_info", "_last_priority", "_options", "_owner", "_stale_timer", "_stats", "_subscription")
 
     def __init__(self, config: ClusterConfig, owner: DiscoveryOwner) -> None:
         context = owner.context
@@ -105,6 +107,7 @@ class EdsCluster:
         self._info = config.info
         self._options: EdsOptions = config.options
         self._owner = owner
+        self._last_priority = 0
         validation = context.dynamic_validation or DynamicValidation(LoadOptions())
         decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", validation)
         self._stats = EdsStats(config.info, cast("MainStore", context.stats))
@@ -144,9 +147,16 @@ class EdsCluster:
         policy = parse_policy(assignment, self._info.name, self._context)
         hosts = unique(parse_static(assignment))
         self._info.stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
+        self._show_max_weight(assignment, hosts)
         if not self._owner.publish(hosts, policy):
             self._info.stats.inc(UPDATE_NO_REBUILD)
         self._owner.initialized()
+
+    def _show_max_weight(self, assignment: Any, hosts: list[HostEntry]) -> None:
+        """As Envoy: that of the last priority there ever was."""
+        last = self._last_priority = max([self._last_priority, *[group.priority for group in assignment.endpoints]])
+        weights = [entry.weight for entry in hosts if entry.priority == last]
+        self._info.stats.set(MAX_HOST_WEIGHT, max(weights, default=1))
 
     def _on_stale(self) -> None:
         """``endpoint_stale_after``: nobody confirmed the endpoints; they count as gone."""

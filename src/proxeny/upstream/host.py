@@ -71,9 +71,9 @@ def health_of(flags: int) -> Health:
 
 
 def is_excluded(flags: int) -> bool:
-    """Whether a host does not count at all (panic, spillover): it took itself out of rotation, or it is to be ignored
-    until its first check (``ignore_new_hosts_until_first_hc``)."""
-    return bool(flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | PENDING_ACTIVE_HC))
+    """Whether a host does not count at all (panic, spillover): it took itself out of rotation, its endpoint is
+    draining, or it is to be ignored until its first check (``ignore_new_hosts_until_first_hc``)."""
+    return bool(flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | EDS_STATUS_DRAINING | PENDING_ACTIVE_HC))
 
 
 def health_flags_text(flags: int) -> str:

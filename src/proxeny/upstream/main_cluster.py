@@ -32,7 +32,6 @@ from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import (
     DEFAULT_TOTAL_MATCH_COUNT,
     HOST,
-    MAX_HOST_WEIGHT,
     MEMBERSHIP_CHANGE,
     MEMBERSHIP_DEGRADED,
     MEMBERSHIP_EXCLUDED,
@@ -62,7 +61,6 @@ class MainCluster:
     __slots__ = (
         "_closed",
         "_discovery",
-        "_last_priority",
         "_next_index",
         "_on_initialized",
         "_spare",
@@ -123,7 +121,6 @@ class MainCluster:
         self.policy: AssignmentPolicy | None = None
         """What the last assignment said besides; None: none came."""
         self._next_index = 0
-        self._last_priority = 0
         self._spare: list[int] = []
         self._tells_workers = True
         """Whether the workers hear of hosts from here."""
@@ -209,6 +206,8 @@ class MainCluster:
             keep = False
         merged = merge(self.hosts, hosts, self._host_index, keep, config.health_when_new)
         self._spare.extend(merged.gone)
+        # Envoy looks for the transport socket of a host anew when its metadata changes.
+        config.info.stats.add(DEFAULT_TOTAL_MATCH_COUNT, merged.rematched)
         before, self.policy = self.policy or DEFAULT_POLICY, policy
         after = policy or DEFAULT_POLICY
         rebuild = merged.changed or before.balancing != after.balancing
@@ -279,16 +278,8 @@ class MainCluster:
             stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         self.show_health()
-        if config.type is ClusterType.EDS:
-            self._show_max_weight()
         if config.lb_policy.shows_members:
             _show_members_to(config, hosts)
-
-    def _show_max_weight(self) -> None:
-        """As Envoy: that of the last priority there ever was."""
-        last = self._last_priority = max([self._last_priority, *[entry.priority for entry in self.hosts]])
-        weights = [entry.weight for entry in self.hosts if entry.priority == last]
-        self.config.info.stats.set(MAX_HOST_WEIGHT, max(weights, default=1))
 
     def show_health(self) -> None:
         """The health of hosts changed: the gauges follow."""

@@ -1,7 +1,7 @@
 """What becomes of a cluster's hosts when discovery brings new ones (Envoy: ``updateDynamicHostList``).
 
 A host that is there again is the same host: it keeps its statistics, its connections and what was found out about its
-health, whatever else changed of it, unless it moved to another locality or is checked elsewhere.
+health, whatever else changed of it, unless it moved to another locality or has another name.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Merged(NamedTuple):
     """Whether load balancing has to follow."""
     moved: int
     """In how many priorities hosts were added or removed."""
+    rematched: int
+    """Of how many hosts that stay the metadata changed."""
 
 
 def unique(hosts: Iterable[HostEntry]) -> list[HostEntry]:
@@ -65,6 +67,7 @@ def merge(
             known.setdefault(_place(entry), []).append(entry)
     moved: set[int] = set()
     changed = bool(again)
+    rematched = 0
     for entry in new:
         if id(entry) in again:
             continue
@@ -79,6 +82,7 @@ def merge(
         if entry.priority != before.priority:
             moved |= {entry.priority, before.priority}
         changed = changed or entry != before
+        rematched += entry.metadata != before.metadata
     gone = [entry for entries in known.values() for entry in entries]
     kept = [entry for entry in gone if keep_healthy and _is_healthy(entry)]
     if kept:
@@ -87,7 +91,7 @@ def merge(
         changed = changed or not entry.health_flags & PENDING_DYNAMIC_REMOVAL
         entry.health_flags |= PENDING_DYNAMIC_REMOVAL
     moved.update(entry.priority for entry in gone)
-    return Merged([*new, *kept], [entry.stat_index for entry in gone], changed or bool(moved), len(moved))
+    return Merged([*new, *kept], [entry.stat_index for entry in gone], changed or bool(moved), len(moved), rematched)
 
 
 def _is_healthy(entry: HostEntry) -> bool:
@@ -105,16 +109,18 @@ def _same_host(entry: HostEntry, known: dict[_Place, list[HostEntry]]) -> HostEn
     if not candidates or entry.stat_index == NEW_HOST:
         return None
     before = candidates[0]
-    if (before.region, before.zone, before.sub_zone) != (entry.region, entry.zone, entry.sub_zone):
+    if _identity(before) != _identity(entry):
         return None
     del candidates[0]
     return before
 
 
+def _identity(entry: HostEntry) -> tuple[str, str, str, str]:
+    return entry.hostname, entry.region, entry.zone, entry.sub_zone
+
+
 def _carry_over(before: HostEntry, entry: HostEntry, when_new: int) -> None:
     entry.stat_index = before.stat_index
-    # As Envoy: the name that a host came with stays its name.
-    entry.hostname = before.hostname
     if before.check == entry.check:
         entry.health_flags |= before.health_flags & ~EDS_FLAGS & ~PENDING_DYNAMIC_REMOVAL
     elif not entry.is_unchecked:

@@ -106,6 +106,11 @@ class PrioritySet:
             table = self._by_address = {host.address.as_string(): host for host in reversed(self.hosts())}
         return table.get(address)
 
+    def priority_of(self, host: Host) -> int:
+        """Where a host stands among these host sets."""
+        priority: int = host.priority
+        return priority
+
     def _host_set(self, priority: int, hosts: list[Host]) -> HostSet:
         return HostSet(priority, hosts, self.overprovisioning_factor, self.weighted_health, self.local)
 

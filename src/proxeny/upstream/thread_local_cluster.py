@@ -70,7 +70,8 @@ class ThreadLocalCluster:
                 self.refresh_load_balancer,
             )
         )
-        self._pools = HostPools(config, dispatcher)
+        # A type whose hosts are those of other clusters has them find the pools too.
+        self._pools: HostPools = getattr(self.own_load_balancer, "pools", None) or HostPools(config, dispatcher)
         self._special = self._pools.special
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
@@ -128,6 +129,10 @@ class ThreadLocalCluster:
     def choose_host_by(self, determine: DetermineLoad, context: Any) -> Host | None:
         """A host by the loads of priorities that ``determine`` makes of the usual ones (retries)."""
         return self._counted(self._lb.choose_host_by(determine, context))
+
+    def choose_uncounted(self, determine: DetermineLoad, context: Any) -> Host | None:
+        """Likewise, for a cluster that has this one's hosts among its own: no host is that one's to count."""
+        return self._lb.choose_host_by(determine, context)
 
     def choose_override_host(self, override: OverrideHost, context: Any) -> Host | None:
         """The host that the request asks for, if its health allows it; else that of the load balancer, or none."""

@@ -122,6 +122,7 @@ TABLE: Final[Table] = {
         done="""routing_enabled min_cluster_size fail_traffic_on_panic force_locality_direct_routing force_local_zone
             locality_basis"""
     ),
+    "envoy.extensions.clusters.aggregate.v3.ClusterConfig": extension(done="clusters"),
     f"{_LB}.round_robin.v3.RoundRobin": extension(done="slow_start_config locality_lb_config"),
     f"{_LB}.least_request.v3.LeastRequest": extension(
         done="""choice_count active_request_bias enable_full_scan selection_method slow_start_config

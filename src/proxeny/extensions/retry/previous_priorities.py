@@ -32,7 +32,7 @@ class PreviousPriorities:
         if count < self._update_frequency:
             return original
         if count % self._update_frequency == 0:
-            self._excluded.update([host.priority for host in self._attempted])
+            self._excluded.update([priority_set.priority_of(host) for host in self._attempted])
             self._load = self._adjust(priority_set, original)
         return self._load or original
 
