@@ -113,6 +113,9 @@ class MainClusterManager:
                 path = f"static_resources.clusters[{i}]"
                 error.path = f"{path}.{error.path}" if error.path else path
                 raise
+        local = cluster_config.local_cluster_name(self._context)
+        if local and local not in self.all_names():
+            raise ConfigError(f"local cluster '{local}' must be defined")
 
     def add_or_update(self, proto: Any, added_via_api: bool = True, version: str = "") -> bool:
         """Add a cluster or replace it by a different one of its name; False when it is the same, or when the one
