@@ -60,7 +60,8 @@ class HashingLoadBalancer:
         self._config = config
         self._setting = setting
         self._stats = setting.info.stats
-        self._counts = setting.context.all_workers or AllWorkers()
+        counts = setting.context.all_workers
+        self._counts = AllWorkers() if counts is None else counts
         self._load = priority_load.PriorityLoad([100], [0], [False])
         self._tables: list[HashTable] = []
         self._choosers: list[HashTable | BoundedTable] = []
