@@ -184,7 +184,7 @@ class Rehearsal:
         """``message``: ``HttpConnectionManager``; ``context``: main's, with the facts of the listener."""
         self._store = MainStore()
         self._dispatcher = RehearsalDispatcher()
-        self.clusters = RehearsalClusters(world, replace(context, stats=self._store), self._dispatcher)
+        self.clusters = RehearsalClusters(world, replace(context, stats=self._store, outliers=None), self._dispatcher)
         self.context = inner = replace(
             context,
             stats=self._store,
@@ -193,6 +193,7 @@ class Rehearsal:
             random=RandomGenerator(),
             limits=None,
             token_buckets=None,
+            outliers=None,
             drain_decision=None,
         )
         extension = REGISTRY.factory("network_filter", HCM, message.DESCRIPTOR.full_name)

@@ -9,6 +9,9 @@ cdef extern from "<sys/mman.h>" nogil:
     const int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_NORESERVE
     void* MAP_FAILED
 
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
 cdef extern from *:
     """
     static inline int64_t px_count_get(const int64_t* cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
@@ -61,7 +64,7 @@ CELLS_OF_A_HOST = CELLS
 
 
 cdef class OutlierTable:
-    """The cells as one process sees them."""
+    """The cells as one process sees them; `fd` is closed with it."""
 
     def __cinit__(self, int fd):
         cdef void* address = mmap(NULL, ROWS * 16, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0)
@@ -73,6 +76,7 @@ cdef class OutlierTable:
     def __dealloc__(self):
         if self.cells != NULL:
             munmap(self.cells, ROWS * 16)
+            close(self.fd)
 
     @staticmethod
     def create():

@@ -94,13 +94,14 @@ class ClusterStatus:
 def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> ClusterStatus:
     """One cluster with its hosts; host counts are sums over the workers."""
     info = cluster.config.info
-    hosts = [_host_status(cluster, entry) for entry in sorted(cluster.members(), key=lambda entry: entry.priority)]
+    entries = sorted(cluster.members(), key=lambda entry: entry.priority)
+    hosts = [_host_status(cluster, entry) for entry in entries]
     outlier = None
     if detector is not None:
         outlier = OutlierStatus(*detector.averages[False], *detector.averages[True])
-        rates = {record.address: record for record in detector.records.values()}
-        for host in hosts:
-            record = rates.get(host.address_text)
+        records = {record.index: record for record in detector.records.values()}
+        for entry, host in zip(entries, hosts, strict=True):
+            record = records.get(entry.stat_index)
             if record is not None:
                 host.success_rate = record.success_rate
                 host.local_origin_success_rate = record.local_origin_success_rate

@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
 from google.protobuf.json_format import ParseDict
 
 from proxeny.explain.hosts import ClusterView, cluster_view
-from proxeny.explain.rehearsal import RehearsalDispatcher
+from proxeny.explain.rehearsal import Rehearsal, RehearsalDispatcher
 from proxeny.explain.rehearsal_upstream import RehearsalClusters
 from proxeny.explain.world import KnownCluster
+from proxeny.kernel.outlier import OutlierTable
 from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config
@@ -39,6 +43,15 @@ def view(*healths: str, priorities: tuple[int, ...] = (), **fields: Any) -> Clus
     hosts = cluster_config.compile(message, context).hosts
     world: Any = SimpleNamespace(cluster=lambda name: KnownCluster(message, hosts) if name == "c" else None)
     return cluster_view("c", RehearsalClusters(world, context, RehearsalDispatcher()), world)
+
+
+def test_a_rehearsal_counts_nothing_for_outlier_detection() -> None:
+    table = OutlierTable.create()
+    message = HttpConnectionManager()
+    context = FactoryContext("main", MainStore(), outliers=table)
+    rehearsal = Rehearsal(message, SimpleNamespace(cluster=lambda name: None), context)  # type: ignore[arg-type]
+    assert rehearsal.context.outliers is None
+    rehearsal.close()
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,19 @@ def test_failures_seen_by_different_processes_are_one_row() -> None:
     assert [one.told for one in rules] == [[], [], [(BASE, FIVE_XX)], [], []]
 
 
+def test_the_descriptor_goes_with_the_table() -> None:
+    table = OutlierTable.create()
+    fd = table.fd
+    host = HostMonitor(table, BASE, Rules(), False, False)
+    del table
+    os.fstat(fd)
+    del host
+    with pytest.raises(OSError):
+        os.fstat(fd)
+    with pytest.raises(OSError):
+        OutlierTable(-1)
+
+
 def test_no_count_is_lost_between_writers() -> None:
     table = OutlierTable.create()
     hosts = [HostMonitor(OutlierTable(os.dup(table.fd)), BASE, Rules(), False, False) for _ in range(4)]
