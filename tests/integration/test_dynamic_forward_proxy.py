@@ -28,6 +28,16 @@ def names() -> Iterator[NameServer]:
     server.close()
 
 
+SUB_CLUSTERS = """sub_clusters_config: {{sub_cluster_ttl: 2s}}
+    dns_lookup_family: V4_ONLY
+    typed_dns_resolver_config:
+      name: cares
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+        resolvers: [{{socket_address: {{address: 127.0.0.1, port_value: {}}}}}]
+        dns_resolver_options: {{no_default_search_domain: true}}"""
+
+
 def config(names: NameServer, cache: str = "") -> str:
     """A forward proxy ``web`` whose cache has these settings besides."""
     resolver = (
@@ -211,3 +221,29 @@ def test_hostile_names(proxy: Start, names: NameServer) -> None:
         assert get(port, host)[0] in (400, 503)
     assert running.stat("server.worker_restarts") == 0
     assert len(running.worker_pids()) == 2
+
+
+def test_sub_clusters_serve_all_workers(proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer) -> None:
+    names.records["a.test"] = ["127.0.0.1"]
+    one = config(names)
+    for cache in ("&cache", "*cache"):
+        at = one.index(f"dns_cache_config: {cache}")
+        end = one.index("\n          -" if cache == "&cache" else "\n", at)
+        one = (
+            one[:at] + ("sub_cluster_config: {}" if cache == "&cache" else SUB_CLUSTERS.format(names.port)) + one[end:]
+        )
+    running = proxy(one, concurrency=3)
+    port, host = running.port("web"), f"a.test:{upstream().port}"
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: get(port, host)[0], range(48)))
+    assert answers == [200] * 48
+    assert running.stat("cluster_manager.cluster_added") == 2
+    assert f"DFPCluster:{host}::added_via_api::true" in running.admin("/clusters")
+    for worker in running.worker_pids():
+        os.kill(worker, signal.SIGKILL)
+    running.wait_for_stat("server.worker_restarts", 3)
+    assert get(port, host)[0] == 200
+    # Nobody asks any more.
+    running.wait_for_stat("cluster_manager.cluster_removed", 1)
+    assert get(port, host)[0] == 200
+    running.wait_for_stat("cluster_manager.cluster_added", 3)
