@@ -20,6 +20,7 @@ cdef enum:
 
 cdef extern from * nogil:
     int64_t __atomic_add_fetch(int64_t* at, int64_t value, int order)
+    int64_t __atomic_or_fetch(int64_t* at, int64_t value, int order)
     int64_t __atomic_load_n(int64_t* at, int order)
     bint __atomic_compare_exchange_n(int64_t* at, int64_t* expected, int64_t wanted, bint weak, int yes, int no)
     int __ATOMIC_SEQ_CST
@@ -161,6 +162,10 @@ cdef class Resource:
         while not __atomic_compare_exchange_n(self.total, &total, (total + ONE) | USED, False,
                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST):
             pass
+
+    def touch(self):
+        """As if something had been counted: the gauges show from now on."""
+        __atomic_or_fetch(self.total, USED, __ATOMIC_SEQ_CST)
 
     cpdef void dec(self) noexcept:
         """Count one less; nothing where the row was cleared meanwhile."""

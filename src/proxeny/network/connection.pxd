@@ -27,4 +27,5 @@ cdef class ServerConnection(Connection):
 
 cdef class ClientConnection(Connection):
     cdef public object _options, _source_address, on_connect_started, server_address
+    cdef public bint bind_failed
     cdef public long long connected_ns

@@ -454,7 +454,7 @@ def immediate_error(number: int, address: Address) -> str:
 class ClientConnection(Connection):
     """A connection to ``address``; the socket is made by ``connect``."""
 
-    __slots__ = ("_options", "_source_address", "connected_ns", "on_connect_started", "server_address")
+    __slots__ = ("_options", "_source_address", "bind_failed", "connected_ns", "on_connect_started", "server_address")
 
     def __init__(
         self,
@@ -468,6 +468,8 @@ class ClientConnection(Connection):
         self.server_address = address
         self.connected_ns = 0
         """When the socket was connected."""
+        self.bind_failed = False
+        """Whether there was no connection because the source address is none of ours."""
         self._source_address = source_address
         self._options = options
         # An upstream's last bytes are processed before its FIN.
@@ -508,6 +510,7 @@ class ClientConnection(Connection):
             if source is not None:
                 error = bind_to(fd, source.sockaddr)
                 if error:
+                    self.bind_failed = True
                     return LOCAL_CLOSE, f"failed to bind to {source.as_string()}: {os.strerror(error)}"
             apply_options(fd, self._options, SocketState.BOUND)
         except SocketOptionError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.network.filter import ConnectionCallbacks, ConnectionEvent
 from proxeny.pool.cluster_stats import (
+    BIND_ERRORS,
     HOST_CX_ACTIVE,
     HOST_CX_CONNECT_FAIL,
     HOST_CX_TOTAL,
@@ -251,7 +252,7 @@ class ConnPoolBase:
         return pending
 
     def _attach(self, client: Any, callbacks: Any, context: Any) -> None:
-        if not self.requests.try_acquire():
+        if not self._take_request():
             self.stats.inc(UPSTREAM_RQ_ACTIVE_OVERFLOW)
             callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
             return
@@ -265,6 +266,10 @@ class ConnPoolBase:
         self.host.stats.inc2(HOST_RQ_TOTAL, HOST_RQ_ACTIVE)
         self.stats.inc2(UPSTREAM_RQ_TOTAL, UPSTREAM_RQ_ACTIVE)
         self._on_pool_ready(client, callbacks, context)
+
+    def _take_request(self) -> bool:
+        """Count one more request, if there may be one."""
+        return self.requests.try_acquire()
 
     def _last_stream(self, client: Any) -> None:
         """``max_requests_per_connection``: nothing after this request."""
@@ -443,6 +448,8 @@ class ConnPoolBase:
         if not connected:
             stats.inc(UPSTREAM_CX_CONNECT_FAIL)
             self.host.stats.inc(HOST_CX_CONNECT_FAIL)
+            if client.connection.bind_failed:
+                stats.inc(BIND_ERRORS)
         if was is CONNECTING:
             self._purge_pending(client.connection.transport_failure_reason, _failure_reason(client, event))
             if self.preconnects and not self._draining_pool:

@@ -74,6 +74,11 @@ class TcpConnPool(ConnPoolBase):
             self.resources.connections.dec()
         return pending
 
+    def _take_request(self) -> bool:
+        # ``max_requests`` is for HTTP; sessions count, as in Envoy.
+        self.requests.inc()
+        return True
+
     def _acquire_of_cluster(self) -> bool:
         if self._reserved:
             self._reserved -= 1

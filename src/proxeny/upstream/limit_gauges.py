@@ -60,7 +60,7 @@ class LimitGauges:
             if count is None:
                 continue
             resource: Any = getattr(manager, name)
-            most = resource.max
+            most = manager.retries.configured if i == _RETRIES else resource.max
             info.stats.set(_OPEN[priority][i], int(count >= most))
             if remaining is None:
                 continue

@@ -96,7 +96,7 @@ class RetryLimit:
     The same methods as a Resource.
     """
 
-    __slots__ = ("_active", "_concurrency", "_pending", "_percent", "_retries", "budget")
+    __slots__ = ("_active", "_concurrency", "_pending", "_percent", "_retries", "budget", "configured")
 
     def __init__(self, retries: Resource, active: Resource, pending: Resource) -> None:
         self._retries = retries
@@ -106,10 +106,12 @@ class RetryLimit:
         self._concurrency = 3
         self.budget = False
         """Whether there is a budget, which makes ``max_retries`` moot."""
+        self.configured = 0
+        """``max_retries``: by it the gauge shows an open breaker, even under a budget."""
 
     def limit(self, maximum: int, percent: float | None, concurrency: int | None) -> None:
         """``max_retries`` and, where either is given, the budget."""
-        self._retries.max = min(maximum, COUNTABLE)
+        self.configured = self._retries.max = min(maximum, COUNTABLE)
         self.budget = percent is not None or concurrency is not None
         self._percent = 20.0 if percent is None else percent
         self._concurrency = 3 if concurrency is None else concurrency
@@ -134,6 +136,7 @@ class RetryLimit:
     def try_acquire(self) -> bool:
         """Count one more if that stays within the limit."""
         if self.budget:
+            self._retries.touch()
             self._retries.max = self.max
         return self._retries.try_acquire()
 

@@ -7,6 +7,11 @@ _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _LB = f"{TYPE}/envoy.extensions.load_balancing_policies"
 
 
+_SOURCE = "source_address: {address: 127.0.0.1, port_value: 0}"
+_EXTRA = "{address: {address: '::1', port_value: 0}}"
+_SELECTOR = f"'@type': {TYPE}/envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector"
+
+
 def _endpoint(address: str) -> str:
     return (
         f"load_assignment: {{cluster_name: one, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {address}}}}}]}}]}}"
@@ -219,6 +224,32 @@ CASES = [
     cluster("ring-size", "lb_policy: RING_HASH\nring_hash_lb_config: {minimum_ring_size: 99999999999}"),
     cluster("maglev-table-not-prime", "lb_policy: MAGLEV\nmaglev_lb_config: {table_size: 10}"),
     cluster("bind-config", "upstream_bind_config: {source_address: {address: 127.0.0.1, port_value: 0}}"),
+    *(
+        cluster(f"bind-config-{name}", f"upstream_bind_config: {{{config}}}")
+        for name, config in (
+            ("empty", ""),
+            ("no-source", "freebind: true"),
+            ("extra-alone", "extra_source_addresses: [{address: {address: '::1', port_value: 0}}]"),
+            ("extra", f"{_SOURCE}, extra_source_addresses: [{_EXTRA}]"),
+            ("extra-options", f"{_SOURCE}, extra_source_addresses: [{{{_EXTRA[1:-1]}, socket_options: {{}}}}]"),
+            (
+                "extra-same-version",
+                f"{_SOURCE}, extra_source_addresses: [{{address: {{address: 127.0.0.2, port_value: 0}}}}]",
+            ),
+            ("extra-two", f"{_SOURCE}, extra_source_addresses: [{_EXTRA}, {_EXTRA}]"),
+            ("extra-without-address", f"{_SOURCE}, extra_source_addresses: [{{}}]"),
+            ("additional", f"{_SOURCE}, additional_source_addresses: [{{address: '::1', port_value: 0}}]"),
+            (
+                "extra-and-additional",
+                f"{_SOURCE}, extra_source_addresses: [{_EXTRA}], additional_source_addresses: [{{address: '::1', port_value: 0}}]",
+            ),
+            ("selector", f"{_SOURCE}, local_address_selector: {{name: a, typed_config: {{{_SELECTOR}}}}}"),
+            (
+                "selector-unknown",
+                f"{_SOURCE}, local_address_selector: {{name: a, typed_config: {{'@type': {TYPE}/envoy.config.core.v3.Node}}}}",
+            ),
+        )
+    ),
     cluster("bind-config-bad-address", "upstream_bind_config: {source_address: {address: here, port_value: 0}}"),
     cluster(
         "bind-config-option",
@@ -238,6 +269,23 @@ CASES = [
         "transport-socket-raw",
         f'transport_socket: {{name: a, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}',
     ),
+    *(
+        cluster(f"preconnect-{name}", f"preconnect_policy: {{{config}}}")
+        for name, config in (
+            ("empty", ""),
+            ("three", "per_upstream_preconnect_ratio: 3"),
+            ("four", "per_upstream_preconnect_ratio: 4"),
+            ("predictive", "predictive_preconnect_ratio: 1.5"),
+            ("predictive-below", "predictive_preconnect_ratio: 0.9"),
+        )
+    ),
+    cluster("pool-per-downstream", "connection_pool_per_downstream_connection: true"),
+    cluster(
+        "breakers-per-host", "circuit_breakers: {per_host_thresholds: [{max_connections: 1}, {max_connections: 2}]}"
+    ),
+    cluster("breakers-per-host-pending", "circuit_breakers: {per_host_thresholds: [{max_pending_requests: 1}]}"),
+    cluster("breakers-pools", "circuit_breakers: {thresholds: [{max_connection_pools: 0, track_remaining: true}]}"),
+    cluster("interface-name", "upstream_connection_options: {set_local_interface_name_on_upstream_connections: true}"),
     cluster("preconnect", "preconnect_policy: {per_upstream_preconnect_ratio: 0.5}"),
     cluster("metadata-empty-key", "metadata: {filter_metadata: {'': {a: b}}}"),
     cluster("keepalive", "upstream_connection_options: {tcp_keepalive: {keepalive_time: 5}}"),

@@ -82,7 +82,7 @@ def test_what_remains() -> None:
 def test_nothing_remains_under_a_budget() -> None:
     world = World(track_remaining=True, retry_budget={"min_retry_concurrency": 2})
     assert world.gauges("remaining_retries") == (3,)
-    world.resources.retries.inc()
+    world.resources.retries.try_acquire()
     assert world.gauges("remaining_retries", "rq_retry_open") == (0, 0)
 
 
