@@ -35,11 +35,13 @@ def breaker(cluster: str, name: str, value: int) -> StatIs:
     return gauge(cluster, f"circuit_breakers.default.{name}", value)
 
 
-def pooled(name: str, cluster: str, *steps: Step, listener: str = "main", **rest: object) -> Case:
+def pooled(
+    name: str, cluster: str, *steps: Step, listener: str = "main", config: str = "pools", **rest: object
+) -> Case:
     """Each case has a cluster of its own, so all of its counters can be compared, and only those."""
     stats = rf"^(http\.LISTENER\.|tcp\.LISTENER\.|cluster\.{cluster}\.)"
     exact = r"upstream_(cx|rq)_\w+(?<!_buffered)$"
-    return Case(name, steps, config="pools", listener=listener, stats=stats, exact=exact, **rest)  # type: ignore[arg-type]
+    return Case(name, steps, config=config, listener=listener, stats=stats, exact=exact, **rest)  # type: ignore[arg-type]
 
 
 def tcp(name: str, *steps: Step, raw: tuple[object, ...] = (Read(4), b"pong"), **rest: object) -> Case:
@@ -156,6 +158,21 @@ AHEAD = [
         Reply(on=1),
         answers=[LATE, LATE],
         status=(200, 200),
+    ),
+    pooled(
+        "preconnect_predictive",
+        "predictive",
+        get("predictive"),
+        gauge("predictive", "upstream_rq_active", 1),
+        gauge("predictive", "upstream_cx_active", 3),
+        Release(upstream="first"),
+        Release(upstream="second"),
+        Release(upstream="third"),
+        Reply(),
+        config="pools_ahead",
+        answers_of={name: [LATE] for name in ("first", "second", "third")},
+        status=200,
+        ignore=(r"^upstream", r"^log"),
     ),
     pooled("preconnect_within_the_limit", "ahead_limited", *request(get("ahead_limited")), status=200),
     pooled(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.host import Host
     from proxeny.upstream.load_balancer.context import LbContext
+    from proxeny.upstream.preconnect import Ahead
 
 
 class NoPool:
@@ -36,6 +37,10 @@ class NoPool:
         """As HttpConnPool.new_stream."""
         callbacks.on_pool_failure(PoolFailureReason.NO_POOL, "", None)
 
+    def preconnect(self, ratio: float) -> bool:
+        """As HttpConnPool.preconnect."""
+        return False
+
 
 NO_POOL = NoPool()
 
@@ -43,20 +48,28 @@ NO_POOL = NoPool()
 class HostPools:
     """Makes and finds the pools of one cluster's hosts."""
 
-    __slots__ = ("_dispatcher", "_info", "_internal_upstream", "_per_downstream", "special")
+    __slots__ = ("_ahead", "_dispatcher", "_info", "_internal_upstream", "_per_downstream", "special")
 
-    def __init__(self, config: ClusterConfig, dispatcher: Dispatcher) -> None:
+    def __init__(self, config: ClusterConfig, dispatcher: Dispatcher, ahead: Ahead | None = None) -> None:
         self._dispatcher = dispatcher
+        self._ahead = ahead
         self._info = config.info
         self._internal_upstream = config.internal_upstream
         self._per_downstream = config.pool_per_downstream
-        self.special = self._internal_upstream is not None or self._per_downstream
+        self.special = self._internal_upstream is not None or self._per_downstream or ahead is not None
         """Whether every request has to ask here."""
 
     def http_pool(
         self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
     ) -> HttpConnPool | NoPool:
         """The HTTP pool of a host for a request like this one."""
+        if self._ahead is not None:
+            self._ahead.before_stream(context, lambda other: self._http_pool(other, priority, options, context))
+        return self._http_pool(host, priority, options, context)
+
+    def _http_pool(
+        self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+    ) -> HttpConnPool | NoPool:
         apart, shared = self._apart(priority, options, context, self._per_downstream)
         key: Hashable = priority if apart is None else apart.key
         pool = host.http_pools.get(key)
@@ -84,6 +97,13 @@ class HostPools:
         self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
     ) -> TcpConnPool:
         """The TCP pool of a host, likewise; TCP connections serve one downstream each anyway."""
+        if self._ahead is not None:
+            self._ahead.before_stream(context, lambda other: self._tcp_pool(other, priority, options, context))
+        return self._tcp_pool(host, priority, options, context)
+
+    def _tcp_pool(
+        self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+    ) -> TcpConnPool:
         apart, shared = self._apart(priority, options, context, False)
         key: Hashable = priority if apart is None else apart.key
         pool = host.tcp_pools.get(key)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.upstream.discovery import ClusterLoadBalancer, ClusterType, WorkerSeat
 from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, FAILED_OUTLIER_CHECK
-from proxeny.upstream.host import Host
+from proxeny.upstream.host import Health, Host
 from proxeny.upstream.host_pools import HostPools
 from proxeny.upstream.load_balancer.base import choose_none
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.localities import our_locality
+from proxeny.upstream.preconnect import Ahead
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import UPSTREAM_CX_NONE_HEALTHY
 
@@ -35,8 +36,8 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical", "_override_statuses", "_pools", "_special",
-        "_stale", "choose_host", "info", "own_load_balancer", "priority_set",
+        "_ahead", "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical", "_override_statuses", "_pools",
+        "_special", "_stale", "choose_host", "info", "own_load_balancer", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -70,8 +71,10 @@ class ThreadLocalCluster:
                 self.refresh_load_balancer,
             )
         )
+        self._ahead = None if self.own_load_balancer is not None else Ahead.of(config)
         # A type whose hosts are those of other clusters has them find the pools too.
-        self._pools: HostPools = getattr(self.own_load_balancer, "pools", None) or HostPools(config, dispatcher)
+        theirs: HostPools | None = getattr(self.own_load_balancer, "pools", None)
+        self._pools = theirs or HostPools(config, dispatcher, self._ahead)
         self._special = self._pools.special
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
@@ -151,6 +154,9 @@ class ThreadLocalCluster:
         balancer = self._lb
         balancer.refresh()
         self.choose_host = balancer.choose_host if getattr(balancer, "always_finds", False) else self._choose
+        if self._ahead is not None:
+            healthy = [host for host in self.priority_set.hosts() if host.health is Health.HEALTHY]
+            self.choose_host = self._ahead.choosing(self.choose_host, len(healthy))
 
     def _choose(self, context: Any) -> Host | None:
         return self._counted(self._lb.choose_host(context))
@@ -193,6 +199,8 @@ class ThreadLocalCluster:
             host.drain_pools()
         self._set_hosts([])
         self._lb.close()
+        if self._ahead is not None:
+            self._ahead.choosing(choose_none, 0)
         self.choose_host = choose_none
         return [host for host in hosts if host.is_busy]
 

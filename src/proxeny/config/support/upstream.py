@@ -71,7 +71,7 @@ TABLE: Final[Table] = {
             max_connection_pools"""
     ),
     f"{_CLUSTER}.CircuitBreakers.Thresholds.RetryBudget": fields(done="budget_percent min_retry_concurrency"),
-    f"{_CLUSTER}.Cluster.PreconnectPolicy": fields(done="per_upstream_preconnect_ratio"),
+    f"{_CLUSTER}.Cluster.PreconnectPolicy": fields(done="per_upstream_preconnect_ratio predictive_preconnect_ratio"),
     f"{_ENDPOINT}.ClusterLoadAssignment": fields(done="cluster_name endpoints policy"),
     f"{_ENDPOINT}.ClusterLoadAssignment.Policy": fields(
         done="overprovisioning_factor weighted_priority_health drop_overloads endpoint_stale_after"
