@@ -25,6 +25,7 @@ from proxeny.upstream.health_check.checker import ClusterHealthChecks
 from proxeny.upstream.host import Health, Host, health_of, is_excluded
 from proxeny.upstream.load_assignment import DEFAULT_POLICY
 from proxeny.upstream.load_balancer.contract import LbSetting
+from proxeny.upstream.localities import our_locality
 from proxeny.upstream.membership import merge
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
@@ -351,6 +352,7 @@ class MainCluster:
 
 def _show_members_to(config: ClusterConfig, entries: list[HostEntry]) -> None:
     """Some policies have gauges of the hosts, which main sets."""
-    hosts = PrioritySet(config.overprovisioning_factor)
+    local = our_locality(config.context.local_info)
+    hosts = PrioritySet(config.overprovisioning_factor, config.weighted_priority_health, local)
     hosts.update([Host(config.info, entry, config.info.stats) for entry in entries])
     config.lb_policy.show_members(LbSetting(config.info, config.lb_common, hosts, config.context))

@@ -8,18 +8,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.bootstrap.v3.bootstrap_pb2 import ClusterManager as ClusterManagerConfig
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import Locality, Node
+from google.protobuf.json_format import ParseDict
 
 from proxeny.extensions.load_balancing_policies.round_robin import RoundRobin
 from proxeny.network.factory_context import FactoryContext, LocalInfo
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot, make_entry
+from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.endpoints import (
     DEGRADED_EDS_HEALTH,
     EXCLUDED_VIA_IMMEDIATE_HC_FAIL,
     FAILED_EDS_HEALTH,
     PENDING_ACTIVE_HC,
     HostEntry,
+    HostUpdate,
 )
 from proxeny.upstream.host import Host
 from proxeny.upstream.load_balancer.base import ZoneAwareLoadBalancer
@@ -235,3 +242,39 @@ def test_degraded_localities(make_hosts: MakeHosts, context: FactoryContext) -> 
     lb = weighted(make_hosts, context, hosts)
     picks = Counter(host.locality[1] for _ in range(400) if (host := lb.choose_host(None)) is not None)
     assert abs(picks["a"] - 100) <= 1
+
+
+def zoned(name: str, **zones: int) -> Cluster:
+    groups = [
+        {
+            "locality": {"region": "r", "zone": zone},
+            "lb_endpoints": [
+                {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+                for port in range(1000 + 100 * at, 1000 + 100 * at + count)
+            ],
+        }
+        for at, (zone, count) in enumerate(zones.items())
+    ]
+    common = {"zone_aware_lb_config": {"min_cluster_size": 1}}
+    assignment = {"cluster_name": name, "endpoints": groups}
+    return ParseDict({"name": name, "load_assignment": assignment, "common_lb_config": common}, Cluster())
+
+
+def test_changes_of_the_local_cluster_reach_the_others(context: FactoryContext) -> None:
+    node = Node(locality=Locality(region="r", zone="a"))
+    bootstrap = Bootstrap(cluster_manager=ClusterManagerConfig(local_cluster_name="us"), node=node)
+    worker = replace(context, role="worker", bootstrap=bootstrap, local_info=LocalInfo(node=node))
+    manager = ClusterManager(worker)
+    manager.add_or_update(zoned("us", a=1, b=1))
+    manager.add_or_update(zoned("them", a=2, b=2))
+    cluster = manager.get("them")
+    assert cluster is not None
+
+    def zones() -> set[str]:
+        return {host.locality[1] for _ in range(20) if (host := cluster.choose_host(None)) is not None}
+
+    assert zones() == {"a"}
+    elsewhere = HostUpdate([HostEntry("127.0.0.1", 9, region="r", zone=zone, stat_index=1) for zone in "bc"], {})
+    manager.update_hosts("us", msgspec.msgpack.encode(elsewhere))
+    assert zones() == {"a", "b"}
+    manager.close()
