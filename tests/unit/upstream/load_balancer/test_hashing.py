@@ -25,7 +25,7 @@ from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.load_balancer.hash_table import HashingConfig
 from proxeny.upstream.load_balancer.hashing import HashingLoadBalancer
 from proxeny.upstream.priority_set import PrioritySet
-from proxeny.upstream.stats import HOST_RQ_ACTIVE, UPSTREAM_RQ_ACTIVE
+from proxeny.upstream.stats import HOST_RQ_ACTIVE, LB_HEALTHY_PANIC, UPSTREAM_RQ_ACTIVE
 
 MakeHosts = Callable[..., list[Host]]
 CONTEXT = FactoryContext("main", MainStore())
@@ -139,3 +139,73 @@ def test_statistics_say_how_the_last_choice_was_made(make_hosts: MakeHosts) -> N
     made.choose(context(5))
     assert made.statistics()["by_hash"]
     assert made.statistics()["policy"] == "maglev"
+
+
+def shares(made: HashingLoadBalancer, keys: int = 4000) -> dict[int, float]:
+    """Which part of the keys each host gets, by port."""
+    counted = Counter(made.choose(context(xxhash64(b"%d" % key))) for key in range(keys))
+    return {host.entry.port: count / keys for host, count in counted.items() if host is not None}
+
+
+def zone(port: int, name: str, share: int, **more: Any) -> HostEntry:
+    return entry(port, zone=name, locality_weight=share, **more)
+
+
+@pytest.mark.parametrize("kind", ["ring_hash", "maglev"])
+def test_localities_share_by_their_weights(make_hosts: MakeHosts, kind: str) -> None:
+    zones = [zone(1, "a", 1), zone(2, "b", 3, weight=1), zone(3, "b", 3, weight=2)]
+    settings = {"table_size": 5003, "min_ring_size": 4096, "locality_weighted": True}
+    found = shares(balancer(make_hosts, zones, kind, **settings))
+    for port, share in ((1, 0.25), (2, 0.25), (3, 0.5)):
+        assert abs(found[port] - share) < 0.05
+    flat = shares(balancer(make_hosts, zones, kind, **{**settings, "locality_weighted": False}))
+    assert abs(flat[3] - 0.5) < 0.05 and abs(flat[1] - 0.25) < 0.05
+
+
+def test_localities_without_weights_have_no_hosts(make_hosts: MakeHosts) -> None:
+    made = balancer(make_hosts, [entry(1, zone="a"), entry(2, zone="b")], locality_weighted=True)
+    assert made.choose(context(1)) is None
+
+
+def test_a_locality_without_healthy_hosts_leaves_the_others_all(make_hosts: MakeHosts) -> None:
+    zones = [zone(1, "a", 9, health_flags=FAILED_EDS_HEALTH), zone(2, "b", 1), zone(3, "b", 1), zone(4, "b", 1)]
+    assert set(shares(balancer(make_hosts, zones, locality_weighted=True), 500)) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("kind", ["ring_hash", "maglev"])
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (1, 2, 4, 8)])
+def test_few_keys_move_when_a_host_goes(make_hosts: MakeHosts, kind: str, weights: tuple[int, ...]) -> None:
+    settings = {"table_size": 5003, "min_ring_size": 8192}
+    hosts = [entry(port, weight=weight) for port, weight in enumerate(weights, start=1)]
+    before, after = balancer(make_hosts, hosts, kind, **settings), balancer(make_hosts, hosts[1:], kind, **settings)
+    gone = 0
+    moved = 0
+    for key in range(2000):
+        value = xxhash64(b"%d" % key)
+        first, second = before.choose(context(value)), after.choose(context(value))
+        assert first is not None and second is not None
+        gone += first.entry.port == 1
+        moved += first.entry.port not in (1, second.entry.port)
+    # Keys of the host that went must move; Maglev moves a few of the others, a ring with rounded shares hardly any.
+    assert moved < 0.1 * 2000
+    assert abs(gone / 2000 - weights[0] / sum(weights)) < 0.05
+
+
+def test_tables_stay_where_nothing_about_them_changed(make_hosts: MakeHosts) -> None:
+    made = balancer(make_hosts, [entry(1), entry(2), entry(3, priority=1)])
+    first, second = [table.find for table in made._tables]
+    made._setting.priority_set.hosts()[2].weight = 5
+    made.refresh()
+    assert [table.find for table in made._tables] == [first, second]
+    made._setting.priority_set.hosts()[1].weight = 5
+    made.refresh()
+    assert made._tables[0].find != first
+    assert made._tables[1].find == second
+
+
+def test_panic_is_counted_once_per_choice(make_hosts: MakeHosts) -> None:
+    made = balancer(make_hosts, [entry(1), entry(2, health_flags=FAILED_EDS_HEALTH), entry(3, health_flags=4)])
+    made.choose(context(1))
+    made.choose(context(1, 1))
+    made.choose(context(1, 2))
+    assert made._stats.get(LB_HEALTHY_PANIC) == 1
