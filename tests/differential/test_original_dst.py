@@ -74,6 +74,46 @@ STATE = [
     case("bad_connection_state", b"x", Do("end"), listener="bad_state", end=End.CLOSED, log="UH"),
 ]
 
+PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11"
+PORT_DIGITS = 5
+"""Of a port that the kernel chose."""
+
+
+def proxied(destination: bytes = b"") -> bytes:
+    """A PROXY header whose own kind of TLV names a destination."""
+    size = len(destination.replace(b"{{upstream:up}}", b"0" * PORT_DIGITS))
+    tlv = b"\xea" + size.to_bytes(2, "big") + destination if destination else b""
+    length = 12 + (3 + size if destination else 0)
+    addresses = b"\x7f\0\0\x01\x7f\0\0\x01\0\x07\0\x09"
+    return PROXY_V2 + length.to_bytes(2, "big") + addresses + tlv
+
+
+def by_metadata(name: str, destination: bytes, path: str = "/", *fields: bytes, **rest: object) -> Case:
+    steps = (proxied(destination) + get(path, *fields), Reply())
+    return case(name, *steps, listener="by_metadata", **rest)
+
+
+METADATA = [
+    by_metadata("metadata", TO_UP, status=200, forwarded=1),
+    by_metadata("metadata_wins_over_the_header", TO_UP, "/", to(TO_SECOND), status=200, contains=("^upstream up",)),
+    by_metadata("restored_address_instead_of_bad_metadata", b"nonsense", status=503, log="503 UF 127.0.0.1:9"),
+    by_metadata("header_instead_of_bad_metadata", b"nonsense", "/", to(TO_SECOND), contains=("^upstream second",)),
+    by_metadata("no_metadata", b"", "/", to(TO_SECOND), status=200, contains=("^upstream second",)),
+    by_metadata("metadata_and_port", b"127.0.0.1:9", "/port", status=200, forwarded=1),
+    by_metadata("metadata_is_no_structure", TO_UP, "/deep", status=503, log="503 UF 127.0.0.1:9"),
+    case(
+        "metadata_of_a_connection",
+        proxied(TO_UP) + b"ping",
+        Expect(b"pong"),
+        Do("fin"),
+        Do("end"),
+        listener="tcp_metadata",
+        raw=(Read(4), b"pong", FIN),
+        forwarded=1,
+        ignore=("upstream_cx_destroy_(local|remote)",),
+    ),
+]
+
 BAD_VALUES = [
     b"",
     b"nonsense",
@@ -139,7 +179,7 @@ ADMIN = [
 ]
 
 
-@pytest.mark.parametrize("one", [*DESTINATIONS, *STATE, *LIVES, *ADMIN], ids=case_id)
+@pytest.mark.parametrize("one", [*DESTINATIONS, *STATE, *METADATA, *LIVES, *ADMIN], ids=case_id)
 def test_original_dst(one: Case, pairs: Pairs) -> None:
     pairs.check(one)
 
