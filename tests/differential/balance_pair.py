@@ -40,6 +40,12 @@ class ReportingUpstream(SpreadUpstream):
             b"json": b'endpoint-load-metrics: JSON {"cpu_utilization": 1, "rps_fractional": %d}\r\n' % rate,
             b"binary": b"endpoint-load-metrics: BIN %s\r\n" % binary,
             b"grpc": b"endpoint-load-metrics-bin: %s\r\n" % binary,
+            b"colons": b"endpoint-load-metrics: TEXT cpu_utilization:1,,rps_fractional:%d,\r\n" % rate,
+            b"hex": b"endpoint-load-metrics: TEXT cpu_utilization=0x1p0,rps_fractional=%de0\r\n" % rate,
+            b"named": b"endpoint-load-metrics: TEXT rps_fractional=%d,named_metrics.a=1,utilization.b=1\r\n" % rate,
+            b"cost": b"endpoint-load-metrics: TEXT cpu_utilization=1,rps_fractional=%d,request_cost.a=1\r\n" % rate,
+            b"spaces": b"endpoint-load-metrics: TEXT cpu_utilization = 1,rps_fractional = %d\r\n" % rate,
+            b"unknown": b'endpoint-load-metrics: JSON {"cpu_utilization": 1, "rps_fractional": %d, "a": 1}\r\n' % rate,
             b"bad": b"endpoint-load-metrics: TEXT cpu_utilization=1,rps_fractional=x%d\r\n" % rate,
         }
         return b"" if found is None else reports[found[1]]

@@ -259,12 +259,13 @@ LOCALITIES = [
 ]
 
 
-def reported(name: str, *fields: str) -> dict[str, Any]:
+def reported(name: str, **fields: Any) -> dict[str, Any]:
     inner = typed(
         "client_side_weighted_round_robin",
         "ClientSideWeightedRoundRobin",
         blackout_period="0s",
         weight_update_period="0.05s",
+        **fields,
     )
     return inner if name == "plain" else typed("wrr_locality", "WrrLocality", endpoint_picking_policy=listed(inner))
 
@@ -280,9 +281,21 @@ REPORTS = [
             report=kind,
             policy=reported("plain"),
         )
-        for kind in ("text", "json", "binary", "grpc")
+        for kind in ("text", "json", "binary", "grpc", "colons", "hex")
     ],
-    Case("reports_bad", [Group(hosts(1, 2, 3))], even(1, 2, 3), 60, 0, report="bad", policy=reported("plain")),
+    *[
+        Case(f"reports_{kind}", [Group(hosts(1, 2, 3))], even(1, 2, 3), 60, 0, report=kind, policy=reported("plain"))
+        for kind in ("bad", "cost", "spaces", "unknown", "named")
+    ],
+    Case(
+        "reports_of_named_metrics",
+        [Group(hosts(1, 2, 3))],
+        {"1": 1 / 6, "2": 2 / 6, "3": 3 / 6},
+        300,
+        4,
+        report="named",
+        policy=reported("plain", metric_names_for_computing_utilization=["named_metrics.a", "utilization.b"]),
+    ),
     Case("without_reports", [Group(hosts(1, 2, 3))], even(1, 2, 3), 60, 0, policy=reported("plain")),
     Case(
         "reports_and_localities",

@@ -17,6 +17,7 @@ HEADER: Final = b"endpoint-load-metrics"
 BINARY_HEADER: Final = b"endpoint-load-metrics-bin"
 _FIELDS: Final = frozenset(("cpu_utilization", "mem_utilization", "application_utilization", "eps", "rps_fractional"))
 _MAPS: Final = {"named_metrics.": "named_metrics", "utilization.": "utilization", "request_cost.": "request_cost"}
+_NOT_IN_TEXT: Final = ("request_cost",)
 
 
 def has_report(headers: HeaderMap) -> bool:
@@ -48,7 +49,7 @@ def _from_binary(value: bytes) -> Any:
 
 def _from_json(text: bytes) -> Any:
     try:
-        return Parse(text, OrcaLoadReport(), ignore_unknown_fields=True)
+        return Parse(text, OrcaLoadReport())
     except (ParseError, ValueError, RecursionError):
         return None
 
@@ -57,8 +58,8 @@ def _from_text(text: str) -> Any:
     """``name=value`` or ``name:value``, separated by commas; none twice."""
     report = OrcaLoadReport()
     seen = set()
-    for item in text.split(","):
-        name, value = _split(item.strip(" \t"))
+    for item in filter(None, [part.strip(" \t") for part in text.split(",")]):
+        name, value = _split(item)
         number = _number(value)
         if not name or name in seen or number is None or not _set_metric(report, name, number):
             return None
@@ -76,8 +77,8 @@ def _number(text: str) -> float | None:
     if not text.isascii() or "_" in text:
         return None
     try:
-        number = float(text)
-    except ValueError:
+        number = float.fromhex(text) if "x" in text.lower() else float(text)
+    except (ValueError, OverflowError):
         return None
     return None if isnan(number) or isinf(number) else number
 
@@ -87,7 +88,7 @@ def _set_metric(report: Any, name: str, value: float) -> bool:
         setattr(report, name, value)
         return True
     for prefix, field in _MAPS.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and field not in _NOT_IN_TEXT:
             key = name[len(prefix) :]
             if key:
                 getattr(report, field)[key] = value

@@ -45,7 +45,8 @@ BINARY = b64encode(REPORT.SerializeToString())
         (b"endpoint-load-metrics", b"BIN " + BINARY),
         (b"endpoint-load-metrics", b"TEXT cpu_utilization=0.5,rps_fractional=100"),
         (b"endpoint-load-metrics", b"TEXT cpu_utilization:5e-1 , rps_fractional:+100."),
-        (b"endpoint-load-metrics", b'JSON {"cpu_utilization": 0.5, "rps_fractional": 100, "unknown": [1]}'),
+        (b"endpoint-load-metrics", b'JSON {"cpu_utilization": 0.5, "rpsFractional": "100"}'),
+        (b"endpoint-load-metrics", b"TEXT cpu_utilization=0x1p-1,,rps_fractional=100,"),
     ],
 )
 def test_formats(name: bytes, value: bytes) -> None:
@@ -60,7 +61,9 @@ def test_formats(name: bytes, value: bytes) -> None:
         b"BIN",
         b"BIN !!",
         b"BIN " + b64encode(b"\xff\xff"),
-        b"TEXT ",
+        b"TEXT request_cost.a=1",
+        b"TEXT cpu_utilization = 1",
+        b'JSON {"unknown": 1}',
         b"TEXT cpu_utilization",
         b"TEXT cpu_utilization=",
         b"TEXT cpu_utilization=1_0",
