@@ -1,5 +1,6 @@
 """Active health checks through Envoy and Proxeny: what hosts saw, flags, counters, event log."""
 
+import json
 import re
 import socket
 import time
@@ -119,6 +120,10 @@ static_resources:
             lines.append(f"statuses {self.statuses[case.name]}")
         page = self.proxy.admin(f"/clusters?filter=^{case.name}$")
         lines += [self._named(line) for line in page.splitlines() if "health_flags" in line]
+        page = self.proxy.admin(f"/clusters?filter=^{case.name}$&format=json")
+        lines += [
+            json.dumps(host["health_status"]) for host in json.loads(page)["cluster_statuses"][0]["host_statuses"]
+        ]
         pattern = f"^cluster\\.{case.name}\\.(health_check|membership_)"
         lines += [f"{name} = {value}" for name, value in sorted(self.proxy.stats(pattern).items())]
         log = self._logs / f"{case.name}.events"
@@ -155,7 +160,9 @@ def _failures(case: HealthCase, lines: list[str]) -> list[str]:
     prefix = f"cluster.{case.name}.health_check."
     wrong += [name for name, count in case.counts.items() if f"{prefix}{name} = {count}" not in lines]
     if case.events is not None:
-        found = [next(_KINDS[key] for key in _KINDS if f'"{key}"' in line) for line in lines if line[:1] == "{"]
+        found = [
+            next(_KINDS[key] for key in _KINDS if f'"{key}"' in line) for line in lines if "health_checker_type" in line
+        ]
         if " ".join(found) != case.events:
             wrong.append(f"events {case.events}: {found}")
     return wrong

@@ -177,6 +177,10 @@ def _set_health(config: ClusterConfig, cluster: Any, present: dict[str, Any]) ->
     config.close_on_health_failure = present.get("close_connections_on_host_health_failure", False)
     if "health_checks" not in present:
         return
+    if config.type is ClusterType.ORIGINAL_DST:
+        raise UnsupportedFieldError(
+            f"health_checks of ORIGINAL_DST clusters are not supported (cluster '{cluster.name}')", "health_checks"
+        )
     config.health_when_new = FAILED_ACTIVE_HC
     if cluster.common_lb_config.ignore_new_hosts_until_first_hc:
         config.health_when_new |= PENDING_ACTIVE_HC

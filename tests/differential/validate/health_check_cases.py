@@ -176,7 +176,9 @@ CASES = [
         "load_assignment: {cluster_name: one, endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: /tmp/x}}, health_check_config: {port_value: 1}}}]}]}",
     ),
     cluster(
-        "hc-original-dst", f"type: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED\nhealth_checks: [{{{_ALL}, {_HTTP}}}]"
+        "hc-original-dst",
+        f"type: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED\nhealth_checks: [{{{_ALL}, {_HTTP}}}]",
+        "hosts that workers make are not checked",
     ),
     _filter("pass-through", "pass_through_mode: true"),
     _filter("without-mode", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import h2.config
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
     from proxeny.network.connection import ClientConnection
 
+log = logging.getLogger("proxeny.hc")
+
 NO_FLUSH: Final = ConnectionCloseType.NO_FLUSH
 _CONFIG: Final = h2.config.H2Configuration(client_side=True, header_encoding=None)
 _GOAWAY: Final = 7
+_OTHERS: Final = -1
+_TOO_LARGE: Final = -2
+"""Kinds of what ``_frames`` yields."""
 _FRAME_HEAD: Final = 9
 _LARGEST_FRAME: Final = 16_384 + _FRAME_HEAD
 """SETTINGS_MAX_FRAME_SIZE, which is left as it is."""
@@ -77,9 +83,13 @@ class Http2Client(NetworkFilter):
         pairs = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP]
         # Pseudo headers go first.
         pairs.sort(key=lambda pair: not pair[0].startswith(b":"))
-        self._h2.send_headers(stream_id, pairs, end_stream=not body)
-        if body:
-            self._h2.send_data(stream_id, body, end_stream=True)
+        try:
+            self._h2.send_headers(stream_id, pairs, end_stream=not body)
+            if body:
+                self._h2.send_data(stream_id, body, end_stream=True)
+        except h2.exceptions.ProtocolError:
+            # The host lets no request begin, or no body be sent: the check times out.
+            log.debug("%r: no request can be sent", self._connection, exc_info=True)
         self._flush()
 
     def _flush(self) -> None:
@@ -115,6 +125,8 @@ class Http2Client(NetworkFilter):
                 break
             if kind == _GOAWAY:
                 self._on_goaway(int.from_bytes(frames[13:17], "big"))
+            elif kind == _TOO_LARGE:
+                self._end(failed=bool(self._stream_id))
             else:
                 self._receive(frames)
         if self._owner is not None:
@@ -129,16 +141,16 @@ class Http2Client(NetworkFilter):
         while len(unread) - at >= _FRAME_HEAD:
             end = at + _FRAME_HEAD + int.from_bytes(unread[at : at + 3], "big")
             if end - at > _LARGEST_FRAME:
-                # h2 refuses it by its head.
-                end = len(unread)
+                yield _TOO_LARGE, b""
+                return
             if end > len(unread):
                 break
             if unread[at + 3] == _GOAWAY:
-                yield -1, bytes(unread[start:at])
+                yield _OTHERS, bytes(unread[start:at])
                 yield _GOAWAY, bytes(unread[at:end])
                 start = end
             at = end
-        yield -1, bytes(unread[start:at])
+        yield _OTHERS, bytes(unread[start:at])
         del unread[:at]
 
     def _receive(self, frames: bytes) -> None:
@@ -146,7 +158,7 @@ class Http2Client(NetworkFilter):
             events = self._h2.receive_data(frames)
         except h2.exceptions.ProtocolError:
             self._flush()
-            self._end(failed=True)
+            self._end(failed=bool(self._stream_id))
             return
         for event in events:
             if self._owner is None:
@@ -197,10 +209,13 @@ class Http2Client(NetworkFilter):
 
     def reset(self) -> None:
         """Give the request under way up, and keep the connection."""
-        if self._stream_id:
-            self._h2.reset_stream(self._stream_id, h2.errors.ErrorCodes.NO_ERROR)
-            self._stream_id = 0
-            self._flush()
+        stream_id, self._stream_id = self._stream_id, 0
+        try:
+            self._h2.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
+        except h2.exceptions.ProtocolError:
+            # It never began.
+            return
+        self._flush()
 
     @property
     def connected(self) -> bool:

@@ -112,9 +112,9 @@ class Session:
         self._probe.close()
 
     def _check(self) -> None:
-        self._probe.check()
         self._timeout.enable(self.checker.config.timeout_ms)
         self.stats.inc(HC_ATTEMPT)
+        self._probe.check()
 
     def _on_timeout(self) -> None:
         self._probe.on_timeout()
