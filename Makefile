@@ -40,7 +40,7 @@ demo: build
 
 # Most tests wait for one proxy or another: four files at a time keep two cores busy.
 test: build peers
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile -rfER
 
 FUZZ ?= 60
 fuzz: build
