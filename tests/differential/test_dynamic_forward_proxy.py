@@ -15,6 +15,7 @@ from tests.differential.harness import (
     Reply,
     Send,
     StatIs,
+    UpstreamSaw,
     case_id,
     request,
 )
@@ -200,6 +201,21 @@ CLUSTER_CASES = [
         f"two-caches.test:{UP}",
         listener="other_cache",
         contains=(r"^stat \+1 dns_cache.other.host_added", r"^stat \+1 dns_cache.alone.host_added"),
+    ),
+    case(
+        "mirrored",
+        request(get(f"mirrored.test:{UP}", "/mirrored")),
+        UpstreamSaw(),
+        names={"mirrored.test-shadow": HERE},
+        status=200,
+        forwarded=2,
+    ),
+    case(
+        "mirror_of_an_unknown_host",
+        request(get("mirrored-nx.test", "/mirrored")),
+        Asked("mirrored-nx.test-shadow"),
+        status=200,
+        forwarded=1,
     ),
     case(
         "response_timeout_begins_with_the_host",

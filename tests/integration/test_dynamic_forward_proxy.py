@@ -16,6 +16,7 @@ from tests.integration.configs import ADMIN
 from tests.name_server import Fault, NameServer
 
 from proxeny.testing import FakeUpstream, RunningProxy
+from proxeny.testing.upstream import Answer
 
 Start = Callable[..., RunningProxy]
 TYPE = "type.googleapis.com/envoy.extensions"
@@ -202,6 +203,23 @@ def test_names_that_fail_change_and_come_back(
     names.records["a.test"] = ["127.0.0.9"]
     running.wait_for_stat("dns_cache.names.host_address_changed", 2)
     assert f"names::127.0.0.9:{host.rpartition(':')[2]}::hostname::{host}" in running.admin("/clusters")
+
+
+def test_one_host_is_ejected(proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer) -> None:
+    names.records.update({"bad.test": ["127.0.0.1"], "good.test": ["127.0.0.1"]})
+    ejection = """  clusters:
+  - name: names
+    outlier_detection: {consecutive_5xx: 1, max_ejection_percent: 100, base_ejection_time: 60s}"""
+    running = proxy(config(names).replace("  clusters:\n  - name: names", ejection), concurrency=2)
+    service = upstream(lambda request: Answer(500 if request.headers["host"].startswith("bad") else 200))
+    port = running.port("web")
+    for host in ("good", "bad"):
+        assert get(port, f"{host}.test:{service.port}")[0] in (200, 500)
+    get_until(port, f"bad.test:{service.port}", 503)
+    assert get(port, f"good.test:{service.port}")[0] == 200
+    shown = running.admin("/clusters").splitlines()
+    flags = [line.rpartition("::")[2] for line in shown if "::health_flags::" in line]
+    assert sorted(flags) == ["/failed_outlier_check", "healthy"]
 
 
 def test_hostile_names(proxy: Start, names: NameServer) -> None:

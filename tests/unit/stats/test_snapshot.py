@@ -7,7 +7,7 @@ from google.protobuf.json_format import ParseDict
 from proxeny.kernel.stats import Segment
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.schema import Schema
-from proxeny.stats.snapshot import StatsView
+from proxeny.stats.snapshot import StatsView, sanitized
 from proxeny.stats.store import MainStore, WorkerStore
 
 VIEWED = Schema(
@@ -126,3 +126,20 @@ def test_histogram_buckets_of_the_configuration():
 def test_the_flush_interval_of_the_configuration():
     assert settings({"stats_flush_interval": "2s"}).flush_interval_ms == 2000
     assert settings({}).flush_interval_ms == 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cluster.a.", "cluster.a."),
+        ("cluster.DFPCluster:a.test:80.", "cluster.DFPCluster_a.test_80."),
+        ("cluster.http://a/b.", "cluster.http_a/b."),
+        ("listener.[::1]:80.", "listener.[__1]_80."),
+    ],
+)
+def test_names_are_shown_without_colons(name, shown):
+    assert sanitized(name) == shown
+    store = MainStore()
+    store.block(Schema("sanitized", counters=("x",)), name).inc(0)
+    view = StatsView(store, StatsSettings(bootstrap_pb2.Bootstrap()))
+    assert view.value(f"{shown}x") == 1
