@@ -283,7 +283,8 @@ cdef class Poller:
         cdef epoll_event* events = <epoll_event*> self.events
         cdef epoll_event* event
         cdef Watcher watcher
-        cdef int count, index
+        cdef epoll_event moved
+        cdef int count, front, index
         cdef bint had_ready
         cdef object fatal = None
         if self.dirty:
@@ -306,6 +307,15 @@ cdef class Poller:
         self.wheel.read_clock()
         self.batch += 1
         self.in_batch = True
+        # Hang-ups first: no request of this batch shall go out on a connection that its peer has closed.
+        front = 0
+        for index in range(count):
+            if events[index].events & (_EPOLLRDHUP | _EPOLLHUP | _EPOLLERR):
+                if index != front:
+                    moved = events[front]
+                    events[front] = events[index]
+                    events[index] = moved
+                front += 1
         for index in range(count):
             event = &events[index]
             watcher = <Watcher> event.data.ptr

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from proxeny.kernel.epoll import EPOLLET, EPOLLIN, EPOLLOUT, Poller, Watcher
+from proxeny.kernel.epoll import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Poller, Watcher
 
 
 class Recorder(Watcher):
@@ -218,3 +218,17 @@ def test_a_turn_ends_when_a_timer_is_due(poller):
     timer.enable(5)
     while not fired:
         poller.run_turn(60_000)
+
+
+def test_hang_ups_come_first(poller, pairs):
+    """What a peer's end means for others of the batch is known before they are served."""
+    order = []
+    for number, (own, _) in enumerate(pairs):
+        watcher = Recorder(lambda number=number: order.append(number))
+        poller.add(watcher, own.fileno(), EPOLLIN | EPOLLRDHUP | EPOLLET)
+    pairs[0][1].send(b"request")
+    pairs[1][1].send(b"request")
+    pairs[2][1].shutdown(socket.SHUT_WR)
+    pairs[3][1].send(b"request")
+    assert poller.wait(1000) == 4
+    assert order[0] == 2 and sorted(order) == [0, 1, 2, 3]
