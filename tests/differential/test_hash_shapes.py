@@ -14,7 +14,7 @@ OTHERS = (
     "maglev_default", "ring_sick_without_panic", "maglev_bounded", "maglev_bounded_zones",
 )  # fmt: skip
 CLUSTERS = (*(f"{kind}_{shape}" for shape in SHAPES for kind in ("ring", "maglev")), *OTHERS)
-KEYS = [f"key-{number}" for number in range(40)]
+KEYS = [f"key-{number}" for number in range(25)]
 
 
 def head(cluster: str, *headers: str) -> bytes:

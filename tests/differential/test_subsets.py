@@ -42,7 +42,7 @@ HTTP = [
         for cluster in SICK
     ],
     *[
-        each(cluster, "localities", ("nothing", "stage", "stage_dev"), tuple(f"key-{n}" for n in range(40)))
+        each(cluster, "localities", ("nothing", "stage", "stage_dev"), tuple(f"key-{n}" for n in range(20)))
         for cluster in LOCALITIES
     ],
     case(

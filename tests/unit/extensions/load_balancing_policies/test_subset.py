@@ -147,6 +147,20 @@ def test_retries_by_priority(world: MakeWorld) -> None:
     assert host is not None and host.entry.port == 2
 
 
+def test_weights_of_localities_reach_the_subsets(world: MakeWorld) -> None:
+    aware = {**BY_STAGE, "locality_weight_aware": True}
+    made = world(aware, common_lb_config={"locality_weighted_lb_config": {}}, lb_policy="MAGLEV")
+
+    def hosts(first: int, second: int) -> list[HostEntry]:
+        zones = (entry(1, {"stage": "a"}, zone="x", locality_weight=first), entry(3, {"stage": "b"}, zone="x"))
+        return [*zones, entry(2, {"stage": "a"}, zone="y", locality_weight=second)]
+
+    made.hosts(*hosts(1, 0))
+    assert made.ports({"stage": "a"}) == {1}
+    made.hosts(*hosts(0, 1))
+    assert made.ports({"stage": "a"}) == {2}
+
+
 def test_who_is_asked_for_nothing(world: MakeWorld) -> None:
     made = world({**BY_STAGE, "fallback_policy": "ANY_ENDPOINT"}).hosts(*three())
     assert made.cluster.choose_host(None) is not None

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from proxeny.upstream.host import Host
     from proxeny.upstream.load_balancer.contract import DetermineLoad, LbSetting
 
-    Facts = list[tuple[Host, int, int, int, bytes]]
-    """Hosts with what load balancers see of them."""
+    Facts = tuple[list[Any], list[Any]]
+    """What load balancers see: of the hosts, and of what is around them."""
 
 
 class Subset(Protocol):
@@ -32,20 +32,35 @@ class Subset(Protocol):
 class BalancedSubset:
     """Hosts among which the child policy chooses."""
 
-    __slots__ = ("_balancer", "_facts", "_hosts")
+    __slots__ = ("_aware", "_balancer", "_facts", "_hosts", "_setting")
 
     def __init__(self, config: SubsetConfig, setting: LbSetting) -> None:
+        self._aware = config.locality_weight_aware
+        self._setting = setting
         self._hosts = PrioritySetPart(setting.priority_set, config)
         self._balancer = config.child.create(replace(setting, priority_set=self._hosts))
         self._facts: Facts | None = None
 
     def update(self, hosts: list[Host]) -> None:
         """The child hears of it only where something is new to it."""
-        facts = [(host, host.health_flags, host.weight, host.priority, host.entry.metadata) for host in hosts]
+        own = [
+            (host, host.health_flags, host.weight, host.priority, host.locality, host.entry.metadata) for host in hosts
+        ]
+        facts = own, self._surroundings()
         if facts != self._facts:
             self._facts = facts
             self._hosts.update(hosts)
             self._balancer.refresh()
+
+    def _surroundings(self) -> list[Any]:
+        """The local cluster's host sets, and the localities of the whole where their weights count."""
+        local = self._setting.local_hosts()
+        found: list[Any] = [] if local is None else list(local.host_sets)
+        if self._aware:
+            for host_set in self._setting.priority_set.host_sets:
+                whole = host_set.localities
+                found.append((whole.names, whole.weights, [len(group) for group in whole.hosts]))
+        return found
 
     def choose(self, context: Any, determine: DetermineLoad | None) -> Host | None:
         """See Subset."""
