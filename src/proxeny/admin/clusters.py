@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from proxeny.admin.context import AdminContext
@@ -48,14 +49,18 @@ class ListingHandler:
 
     def clusters(self, query: Query, body: bytes) -> AdminResponse:
         """/clusters, as text or JSON; `filter` is a regex over names."""
-        clusters = list(self._context.clusters())
         text = query.parameters.get("filter", "")
+        accepts: Callable[[str], bool] | None = None
         if text:
             try:
                 regex = compile_filter(text)
             except ValueError:
                 return respond("Invalid re2 regex", 400)
-            clusters = [cluster for cluster in clusters if regex.search(cluster.name) is not None]
+
+            def accepts(name: str) -> bool:
+                return regex.search(name) is not None
+
+        clusters = self._context.clusters(accepts)
         if query.parameters.get("format") == "json":
             statuses = [_cluster_json(cluster) for cluster in clusters]
             return respond_json({"cluster_statuses": statuses} if statuses else {})

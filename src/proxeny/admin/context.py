@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -136,8 +136,8 @@ class AdminContext(Protocol):
         """The last failed requests of all workers, the newest first."""
         ...
 
-    def clusters(self) -> Sequence[ClusterStatus]:
-        """All clusters with their hosts."""
+    def clusters(self, matches: Callable[[str], bool] | None = None) -> Sequence[ClusterStatus]:
+        """All clusters, or those whose names match, with their hosts."""
         ...
 
     def bootstrap(self) -> Resource:

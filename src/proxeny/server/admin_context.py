@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -84,9 +84,9 @@ class ServerAdminContext:
         """What the workers told."""
         return self._parts.failures.newest_first()
 
-    def clusters(self) -> Sequence[ClusterStatus]:
-        """All clusters with their hosts."""
-        return list(self._parts.clusters.clusters())
+    def clusters(self, matches: Callable[[str], bool] | None = None) -> Sequence[ClusterStatus]:
+        """All clusters, or those whose names match, with their hosts."""
+        return list(self._parts.clusters.clusters(matches))
 
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""

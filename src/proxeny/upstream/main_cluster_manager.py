@@ -375,9 +375,11 @@ class MainClusterManager:
                 yield name, update
 
     # -- for admin -----------------------------------------------------------------------------------------------
-    def clusters(self) -> Iterator[ClusterStatus]:
-        """What /clusters shows, cluster by cluster."""
+    def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterator[ClusterStatus]:
+        """What /clusters shows, cluster by cluster; of those whose names match."""
         for cluster in self._active.values():
+            if matches is not None and not matches(cluster.name):
+                continue
             yield status_of(cluster, self.outliers.find(cluster.name))
 
     def dynamic(self) -> tuple[list[MainCluster], list[MainCluster]]:

@@ -117,14 +117,15 @@ class FakeServer:
     def listeners(self):
         return [ListenerStatus("l", [FakeAddress("127.0.0.1", 80), FakeAddress("", 0)])]
 
-    def clusters(self):
+    def clusters(self, matches=None):
         limits = CircuitBreakerStatus(1024, 1024, 1024, 3)
         hosts = [
             host("127.0.0.1", 1),
             host("::1", 1, "/failed_eds_health", hostname="x", zone="z", priority=1),
             host("/tmp/up", PIPE),
         ]
-        return [ClusterStatus("c", "alt", False, (limits, limits), hosts), ClusterStatus("d", "d", True, (), [])]
+        found = [ClusterStatus("c", "alt", False, (limits, limits), hosts), ClusterStatus("d", "d", True, (), [])]
+        return [cluster for cluster in found if matches is None or matches(cluster.name)]
 
     def bootstrap(self):
         return Resource(self.message, LOADED)

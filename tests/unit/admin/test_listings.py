@@ -76,7 +76,7 @@ def test_what_outlier_detection_found(server, get, monkeypatch):
     status = ClusterStatus(
         "c", "c", False, (limits, limits), [good, bad], OutlierStatus(200 / 3, 61.952621, -1.0, -1.0), "of_eds"
     )
-    monkeypatch.setattr(server, "clusters", lambda: [status])
+    monkeypatch.setattr(server, "clusters", lambda matches=None: [status])
     lines = get("/clusters")[1].splitlines()
     assert lines[1:5] == [
         "c::outlier::success_rate_average::66.6667",
@@ -114,7 +114,7 @@ def test_listeners(server, get):
         '     "address": "127.0.0.1",\n     "port_value": 80\n    }\n   },\n   "additional_local_addresses": [\n'
         '    {\n     "pipe": {\n      "path": "/tmp/sock"\n     }\n    }\n   ]\n  }\n ]\n}\n'
     )
-    server.listeners = lambda: []
+    server.listeners = lambda matches=None: []
     assert get("/listeners?format=json")[1] == "{}\n"
 
 
