@@ -72,12 +72,13 @@ class ReportedLoadBalancer(ZoneAwareLoadBalancer):
         self._policy = policy
         dispatcher = setting.context.dispatcher
         assert dispatcher is not None
-        setting.info.orca = self
         self._timer = dispatcher.create_timer(self._on_timer)
         self._timer.enable(policy.update_ms)
 
     def refresh(self) -> None:
         """The hosts, their health or their weights changed."""
+        # Of several (subsets) any will do: what is reported is kept by host.
+        self._setting.info.orca = self
         self._weigh_all()
         super().refresh()
 
@@ -146,7 +147,8 @@ class ReportedLoadBalancer(ZoneAwareLoadBalancer):
     def close(self) -> None:
         """The cluster goes."""
         self._timer.close()
-        self._setting.info.orca = None
+        if self._setting.info.orca is self:
+            self._setting.info.orca = None
         super().close()
 
 
