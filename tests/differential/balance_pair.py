@@ -93,6 +93,34 @@ class Side(Proxy):
         self.spread = ReportingUpstream([f"127.0.0.{number}" for number in range(1, HOSTS + 1)])
         super().__init__(kind, template.replace(_PORT, str(self.spread.port)), folder)
 
+    def _fill(self, mark: "re.Match[str]") -> str:
+        if mark.group(1) != "eds":
+            return super()._fill(mark)
+        self._eds = self.folder / "eds.json"
+        self._eds.write_text('{"resources": []}')
+        return str(self._eds)
+
+    def discover(self, cluster: str, endpoints: Sequence[Mapping[str, Any]], policy: Mapping[str, Any]) -> None:
+        """Replace the hosts of a cluster of type EDS."""
+        assignment = {
+            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            "cluster_name": cluster,
+            "endpoints": list(endpoints),
+            "policy": dict(policy),
+        }
+        new = self.folder / "eds.new"
+        new.write_text(json.dumps({"resources": [assignment]}).replace(_PORT, str(self.spread.port)))
+        new.rename(self._eds)
+
+    def becomes(self, cluster: str, requests: int, bounds: Mapping[str, tuple[float, float]]) -> Counter[str]:
+        """The answers once they are as they should be, or after a long time."""
+        deadline = time.monotonic() + STALL_SECONDS
+        while True:
+            answers = self.ask(cluster, requests, at_once=1 if "503" in bounds else AT_ONCE)
+            if within(answers, bounds) or time.monotonic() > deadline:
+                return answers
+            time.sleep(POLL_SECONDS)
+
     def ask(self, cluster: str, requests: int, report: str = "", at_once: int = AT_ONCE) -> Counter[str]:
         """How many answers came from each host (`1` for 127.0.0.1), and how many had another status than 200."""
         extra = f"x-report: {report}\r\n" if report else ""
@@ -183,6 +211,22 @@ class BalancePair:
             assert set(stats) == set(counted), side.kind
             known = {name: value for name, value in counted.items() if value is not None}
             assert {name: stats[name] for name in known} == known, side.kind
+
+    def check_change(
+        self,
+        cluster: str,
+        endpoints: Sequence[Mapping[str, Any]],
+        policy: Mapping[str, Any],
+        requests: int,
+        bounds: Mapping[str, tuple[float, float]],
+    ) -> None:
+        """Both are told of other hosts, and serve them."""
+        for side in self.sides:
+            side.discover(cluster, endpoints, policy)
+        runs = [self._pool.submit(side.becomes, cluster, requests, bounds) for side in self.sides]
+        for side, run in zip(self.sides, runs, strict=True):
+            answers = run.result()
+            assert within(answers, bounds), f"{side.kind}: {dict(answers)} is not within {dict(bounds)}"
 
     def close(self) -> None:
         for side in self.sides:

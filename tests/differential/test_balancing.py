@@ -447,3 +447,58 @@ def zone_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BalancePair]
 @pytest.mark.parametrize("case", ZONES, ids=lambda case: case.name)
 def test_zones(zone_pair: BalancePair, case: Case) -> None:
     zone_pair.check(case.name, case.requests, case.bounds(), case.counted, case.report)
+
+
+DISCOVERED = {
+    "name": "discovered",
+    "type": "EDS",
+    "eds_cluster_config": {"eds_config": {"path_config_source": {"path": "{{eds}}"}, "resource_api_version": "V3"}},
+    "common_lb_config": {"locality_weighted_lb_config": {}, "update_merge_window": "0s"},
+}
+CHANGES = [
+    Case("two", [Group(hosts(1, 2))], even(1, 2), 20, 0),
+    Case("another", [Group(hosts(1, 2, 3))], even(1, 2, 3), 30, 0),
+    Case("one_fails", [Group([*hosts(1, 3), SICK])], even(1, 3), 20, 0),
+    Case("all_fail", [Group([SICK, Host(4, health=FAILED)])], even(2, 4), 20, 0),
+    Case("weights", weighing(1, 3), {"1": 1 / 4, "2": 3 / 4}, 80),
+    Case("other_weights", weighing(3, 1), {"1": 3 / 4, "2": 1 / 4}, 80),
+    Case("zones_by_weight", TWO_ZONES, {"1": 1 / 4, "2": 3 / 8, "3": 3 / 8}, 160),
+    Case(
+        "zones_by_other_weights",
+        [Group(hosts(1), "a", 3), Group(hosts(2, 3), "b", 1)],
+        {"1": 3 / 4, **even(2, 3, of=1 / 4)},
+        160,
+    ),
+    Case("failover_to_more", [Group([SICK]), Group(hosts(4, 5), priority=1)], even(4, 5), 20, 0),
+    Case("back_to_one_priority", [Group(hosts(6))], even(6), 20, 0),
+    Case(
+        "weighted_health",
+        [Group([Host(1, 9), Host(2, 1, FAILED)]), Group(hosts(4), priority=1)],
+        even(1),
+        40,
+        0,
+        cluster={"weighted_priority_health": True},
+    ),
+    Case(
+        "no_overprovisioning",
+        [Group([Host(1), SICK]), Group(hosts(4), priority=1)],
+        even(1, 4),
+        400,
+        None,
+        cluster={"overprovisioning_factor": 100},
+    ),
+    Case("none", [], {"503": 1}, 4, 0),
+]
+
+
+@pytest.fixture(scope="module")
+def discovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BalancePair]:
+    made = BalancePair([DISCOVERED], tmp_path_factory.mktemp("discovering"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=lambda case: case.name)
+def test_changes_of_hosts(discovering: BalancePair, case: Case) -> None:
+    endpoints = [group.message() for group in case.groups]
+    discovering.check_change("discovered", endpoints, case.cluster, case.requests, case.bounds())
