@@ -202,6 +202,11 @@ class Side:
                 if line.startswith(f"{name}::") and not re.search("::(cx|rq|max)_", line):
                     self.note(line)
 
+    def keep_alive(self, cluster: str, want: str) -> None:
+        """As ``get``; how many connections the cluster made so far."""
+        self.get(cluster, want)
+        self.note(f"connections: {self.stat(f'cluster.{cluster}.upstream_cx_total')}")
+
     def counted(self, *names: str) -> None:
         """Counters, once they are no longer 0."""
         for name in names:

@@ -219,6 +219,28 @@ def requests_of_a_host_that_goes_end(side: Side) -> None:
     side.snapshot("e21")
 
 
+@case("connections: 1", "connections: 2")
+def connections_close_with_every_change(side: Side) -> None:
+    side.prepare("e22", assignment("e22", group(endpoint("one"))))
+    side.put(eds("e22", common_lb_config={"close_connections_on_host_set_change": True}))
+    side.keep_alive("e22", "one")
+    side.keep_alive("e22", "one")
+    dead = endpoint("two", health_status="UNHEALTHY")
+    side.assign("e22", assignment("e22", group(endpoint("one"), dead)))
+    side.wait_until(lambda: side.stat("cluster.e22.upstream_cx_active") == 0)
+    side.keep_alive("e22", "one")
+    side.snapshot("e22")
+
+
+@case("cluster_updated 2")
+def updates_are_counted(side: Side) -> None:
+    start(side, "e23", group(endpoint("one")))
+    before = side.stat("cluster_manager.cluster_updated")
+    side.assign("e23", assignment("e23", group(endpoint("one"), endpoint("two"))))
+    side.assign("e23", assignment("e23", group(endpoint("two"))))
+    side.note(f"cluster_updated {side.stat('cluster_manager.cluster_updated') - before}")
+
+
 # -- clusters --------------------------------------------------------------------------------------------------
 
 

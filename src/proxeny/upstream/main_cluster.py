@@ -100,7 +100,7 @@ class MainCluster:
         """How many clusters of this name it follows."""
         self._store = store
         self.hosts: list[HostEntry] = config.hosts
-        self.on_hosts: Callable[[bytes], object] = lambda update: None
+        self.on_hosts: Callable[[bytes, int], object] = lambda update, moved: None
         self.health: ClusterHealth | None = None
         """The flags of the hosts, where somebody finds out more of them."""
         self.checks: ClusterHealthChecks | None = None
@@ -219,7 +219,7 @@ class MainCluster:
         if rebuild or before != after:
             self.on_members()
             self._show_members(merged.moved)
-            self.on_hosts(encode_hosts(HostUpdate(merged.hosts, fresh, policy)))
+            self.on_hosts(encode_hosts(HostUpdate(merged.hosts, fresh, policy)), merged.moved)
         if self.checks is not None:
             self.checks.update_hosts(merged.hosts)
         return rebuild
@@ -249,7 +249,7 @@ class MainCluster:
         self.on_members()
         self._show_members(len({entry.priority for entry in (*added, *removed)}))
         if fresh:
-            self.on_hosts(encode_hosts(HostUpdate([], fresh)))
+            self.on_hosts(encode_hosts(HostUpdate([], fresh)), 1)
         if self.checks is not None:
             self.checks.update_hosts(hosts)
 

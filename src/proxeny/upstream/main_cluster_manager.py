@@ -43,6 +43,7 @@ from proxeny.upstream.stats import (
     CM_CLUSTER_ADDED,
     CM_CLUSTER_MODIFIED,
     CM_CLUSTER_REMOVED,
+    CM_CLUSTER_UPDATED,
     CM_WARMING_CLUSTERS,
     LIMITS,
     THREAD_LOCAL_CLUSTER_MANAGER,
@@ -248,7 +249,7 @@ class MainClusterManager:
         self._check_initialized()
 
     def _start(self, cluster: MainCluster, on_initialized: Callable[[MainCluster], None]) -> None:
-        cluster.on_hosts = lambda update: self._hosts_changed(cluster, update)
+        cluster.on_hosts = lambda update, moved: self._hosts_changed(cluster, update, moved)
         cluster.on_ejected_passed = lambda index: self._ejected_passed(cluster, index)
         cluster.start(self._owner, self.health, lambda: on_initialized(cluster))
 
@@ -281,8 +282,11 @@ class MainClusterManager:
         self._waiting.discard(_CDS)
         self._check_initialized()
 
-    def _hosts_changed(self, cluster: MainCluster, update: bytes) -> None:
+    def _hosts_changed(self, cluster: MainCluster, update: bytes, moved: int) -> None:
+        """``moved``: in how many priorities hosts were added or removed, which never waits to be merged."""
         if self._active.get(cluster.name) is cluster:
+            if cluster.initialized:
+                self._stats.add(CM_CLUSTER_UPDATED, moved)
             self.on_hosts_changed(cluster.name, update)
 
     @property

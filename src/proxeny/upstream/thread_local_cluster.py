@@ -36,8 +36,9 @@ class ThreadLocalCluster:
     with the hosts: do not keep it."""
 
     __slots__ = (
-        "_ahead", "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical", "_override_statuses", "_pools",
-        "_special", "_stale", "choose_host", "info", "own_load_balancer", "priority_set",
+        "_ahead", "_close_on_change", "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical",
+        "_override_statuses", "_pools", "_special", "_stale", "choose_host", "info", "own_load_balancer",
+        "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -78,6 +79,7 @@ class ThreadLocalCluster:
         self._special = self._pools.special
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
+        self._close_on_change = config.lb_common.close_on_change
         self._close_on_failure = config.close_on_health_failure
         self._leaving: list[Host] = []
         """Hosts that are gone, but not their last connections."""
@@ -96,6 +98,7 @@ class ThreadLocalCluster:
             self.priority_set.weighted_health = policy.weighted_priority_health
             self.info.drop_overload = policy.drop_overload
         known = {host.entry.stat_index: host for host in self.priority_set.hosts()}
+        count = len(known)
         hosts, gone = [], []
         for entry in entries:
             host = known.pop(entry.stat_index, None)
@@ -106,9 +109,10 @@ class ThreadLocalCluster:
             else:
                 host.update(entry)
             hosts.append(host)
+        fresh = len(hosts) - (count - len(known) - len(gone))
         self._set_hosts(hosts)
         gone += known.values()
-        for host in gone:
+        for host in (*hosts, *gone) if self._close_on_change and (fresh or gone) else gone:
             host.drain_pools()
         self._leaving = [host for host in (*self._leaving, *gone) if host.is_busy]
 

@@ -44,6 +44,14 @@ _PROVIDED = (
 )
 _RANDOM = f'{{typed_extension_config: {{name: a, typed_config: {{"@type": {_LB}.random.v3.Random}}}}}}'
 
+_AGGREGATE = (
+    "lb_policy: CLUSTER_PROVIDED\ncluster_type: {{name: envoy.clusters.aggregate, typed_config: "
+    '{{"@type": type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig, clusters: {}}}}}'
+)
+_ENDPOINT_BY_NAME = (
+    "load_assignment: {cluster_name: a, named_endpoints: {x: {address: {socket_address: {address: 127.0.0.1, "
+    "port_value: 1}}}}, endpoints: [{lb_endpoints: [{endpoint_name: x}]}]}"
+)
 CASES = [
     cluster("plain", "connect_timeout: 1s"),
     cluster("without-endpoints", ""),
@@ -132,6 +140,22 @@ CASES = [
         "static-resolver-name", _endpoint("{socket_address: {address: 127.0.0.1, port_value: 1, resolver_name: x}}")
     ),
     cluster("eds-without-config", "type: EDS"),
+    cluster("eds-no-file", "type: EDS\neds_cluster_config: {eds_config: {path: /no/such/file}}"),
+    cluster("eds-no-source", "type: EDS\neds_cluster_config: {eds_config: {}}"),
+    cluster("eds-named-endpoint", _ENDPOINT_BY_NAME),
+    cluster(
+        "drop-overload-over-one",
+        "load_assignment: {cluster_name: a, policy: {drop_overloads: "
+        "[{category: a, drop_percentage: {numerator: 101}}]}}",
+    ),
+    cluster(
+        "drop-overload-twice",
+        "load_assignment: {cluster_name: a, policy: {drop_overloads: "
+        "[{category: a, drop_percentage: {numerator: 1}}, {category: b, drop_percentage: {numerator: 1}}]}}",
+    ),
+    cluster("aggregate", _AGGREGATE.format("[a, b]")),
+    cluster("aggregate-of-none", _AGGREGATE.format("[]")),
+    cluster("aggregate-round-robin", _AGGREGATE.format("[a]").replace("CLUSTER_PROVIDED", "ROUND_ROBIN")),
     cluster("eds-config-on-static", "eds_cluster_config: {eds_config: {ads: {}}}"),
     cluster("original-dst-round-robin", "type: ORIGINAL_DST"),
     cluster(

@@ -29,8 +29,8 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster.EdsClusterConfig": fields(done="eds_config service_name"),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(
         done="""healthy_panic_threshold consistent_hashing_lb_config override_host_status update_merge_window
-            ignore_new_hosts_until_first_hc zone_aware_lb_config locality_weighted_lb_config""",
-        accepted="close_connections_on_host_set_change",
+            ignore_new_hosts_until_first_hc zone_aware_lb_config locality_weighted_lb_config
+            close_connections_on_host_set_change""",
     ),
     f"{_CLUSTER}.Cluster.LeastRequestLbConfig": fields(done="choice_count active_request_bias slow_start_config"),
     f"{_CLUSTER}.Cluster.RoundRobinLbConfig": fields(done="slow_start_config"),

@@ -18,6 +18,8 @@ class CommonLbConfig:
     """Percent."""
     override_statuses: frozenset[int] = DEFAULT_STATUSES
     """The health (core.v3.HealthStatus) in which a host may be asked for by address."""
+    close_on_change: bool = False
+    """``close_connections_on_host_set_change``"""
 
 
 DEFAULT: Final = CommonLbConfig()
@@ -32,4 +34,6 @@ def compile(common: Any) -> CommonLbConfig:
         values["panic_threshold"] = whole_percent(common.healthy_panic_threshold)
     if common.HasField("override_host_status"):
         values["override_statuses"] = frozenset(common.override_host_status.statuses)
+    if common.close_connections_on_host_set_change:
+        values["close_on_change"] = True
     return CommonLbConfig(**values) if values else DEFAULT
