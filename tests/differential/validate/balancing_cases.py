@@ -1,7 +1,7 @@
 """Load balancing policies by hash, by subset, by host: ``lb_policy`` with its older fields, ``load_balancing_policy``."""
 # ruff: noqa: E501 - a case is a line
 
-from tests.differential.validate.corpus import TYPE, Verdict, cluster
+from tests.differential.validate.corpus import TYPE, Verdict, cluster, listener
 
 _LB = f"{TYPE}/envoy.extensions.load_balancing_policies"
 
@@ -34,11 +34,33 @@ def _legacy(name: str, fields: str) -> Verdict:
     return cluster(f"lb-{name}", fields)
 
 
+def _tcp(name: str, fields: str) -> Verdict:
+    typed = f'{{"@type": {TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: one, {fields}}}'
+    return listener(f"tcp-{name}", f"filter_chains: [{{filters: [{{name: envoy.filters.network.tcp_proxy, typed_config: {typed}}}]}}]")
+
+
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def _options(name: str, policy: str) -> Verdict:
+    typed = f'{{"@type": {TYPE}/{_OPTIONS}, explicit_http_config: {{http_protocol_options: {{}}}}, hash_policy: [{policy}]}}'
+    return cluster(f"options-{name}", f"typed_extension_protocol_options: {{{_OPTIONS}: {typed}}}")
+
+
 _SKIPPED = "Envoy skips the constraints of load balancing policies"
 _SELECTOR = "subset_selectors: [{keys: [a, b], %s}]"
 _SOURCES = "override_host_sources: [{header: x-a}]"
 
 CASES = [
+    _tcp("hash-source-ip", "hash_policy: [{source_ip: {}}]"),
+    _tcp("hash-state", "hash_policy: [{filter_state: {key: a}}]"),
+    _tcp("hash-state-without-key", "hash_policy: [{filter_state: {}}]"),
+    _tcp("hash-empty", "hash_policy: [{}]"),
+    _tcp("hash-two", "hash_policy: [{source_ip: {}}, {filter_state: {key: a}}]"),
+    _tcp("metadata-match", "metadata_match: {filter_metadata: {envoy.lb: {a: [1, {b: null}]}, other: {}}}"),
+    _options("hash-policy", "{header: {header_name: a}}"),
+    _options("hash-policy-empty", "{}"),
+    _options("hash-policy-bad-regex", "{header: {header_name: a, regex_rewrite: {pattern: {regex: '('}, substitution: b}}}"),
     _subset("without-selectors", ""),
     _subset("selector-without-keys", "subset_selectors: [{}]"),
     _subset("selector-with-empty-key", "subset_selectors: [{keys: ['']}]"),
