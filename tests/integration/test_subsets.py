@@ -2,6 +2,8 @@
 
 import http.client
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +121,22 @@ def test_subsets_and_sessions_follow_the_hosts(proxy: Start, upstream: StartUpst
     wait_for(running, "/prod", {(503, "no healthy upstream")})
     assert running.stat("cluster.hosts.lb_subsets_active") == 3
     assert running.stat("cluster.hosts.lb_subsets_removed") == 3
+
+
+def test_explanations_know_what_a_request_asks_for(upstream: StartUpstream, tmp_path: Path) -> None:
+    one = upstream(name="one")
+    address = f"{{socket_address: {{address: 127.0.0.1, port_value: {one.port}}}}}"
+    metadata = "{filter_metadata: {envoy.lb: {stage: STAGE}}}"
+    endpoint = f"{{endpoint: {{address: {address}}}, metadata: {metadata}}}"
+    hosts = f"{{cluster_name: hosts, endpoints: [{{lb_endpoints: [{endpoint}]}}]}}"
+    static = CONFIG.replace("type: EDS", "type: STATIC")
+    for stage, words in (("prod", f"127.0.0.1:{one.port}"), ("dev", "no host")):
+        lines = [
+            f"    load_assignment: {hosts.replace('STAGE', stage)}" if "eds_cluster_config" in line else line
+            for line in (ADMIN + static).splitlines()
+        ]
+        path = tmp_path / f"{stage}.yaml"
+        path.write_text("\n".join(lines))
+        command = [sys.executable, "-m", "proxeny", "explain", "request", "-c", str(path), "--url", "http://a/prod"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert f"subset by what the request asks for: {words}" in done.stdout, done.stdout + done.stderr

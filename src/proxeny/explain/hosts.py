@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxeny.upstream.host import Health, health_flags_text
 
@@ -49,6 +49,10 @@ class ClusterView(NamedTuple):
     notes: list[str]
 
 
+_BY_REQUEST: Final = ("subset", "override_host")
+"""Policies that look at the request: not every usable host may serve it."""
+
+
 def cluster_view(name: str, clusters: RehearsalClusters, world: World) -> ClusterView:
     """The cluster of this name."""
     found = clusters.get(name)
@@ -72,6 +76,9 @@ def cluster_view(name: str, clusters: RehearsalClusters, world: World) -> Cluste
     chosen = next((sent.host for sent in clusters.sent if sent.cluster == name), None)
     if state.get("by_hash") and chosen is not None:
         choice = f"{policy} by the request's hash: {chosen.address.as_string()}"
+    elif policy in _BY_REQUEST:
+        asked = "no host" if chosen is None else chosen.address.as_string()
+        choice = f"{policy} by what the request asks for: {asked}"
     return ClusterView(name, True, sets, hosts, policy, choice, notes)
 
 

@@ -36,7 +36,10 @@ def _legacy(name: str, fields: str) -> Verdict:
 
 def _tcp(name: str, fields: str) -> Verdict:
     typed = f'{{"@type": {TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: one, {fields}}}'
-    return listener(f"tcp-{name}", f"filter_chains: [{{filters: [{{name: envoy.filters.network.tcp_proxy, typed_config: {typed}}}]}}]")
+    return listener(
+        f"tcp-{name}",
+        f"filter_chains: [{{filters: [{{name: envoy.filters.network.tcp_proxy, typed_config: {typed}}}]}}]",
+    )
 
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -60,7 +63,9 @@ CASES = [
     _tcp("metadata-match", "metadata_match: {filter_metadata: {envoy.lb: {a: [1, {b: null}]}, other: {}}}"),
     _options("hash-policy", "{header: {header_name: a}}"),
     _options("hash-policy-empty", "{}"),
-    _options("hash-policy-bad-regex", "{header: {header_name: a, regex_rewrite: {pattern: {regex: '('}, substitution: b}}}"),
+    _options(
+        "hash-policy-bad-regex", "{header: {header_name: a, regex_rewrite: {pattern: {regex: '('}, substitution: b}}}"
+    ),
     _subset("without-selectors", ""),
     _subset("selector-without-keys", "subset_selectors: [{}]"),
     _subset("selector-with-empty-key", "subset_selectors: [{keys: ['']}]"),

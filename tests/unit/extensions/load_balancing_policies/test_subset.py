@@ -166,6 +166,13 @@ def test_who_is_asked_for_nothing(world: MakeWorld) -> None:
     assert made.cluster.choose_host(None) is not None
 
 
+def test_statistics_are_those_of_all_hosts(world: MakeWorld) -> None:
+    made = world(BY_STAGE).hosts(*three(), entry(4, {"stage": "a"}, priority=1))
+    found = made.cluster.statistics()["load_balancer"]
+    assert (found["policy"], found["subsets"]) == ("subset", 2)
+    assert (found["healthy_load"], found["degraded_load"], found["panic"]) == ([100, 0], [0, 0], [False, False])
+
+
 def test_closing(world: MakeWorld) -> None:
     made = world({**BY_STAGE, "fallback_policy": "ANY_ENDPOINT"}).hosts(*three())
     made.cluster.close()

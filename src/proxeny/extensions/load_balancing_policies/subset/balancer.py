@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.extensions.load_balancing_policies.subset.config import Fallback, Selector, SelectorFallback
 from proxeny.extensions.load_balancing_policies.subset.host_keys import HostKeyTable
 from proxeny.extensions.load_balancing_policies.subset.subsets import BalancedSubset, SingleHostSubset, Subset
+from proxeny.upstream.load_balancer import priority_load
 from proxeny.upstream.load_balancer.base import choose_none
 from proxeny.upstream.stats import LB_SUBSETS_FALLBACK, LB_SUBSETS_FALLBACK_PANIC, LB_SUBSETS_SELECTED
 
@@ -195,13 +196,15 @@ class SubsetLoadBalancer:
         return None if subset is None else subset.choose(_asking(context, criteria), determine)
 
     def statistics(self) -> dict[str, Any]:
-        """For admin pages."""
+        """For admin pages: loads as they would be for all hosts together."""
+        setting = self._setting
+        load = priority_load.calculate(setting.priority_set.host_sets, setting.panic_threshold())
         return {
             "policy": self.kind,
             "subsets": len(self._subsets),
-            "healthy_load": [],
-            "degraded_load": [],
-            "panic": [],
+            "healthy_load": load.healthy,
+            "degraded_load": load.degraded,
+            "panic": load.panic,
         }
 
     def close(self) -> None:
