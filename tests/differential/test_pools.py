@@ -297,6 +297,15 @@ BREAKERS = [
 ]
 
 SOURCES = [
+    pooled(
+        "transport_sockets_by_metadata",
+        "matched",
+        *request(get("matched")),
+        gauge("matched", "a.total_match_count", 2),
+        gauge("matched", "b.total_match_count", 1),
+        gauge("matched", "default.total_match_count", 1),
+        status=200,
+    ),
     pooled("bound", "bound", *request(get("bound")), status=200, log="127.0.0.5"),
     pooled("bound_by_version", "bound_second", *request(get("bound_second")), status=200, log="127.0.0.6"),
     pooled("bound_freely", "bound_freely", *request(get("bound_freely")), status=200, log="127.0.0.7"),

@@ -11,7 +11,7 @@ from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
 from proxeny.network.happy_eyeballs import ANY_VERSION
 from proxeny.registry import REGISTRY
-from proxeny.upstream import bind_config, http_protocol_options
+from proxeny.upstream import bind_config, http_protocol_options, transport_socket_match
 from proxeny.upstream.bind_config import LocalAddress
 from proxeny.upstream.cluster_info import ClusterInfo
 from proxeny.upstream.cluster_types import factory_of, type_text
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.load_balancer.common_config import CommonLbConfig
     from proxeny.upstream.load_balancer.contract import LbPolicy
+    from proxeny.upstream.transport_socket_match import TransportSockets
 
 
 _STRICT_DNS: Final = 1
@@ -41,7 +42,6 @@ _IP_VERSIONS: Final = (ANY_VERSION, 4, 6)
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 _REFUSED: Final = (
-    "transport_socket_matches",
     "transport_socket_matcher",
     "filters",
 )
@@ -67,6 +67,7 @@ class ClusterConfig:
         "policy",
         "pool_per_downstream",
         "predictive_preconnect_ratio",
+        "transport_sockets",
         "type",
         "update_merge_window_ms",
         "wait_for_warm_on_init",
@@ -92,6 +93,8 @@ class ClusterConfig:
         self.hosts: list[HostEntry] = []
         """Hosts that the configuration itself names (STATIC)."""
         self.internal_upstream: InternalUpstream | None = None
+        self.transport_sockets: TransportSockets | None = None
+        """Where hosts have different ones (``transport_socket_matches``)."""
         self.pool_per_downstream = False
         """``connection_pool_per_downstream_connection``"""
         self.predictive_preconnect_ratio = 1.0
@@ -147,10 +150,14 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
     policy.allot(context.stats, info.stat_prefix)
     config.hosts = hosts
     _set_health(config, cluster, present)
-    transport_socket = present.get("transport_socket")
-    if transport_socket is not None and transport_socket.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
-        config.internal_upstream = InternalUpstream(
-            unpack_any(transport_socket.typed_config), info.stat_prefix, context
+    config.internal_upstream = _internal_upstream(present.get("transport_socket"), info, context)
+    if "transport_socket_matches" in present:
+        matches = [
+            (one, _internal_upstream(one.transport_socket, info, context))
+            for one in present["transport_socket_matches"]
+        ]
+        config.transport_sockets = transport_socket_match.compile(
+            matches, config.internal_upstream, info.stats, info.stat_prefix, context.stats
         )
     for index in (*range(host_blocks), *(entry.stat_index for entry in hosts)):
         info.host_stats(index)
@@ -204,7 +211,10 @@ def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> No
         for field in _REFUSED:
             if field in present:
                 raise UnsupportedFieldError(f"{field} is not supported yet (cluster '{cluster.name}')", field)
-    _check_transport_socket(cluster, present)
+    if "transport_socket" in present:
+        _check_transport_socket(cluster, present["transport_socket"])
+    for match in present.get("transport_socket_matches", ()):
+        _check_transport_socket(cluster, match.transport_socket)
     if cluster.common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing and cluster.type != _STRICT_DNS:
         raise ConfigError(
             f"Cannot use hostname for consistent hashing loadbalancing for cluster of type: '{type_text(cluster)}'"
@@ -215,10 +225,13 @@ def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> No
                 raise ConfigError("Unsupported field in per_host_thresholds")
 
 
-def _check_transport_socket(cluster: Any, present: dict[str, Any]) -> None:
-    transport_socket = present.get("transport_socket")
-    if transport_socket is None:
-        return
+def _internal_upstream(transport_socket: Any, info: ClusterInfo, context: FactoryContext) -> InternalUpstream | None:
+    if transport_socket is None or not transport_socket.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
+        return None
+    return InternalUpstream(unpack_any(transport_socket.typed_config), info.stat_prefix, context)
+
+
+def _check_transport_socket(cluster: Any, transport_socket: Any) -> None:
     type_name = transport_socket.typed_config.type_url.rpartition("/")[2]
     if type_name in (_RAW_BUFFER, INTERNAL_UPSTREAM):
         return

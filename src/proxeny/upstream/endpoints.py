@@ -57,8 +57,8 @@ NEW_HOST: Final = -1
 DEFAULT_OVERPROVISIONING_FACTOR: Final = 140
 """ClusterLoadAssignment.policy.overprovisioning_factor, percent."""
 
-_Group = tuple[int, str, str, str, int]
-"""Of a ``LocalityLbEndpoints``: priority, region, zone, sub-zone, weight."""
+_Group = tuple[int, str, str, str, int, bytes]
+"""Of a ``LocalityLbEndpoints``: priority, region, zone, sub-zone, weight, metadata."""
 
 
 class CheckTarget(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -99,6 +99,8 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     check: CheckTarget | None = None
     locality_weight: int = 0
     """``load_balancing_weight`` of the host's locality."""
+    locality_metadata: bytes = b""
+    """A serialized core.v3.Metadata, of the locality."""
 
     @property
     def address_text(self) -> str:
@@ -304,19 +306,22 @@ def _address_of(endpoint: Any) -> Any:
 
 
 def _group_fields(group: Any) -> _Group:
+    metadata = group.metadata.SerializeToString() if group.HasField("metadata") else b""
     if not group.HasField("locality"):
-        return group.priority, "", "", "", 0
-    locality = group.locality
-    return group.priority, locality.region, locality.zone, locality.sub_zone, group.load_balancing_weight.value
+        return group.priority, "", "", "", 0, metadata
+    locality, weight = group.locality, group.load_balancing_weight.value
+    return group.priority, locality.region, locality.zone, locality.sub_zone, weight, metadata
 
 
 def _entry(address: str, port: int, index: int, endpoint: Any, common: _Group) -> HostEntry:
-    priority, region, zone, sub_zone, locality_weight = common
+    priority, region, zone, sub_zone, locality_weight, entry_metadata = common
     entry = HostEntry(
         address, port, endpoint.endpoint.hostname, 1, priority, 0, region, zone, sub_zone, False, b"", index
     )
     if locality_weight:
         entry.locality_weight = locality_weight
+    if entry_metadata:
+        entry.locality_metadata = entry_metadata
     if port == INTERNAL:
         entry.endpoint_id = endpoint.endpoint.address.envoy_internal_address.endpoint_id
     if endpoint.endpoint.HasField("health_check_config"):

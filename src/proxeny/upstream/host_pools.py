@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxeny.network.socket_options import SocketOption
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.host import Host
+    from proxeny.upstream.internal_upstream import InternalUpstream
     from proxeny.upstream.load_balancer.context import LbContext
     from proxeny.upstream.preconnect import Ahead
 
@@ -48,15 +49,17 @@ NO_POOL = NoPool()
 class HostPools:
     """Makes and finds the pools of one cluster's hosts."""
 
-    __slots__ = ("_ahead", "_dispatcher", "_info", "_internal_upstream", "_per_downstream", "special")
+    __slots__ = ("_ahead", "_dispatcher", "_info", "_internal_upstream", "_per_downstream", "_sockets", "special")
 
     def __init__(self, config: ClusterConfig, dispatcher: Dispatcher, ahead: Ahead | None = None) -> None:
         self._dispatcher = dispatcher
         self._ahead = ahead
         self._info = config.info
         self._internal_upstream = config.internal_upstream
+        self._sockets = config.transport_sockets
         self._per_downstream = config.pool_per_downstream
-        self.special = self._internal_upstream is not None or self._per_downstream or ahead is not None
+        internal = self._internal_upstream is not None if self._sockets is None else self._sockets.special
+        self.special = internal or self._per_downstream or ahead is not None
         """Whether every request has to ask here."""
 
     def http_pool(
@@ -70,7 +73,7 @@ class HostPools:
     def _http_pool(
         self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
     ) -> HttpConnPool | NoPool:
-        apart, shared = self._apart(priority, options, context, self._per_downstream)
+        apart, shared = self._apart(host, priority, options, context, self._per_downstream)
         key: Hashable = priority if apart is None else apart.key
         pool = host.http_pools.get(key)
         if pool is not None:
@@ -104,7 +107,7 @@ class HostPools:
     def _tcp_pool(
         self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
     ) -> TcpConnPool:
-        apart, shared = self._apart(priority, options, context, False)
+        apart, shared = self._apart(host, priority, options, context, False)
         key: Hashable = priority if apart is None else apart.key
         pool = host.tcp_pools.get(key)
         if pool is None:
@@ -115,15 +118,23 @@ class HostPools:
                 _forget_when_idle(pool, host, key, None)
         return pool
 
+    def _internal_of(self, host: Host) -> InternalUpstream | None:
+        return self._internal_upstream if self._sockets is None else self._sockets.resolve(host.entry).internal
+
     def _apart(
-        self, priority: int, options: tuple[SocketOption, ...], context: LbContext | None, per_downstream: bool
+        self,
+        host: Host,
+        priority: int,
+        options: tuple[SocketOption, ...],
+        context: LbContext | None,
+        per_downstream: bool,
     ) -> tuple[PoolOptions | None, SharedState]:
         """What sets a pool apart, and the filter state that goes along with its connections."""
         extra: tuple[Hashable, ...] = ()
         if per_downstream and context is not None and context.downstream_connection is not None:
             extra = (("downstream", context.downstream_connection.id),)
         shared: SharedState = {}
-        if self._internal_upstream is not None:
+        if self._internal_of(host) is not None:
             shared = shared_state(context)
             extra += hash_key(shared)
         elif not options and not extra:
@@ -131,8 +142,9 @@ class HostPools:
         return PoolOptions(priority, options, extra), shared
 
     def _bring_along(self, apart: PoolOptions, host: Host, shared: SharedState) -> None:
-        if self._internal_upstream is not None:
-            apart.passthrough = self._internal_upstream.passthrough(host, shared)
+        internal = self._internal_of(host)
+        if internal is not None:
+            apart.passthrough = internal.passthrough(host, shared)
 
 
 def _forget_when_idle(pool: HttpConnPool | TcpConnPool, host: Host, key: Hashable, limit: Resource | None) -> None:

@@ -276,7 +276,10 @@ class MainCluster:
         stats = config.info.stats
         stats.add(MEMBERSHIP_CHANGE, moved)
         if config.type is ClusterType.STATIC:
-            stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
+            if config.transport_sockets is None:
+                stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
+            else:
+                config.transport_sockets.count(hosts)
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         self.show_health()
         if config.lb_policy.shows_members:

@@ -35,6 +35,10 @@ CM_UPDATE_OUT_OF_MERGE_WINDOW: Final = CLUSTER_MANAGER.slot("update_out_of_merge
 CM_ACTIVE_CLUSTERS: Final = CLUSTER_MANAGER.slot("active_clusters")
 CM_WARMING_CLUSTERS: Final = CLUSTER_MANAGER.slot("warming_clusters")
 
+TRANSPORT_SOCKET_MATCH: Final = Schema("transport_socket_match", counters=("total_match_count",))
+"""Prefix ``cluster.<observability name>.<name of the match>.``."""
+TOTAL_MATCH_COUNT: Final = TRANSPORT_SOCKET_MATCH.slot("total_match_count")
+
 INTERNAL_UPSTREAM: Final = Schema("internal_upstream", counters=("no_metadata",))
 """Prefix ``cluster.<observability name>.internal_upstream.``."""
 NO_METADATA: Final = INTERNAL_UPSTREAM.slot("no_metadata")

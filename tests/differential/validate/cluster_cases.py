@@ -9,6 +9,7 @@ _LB = f"{TYPE}/envoy.extensions.load_balancing_policies"
 
 _SOURCE = "source_address: {address: 127.0.0.1, port_value: 0}"
 _EXTRA = "{address: {address: '::1', port_value: 0}}"
+_RAW = f"{{name: raw, typed_config: {{'@type': {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}"
 _SELECTOR = f"'@type': {TYPE}/envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector"
 
 
@@ -301,6 +302,19 @@ CASES = [
             ("four", "per_upstream_preconnect_ratio: 4"),
             ("predictive", "predictive_preconnect_ratio: 1.5"),
             ("predictive-below", "predictive_preconnect_ratio: 0.9"),
+        )
+    ),
+    *(
+        cluster(f"socket-matches-{name}", f"transport_socket_matches: [{matches}]")
+        for name, matches in (
+            ("raw", f"{{name: a, match: {{a: b}}, transport_socket: {_RAW}}}"),
+            ("twice", f"{{name: a, transport_socket: {_RAW}}}, {{name: a, transport_socket: {_RAW}}}"),
+            ("nameless", f"{{match: {{a: b}}, transport_socket: {_RAW}}}"),
+            ("without-socket", "{name: a}"),
+            (
+                "unknown-socket",
+                f"{{name: a, transport_socket: {{name: b, typed_config: {{'@type': {TYPE}/envoy.config.core.v3.Node}}}}}}",
+            ),
         )
     ),
     cluster("pool-per-downstream", "connection_pool_per_downstream_connection: true"),

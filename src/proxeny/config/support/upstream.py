@@ -19,6 +19,7 @@ TABLE: Final[Table] = {
             http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter
             dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
+            transport_socket_matches
             least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata
             upstream_connection_options load_balancing_policy track_timeout_budgets track_cluster_stats
             upstream_http_protocol_options protocol_selection preconnect_policy
@@ -71,6 +72,7 @@ TABLE: Final[Table] = {
             max_connection_pools"""
     ),
     f"{_CLUSTER}.CircuitBreakers.Thresholds.RetryBudget": fields(done="budget_percent min_retry_concurrency"),
+    f"{_CLUSTER}.Cluster.TransportSocketMatch": fields(done="name match transport_socket"),
     f"{_CLUSTER}.Cluster.PreconnectPolicy": fields(done="per_upstream_preconnect_ratio predictive_preconnect_ratio"),
     f"{_ENDPOINT}.ClusterLoadAssignment": fields(done="cluster_name endpoints policy"),
     f"{_ENDPOINT}.ClusterLoadAssignment.Policy": fields(
