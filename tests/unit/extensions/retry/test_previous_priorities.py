@@ -21,7 +21,7 @@ def host_set(hosts: int, healthy: int, degraded: int = 0) -> Any:
 
 
 def priorities(*sets: Any) -> Any:
-    return SimpleNamespace(host_sets=list(sets))
+    return SimpleNamespace(host_sets=list(sets), priority_of=lambda host: host.priority)
 
 
 def tried(*numbers: int, update_frequency: int = 1) -> PreviousPriorities:
