@@ -82,6 +82,12 @@ class CheckedHost:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def begin(self) -> None:
+        """From the first answer on, for a proxy that is started (again)."""
+        with self._changed:
+            self.checks = 0
+            self.connections = []
+
     @property
     def scripted(self) -> int:
         """How many checks get an answer."""

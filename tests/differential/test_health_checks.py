@@ -4,7 +4,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
@@ -47,6 +47,18 @@ def _cluster(case: HealthCase, host: CheckedHost, refused: int, folder: Path) ->
       endpoints: [{{{located}lb_endpoints: [{{endpoint: {{{fields}}}{metadata}}}]}}]"""
 
 
+class CheckingProxy(Proxy):
+    """A proxy whose hosts begin their scripts anew when it is started again."""
+
+    def __init__(self, kind: str, template: str, folder: Path, begin: Callable[[], None]) -> None:
+        self._begin = begin
+        super().__init__(kind, template, folder)
+
+    def _launch(self) -> None:
+        self._begin()
+        super()._launch()
+
+
 class Side:
     """One proxy with hosts of its own."""
 
@@ -81,7 +93,13 @@ static_resources:
   clusters:{clusters}
 """
         self._names = {f":{host.port}": ":<host>" for host in self.hosts.values()} | {f":{refused}": ":<refused>"}
-        self.proxy = Proxy(kind, template, folder / "proxy")
+        self.proxy = CheckingProxy(kind, template, folder / "proxy", self._begin)
+
+    def _begin(self) -> None:
+        for host in self.hosts.values():
+            host.begin()
+        for log in self._logs.iterdir():
+            log.unlink()
 
     def _named(self, text: str) -> str:
         for port, name in self._names.items():
