@@ -150,7 +150,12 @@ def test_the_old_cluster_serves_while_the_new_one_warms(
     new = main.find("m")
     assert new is not None
     assert [entry.port for entry in new.hosts] == [8]
-    assert counts(context) == {"cluster_added": 1, "cluster_modified": 2, "active_clusters": 1}
+    assert counts(context) == {
+        "cluster_added": 1,
+        "cluster_modified": 2,
+        "cluster_updated": 1,
+        "active_clusters": 1,
+    }
 
 
 def test_removed_while_it_warms(
