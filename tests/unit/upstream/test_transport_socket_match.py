@@ -51,6 +51,7 @@ class World:
         (metadata(mode="x"), metadata(mode="a"), "a"),
         (b"", b"", None),
     ],
+    ids=["own", "more_labels", "a_label_short", "locality", "own_before_locality", "locality_where_own_fails", "none"],
 )
 def test_which_one(own: bytes, locality: bytes, found: str | None) -> None:
     assert World(("a", {"mode": "a"}), ("b", {"mode": "b", "depth": 2})).of(own, locality) == found
