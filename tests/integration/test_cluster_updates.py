@@ -160,14 +160,14 @@ def test_a_new_worker_has_the_clusters_of_now(proxy: Start, tmp_path: Path, back
     cds.wait_for("s", str(one))
 
 
-def test_many_changes_use_no_more_statistics(proxy: Start, tmp_path: Path, backends: list[int]) -> None:
+def test_changes_in_a_row(proxy: Start, tmp_path: Path, backends: list[int]) -> None:
     one, two = backends
     cds = Cds(proxy, tmp_path)
     cds.put(static("s", one))
     cds.wait_for("s", str(one))
-    for _ in range(10):
+    for _ in range(3):
         cds.put(static("s", two))
         cds.put(static("s", one))
     cds.wait_for("s", str(one))
     assert cds.running.stat("cluster.s.membership_total") == 1
-    assert cds.running.stat("cluster_manager.cluster_modified") == 20
+    assert cds.running.stat("cluster_manager.cluster_modified") == 6
