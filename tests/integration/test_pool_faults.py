@@ -16,7 +16,7 @@ from proxeny.testing import RunningProxy
 Start = Callable[..., RunningProxy]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CLIENTS = 8
-REQUESTS = 120
+REQUESTS = 50
 BURST = 40
 """Answers between two bursts."""
 
