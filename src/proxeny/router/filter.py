@@ -478,6 +478,7 @@ class RouterFilter(RouterRetries):
             else:
                 upstream.host.stats.inc(HOST_RQ_SUCCESS)
         if entry.response_mutations:
+            self.stream_info.response_code_details = "via_upstream"
             entry.finalize_response_headers(headers, self.stream_info, self.request_headers)
         if entry.virtual_host.include_attempt_count_in_response:
             headers.set(ATTEMPT_COUNT, b"%d" % self.attempt_count)

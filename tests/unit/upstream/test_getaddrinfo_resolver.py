@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -126,13 +127,21 @@ def test_families_that_no_interface_has(dispatcher: Dispatcher, system: System, 
     resolver.close()
 
 
+def wait_for_threads(reached: Callable[[], bool]) -> None:
+    """What threads do before they answer wakes no dispatcher."""
+    deadline = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_threads_work_side_by_side(dispatcher: Dispatcher, system: System) -> None:
     system.gate.clear()
     resolver = GetAddrInfoResolver(dispatcher, GetAddrInfoOptions(threads=3))
     answers: list[DnsAnswer] = []
     for i in range(5):
         resolver.resolve(f"{i}.test", AUTO, answers.append)
-    dispatcher.run_until(lambda: len(system.asked) == 3)
+    wait_for_threads(lambda: len(system.asked) == 3)
     system.gate.set()
     dispatcher.run_until(lambda: len(answers) == 5)
     assert sorted(system.asked) == [b"0.test", b"1.test", b"2.test", b"3.test", b"4.test"]
@@ -145,7 +154,7 @@ def test_cancelled_and_closed(dispatcher: Dispatcher, system: System) -> None:
     answers: list[DnsAnswer] = []
     first = resolver.resolve("a.test", AUTO, answers.append)
     second = resolver.resolve("b.test", AUTO, answers.append)
-    dispatcher.run_until(lambda: system.asked)
+    wait_for_threads(lambda: bool(system.asked))
     first.cancel()
     second.cancel()
     system.gate.set()
