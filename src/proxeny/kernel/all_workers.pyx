@@ -1,4 +1,4 @@
-"""Slots summed over the segments of all workers: blocks lie at the same base in each, so a sum is one load per worker."""
+"""Slots summed over the segments of all workers: blocks lie at the same base in each; a sum is a load per worker."""
 cimport cython
 from libc.stdlib cimport free, malloc
 
