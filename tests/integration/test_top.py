@@ -104,10 +104,11 @@ def address(proxy: RunningProxy) -> str:
 
 
 def is_complete(view: dict[str, Any]) -> bool:
-    """Whether a view has rates, and the percentiles of an interval under load."""
-    (cluster,) = view["clusters"]
-    (manager,) = view["http"]
-    return bool(cluster["rq_rate"] and None not in cluster["latency_ms"] and None not in manager["latency_ms"])
+    """Whether a view has rates, and the percentiles of an interval under load: its pages are not of one moment."""
+    (listener,), (cluster,), (manager,) = view["listeners"], view["clusters"], view["http"]
+    answered = any(host["success_percent"] is not None for host in view["hosts"])
+    rates = answered and cluster["rq_rate"] and listener["rq_rate"]
+    return bool(rates and None not in cluster["latency_ms"] and None not in manager["latency_ms"])
 
 
 def test_rows(loaded: RunningProxy) -> None:
@@ -140,6 +141,8 @@ class Terminal:
 
     def __init__(self, *arguments: str) -> None:
         self._main, inner = pty.openpty()
+        self._poll = select.poll()
+        self._poll.register(self._main, select.POLLIN)
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "40"}
         self.process = subprocess.Popen([*TOP, *arguments], stdin=inner, stdout=inner, stderr=inner, env=environment)
         os.close(inner)
@@ -149,9 +152,8 @@ class Terminal:
         seen = ""
         deadline = time.monotonic() + DEADLINE_S
         while text not in seen:
-            readable, _, _ = select.select([self._main], [], [], 1.0)
             assert time.monotonic() < deadline, f"{text!r} was not shown, but {seen[-2000:]!r}"
-            if not readable:
+            if not self._poll.poll(1000):
                 continue
             seen += os.read(self._main, 65536).decode("utf-8", "replace")
 
@@ -196,11 +198,11 @@ def test_live(loaded: RunningProxy, tmp_path: Path) -> None:
 
 def test_a_proxy_that_goes_and_comes_back(upstream: Callable[..., FakeUpstream]) -> None:
     behind = upstream()
-    with RunningProxy(configuration(behind)) as proxy:
-        port = proxy.admin_address[1]
-        terminal = Terminal("--admin", address(proxy), "--interval", "0.1")
-        terminal.wait_for("hosts (2)")
-    with terminal:
+    running = RunningProxy(configuration(behind))
+    port = running.admin_address[1]
+    with Terminal("--admin", address(running), "--interval", "0.1") as terminal:
+        with running:
+            terminal.wait_for("hosts (2)")
         terminal.wait_for("no answer from")
         with RunningProxy(configuration(behind, port)):
             terminal.wait_for("hosts (2)")

@@ -88,7 +88,10 @@ class EchoDatagrams:
         self._thread.start()
 
     def _serve(self) -> None:
-        while self._stopped not in select.select([self._socket, self._stopped], [], [])[0]:
+        events = select.poll()
+        events.register(self._socket, select.POLLIN)
+        events.register(self._stopped, select.POLLIN)
+        while self._stopped.fileno() not in dict(events.poll()):
             query, peer = self._socket.recvfrom(2048)
             self._socket.sendto(self.name.encode() + b" " + query, peer)
 

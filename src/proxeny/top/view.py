@@ -225,5 +225,5 @@ def _host_row(cluster: str, host: HostSample, rates: _Rates) -> HostRow:
         bad,
         rates.of("rq_timeout"),
         rates.of("cx_connect_fail"),
-        100.0 * good / (good + bad) if good + bad else None,
+        100.0 * (good / (good + bad)) if good + bad else None,
     )
