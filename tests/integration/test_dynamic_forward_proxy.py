@@ -259,9 +259,9 @@ def test_sub_clusters_serve_all_workers(proxy: Start, upstream: Callable[..., Fa
     assert f"DFPCluster:{host}::added_via_api::true" in running.admin("/clusters")
     for worker in running.worker_pids():
         os.kill(worker, signal.SIGKILL)
-    running.wait_for_stat("server.worker_restarts", 3)
+    running.wait_for_stat("server.worker_restarts", 3, 30)
     assert get(port, host)[0] == 200
     # Nobody asks any more.
-    running.wait_for_stat("cluster_manager.cluster_removed", 1)
+    running.wait_for_stat("cluster_manager.cluster_removed", 1, 30)
     assert get(port, host)[0] == 200
-    running.wait_for_stat("cluster_manager.cluster_added", 3)
+    running.wait_for_stat("cluster_manager.cluster_added", 3, 30)

@@ -10,14 +10,8 @@ from proxeny.admin.numbers import general, plain
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.admin.stats_params import compile_filter
-from proxeny.upstream.cluster_status import (
-    INTERNAL,
-    PIPE,
-    CircuitBreakerStatus,
-    ClusterStatus,
-    HostStatus,
-    OutlierStatus,
-)
+from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus, OutlierStatus
+from proxeny.upstream.endpoints import INTERNAL, PIPE
 
 _PRIORITIES = ("default", "high")
 _LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")

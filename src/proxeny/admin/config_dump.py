@@ -17,7 +17,8 @@ from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
 from proxeny.admin.stats_params import compile_filter
 from proxeny.config.message_types import message_class, type_name_of
-from proxeny.upstream.cluster_status import INTERNAL, PIPE, ClusterStatus
+from proxeny.upstream.cluster_status import ClusterStatus
+from proxeny.upstream.endpoints import INTERNAL, PIPE
 
 NameMatch = Callable[[str], bool]
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"

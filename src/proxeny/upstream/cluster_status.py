@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxeny.kernel.stats import sum_slots
 from proxeny.upstream.discovery import ClusterType
+from proxeny.upstream.endpoints import host_address_text
 from proxeny.upstream.host import health_flags_text
 from proxeny.upstream.load_assignment import DEFAULT_POLICY
 from proxeny.upstream.resource_manager import ResourceManager, ResourcePriority
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from proxeny.upstream.endpoints import AssignmentPolicy, HostEntry
     from proxeny.upstream.main_cluster import MainCluster
     from proxeny.upstream.outlier.detector import OutlierDetector
-
-PIPE: Final = -1
-INTERNAL: Final = -2
 
 
 @dataclass(slots=True)
@@ -57,11 +55,7 @@ class HostStatus:
     @property
     def address_text(self) -> str:
         """``127.0.0.1:80``, ``[::1]:80``, the path or ``envoy://listener/id``."""
-        if self.port == PIPE:
-            return self.address
-        if self.port == INTERNAL:
-            return f"envoy://{self.address}/{self.endpoint_id}"
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return host_address_text(self.address, self.port, self.endpoint_id)
 
 
 @dataclass(slots=True)

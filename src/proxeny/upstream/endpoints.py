@@ -61,6 +61,15 @@ _Group = tuple[int, str, str, str, int, bytes]
 """Of a ``LocalityLbEndpoints``: priority, region, zone, sub-zone, weight, metadata."""
 
 
+def host_address_text(address: str, port: int, endpoint_id: str) -> str:
+    """``127.0.0.1:80``, ``[::1]:80``, the path of a socket or ``envoy://listener/id``."""
+    if port == PIPE:
+        return address
+    if port == INTERNAL:
+        return f"envoy://{address}/{endpoint_id}"
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 class CheckTarget(msgspec.Struct, array_like=True, omit_defaults=True):
     """How the health of an endpoint is checked, where that differs from the others' (``health_check_config``)."""
 
@@ -105,11 +114,7 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
     @property
     def address_text(self) -> str:
         """``127.0.0.1:80``, ``[::1]:80``, the path or ``envoy://listener/id``."""
-        if self.port == PIPE:
-            return self.address
-        if self.port == INTERNAL:
-            return f"envoy://{self.address}/{self.endpoint_id}"
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return host_address_text(self.address, self.port, self.endpoint_id)
 
     @property
     def is_unchecked(self) -> bool:

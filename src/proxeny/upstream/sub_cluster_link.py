@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from proxeny.upstream.pending_answer import PendingAnswer
 
+if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.main_cluster_manager import MainClusterManager
 
@@ -103,24 +104,8 @@ class MainLink(Protocol):
         """Have a sub-cluster added."""
 
 
-class PendingSubCluster:
-    """A request that waits for a sub-cluster."""
-
-    __slots__ = ("_waiting", "callback", "name")
-
-    def __init__(self, waiting: dict[str, list[PendingSubCluster]], name: str, callback: Callable[[], object]) -> None:
-        self._waiting = waiting
-        self.name = name
-        self.callback = callback
-        waiting.setdefault(name, []).append(self)
-
-    def cancel(self) -> None:
-        """It does not wait any more."""
-        others = self._waiting.get(self.name)
-        if others is not None and self in others:
-            others.remove(self)
-            if not others:
-                del self._waiting[self.name]
+PendingSubCluster = PendingAnswer[str, Callable[[], object]]
+"""A request that waits for a sub-cluster."""
 
 
 class WorkerSubClusters:

@@ -13,7 +13,8 @@ from proxeny.admin.handler import AdminHandler
 from proxeny.config.errors import ConfigError
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
-from proxeny.upstream.cluster_status import PIPE, CircuitBreakerStatus, ClusterStatus, HostStatus
+from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus
+from proxeny.upstream.endpoints import PIPE
 
 LOADED = 1795424494.591
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"

@@ -8,7 +8,9 @@ _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
     "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": fields(done="lds_config cds_config"),
-    f"{_CORE}.ConfigSource": fields(done="path path_config_source initial_fetch_timeout resource_api_version"),
+    f"{_CORE}.ConfigSource": fields(
+        done="path path_config_source resource_api_version", accepted="initial_fetch_timeout"
+    ),
     f"{_CORE}.PathConfigSource": fields(done="path watched_directory"),
     f"{_CORE}.WatchedDirectory": fields(done="path"),
 }

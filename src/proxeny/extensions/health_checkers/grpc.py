@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
 from proxeny.extensions.health_checkers.check_stream_info import check_stream_info
+from proxeny.extensions.health_checkers.client import ClientProbe
 from proxeny.extensions.health_checkers.grpc_messages import encode_request, is_serving
 from proxeny.kernel.headers import HeaderMap
 from proxeny.router.header_mutation import compile_mutation
@@ -14,7 +15,6 @@ from proxeny.upstream.health_check.contract import FailureType
 from proxeny.upstream.http_protocol_options import speaks_http2
 
 if TYPE_CHECKING:
-    from proxeny.extensions.health_checkers.http2_client import Http2Client
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.health_check.contract import ProbeOwner
@@ -63,15 +63,12 @@ class GrpcProber:
         return headers
 
 
-class GrpcProbe:
+class GrpcProbe(ClientProbe):
     """The checks of one host."""
 
-    __slots__ = ("_client", "_owner", "_prober")
+    __slots__ = ()
 
-    def __init__(self, prober: GrpcProber, owner: ProbeOwner) -> None:
-        self._prober = prober
-        self._owner = owner
-        self._client: Http2Client | None = None
+    _prober: GrpcProber
 
     def check(self) -> None:
         """Call, over the connection of the last call where that is kept."""
@@ -91,21 +88,6 @@ class GrpcProbe:
         else:
             self._owner.failed(FailureType.ACTIVE)
 
-    def on_failure(self, goes: bool) -> None:
-        """The call was reset."""
-        if goes or not self._prober.reuse_connection:
-            self._hang_up()
-        self._owner.failed(FailureType.NETWORK)
-
-    def on_closed(self) -> None:
-        """The connection is gone, between calls."""
-        self._client = None
-
-    def _hang_up(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
     def on_timeout(self) -> None:
         """Give the call up; the connection is kept where it can be."""
         client = self._client
@@ -113,10 +95,6 @@ class GrpcProbe:
             self._hang_up()
         else:
             client.reset()
-
-    def close(self) -> None:
-        """The host goes."""
-        self._hang_up()
 
 
 def _is_well(headers: HeaderMap, body: bytes, trailers: HeaderMap | None) -> bool:

@@ -9,6 +9,7 @@ from envoy.type.v3 import http_pb2
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.extensions.health_checkers.check_stream_info import check_stream_info
+from proxeny.extensions.health_checkers.client import ClientProbe
 from proxeny.extensions.health_checkers.http1_client import Http1Client
 from proxeny.kernel.headers import HeaderMap
 from proxeny.matcher.string import StringMatcher, compile_string_matcher
@@ -121,15 +122,12 @@ class HttpProber:
         return headers
 
 
-class HttpProbe:
+class HttpProbe(ClientProbe):
     """The checks of one host."""
 
-    __slots__ = ("_client", "_owner", "_prober")
+    __slots__ = ()
 
-    def __init__(self, prober: HttpProber, owner: ProbeOwner) -> None:
-        self._prober = prober
-        self._owner = owner
-        self._client: CheckClient | None = None
+    _prober: HttpProber
 
     def check(self) -> None:
         """Send a request, over the connection of the last one where that is kept."""
@@ -186,29 +184,6 @@ class HttpProbe:
             return True
         self._owner.stats.inc(HC_VERIFY_CLUSTER)
         return matcher.match(headers.get(_CHECKED_CLUSTER) or b"")
-
-    def on_failure(self, goes: bool) -> None:
-        """The request came to nothing; ``goes``: so does the connection."""
-        if goes or not self._prober.reuse_connection:
-            self._hang_up()
-        self._owner.failed(FailureType.NETWORK)
-
-    def on_closed(self) -> None:
-        """The connection is gone, between checks."""
-        self._client = None
-
-    def _hang_up(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def on_timeout(self) -> None:
-        """Give the connection up."""
-        self._hang_up()
-
-    def close(self) -> None:
-        """The host goes."""
-        self._hang_up()
 
 
 def _ranges(messages: Any, kind: str) -> Ranges:

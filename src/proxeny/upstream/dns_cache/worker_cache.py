@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxeny.upstream.dns_cache.names import with_port
 from proxeny.upstream.dns_cache.stats import DNS_RQ_PENDING_OVERFLOW, HOST_OVERFLOW
+from proxeny.upstream.pending_answer import PendingAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxeny.kernel.limits import Resource
     from proxeny.kernel.stats import Block
     from proxeny.upstream.dns_cache.config import DnsCacheOptions
@@ -36,24 +36,8 @@ class WorkerCacheListener(Protocol):
         """It is forgotten."""
 
 
-class PendingLoad:
-    """A request that waits for a host."""
-
-    __slots__ = ("_waiting", "callback", "name")
-
-    def __init__(self, waiting: dict[bytes, list[PendingLoad]], name: bytes, callback: Callable[[KnownHost], None]):
-        self._waiting = waiting
-        self.name = name
-        self.callback = callback
-        waiting.setdefault(name, []).append(self)
-
-    def cancel(self) -> None:
-        """It does not wait any more."""
-        others = self._waiting.get(self.name)
-        if others is not None and self in others:
-            others.remove(self)
-            if not others:
-                del self._waiting[self.name]
+PendingLoad = PendingAnswer[bytes, Callable[[KnownHost], None]]
+"""A request that waits for a host."""
 
 
 class WorkerDnsCache:
