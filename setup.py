@@ -18,13 +18,19 @@ KERNEL_RULES = {**COMMON, "embedsignature": True, "boundscheck": False, "wraparo
 PYTHON_RULES = {**COMMON, "annotation_typing": False, "auto_pickle": False}
 
 
+LIBRARIES = {"http2": ["nghttp2"], "tls": ["ssl", "crypto"]}
+"""What a module of the kernel, or one whose name begins so, is linked with."""
+
 MAPS = sorted((SOURCE / "proxeny").rglob("*.pxd"))
 
 
 def extension(source: Path) -> Extension:
     """The extension module of one source file."""
     name = ".".join(source.relative_to(SOURCE).with_suffix("").parts)
-    return Extension(name, [str(source)], extra_compile_args=FLAGS, depends=[str(path) for path in MAPS])
+    linked = LIBRARIES.get(source.stem.partition("_")[0], []) if source.parent == KERNEL else []
+    return Extension(
+        name, [str(source)], libraries=linked, extra_compile_args=FLAGS, depends=[str(path) for path in MAPS]
+    )
 
 
 def kernel() -> list[Extension]:
