@@ -26,6 +26,7 @@ from proxeny.formatter.line_program import INFO_STEPS, Step
 from proxeny.formatter.parser import Command
 from proxeny.formatter.syntax import Syntax
 from proxeny.formatter.times import time_text
+from proxeny.formatter.tls_commands import UPSTREAM_SESSION, tls_commands
 from proxeny.formatter.upstream_commands import upstream_commands, upstream_filter_state
 from proxeny.kernel.headers import HeaderMap
 from proxeny.kernel.sockets import get_option
@@ -44,6 +45,7 @@ _TIME_POINTS = {
     "DS_RX_END": "si.last_downstream_rx_ns",
     "US_CX_BEG": "(u._start_ns if (u := si.upstream_connection) is not None else 0)",
     "US_CX_END": "(u.connected_ns if (u := si.upstream_connection) is not None else 0)",
+    "US_HS_END": f"(s.handshake_done_ns if (s := {UPSTREAM_SESSION}) is not None else 0)",
     "US_TX_BEG": "(si.first_upstream_tx_ns if si.protocol else 0)",
     "US_TX_END": "si.last_upstream_tx_ns",
     "US_RX_BEG": "si.first_upstream_rx_ns",
@@ -163,11 +165,6 @@ def _time(source: str, local: bool) -> tuple[Syntax, Build]:
         return made if command.argument or local else _with_step(made, command.name)
 
     return Syntax.PARAMS_OPTIONAL, build
-
-
-def _absent_time(command: Command, names: Namespace) -> Expression:
-    time_text(command.argument)
-    return Expression("None", Kind.BYTES)
 
 
 def _metadata(source: str, length: Syntax = Syntax.COMMAND_ONLY) -> tuple[Syntax, Build]:
@@ -349,6 +346,7 @@ def stream_commands() -> Table:
         "UPSTREAM_FILTER_STATE": (_FILTER_STATE, _filter_state),
         **upstream_commands(),
         **address_commands(),
+        **tls_commands(),
         **absent_commands(),
     }
     return table
