@@ -11,8 +11,8 @@ from proxeny.upstream.host cimport Host
 cdef class ActiveClient(ConnectionCallbacks):
     cdef public object connect_timer, connected_at_ms, connection, duration_timer, state
     cdef public ConnPoolBase pool
-    cdef public long long created_at_ms, remaining_streams, streams
-    cdef public bint stream_active, timed_out
+    cdef public long long active_streams, concurrent_streams, created_at_ms, remaining_streams, streams
+    cdef public bint timed_out
 
 
 cdef class ConnPoolBase:

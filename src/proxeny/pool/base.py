@@ -1,8 +1,9 @@
 """What HTTP and TCP pools share (Envoy: ``ConnPoolImplBase``): clients by state, the queue, limits, timeouts, drain.
 
 A client is one upstream connection. Its states: CONNECTING -> READY <-> BUSY -> DRAINING -> CLOSED, changed only in
-``_move``. Requests that find no ready client wait in a queue, and each of them has a connection opened for it unless
-enough are on the way. A connect failure fails all who wait, so that their owners can decide (retry, other host).
+``_move``; ready is who can take one stream more. Requests that find no ready client wait in a queue, and connections
+are opened until what connects has room for them all. A connect failure fails all who wait, so that their owners can
+decide (retry, other host).
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ class ActiveClient(ConnectionCallbacks):
     """One connection of a pool, from connect to close; subclasses add what speaks on it."""
 
     __slots__ = (
+        "active_streams",
+        "concurrent_streams",
         "connect_timer",
         "connected_at_ms",
         "connection",
@@ -113,23 +116,36 @@ class ActiveClient(ConnectionCallbacks):
         "pool",
         "remaining_streams",
         "state",
-        "stream_active",
         "streams",
         "timed_out",
     )
 
-    def __init__(self, pool: ConnPoolBase, connection: ClientConnection, max_streams: int) -> None:
+    def __init__(
+        self,
+        pool: ConnPoolBase,
+        connection: ClientConnection,
+        max_streams: int,
+        concurrent_streams: int = 1,
+        before: ActiveClient | None = None,
+    ) -> None:
+        """``before``: the client whose connection it takes over as it is; nothing is counted then."""
         self.pool = pool
         self.connection = connection
         self.state = CONNECTING
         self.remaining_streams = max_streams
         """Requests this connection may still take; 0 at creation means no limit (it is then never reached)."""
+        self.concurrent_streams = concurrent_streams
+        """How many it may carry at a time."""
+        self.active_streams = 0
         self.streams = 0
-        self.stream_active = False
         self.timed_out = False
-        self.created_at_ms = pool.dispatcher.now_ms
         self.duration_timer: Timer | None = None
-        self.connect_timer: Timer | None = pool.dispatcher.create_timer(self._on_connect_timeout)
+        self.connect_timer: Timer | None = None
+        self.created_at_ms: int = pool.dispatcher.now_ms
+        if before is not None:
+            self.created_at_ms = before.created_at_ms
+            return
+        self.connect_timer = pool.dispatcher.create_timer(self._on_connect_timeout)
         self.connect_timer.enable(pool.cluster.connect_timeout_ms)
         pool.host.stats.inc2(HOST_CX_TOTAL, HOST_CX_ACTIVE)
         pool.stats.inc2(UPSTREAM_CX_TOTAL, UPSTREAM_CX_ACTIVE)
@@ -163,14 +179,21 @@ class ActiveClient(ConnectionCallbacks):
 
     def closing_with_incomplete_stream(self) -> bool:
         """Whether a request is under way on it."""
-        return self.stream_active
+        return self.active_streams > 0
+
+    @property
+    def unused_capacity(self) -> int:
+        """How many streams it could take now (Envoy: ``currentUnusedCapacity``); below 0 when the peer allows fewer
+        than run."""
+        free = self.concurrent_streams - self.active_streams
+        return self.remaining_streams if 0 < self.remaining_streams < free else free
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state.name} {self.connection!r}>"
 
 
 class ConnPoolBase:
-    """The connections to one host at one priority; every client takes one request at a time.
+    """The connections to one host at one priority.
 
     A pool with ``options`` of its own (a client's source address) is forgotten by its host when it is empty, and so is
     one that counts against ``max_connection_pools``.
@@ -257,12 +280,12 @@ class ConnPoolBase:
             callbacks.on_pool_failure(PoolFailureReason.OVERFLOW, "", self.host)
             return
         client.remaining_streams -= 1
+        client.active_streams += 1
         if client.remaining_streams == 0:
             self._last_stream(client)
-        else:
+        elif client.active_streams >= client.concurrent_streams:
             self._move(client, BUSY)
         client.streams += 1
-        client.stream_active = True
         self.host.stats.inc2(HOST_RQ_TOTAL, HOST_RQ_ACTIVE)
         self.stats.inc2(UPSTREAM_RQ_TOTAL, UPSTREAM_RQ_ACTIVE)
         self._on_pool_ready(client, callbacks, context)
@@ -277,9 +300,9 @@ class ConnPoolBase:
         self._move(client, DRAINING)
 
     def end_stream(self, client: Any) -> None:
-        """Count the end of a client's request, whatever its end."""
-        if client.stream_active:
-            client.stream_active = False
+        """Count the end of one of a client's requests, whatever its end."""
+        if client.active_streams:
+            client.active_streams -= 1
             self.host.stats.dec(HOST_RQ_ACTIVE)
             self.stats.dec(UPSTREAM_RQ_ACTIVE)
             self.requests.dec()
@@ -289,13 +312,17 @@ class ConnPoolBase:
         self.end_stream(client)
         state = client.state
         if state is BUSY:
-            self._move(client, READY)
+            if client.active_streams < client.concurrent_streams:
+                self._move(client, READY)
             if self._pending:
                 self._schedule_attach()
             if self._draining_pool:
                 self._check_drained()
         elif state is DRAINING:
-            client.close()
+            if not client.active_streams:
+                client.close()
+        elif self._draining_pool:
+            self._check_drained()
 
     def _schedule_attach(self) -> None:
         # At the end of the turn: the peer may close right behind its response (Envoy issue 2715).
@@ -335,28 +362,39 @@ class ConnPoolBase:
         self._check_drained()
 
     # -- connections ---------------------------------------------------------------------------------------------
-    # As in Envoy, what there is provides for ``len(ready) + len(connecting)`` further requests, and ``ratio`` times as
-    # many as wait or run should be provided for. With a ratio of 1: somebody waits for whom no connection is under way.
+    # As in Envoy, what is ready or connects provides for further requests, and ``ratio`` times as many as wait or run
+    # should be provided for. With a ratio of 1: somebody waits for whom no connection is under way.
+    def _provided(self) -> int:
+        """How many further streams there is room for on connections that are open or will be."""
+        return len(self._connecting) + len(self._ready)
+
+    def _connecting_capacity(self) -> int:
+        return len(self._connecting)
+
+    def _active(self) -> int:
+        return len(self._busy)
+
     def _try_create_connections(self) -> None:
         for _ in range(MAX_NEW_CONNECTIONS):
             if not self._wants_connection() or not self._try_create_connection():
                 return
 
     def _wants_connection(self) -> bool:
-        waiting, provided = len(self._pending), len(self._connecting) + len(self._ready)
+        waiting, provided = len(self._pending), self._provided()
         if not self.preconnects or self.host.health != HEALTHY:
             return waiting > provided
-        active = len(self._busy)
+        active = self._active()
         return (waiting + active) * self._preconnect_ratio > provided + active
 
     def _is_excess(self) -> bool:
         """Whether one connection less, of those that connect, would still do."""
-        waiting, connecting, active = len(self._pending), len(self._connecting), len(self._busy)
-        return (waiting + active) * self._preconnect_ratio <= connecting - 1 + active
+        waiting, active = len(self._pending), self._active()
+        left: int = self._connecting_capacity() - next(reversed(self._connecting)).unused_capacity
+        return (waiting + active) * self._preconnect_ratio <= left + active
 
     def preconnect(self, ratio: float) -> bool:
         """Open one connection for a request that is expected (``predictive_preconnect_ratio``), if that makes sense."""
-        waiting, provided, active = len(self._pending), len(self._connecting) + len(self._ready), len(self._busy)
+        waiting, provided, active = len(self._pending), self._provided(), self._active()
         if self.host.health != HEALTHY:
             wants = waiting > provided
         else:
@@ -491,8 +529,8 @@ class ConnPoolBase:
 
     # -- draining ------------------------------------------------------------------------------------------------
     def drain_client(self, client: Any) -> None:
-        """No new request on this connection: close it now if it is idle, else after its request."""
-        if client.stream_active:
+        """No new request on this connection: close it now if it is idle, else after its requests."""
+        if client.active_streams:
             self._move(client, DRAINING)
         else:
             client.close()
@@ -516,7 +554,7 @@ class ConnPoolBase:
         self._check_drained()
 
     def _close_idle(self) -> None:
-        idle = [client for client in self._ready if not client.stream_active]
+        idle = [client for client in self._ready if not client.active_streams]
         if not self._pending:
             idle.extend(self._connecting)
         for client in idle:
@@ -538,7 +576,7 @@ class ConnPoolBase:
 
     def has_active_connections(self) -> bool:
         """Whether requests run or wait."""
-        return bool(self._pending) or any([client.stream_active for client in self._busy])
+        return bool(self._pending or self._busy) or any([client.active_streams for client in self._ready])
 
     def statistics(self) -> dict[str, int]:
         """Clients by state, and who waits."""

@@ -2,17 +2,13 @@
 
 cimport cython
 from proxeny.http.codec_client cimport CodecClient
-from proxeny.pool.base cimport ActiveClient, ConnPoolBase
+from proxeny.pool.http cimport ActiveHttpClient, HttpConnPool
 
 
-cdef class ActiveHttp1Client(ActiveClient):
-    cdef public object _idle_timer
-    cdef public CodecClient codec_client
-    cdef public long long idle_since_ms
-
+cdef class ActiveHttp1Client(ActiveHttpClient):
     cpdef on_response_complete(self)
 
 
-cdef class HttpConnPool(ConnPoolBase):
-    @cython.locals(client=ActiveHttp1Client)
+cdef class Http1ConnPool(HttpConnPool):
+    @cython.locals(client=ActiveHttp1Client, codec_client=CodecClient)
     cpdef new_stream(self, response_decoder, callbacks)

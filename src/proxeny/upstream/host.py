@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from proxeny.network.address import Address
     from proxeny.network.connection import ClientConnection
     from proxeny.pool.base import ConnPoolBase
-    from proxeny.pool.http1 import HttpConnPool
+    from proxeny.pool.http import HttpConnPool
     from proxeny.pool.options import PoolOptions
     from proxeny.pool.tcp import TcpConnPool
     from proxeny.upstream.cluster_info import ClusterInfo

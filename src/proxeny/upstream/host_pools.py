@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.pool.failure import PoolFailureReason
-from proxeny.pool.http1 import HttpConnPool
+from proxeny.pool.http1 import Http1ConnPool
 from proxeny.pool.options import PoolOptions
 from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.limits import Resource
     from proxeny.network.socket_options import SocketOption
+    from proxeny.pool.http import HttpConnPool
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.host import Host
     from proxeny.upstream.internal_upstream import InternalUpstream
@@ -89,7 +90,7 @@ class HostPools:
         if limit is not None and not limit.try_acquire() and not (_free_one(host, priority) and limit.try_acquire()):
             self._info.stats.inc(UPSTREAM_CX_POOL_OVERFLOW)
             return NO_POOL
-        pool = HttpConnPool(self._dispatcher, host, priority, apart)
+        pool: HttpConnPool = Http1ConnPool(self._dispatcher, host, priority, apart)
         key: Hashable = priority if apart is None else apart.key
         host.http_pools[key] = pool
         if apart is not None or limit is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.network.socket_options import SocketOption
-    from proxeny.pool.http1 import HttpConnPool
+    from proxeny.pool.http import HttpConnPool
     from proxeny.pool.tcp import TcpConnPool
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo

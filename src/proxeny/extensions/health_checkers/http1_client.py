@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import ResponseDecoder, StreamResetReason
-from proxeny.http.codec_client import CodecClient
+from proxeny.http.http1.codec_client import Http1CodecClient
 from proxeny.kernel.buffer import Buffer
 from proxeny.network.filter import ConnectionCallbacks, ConnectionCloseType, ConnectionEvent
 
@@ -68,7 +68,7 @@ class Http1Client(ConnectionCallbacks):
         self._body_size = body_size
         self._response: Response | None = None
         self._waiting: tuple[HeaderMap, bytes] | None = None
-        self._client = CodecClient(connection, self, settings)
+        self._client = Http1CodecClient(connection, self, settings)
         connection.add_filter(self._client)
         connection.add_connection_callbacks(self)
         connection.connect()
