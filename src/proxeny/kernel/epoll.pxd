@@ -6,11 +6,12 @@ cdef class Watcher:
     cdef readonly int fd
     cdef readonly Poller poller         # None while it is not registered
     cdef unsigned long long added_in    # number of the batch it was added in
-    cdef bint is_ready, is_dirty        # queued on the ready list, on the dirty list
+    cdef bint is_ready, is_dirty, is_late   # queued on the ready list, on the dirty list, on the late list
 
     cdef int handle(self, int mask) except -1
     cdef int handle_ready(self) except -1
     cdef int flush_dirty(self) except -1
+    cdef int flush_late(self) except -1
 
 
 cdef class Poller:
@@ -19,7 +20,7 @@ cdef class Poller:
     cdef readonly bint in_batch
     cdef public object error_hook
     cdef unsigned long long batch
-    cdef list ready, dirty, removed
+    cdef list ready, dirty, late, removed
     cdef int* closing
     cdef int closing_count, closing_room
     cdef void* events
@@ -31,7 +32,9 @@ cdef class Poller:
     cdef int c_close_fd(self, int fd) except -1
     cdef int c_mark_ready(self, Watcher watcher) except -1
     cdef int c_mark_dirty(self, Watcher watcher) except -1
+    cdef int c_mark_late(self, Watcher watcher) except -1
     cdef int flush_all(self) except -1
+    cdef int flush_lists(self) except -1
     cdef int deliver(self, Watcher watcher, int mask) except -1
     cdef int failed(self, Watcher watcher, object error) except -1
     cdef int c_wait(self, int timeout_ms) except -1

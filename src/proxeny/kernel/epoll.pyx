@@ -7,6 +7,7 @@ The rules (each has a test):
  - a descriptor is closed after the batch, so that its number cannot be reused while events of the old one are pending;
  - an exception of a handler reaches that watcher only;
  - streams with unsent data are on the dirty list and are flushed when the current handler has returned;
+ - what may wait for other events of the batch (HTTP/2 sessions, whose frames then leave together) is on the late list;
  - a watcher that stopped early to be fair is on the ready list: it is handled in the next turn, which does not block.
 """
 from cpython.exc cimport PyErr_CheckSignals
@@ -67,6 +68,10 @@ cdef class Watcher:
         """Send what is buffered."""
         return 0
 
+    cdef int flush_late(self) except -1:
+        """Its turn on the late list."""
+        return 0
+
     def on_event(self, int mask):
         """An event of the mask (EPOLLIN, ...) it was added with, or EPOLLERR, EPOLLHUP."""
         raise NotImplementedError
@@ -99,6 +104,7 @@ cdef class Poller:
         self.wheel = TimerWheel() if wheel is None else wheel
         self.ready = []
         self.dirty = []
+        self.late = []
         self.removed = []
         self.batch = 1
         self.fd = epoll_create1(EPOLL_CLOEXEC)
@@ -204,6 +210,13 @@ cdef class Poller:
             self.dirty.append(watcher)
         return 0
 
+    cdef int c_mark_late(self, Watcher watcher) except -1:
+        """Call its flush_late() when all handlers of the batch have returned."""
+        if not watcher.is_late:
+            watcher.is_late = True
+            self.late.append(watcher)
+        return 0
+
     cpdef mark_dirty(self, Watcher watcher):
         """Flush it when the current handler has returned."""
         if watcher is None:
@@ -212,7 +225,7 @@ cdef class Poller:
 
     def flush_dirty(self):
         """Flush every stream with unsent data, now."""
-        self.flush_all()
+        self.flush_lists()
 
     cdef int flush_all(self) except -1:
         cdef Watcher watcher
@@ -231,6 +244,22 @@ cdef class Poller:
                 self.failed(watcher, error)
         dirty.clear()
         return 0
+
+    cdef int flush_lists(self) except -1:
+        """Everything: those who waited for the end of the batch, and what they wrote."""
+        cdef Watcher watcher
+        cdef list late
+        while self.late:
+            late = self.late
+            self.late = []
+            for item in late:
+                watcher = <Watcher> item
+                watcher.is_late = False
+                try:
+                    watcher.flush_late()
+                except Exception as error:
+                    self.failed(watcher, error)
+        return self.flush_all()
 
     # The turn
 
@@ -287,8 +316,8 @@ cdef class Poller:
         cdef int count, front, index
         cdef bint had_ready
         cdef object fatal = None
-        if self.dirty:
-            self.flush_all()
+        if self.dirty or self.late:
+            self.flush_lists()
         had_ready = len(self.ready) != 0
         if had_ready:
             timeout_ms = 0
@@ -331,6 +360,11 @@ cdef class Poller:
                 self.run_ready()
             except BaseException as error:
                 fatal = error
+        if self.late:
+            try:
+                self.flush_lists()
+            except BaseException as error:
+                fatal = error
         self.end_batch()
         if fatal is not None:
             raise fatal
@@ -363,8 +397,8 @@ cdef class Poller:
             ends = wheel.now_ms + <long long> (min(timeout_s * 1000, <double> LONGEST_MS) + 0.999)
             wait = <int> (ends - wheel.now_ms)
         while True:
-            if self.dirty:
-                self.flush_all()
+            if self.dirty or self.late:
+                self.flush_lists()
             if deferred:
                 loop.run_deferred()
             one_turn(self, wait)
@@ -397,8 +431,8 @@ cdef int one_turn(Poller poller, int timeout_ms) except -1:
                 timeout_ms = <int> left
     count = poller.c_wait(timeout_ms)
     wheel.c_advance()
-    if poller.dirty:
-        poller.flush_all()
+    if poller.dirty or poller.late:
+        poller.flush_lists()
     return count
 
 

@@ -1,0 +1,3 @@
+class FloodGuard:
+    outbound: int
+    outbound_control: int
