@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
 
 Headers = HeaderMap | None
+UNKNOWN = 2
+"""The gRPC status."""
 _EMPTY = HeaderMap()
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _DENOMINATORS = (100, 10_000, 1_000_000)
@@ -170,7 +172,7 @@ class ResponseFlagFilter:
 
 
 class GrpcStatusFilter:
-    """By the gRPC status, Unknown when there is none."""
+    """By the gRPC status, Unknown when there is none; of a status that gRPC does not know none is meant."""
 
     __slots__ = ("_exclude", "_statuses")
 
@@ -180,8 +182,8 @@ class GrpcStatusFilter:
 
     def evaluate(self, rq: Headers, rs: Headers, tr: Headers, info: StreamInfo, log_type: bytes) -> bool:
         status = status_of(_EMPTY if rs is None else rs, _EMPTY if tr is None else tr, info)
-        if status is None or not 0 <= status <= 16:
-            status = 2
+        if status is None:
+            status = UNKNOWN
         return (status in self._statuses) != self._exclude
 
 

@@ -302,6 +302,35 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     ),
     Extension(
         "http_filter",
+        "envoy.filters.http.grpc_stats",
+        "proxeny.extensions.http_filters.grpc_stats:FACTORY",
+        (f"{_HTTP}.grpc_stats.v3.FilterConfig",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.grpc_web",
+        "proxeny.extensions.http_filters.grpc_web:FACTORY",
+        (f"{_HTTP}.grpc_web.v3.GrpcWeb",),
+        ("envoy.grpc_web",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.grpc_http1_bridge",
+        "proxeny.extensions.http_filters.grpc_http1_bridge:FACTORY",
+        (f"{_HTTP}.grpc_http1_bridge.v3.Config",),
+        ("envoy.grpc_http1_bridge",),
+    ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.grpc_http1_reverse_bridge",
+        "proxeny.extensions.http_filters.grpc_http1_reverse_bridge:FACTORY",
+        (
+            f"{_HTTP}.grpc_http1_reverse_bridge.v3.FilterConfig",
+            f"{_HTTP}.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute",
+        ),
+    ),
+    Extension(
+        "http_filter",
         "envoy.filters.http.router",
         "proxeny.extensions.http_filters.router:FACTORY",
         (f"{_HTTP}.router.v3.Router",),

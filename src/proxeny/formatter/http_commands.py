@@ -103,9 +103,7 @@ def status_of(response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int
 def grpc_status(request: HeaderMap, response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int | None:
     """The gRPC status of a gRPC request; None when it is not gRPC."""
     content_type = request.get(b"content-type") or b""
-    if content_type != b"application/grpc" and not content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    ):
+    if content_type != b"application/grpc" and not content_type.startswith(b"application/grpc+"):
         return None
     return status_of(response, trailers, info)
 

@@ -155,12 +155,17 @@ class DownstreamFilterManager(FilterManager):
         return prepare(
             code,
             body,
-            is_grpc=request is not None and is_grpc_content_type(request.get(CONTENT_TYPE)),
+            is_grpc=self._is_grpc(request),
             is_head=self.is_head,
             grpc_status=grpc_status,
             modify_headers=modify_headers,
             rewrite=None if rewriter is None else partial(rewriter.rewrite, request, self.stream_info),
         )
+
+    def _is_grpc(self, request: HeaderMap | None) -> bool:
+        if request is None or not self.chain.single:
+            return self.began_as_grpc
+        return is_grpc_content_type(request.get(CONTENT_TYPE))
 
     # Watermarks.
 

@@ -172,6 +172,9 @@ class StreamEncoderFilterCallbacks(StreamFilterCallbacks, Protocol):
     def add_encoded_data(self, data: Buffer, streaming: bool) -> None:
         """Add body bytes as if the upstream had sent them."""
 
+    def add_encoded_trailers(self) -> HeaderMap:
+        """Trailers of a response that has none, to be filled in: while its end is seen (headers or data)."""
+
     def inject_encoded_data(self, data: Buffer, end_stream: bool) -> None:
         """Send body bytes to the filters behind this one."""
 

@@ -26,7 +26,7 @@ cdef class FilterManager(RequestDecoder):
     cdef public list filters
     cdef public tuple upstream_options
     cdef public HeaderMap request_headers, request_trailers, response_headers, response_trailers
-    cdef public bint remote_complete, local_complete
+    cdef public bint began_as_grpc, remote_complete, local_complete
     cdef public Py_ssize_t decoder_limit, encoder_limit
     cdef public list watermark_callbacks
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http.codec import RequestDecoder
 from proxeny.http.filter_path import CONTINUE, DecodePath, EncodePath
+from proxeny.http.local_reply import CONTENT_TYPE, is_grpc_content_type
+from proxeny.kernel.headers import HeaderMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from proxeny.http.filter import StreamFilter
     from proxeny.http.filter_chain import FilterChain
     from proxeny.kernel.buffer import Buffer
-    from proxeny.kernel.headers import HeaderMap
     from proxeny.network.socket_options import SocketOption
     from proxeny.network.stream_info import StreamInfo
 
@@ -179,6 +180,13 @@ class ActiveFilter:
         """Add response body bytes."""
         self.manager.need_encode_path().add_data(self.manager.chain.last - self.index, data, streaming)
 
+    def add_encoded_trailers(self) -> HeaderMap:
+        """Trailers of a response without any, to be filled."""
+        manager = self.manager
+        trailers = manager.response_trailers = HeaderMap()
+        manager.need_encode_path().add_trailers(manager.chain.last - self.index, trailers)
+        return trailers
+
     def inject_encoded_data(self, data: Buffer, end_stream: bool) -> None:
         """Send response body bytes to the filters behind."""
         self.manager.need_encode_path().inject_data(self.manager.chain.last - self.index, data, end_stream)
@@ -192,6 +200,7 @@ class FilterManager(RequestDecoder):
     """Base of the connection manager's ActiveStream: the filters and the state they share."""
 
     __slots__ = (
+        "began_as_grpc",
         "chain",
         "connection",
         "decode_path",
@@ -212,6 +221,8 @@ class FilterManager(RequestDecoder):
         "watermark_callbacks",
     )
 
+    began_as_grpc: bool
+    """Whether the request was gRPC before filters that may change it saw it: local replies go by that."""
     chain: FilterChain
     connection: Any
     dispatcher: Any
@@ -244,6 +255,10 @@ class FilterManager(RequestDecoder):
             filter_.encoder_callbacks = active
             filters.append(filter_)
         self.filters = filters
+        headers = self.request_headers
+        self.began_as_grpc = (
+            not chain.single and headers is not None and is_grpc_content_type(headers.get(CONTENT_TYPE))
+        )
         if chain.direct_decode:
             self.terminal = filters[-1]
         else:

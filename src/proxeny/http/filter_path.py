@@ -67,6 +67,7 @@ class FilterPath:
         "stopped",
         "streaming",
         "trailers",
+        "trailers_from",
     )
 
     def __init__(self, manager: FilterManager, filters: list[StreamFilter]) -> None:
@@ -79,6 +80,8 @@ class FilterPath:
         self.ended = [False] * count
         self.headers: HeaderMap | None = None
         self.trailers: HeaderMap | None = None
+        self.trailers_from = -1
+        """Behind which filter trailers are due that it added while it saw the last data."""
         self.buffered: Buffer | None = None
         self.calling = 0
         self.stopped = False
@@ -215,9 +218,24 @@ class FilterPath:
             self.calling = Calling.NONE
             if end:
                 self.call_complete(self.filters[position])
-            if self.aborted or not self._after_data(position, state, status, data):
+            if self.aborted:
                 return
-        self.end_data(data, end_stream)
+            if not self._after_data(position, state, status, data):
+                self._run_added_trailers()
+                return
+        self.end_data(data, end_stream and self.trailers_from < 0)
+        self._run_added_trailers()
+
+    def add_trailers(self, position: int, trailers: HeaderMap) -> None:
+        """Trailers of a message without any, from a filter that sees its end; those behind see them after the data."""
+        self.trailers = trailers
+        if self.calling == Calling.DATA:
+            self.trailers_from = position
+
+    def _run_added_trailers(self) -> None:
+        added_by, self.trailers_from = self.trailers_from, -1
+        if added_by >= 0 and not self.aborted and self.trailers is not None:
+            self.run_trailers(added_by + 1, self.trailers)
 
     def _after_data(self, position: int, state: int, status: FilterDataStatus, data: Buffer) -> bool:
         """Whether to go on with the next filter."""
@@ -272,6 +290,8 @@ class FilterPath:
         self.stopped = any(self.states)
         # A filter that stopped everything has not seen the data yet: it is next in line itself.
         following = position if state >= Iteration.STOP_ALL_BUFFER else position + 1
+        trailers_at = following if self.trailers_from < 0 else self.trailers_from + 1
+        self.trailers_from = -1
         held = self.buffered
         if not self.headers_passed[position]:
             self.headers_passed[position] = True
@@ -284,7 +304,7 @@ class FilterPath:
             self._release()
             self.run_data(following, held, self.complete and self.trailers is None)
         if self.trailers is not None and not self.aborted:
-            self.run_trailers(following, self.trailers)
+            self.run_trailers(trailers_at, self.trailers)
 
     def run_headers_behind(self, position: int, end_stream: bool) -> None:
         """The headers, for those behind ``position``; what is held stays held meanwhile."""

@@ -100,7 +100,7 @@ def test_grpc_status(info):
     config = {"grpc_status_filter": {"statuses": ["UNKNOWN"]}}
     assert passes(config, info)
     assert not passes(config, info, trailers=HeaderMap([(b"grpc-status", b"0")]))
-    assert passes(config, info, trailers=HeaderMap([(b"grpc-status", b"+0")]))
+    assert not passes(config, info, trailers=HeaderMap([(b"grpc-status", b"77")]))
 
 
 def test_samples_follow_the_request_id(info):

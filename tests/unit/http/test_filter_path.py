@@ -325,3 +325,55 @@ def test_a_response_whose_status_is_gone_is_replaced(held: bool) -> None:
         filter_.encoder_callbacks.continue_encoding()
     details = "filter_removed_required_response_headers{missing_required_header:_:status}"
     assert stream.out == [(502, b"missing required header: :status", details)]
+
+
+class AddsTrailers(StreamFilter):
+    """Adds trailers once it sees the end of the body; holds what comes before, if it is to."""
+
+    def __init__(self, holds: bool = False) -> None:
+        self.holds = holds
+
+    def encode_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:
+        if end_stream:
+            self.encoder_callbacks.add_encoded_trailers().set(b"a", b"b")
+        elif self.holds:
+            return D.STOP_ITERATION_AND_BUFFER
+        return D.CONTINUE
+
+    def encode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
+        if end_stream:
+            self.encoder_callbacks.add_encoded_data(buffer(b"made"), False)
+            self.encoder_callbacks.add_encoded_trailers().set(b"a", b"b")
+        return H.STOP_ITERATION if self.holds and not end_stream else H.CONTINUE
+
+
+class SeesTrailers(EncodeRecorder):
+    def encode_trailers(self, trailers: HeaderMap) -> FilterTrailersStatus:
+        self.seen.append(("trailers", trailers.get(b"a")))
+        return FilterTrailersStatus.CONTINUE
+
+
+@pytest.mark.parametrize("holds", [False, True])
+@pytest.mark.parametrize("data", [D.CONTINUE, D.STOP_ITERATION_AND_BUFFER])
+def test_trailers_may_be_added_at_the_end_of_the_body(holds: bool, data: FilterDataStatus) -> None:
+    seeing = SeesTrailers(headers=H.CONTINUE if data is D.CONTINUE else H.STOP_ITERATION, data=data)
+    stream = Stream(seeing, AddsTrailers(holds))
+    stream.encode_headers(answer(), False, "")
+    stream.encode_data(buffer(b"ab"), False)
+    stream.encode_data(buffer(b"c"), True)
+    assert seeing.seen[0] == ("headers", False)
+    assert all(not seen[-1] for seen in seeing.seen[1:-1])
+    assert b"".join(seen[1] for seen in seeing.seen[1:-1])[-1:] == b"c"
+    assert seeing.seen.count(("trailers", b"b")) == 1 and seeing.seen[-1] == ("trailers", b"b")
+    assert stream.out[0] == ("headers", False) and stream.out[-1] == ("trailers",)
+    assert b"".join(out[1] for out in stream.out[1:-1]) == b"abc"
+    assert not any(out[-1] is True for out in stream.out)
+    assert stream.response_trailers is not None
+
+
+def test_trailers_may_be_added_with_a_body_to_headers_alone() -> None:
+    seeing = SeesTrailers()
+    stream = Stream(seeing, AddsTrailers())
+    stream.encode_headers(answer(), True, "")
+    assert seeing.seen == [("headers", False), ("data", b"made", False), ("trailers", b"b")]
+    assert stream.out == [("headers", False), ("data", b"made", False), ("trailers",)]

@@ -102,6 +102,18 @@ TABLE: Final[Table] = {
     ),
     f"{_HTTP}.dynamic_forward_proxy.v3.SubClusterConfig": fields(done="cluster_init_timeout"),
     f"{_HTTP}.dynamic_forward_proxy.v3.PerRouteConfig": extension(done="host_rewrite_literal host_rewrite_header"),
+    f"{_HTTP}.grpc_stats.v3.FilterConfig": extension(
+        done="""emit_filter_state individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats
+            replace_dots_in_grpc_service_name"""
+    ),
+    f"{_CORE}.GrpcMethodList": fields(done="services"),
+    f"{_CORE}.GrpcMethodList.Service": fields(done="name method_names"),
+    f"{_HTTP}.grpc_web.v3.GrpcWeb": extension(),
+    f"{_HTTP}.grpc_http1_bridge.v3.Config": extension(done="upgrade_protobuf_to_grpc ignore_query_parameters"),
+    f"{_HTTP}.grpc_http1_reverse_bridge.v3.FilterConfig": extension(
+        done="content_type withhold_grpc_frames response_size_header"
+    ),
+    f"{_HTTP}.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute": extension(done="disabled"),
     f"{_HTTP}.upstream_codec.v3.UpstreamCodec": extension(),
     f"{_HTTP}.header_mutation.v3.HeaderMutation": extension(done="mutations most_specific_header_mutations_wins"),
     f"{_HTTP}.header_mutation.v3.HeaderMutationPerRoute": extension(done="mutations"),
