@@ -18,6 +18,7 @@ LAYERS = [
     {"stats"},
     {"xds"},
     {"runtime"},
+    {"secret"},
     {"network"},
     {"formatter"},
     {"access_log"},

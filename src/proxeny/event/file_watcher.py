@@ -1,7 +1,8 @@
 """Tells of files that are moved into place (Envoy: ``Filesystem::WatcherImpl`` over inotify).
 
 A watch is always on the directory: a file that is replaced by a rename is another file, and a watch on it would end.
-Writing into a file is no event, since a half-written configuration must not be read.
+Writing into a file is no event, since a half-written configuration must not be read; who can tell a half-written file
+by its content may ask for these events too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Final
 
 log = logging.getLogger("proxeny.file")
 
+_IN_CLOSE_WRITE: Final = 0x00000008
 _IN_MOVED_TO: Final = 0x00000080
+_IN_CREATE: Final = 0x00000100
 _IN_Q_OVERFLOW: Final = 0x00004000
 _IN_IGNORED: Final = 0x00008000
 _EVENT: Final = struct.Struct("iIII")
@@ -45,10 +48,14 @@ class Watch:
 
 
 class FileWatcher:
-    """Runs callbacks in ``loop`` when something was moved to a watched path."""
+    """Runs callbacks in ``loop`` when something was moved to a watched path.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    ``written``: also when it was made there, or was closed after it had been written to.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, written: bool = False) -> None:
         self._loop = loop
+        self._mask = _IN_MOVED_TO | _IN_CLOSE_WRITE | _IN_CREATE if written else _IN_MOVED_TO
         self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise _os_error()
@@ -61,7 +68,7 @@ class FileWatcher:
         """Watch a file, or every file of a directory when ``path`` ends with a slash; OSError."""
         directory, file = os.path.split(path)
         directory = directory or "."
-        number = _libc.inotify_add_watch(self._fd, os.fsencode(directory), _IN_MOVED_TO)
+        number = _libc.inotify_add_watch(self._fd, os.fsencode(directory), self._mask)
         if number < 0:
             raise _os_error()
         watch = Watch(self, number, file, callback)
@@ -105,7 +112,7 @@ class FileWatcher:
             if number in self._watches:
                 directory = self._directories.get(number)
                 log.warning("the directory '%s' is gone: nothing in it is watched any more", directory)
-        elif mask & _IN_MOVED_TO:
+        elif mask & self._mask:
             files = self._watches.get(number, {})
             for watch in [*files.get("", ()), *files.get(name, ())]:
                 watch.callback()

@@ -83,6 +83,8 @@ class FactoryContext:
     dynamic_validation: Any = None
     """What becomes of the oddities of dynamic configuration (``xds.validation``); in main."""
     bootstrap: Any = None
+    secrets: Any = None
+    """What TLS contexts are made from: a ``secret.manager.SecretManager``, in workers ``WorkerSecrets``."""
     random: Any = None
     overload: OverloadState = field(default_factory=OverloadState)
     limits: LimitTable | None = None

@@ -67,6 +67,9 @@ class Bootstrapped:
         self.admin.bind()
         self.configuration.context.limits = self._supervisor.limits
         self.dns_caches = DnsCacheLink(self.configuration.context, self._supervisor, server.dispatcher)
+        self.secrets = self.configuration.secrets
+        self.secrets.on_change = self._push_secret
+        self.configuration.add_secrets()
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.dns_caches.watch(self.clusters)
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
@@ -170,6 +173,7 @@ class Bootstrapped:
             )
         )
         worker.send(messages.SetOverload(self.overload.states()))
+        worker.send(messages.SetSecrets(list(self.secrets.snapshot())))
         answers = [self._feed_clusters(worker)]
         for name, update in self.clusters.host_updates():
             worker.send(messages.UpdateHosts(name, update))
@@ -231,6 +235,9 @@ class Bootstrapped:
         self._overload_state.update(states)
         self._supervisor.broadcast(messages.SetOverload(states))
 
+    def _push_secret(self, key: str, data: bytes | None) -> None:
+        self._supervisor.broadcast(messages.SetSecrets([(key, data)]))
+
     def _push_health(self, changes: dict[str, HealthChange]) -> None:
         self._supervisor.broadcast(messages.UpdateHealth(changes))
 
@@ -249,5 +256,6 @@ class Bootstrapped:
             self.cds.close()
         self.listeners.close()
         self.clusters.close()
+        self.secrets.close()
         self.dns_caches.close()
         self.access_logs.close()

@@ -29,16 +29,19 @@ from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
+from proxeny.secret.manager import SecretManager
 from proxeny.server.cds_api import check_cds
 from proxeny.server.listener_table import ListenerTable
 from proxeny.server.options import Options
 from proxeny.server.overload.manager import OverloadManager
 from proxeny.server.server_stats import PATCHES, PATCHES_APPLIED, PATCHES_UNMATCHED
+from proxeny.server.validation import load_options
 from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.xds.config_source import is_passed_over
+from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.config")
 server_log = logging.getLogger("proxeny.main")
@@ -112,12 +115,26 @@ class Configuration:
         clusters = self.bootstrap.static_resources.clusters
         self.context = make_context("main", store, self, dispatcher, self.runtime)
         self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
+        self.context.secrets = self.secrets = SecretManager(
+            store, self.local_info.node, dispatcher, self._dynamic_validation, options
+        )
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:
             block = store.block(PATCHES, "server.")
             block.add(PATCHES_APPLIED, loaded.patches.applied)
             block.add(PATCHES_UNMATCHED, loaded.patches.unmatched)
+
+    def _dynamic_validation(self) -> DynamicValidation:
+        return self.context.dynamic_validation or DynamicValidation(load_options(self.options))
+
+    def add_secrets(self) -> None:
+        """All static secrets, which clusters and listeners may name; ConfigError."""
+        secrets = self.bootstrap.static_resources.secrets
+        log.info("loading %d static secret(s)", len(secrets))
+        for index, secret in enumerate(secrets):
+            log.debug("static secret #%d: %s", index, secret.name)
+        self.secrets.add_static(secrets)
 
     def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
         """All static clusters."""

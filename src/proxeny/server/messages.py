@@ -82,6 +82,12 @@ class ChangeClusters(Message):
     changes: list[ClusterChange]
 
 
+class SetSecrets(Message):
+    """Contents of secrets and of files that they are in, by key; None: nobody uses it any more."""
+
+    secrets: list[tuple[str, bytes | None]]
+
+
 class UpdateHosts(Message):
     """The hosts that main resolved for a DNS cluster: ``upstream.endpoints.HostUpdate``, serialized."""
 
@@ -336,6 +342,7 @@ Any = (
     | Configure
     | AddClusters
     | ChangeClusters
+    | SetSecrets
     | UpdateHosts
     | UpdateHealth
     | DnsHostResolved

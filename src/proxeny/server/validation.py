@@ -38,6 +38,7 @@ def validate_bootstrap(loaded: LoadedBootstrap, options: Options | None = None) 
     configuration = Configuration(loaded, options or Options(), MainStore())
     configuration.overload(lambda: 0)
     configuration.admin()
+    configuration.add_secrets()
     configuration.clusters()
     configuration.listeners()
 

@@ -30,6 +30,7 @@ from proxeny.listener.kinds import compile_listener_steps
 from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, ServerState
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot
+from proxeny.secret.worker_secrets import WorkerSecrets
 from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.channel import Channel
@@ -85,6 +86,7 @@ class Worker:
         self.limits = LimitTable(limits_fd, options.concurrency + 1, index)
         # What was handed to a dead predecessor meanwhile is counted when it is taken out of the inbox.
         self.limits.clear_column(index)
+        self.secrets = WorkerSecrets()
         self.token_buckets = BucketTable(buckets_fd)
         self.outliers = OutlierTable(outliers_fd)
         balance = BalanceTable(balance_fd, options.concurrency, index)
@@ -106,6 +108,7 @@ class Worker:
             messages.Configure: self._configure,
             messages.AddClusters: self._add_clusters,
             messages.ChangeClusters: self._change_clusters,
+            messages.SetSecrets: self._set_secrets,
             messages.UpdateHosts: self._update_hosts,
             messages.UpdateHealth: self._update_health,
             messages.DnsHostResolved: self._on_dns_cache,
@@ -215,6 +218,7 @@ class Worker:
             server_state=self.server_state,
             options=self.options,
             bootstrap=bootstrap,
+            secrets=self.secrets,
             random=RandomGenerator(),
             all_workers=self.all_workers,
             limits=self.limits,
@@ -282,6 +286,9 @@ class Worker:
 
     def _report_failures(self, requests: list[FailedRequest]) -> None:
         self.channel.send(messages.RequestsFailed(requests))
+
+    def _set_secrets(self, message: messages.SetSecrets, fds: Fds) -> None:
+        self.secrets.update(message.secrets)
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)

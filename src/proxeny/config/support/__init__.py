@@ -18,6 +18,7 @@ from proxeny.config.support import (
     overload,
     route_actions,
     router,
+    secrets,
     udp,
     upstream,
     xds,
@@ -37,6 +38,7 @@ AREAS: Final[dict[str, Table]] = {
     "Route actions": route_actions.TABLE,
     "Clusters and load balancing": upstream.TABLE,
     "Health checks": health.TABLE,
+    "Secrets": secrets.TABLE,
     "Access logs": access_log.TABLE,
     "Dynamic configuration": xds.TABLE,
 }

@@ -18,7 +18,7 @@ TABLE: Final[Table] = {
             default_regex_engine stats_server_version_override grpc_async_client_manager_config""",
     ),
     "envoy.extensions.bootstrap.internal_listener.v3.InternalListener": extension(done="buffer_size_kb"),
-    f"{_BOOTSTRAP}.Bootstrap.StaticResources": fields(done="listeners clusters"),
+    f"{_BOOTSTRAP}.Bootstrap.StaticResources": fields(done="listeners clusters secrets"),
     f"{_BOOTSTRAP}.Admin": fields(
         done="access_log access_log_path address socket_options ignore_global_conn_limit",
         accepted="profile_path",

@@ -1,0 +1,188 @@
+"""Main's secrets (Envoy: ``SecretManagerImpl``): those of the bootstrap, discovered ones, and files.
+
+Whatever workers need of them is told through ``on_change`` before the listener or cluster that uses it: a key and
+bytes, None for what nobody uses any more. A new worker gets ``snapshot()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from proxeny.config.errors import ConfigError
+from proxeny.event.file_watcher import FileWatcher
+from proxeny.secret import kinds
+from proxeny.secret.file_set import SECRET_FILES, FileSet
+from proxeny.secret.sds_api import SdsApi
+from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key, static_key
+from proxeny.xds.config_source import check_source, is_passed_over
+
+if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.stats.store import MainStore
+    from proxeny.xds.validation import DynamicValidation
+
+
+class SecretManager:
+    """All secrets of the server; without a ``dispatcher`` (validation) nothing is subscribed to or watched."""
+
+    def __init__(
+        self,
+        store: MainStore,
+        node: Any,
+        dispatcher: Dispatcher | None,
+        validation: Callable[[], DynamicValidation],
+        options: Any = None,
+    ) -> None:
+        """``node``: ``config.core.v3.Node``."""
+        self._store = store
+        self._node = node
+        self._dispatcher = dispatcher
+        self._validation = validation
+        self._options = options
+        self.static: dict[str, Any] = {}
+        """``Secret`` messages of the bootstrap, by ``static_key``."""
+        self._dynamic: dict[str, SdsApi] = {}
+        self._files: dict[str, FileSet] = {}
+        self._to_start: list[SdsApi] = []
+        """Those that the first build of a user brought, which must hear of what comes."""
+        self._closed = False
+        self._moved: FileWatcher | None = None
+        self._written: FileWatcher | None = None
+        self.on_change: Callable[[str, bytes | None], object] = lambda key, data: None
+        """Told what workers must know."""
+
+    # -- configuration -----------------------------------------------------------------------------------------
+
+    def add_static(self, secrets: Iterable[Any]) -> None:
+        """Take the bootstrap's secrets; ConfigError."""
+        for secret in secrets:
+            kind = secret.WhichOneof("type")
+            if kind is None:
+                raise ConfigError("Secret type not implemented")
+            key = static_key(kind, secret.name)
+            if key in self.static:
+                raise ConfigError(f"Duplicate static {kinds.LABELS[kind]} secret name {secret.name}")
+            self.static[key] = secret
+
+    def sources(
+        self, message: Any, build: Callable[[], object], count: Callable[[int], object] = ignore
+    ) -> SecretSources:
+        """What the user that is configured by ``message`` is built from."""
+        return SecretSources(self, message, build, count)
+
+    # -- SecretStore -------------------------------------------------------------------------------------------
+
+    def read_for(self, user: SecretSources, path: str) -> bytes:
+        """The content of a file; OSError."""
+        files = self._files.get(user.key)
+        if files is None:
+            files = self._files[user.key] = self._new_files(user.key)
+        files.add_user(user)
+        return files.read(path)
+
+    def _new_files(self, key: str) -> FileSet:
+        dispatcher = self._dispatcher
+        if dispatcher is not None and self._written is None:
+            self._written = FileWatcher(dispatcher, written=True)
+        with self._store.recording():
+            stats = self._store.block(SECRET_FILES, "secret_files.")
+        return FileSet(key, self._on_unused, dispatcher, self._written, stats, self._tell)
+
+    def find_for(self, user: SecretSources, kind: str, config: Any) -> Any | None:
+        """The secret that a ``SdsSecretConfig`` names; ConfigError where there is none, or it cannot be had."""
+        if not config.HasField("sds_config"):
+            static = self.static.get(static_key(kind, config.name))
+            if static is None:
+                raise ConfigError(f"{kinds.UNKNOWN[kind]}: {config.name}")
+            return getattr(static, kind)
+        key = secret_key(kind, config)
+        secret = self._dynamic.get(key)
+        if secret is None:
+            self._check(kind, config)
+            if self._dispatcher is None or is_passed_over(config.sds_config, self._options):
+                return None
+            secret = SdsApi(key, kind, config.name, self._on_unused, self._tell)
+            watcher = self._watcher(self._dispatcher)
+            secret.connect(config.sds_config, self._dispatcher, self._store, self._validation(), watcher)
+            self._dynamic[key] = secret
+            self._to_start.append(secret)
+        secret.add_user(user)
+        return secret.value
+
+    def _check(self, kind: str, config: Any) -> None:
+        if not (self._node.id and self._node.cluster):
+            raise ConfigError(
+                f"{kinds.LABELS[kind]}SdsApi: node 'id' and 'cluster' are required. Set it either in 'node' config or "
+                "via --service-node and --service-cluster options."
+            )
+        if not is_passed_over(config.sds_config, self._options):
+            check_source(config.sds_config)
+
+    def _watcher(self, dispatcher: Dispatcher) -> FileWatcher:
+        if self._moved is None:
+            self._moved = FileWatcher(dispatcher)
+        return self._moved
+
+    def begun(self, user: SecretSources) -> None:
+        """The first build is over: what it subscribed to may come; workers must know the files before they build."""
+        to_start, self._to_start = self._to_start, []
+        for secret in to_start:
+            if self._dynamic.get(secret.key) is secret and secret.users():
+                secret.start()
+        self._tell_files(user)
+
+    # -- what workers are told ---------------------------------------------------------------------------------
+
+    def _tell(self, secret: SharedSecret) -> None:
+        """A secret or files changed, and their users took it."""
+        for user in secret.users():
+            self._tell_files(user)  # it may have read others
+        if isinstance(secret, SdsApi):
+            self.on_change(secret.key, secret.serialized())
+
+    def _tell_files(self, user: SecretSources) -> None:
+        files = self._files.get(user.key)
+        if files is not None and not files.is_sent:
+            files.is_sent = True
+            self.on_change(files.key, files.serialized())
+
+    def _on_unused(self, secret: SharedSecret) -> None:
+        if self._dispatcher is None or self._closed:
+            return
+        # A listener or cluster that is leaving has the workers told so in this turn: they hear of that first.
+        self._dispatcher.call_soon(self._drop, secret)
+
+    def _drop(self, secret: SharedSecret) -> None:
+        if secret.users():
+            return
+        known: dict[str, Any] = self._files if isinstance(secret, FileSet) else self._dynamic
+        if known.get(secret.key) is secret:
+            del known[secret.key]
+            secret.close()
+            self.on_change(secret.key, None)
+
+    def snapshot(self) -> list[tuple[str, bytes]]:
+        """What a new worker must know before its clusters and listeners."""
+        found = [(key, getattr(secret, secret.WhichOneof("type"))) for key, secret in self.static.items()]
+        told = [(key, message.SerializeToString()) for key, message in found]
+        told += [(key, secret.serialized() or b"") for key, secret in self._dynamic.items() if secret.value is not None]
+        return told + [(key, files.serialized()) for key, files in self._files.items()]
+
+    # -- for admin ---------------------------------------------------------------------------------------------
+
+    def dynamic(self) -> list[SdsApi]:
+        """Those that are subscribed to, kind by kind."""
+        found = list(self._dynamic.values())
+        return sorted(found, key=lambda secret: kinds.KINDS.index(secret.kind))
+
+    def close(self) -> None:
+        """The server ends."""
+        self._closed = True
+        for secret in (*self._dynamic.values(), *self._files.values()):
+            secret.close()
+        self._dynamic.clear()
+        self._files.clear()
+        for watcher in (self._moved, self._written):
+            if watcher is not None:
+                watcher.close()

@@ -1,0 +1,189 @@
+"""One secret that is discovered (Envoy: ``SdsApi``): its subscription, and the files that it names."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+
+from proxeny.config.errors import ConfigError
+from proxeny.secret import kinds
+from proxeny.secret.file_set import read_file, read_stable
+from proxeny.secret.sources import SharedSecret
+from proxeny.stats.schema import Schema
+from proxeny.xds.config_source import subscribe
+from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.stats import SubscriptionStats
+
+if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
+    from proxeny.event.file_watcher import FileWatcher, Watch
+    from proxeny.stats.store import MainStore
+    from proxeny.xds.validation import DynamicValidation
+
+log = logging.getLogger("proxeny.secret")
+
+SDS: Final = Schema("sds", counters=("key_rotation_failed",))
+"""``sds.<name>.*``, beside those of every subscription."""
+KEY_ROTATION_FAILED: Final = SDS.slot("key_rotation_failed")
+
+
+class SdsApi(SharedSecret):
+    """``value`` is the secret's own message, for example a ``TlsCertificate``, with the contents of its files."""
+
+    def __init__(
+        self,
+        key: str,
+        kind: str,
+        name: str,
+        on_unused: Callable[[SharedSecret], object],
+        on_change: Callable[[SharedSecret], object],
+    ) -> None:
+        super().__init__(key, on_unused)
+        self.kind = kind
+        self.name = name
+        self.version = "uninitialized"
+        self.updated_at = time.time()
+        self.shown: Any = None
+        """What was delivered last, good or not, which /config_dump shows; None: nothing, or its files are missing."""
+        self._on_change = on_change
+        self._delivered: Any = None
+        """That, with the names of its files instead of their contents."""
+        self._taken: Any = None
+        """The last delivered one that users took."""
+        self._files: dict[str, bytes] = {}
+        self._watches: list[Watch] = []
+
+    def connect(
+        self,
+        source: Any,
+        dispatcher: Dispatcher,
+        store: MainStore,
+        validation: DynamicValidation,
+        watcher: FileWatcher,
+    ) -> None:
+        """Make the subscription; ConfigError when ``source`` cannot be subscribed to."""
+        self._store = store
+        self._watcher = watcher
+        prefix = f"sds.{self.name}."
+        decoder = ResourceDecoder(secret_pb2.Secret, "name", validation)
+        with store.recording() as self._table:
+            self._stats = store.block(SDS, prefix)
+            stats = SubscriptionStats(store, prefix)
+        try:
+            self._subscription = subscribe(dispatcher, source, self, decoder, stats, validation, watcher)
+        except ConfigError:
+            self._release()
+            raise
+
+    def start(self) -> None:
+        """Fetch."""
+        self._subscription.start([self.name])
+
+    def close(self) -> None:
+        """Nobody uses it any more."""
+        self._unwatch()
+        self._subscription.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._store.release(self._table)
+        if (SDS.name, f"sds.{self.name}.") not in self._store.entries:
+            self._store.forget_version(f"sds.{self.name}.")
+
+    def serialized(self) -> bytes | None:
+        """As it goes to the workers; None: it has not come yet."""
+        data: bytes | None = None if self.value is None else self.value.SerializeToString()
+        return data
+
+    # -- the subscription --------------------------------------------------------------------------------------
+
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+        """The secret, alone; ConfigError when it is another one, or somebody cannot use it."""
+        try:
+            secret = self._checked(resources)
+        except ConfigError as error:
+            log.warning("sds: secret '%s' config rejected: %s", self.name, error)
+            raise
+        self.version = version
+        message = getattr(secret, self.kind)
+        if message != self._taken:
+            self._take(message)
+        self.updated_at = time.time()
+
+    def _checked(self, resources: Sequence[DecodedResource]) -> Any:
+        name = self.name
+        if not resources:
+            raise ConfigError(f"Missing SDS resources for {name} in onConfigUpdate()")
+        if len(resources) != 1:
+            raise ConfigError(
+                f"Unexpected SDS secrets length for {name}, number of added resources {len(resources)}, number of "
+                "removed resources 0. Expected sum is 1"
+            )
+        resource = resources[0]
+        if resource.message.name != name:
+            raise ConfigError(f"Unexpected SDS secret (expecting {name}): {resource.message.name}")
+        if resource.error is not None:
+            raise resource.error
+        return resource.message
+
+    def _take(self, message: Any) -> None:
+        self._delivered, self.shown = message, None
+        self._watch(message)
+        try:
+            files = read_stable(kinds.files_of(self.kind, message))
+        except OSError as error:
+            raise ConfigError(f"Invalid path: {error.filename}") from None
+        self._apply(message, files)
+
+    def _apply(self, message: Any, files: dict[str, bytes]) -> None:
+        self.shown = kinds.resolve(self.kind, message, files.__getitem__)
+        try:
+            users = self.offer(self.shown)
+        except OSError as error:
+            raise ConfigError(f"Invalid path: {error.filename}") from None
+        self._taken, self._files = message, files
+        for user in users:
+            user.updated()
+        self._on_change(self)
+
+    def on_config_update_failed(self, error: ConfigError) -> None:
+        """What there was holds; the subscription counted it."""
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    def _watch(self, message: Any) -> None:
+        """Hear of new files: in the directory that says so, else in those of the files."""
+        if message.DESCRIPTOR.fields_by_name.get("watched_directory") and message.HasField("watched_directory"):
+            directories = [message.watched_directory.path]
+        else:
+            directories = [name.rpartition("/")[0] or "." for name in kinds.files_of(self.kind, message)]
+        watches = []
+        try:
+            for directory in dict.fromkeys(directories):
+                watches.append(self._watcher.add(f"{directory}/", self._on_moved))
+        except OSError as error:
+            for watch in watches:
+                watch.close()
+            raise ConfigError(f"unable to add filesystem watch for file {directory}/: {error.strerror}") from None
+        self._unwatch()
+        self._watches = watches
+
+    def _unwatch(self) -> None:
+        for watch in self._watches:
+            watch.close()
+        self._watches = []
+
+    def _on_moved(self) -> None:
+        """Something was moved beside the files: take them if they differ."""
+        try:
+            files = read_stable(kinds.files_of(self.kind, self._delivered), read_file)
+            if files != self._files:
+                self._apply(self._delivered, files)
+        except (ConfigError, OSError) as error:
+            words = f"Invalid path: {error.filename}" if isinstance(error, OSError) else str(error)
+            log.error("Failed to reload certificates: %s; '%s' stays as it was", words, self.name)
+            self._stats.inc(KEY_ROTATION_FAILED)
