@@ -64,6 +64,8 @@ def _http_inputs() -> Iterator[Extension]:
     ):
         like = _network_input(name, message)
         yield Extension("http_input", like.name, like.target, like.config_types)
+    for like in _ssl_inputs():
+        yield Extension("http_input", like.name, like.target, like.config_types)
     for name, target, config_type in (
         ("request-headers", "REQUEST_HEADER", f"{_TYPE}.HttpRequestHeaderMatchInput"),
         ("request-trailers", "REQUEST_TRAILER", f"{_TYPE}.HttpRequestTrailerMatchInput"),
@@ -89,6 +91,17 @@ def _network_input(name: str, message: str) -> Extension:
         f"proxeny.extensions.matching.inputs.network:{name.upper()}",
         (f"{_MATCHING}.common_inputs.network.v3.{message}",),
     )
+
+
+def _ssl_inputs() -> Iterator[Extension]:
+    """Facts of the peer's certificate, likewise."""
+    for name, message in (("uri_san", "UriSanInput"), ("dns_san", "DnsSanInput"), ("subject", "SubjectInput")):
+        yield Extension(
+            "network_input",
+            f"envoy.matching.inputs.{name}",
+            f"proxeny.extensions.matching.inputs.ssl:{name.upper()}",
+            (f"{_MATCHING}.common_inputs.ssl.v3.{message}",),
+        )
 
 
 def _matching(kind: str, name: str, target: str, config_type: str) -> Extension:
@@ -511,6 +524,7 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     _network_input("application_protocol", "ApplicationProtocolInput"),
     _network_input("network_namespace", "NetworkNamespaceInput"),
     _network_input("filter_state", "FilterStateInput"),
+    *_ssl_inputs(),
     _matching(
         "common_input",
         "envoy.matching.common_inputs.environment_variable",

@@ -24,6 +24,10 @@ class TlsSession(Protocol):
         """The peer's certificates as DER, its own first, as it sent them."""
 
     @property
+    def verified(self) -> bool:
+        """Whether the peer's certificate was verified."""
+
+    @property
     def validated_issuer(self) -> bytes:
         """The certificate, DER, by which the peer's own one was verified."""
 
@@ -168,6 +172,11 @@ class SslConnectionInfo:
     def peer_certificate_presented(self) -> bool:
         """Whether the peer gave a certificate."""
         return bool(self._session.peer_certificates)
+
+    @property
+    def peer_certificate_validated(self) -> bool:
+        """Whether it was verified."""
+        return self._session.verified
 
     @property
     def peer(self) -> Certificate | None:

@@ -26,17 +26,34 @@ class StateCondition(Protocol):
 
 
 class TlsCondition:
-    """``tls_context`` that asks for a client certificate: no connection here presents one."""
+    """``tls_context``: whether the client presented a certificate, and whether it was validated; None: either."""
 
-    __slots__ = ()
+    __slots__ = ("_presented", "_validated")
+
+    def __init__(self, presented: bool | None, validated: bool | None) -> None:
+        self._presented = presented
+        self._validated = validated
 
     def matches(self, info: StreamInfo | None) -> bool:
-        """Never."""
-        return False
+        """On a plain-text connection there is no certificate."""
+        return not self._misses(info)
 
     def failure(self, info: StreamInfo | None) -> str:
         """For people."""
-        return "the client presented no certificate"
+        return f"the client's certificate is {' and '.join(self._misses(info))}"
+
+    def _misses(self, info: StreamInfo | None) -> list[str]:
+        ssl = None if info is None else info.connection.ssl
+        misses = []
+        if self._presented is not None:
+            presented = ssl is not None and ssl.peer_certificate_presented
+            if presented is not self._presented:
+                misses.append("presented" if presented else "not presented")
+        if self._validated is not None:
+            validated = ssl is not None and ssl.peer_certificate_validated
+            if validated is not self._validated:
+                misses.append("validated" if validated else "not validated")
+        return misses
 
 
 _MISSING: Final = object()
@@ -133,8 +150,10 @@ def compile_state_conditions(match: Any) -> tuple[StateCondition, ...]:
     conditions: list[StateCondition] = []
     if match.HasField("tls_context"):
         asked = match.tls_context
-        if asked.presented.value or asked.validated.value:
-            conditions.append(TlsCondition())
+        presented = asked.presented.value if asked.HasField("presented") else None
+        validated = asked.validated.value if asked.HasField("validated") else None
+        if presented is not None or validated is not None:
+            conditions.append(TlsCondition(presented, validated))
     conditions += [MetadataCondition(config) for config in match.dynamic_metadata]
     for config in match.filter_state:
         kind = config.WhichOneof("matcher")

@@ -14,10 +14,17 @@ LOCAL = ROOT.issue("local", "DNS:us.test", "URI:spiffe://us", "IP:::1", "email:u
 class Session:
     """A session as a transport socket tells it."""
 
-    def __init__(self, *peer: Certificate, local: Certificate | None = LOCAL, issuer: Certificate | None = None):
+    def __init__(
+        self,
+        *peer: Certificate,
+        local: Certificate | None = LOCAL,
+        issuer: Certificate | None = None,
+        verified: bool = True,
+    ) -> None:
         self.peer_certificates = tuple([one.der for one in peer])
         self.local_certificate = b"" if local is None else local.der
         self.validated_issuer = b"" if issuer is None else issuer.der
+        self.verified = bool(peer) and verified
         self.cipher = "TLS_AES_128_GCM_SHA256"
         self.version = "TLSv1.3"
         self.group = "X25519"
@@ -37,6 +44,7 @@ def test_the_session() -> None:
 def test_the_peer() -> None:
     info = SslConnectionInfo(Session(PEER, BELOW, issuer=BELOW))
     assert info.peer_certificate_presented
+    assert info.peer_certificate_validated
     assert info.dns_sans_peer_certificate == ("a.test",)
     assert info.uri_sans_peer_certificate == ("spiffe://a/b",)
     assert info.ip_sans_peer_certificate == ("10.0.0.1",)
