@@ -12,6 +12,9 @@ from enum import StrEnum
 STALL_SECONDS = 8.0
 """How long a peer may stay silent before a step counts as stalled; never a value that a test asserts."""
 
+LENIENT_STALL_SECONDS = 2.0
+"""The same of the side that is more lenient than the case asks for."""
+
 STILL_SILENT_SECONDS = 0.3
 """The same for a peer that stalled and was told nothing since."""
 
@@ -68,27 +71,29 @@ class Message:
 
 
 class Wire:
-    """A connected socket with a read buffer; every read raises `Ended` when the peer ends first."""
+    """A connected socket with a read buffer; every read raises `Ended` when the peer ends first, or says nothing for
+    `patience` seconds."""
 
-    __slots__ = ("buffer", "end", "sock")
+    __slots__ = ("_patience", "buffer", "end", "sock")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, patience: float = STALL_SECONDS) -> None:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(STALL_SECONDS)
+        sock.settimeout(patience)
+        self._patience = patience
         self.sock = sock
         self.buffer = bytearray()
         self.end: End | None = None
 
     @classmethod
-    def connect(cls, address: Address, source: str = "") -> "Wire":
+    def connect(cls, address: Address, source: str = "", patience: float = STALL_SECONDS) -> "Wire":
         if isinstance(address, tuple):
             own = (source, 0) if source else None
-            return cls(socket.create_connection(address, timeout=STALL_SECONDS, source_address=own))
+            return cls(socket.create_connection(address, timeout=STALL_SECONDS, source_address=own), patience)
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(STALL_SECONDS)
         sock.connect(address)
-        return cls(sock)
+        return cls(sock, patience)
 
     def fill(self) -> None:
         """Read once into the buffer."""
@@ -136,7 +141,7 @@ class Wire:
         """Send all; False when the peer is gone (its verdict is then read, not raised)."""
         try:
             if self.sock.gettimeout() == STILL_SILENT_SECONDS:
-                self.sock.settimeout(STALL_SECONDS)
+                self.sock.settimeout(self._patience)
             self.sock.sendall(data)
         except OSError:
             return False
