@@ -8,9 +8,10 @@ from typing import Any
 
 from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
 from proxeny.admin.clusters import eds_health
-from proxeny.admin.context import AdminContext, DynamicClusters, DynamicListener, Resource
+from proxeny.admin.context import AdminContext, DynamicClusters, DynamicListener, DynamicSecret, Resource
 from proxeny.admin.field_mask import MaskError, field_of, parse_mask, trim
 from proxeny.admin.proto_json import any_to_json
 from proxeny.admin.query import Query
@@ -65,7 +66,7 @@ class ConfigDumpHandler:
         if routes:
             yield config_dump_shared_pb2.ScopedRoutesConfigDump()
             yield _routes(routes, matches)
-        yield config_dump_pb2.SecretsConfigDump()
+        yield _secrets(context.static_secrets(), context.dynamic_secrets(), matches)
 
 
 def _name_match(text: str) -> NameMatch:
@@ -139,6 +140,23 @@ def _clusters(clusters: Sequence[Resource], dynamic: DynamicClusters, matches: N
                 entry = field.add(version_info=state.version)
                 entry.cluster.Pack(state.message)
                 _stamp(entry.last_updated, state.last_updated)
+    return dump
+
+
+def _secrets(static: Sequence[Any], dynamic: Sequence[DynamicSecret], matches: NameMatch) -> Any:
+    dump = config_dump_pb2.SecretsConfigDump()
+    for secret in static:
+        if matches(secret.name):
+            dump.static_secrets.add(name=secret.name).secret.Pack(secret)
+    for one in dynamic:
+        if matches(one.name):
+            field = dump.dynamic_warming_secrets if one.message is None else dump.dynamic_active_secrets
+            entry = field.add(name=one.name, version_info=one.version)
+            _stamp(entry.last_updated, one.last_updated)
+            shown: Any = secret_pb2.Secret(name=one.name)
+            if one.message is not None:
+                getattr(shown, one.kind).CopyFrom(one.message)
+            entry.secret.Pack(shown)
     return dump
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from proxeny.explain.world import World
 from proxeny.http.recent_failures import FailedRequest
 from proxeny.network.address import Address
+from proxeny.secret.certificates import ContextCertificates
 from proxeny.stats.snapshot import StatsView
 from proxeny.upstream.cluster_status import ClusterStatus
 
@@ -53,6 +54,18 @@ class RefusedUpdate(NamedTuple):
     details: str
     last_attempt: float
     """0 where it is not told."""
+
+
+class DynamicSecret(NamedTuple):
+    """A secret that is discovered."""
+
+    name: str
+    kind: str
+    """Field of ``tls.v3.Secret``."""
+    version: str
+    last_updated: float
+    message: Any
+    """What was delivered last, with the contents of its files; None: nothing."""
 
 
 class DynamicClusters(NamedTuple):
@@ -162,6 +175,18 @@ class AdminContext(Protocol):
 
     def dynamic_listeners(self) -> Sequence[DynamicListener]:
         """Listeners of dynamic configuration, then the refusals of the last update."""
+        ...
+
+    def static_secrets(self) -> Sequence[Any]:
+        """``tls.v3.Secret`` messages of the bootstrap, kind by kind."""
+        ...
+
+    def dynamic_secrets(self) -> Sequence[DynamicSecret]:
+        """Those that are discovered, kind by kind."""
+        ...
+
+    def certificates(self) -> Sequence[ContextCertificates]:
+        """The certificates of every TLS context in use."""
         ...
 
     def log_levels(self) -> dict[str, str]:

@@ -110,7 +110,9 @@ def _value(field: Any, value: Any, defaults: bool, secrets: Secrets) -> Any:
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return _message(value, defaults, secrets)
     if secrets is Secrets.ALL_BLANKED:
-        return REDACTED if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES) else None
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            return base64.b64encode(REDACTED.encode()).decode()
+        return REDACTED if field.type == FieldDescriptor.TYPE_STRING else None
     if field.type == FieldDescriptor.TYPE_ENUM:
         known = field.enum_type.values_by_number.get(value)
         return value if known is None else known.name

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 TEXT = b"text/plain; charset=UTF-8"
 JSON = b"application/json"
 HTML = b"text/html; charset=UTF-8"
+
+_ESCAPES: Final = {ord(one): f"\\u{ord(one):04x}" for one in "<>\x7f"}
 
 
 class AdminResponse(NamedTuple):
@@ -30,8 +32,9 @@ def respond(body: bytes | str, status: int = 200, content_type: bytes = TEXT) ->
 
 
 def respond_json(value: Any) -> AdminResponse:
-    """A JSON page, indented by one blank as protobuf's own printer does."""
-    return respond(json.dumps(value, indent=1, ensure_ascii=False) + "\n", content_type=JSON)
+    """A JSON page, indented by one blank and with the escapes of protobuf's own printer."""
+    text = json.dumps(value, indent=1, ensure_ascii=False).translate(_ESCAPES)
+    return respond(text + "\n", content_type=JSON)
 
 
 OK = "OK\n"

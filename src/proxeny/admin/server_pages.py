@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from envoy.admin.v3 import server_info_pb2
@@ -10,6 +11,7 @@ from proxeny.admin.context import LIVE, AdminContext
 from proxeny.admin.proto_json import message_to_json
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond, respond_json
+from proxeny.secret.certificates import ShownCertificate
 
 # Options whose attribute has a unit in its name: field -> (attribute, seconds per unit).
 _DURATIONS = {
@@ -62,8 +64,19 @@ class ServerPages:
         )
 
     def certs(self, query: Query, body: bytes) -> AdminResponse:
-        """/certs"""
-        return respond_json({"certificates": []})
+        """/certs: what every TLS context is made of"""
+        now = time.time()
+        return respond_json(
+            {
+                "certificates": [
+                    {
+                        "ca_cert": [_certificate(one, now) for one in context.authorities],
+                        "cert_chain": [_certificate(one, now) for one in context.own],
+                    }
+                    for context in self._context.certificates()
+                ]
+            }
+        )
 
     def hot_restart_version(self, query: Query, body: bytes) -> AdminResponse:
         """/hot_restart_version"""
@@ -81,6 +94,28 @@ class ServerPages:
             final = next((value for value in reversed(values) if value), "")
             entries[key] = {"final_value": final, "layer_values": values}
         return respond_json({"layers": layers, "entries": entries})
+
+
+def _certificate(shown: ShownCertificate, now: float) -> dict[str, Any]:
+    """``admin.v3.CertificateDetails``."""
+    details: dict[str, Any] = {
+        "path": shown.path,
+        "serial_number": shown.serial_number,
+        "subject_alt_names": [{kind: value} for kind, value in shown.alternative_names()],
+        "days_until_expiration": str(shown.days_left(now)),
+        "valid_from": _whole(shown.valid_from),
+        "expiration_time": _whole(shown.expires_at),
+    }
+    validity = shown.staple_validity()
+    if validity is not None:
+        begin, end = validity
+        until = {} if end is None else {"expiration": _whole(end)}
+        details["ocsp_details"] = {"valid_from": _whole(begin), **until}
+    return details
+
+
+def _whole(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def command_line_options(options: Any) -> Any:

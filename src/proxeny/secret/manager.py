@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.config.errors import ConfigError
 from proxeny.event.file_watcher import FileWatcher
 from proxeny.secret import kinds
+from proxeny.secret.certificates import ContextCertificates, LiveCertificates
 from proxeny.secret.file_set import SECRET_FILES, FileSet
 from proxeny.secret.sds_api import SdsApi
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key, static_key
@@ -46,6 +47,8 @@ class SecretManager:
         self._files: dict[str, FileSet] = {}
         self._to_start: list[SdsApi] = []
         """Those that the first build of a user brought, which must hear of what comes."""
+        self.certificates = LiveCertificates(store)
+        """Those that are in use."""
         self._closed = False
         self._moved: FileWatcher | None = None
         self._written: FileWatcher | None = None
@@ -124,6 +127,10 @@ class SecretManager:
             self._moved = FileWatcher(dispatcher)
         return self._moved
 
+    def show(self, certificates: ContextCertificates) -> None:
+        """A context is in use that is made of these."""
+        self.certificates.add(certificates)
+
     def begun(self, user: SecretSources) -> None:
         """The first build is over: what it subscribed to may come; workers must know the files before they build."""
         to_start, self._to_start = self._to_start, []
@@ -170,6 +177,10 @@ class SecretManager:
         return told + [(key, files.serialized()) for key, files in self._files.items()]
 
     # -- for admin ---------------------------------------------------------------------------------------------
+
+    def static_by_kind(self) -> list[Any]:
+        """Those of the bootstrap, kind by kind."""
+        return sorted(self.static.values(), key=lambda secret: kinds.KINDS.index(secret.WhichOneof("type")))
 
     def dynamic(self) -> list[SdsApi]:
         """Those that are subscribed to, kind by kind."""

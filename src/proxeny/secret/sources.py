@@ -21,7 +21,10 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from proxeny.secret.certificates import ContextCertificates
 
 
 def ignore(count: int) -> None:
@@ -40,6 +43,9 @@ class SecretStore(Protocol):
     def begun(self, user: SecretSources) -> None:
         """The first build is over."""
 
+    def show(self, certificates: ContextCertificates) -> None:
+        """Have /certs and the gauges of expiration show them, as long as somebody holds them."""
+
 
 class SecretSources:
     """See the module. ``message`` is the configuration of the user: equal ones share their files.
@@ -48,7 +54,7 @@ class SecretSources:
     (``ssl_context_update_by_sds``).
     """
 
-    __slots__ = ("__weakref__", "_begun", "_build", "_count", "_delivered", "_store", "key")
+    __slots__ = ("__weakref__", "_begun", "_build", "_count", "_delivered", "_shown", "_store", "key")
 
     def __init__(
         self, store: SecretStore, message: Any, build: Callable[[], object], count: Callable[[int], object] = ignore
@@ -58,6 +64,7 @@ class SecretSources:
         self._count = count
         self._begun = False
         self._delivered = 0
+        self._shown: ContextCertificates | None = None
         self.key = file_key(message)
         """Names the files of the user."""
 
@@ -89,6 +96,12 @@ class SecretSources:
         if not self._begun and message is not None and config.HasField("sds_config"):
             self._delivered += 1
         return message
+
+    def show(self, certificates: ContextCertificates | None) -> None:
+        """What the last build is made of, for /certs and the gauges of expiration; None: it waits for secrets."""
+        self._shown = certificates
+        if certificates is not None:
+            self._store.show(certificates)
 
 
 def file_key(message: Any) -> str:

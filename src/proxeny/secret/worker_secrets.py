@@ -8,6 +8,7 @@ from typing import Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.secret import kinds
+from proxeny.secret.certificates import ContextCertificates
 from proxeny.secret.file_set import decode
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key
 
@@ -49,6 +50,9 @@ class WorkerSecrets:
         if shared.value is None and key in self._data:
             shared.value = decode_value(self._data[key])
         return shared.value
+
+    def show(self, certificates: ContextCertificates) -> None:
+        """Main shows them."""
 
     def begun(self, user: SecretSources) -> None:
         """Nothing to be told to anybody."""

@@ -11,6 +11,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from proxeny.admin.context import (
     DynamicClusters,
     DynamicListener,
+    DynamicSecret,
     ListenerStatus,
     MemoryUsage,
     Resource,
@@ -26,6 +27,7 @@ from proxeny.server.version import HOT_RESTART_DISABLED, version_text
 if TYPE_CHECKING:
     from proxeny.explain.world import World
     from proxeny.http.recent_failures import FailedRequest
+    from proxeny.secret.certificates import ContextCertificates
     from proxeny.server.bootstrap import Bootstrapped
     from proxeny.server.server import Server
     from proxeny.upstream.cluster_status import ClusterStatus
@@ -117,6 +119,19 @@ class ServerAdminContext:
     def dynamic_listeners(self) -> Sequence[DynamicListener]:
         """Their generations by name; of several that drain the oldest shows, as in Envoy."""
         return dump_listeners(self._parts.listeners)
+
+    def static_secrets(self) -> Sequence[Any]:
+        """``tls.v3.Secret`` messages of the bootstrap, kind by kind."""
+        return self._parts.secrets.static_by_kind()
+
+    def dynamic_secrets(self) -> Sequence[DynamicSecret]:
+        """Those that are discovered, kind by kind."""
+        found = self._parts.secrets.dynamic()
+        return [DynamicSecret(one.name, one.kind, one.version, one.updated_at, one.shown) for one in found]
+
+    def certificates(self) -> Sequence[ContextCertificates]:
+        """The certificates of every TLS context in use."""
+        return self._parts.secrets.certificates.contexts()
 
     def log_levels(self) -> dict[str, str]:
         """Component -> level."""

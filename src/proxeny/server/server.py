@@ -199,6 +199,10 @@ class Server:
     def refresh_stats(self) -> None:
         """Set the gauges of ``server.`` that nobody counts."""
         self.stats.refresh(self.pids(), self.state)
+        certificates = self.parts.secrets.certificates
+        self.stats.show_certificates(
+            certificates.days_until_first_expires(), certificates.seconds_until_first_staple_expires()
+        )
 
     def pids(self) -> list[int]:
         """All processes of this server."""

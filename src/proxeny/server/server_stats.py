@@ -136,6 +136,11 @@ class ServerStats:
         """``time.monotonic()`` of the start."""
         return self._started
 
+    def show_certificates(self, days: int | None, staple_seconds: int | None) -> None:
+        """When the first certificate expires, and the first OCSP response; None: there is none."""
+        self._set("days_until_first_cert_expiring", NO_CERTIFICATE if days is None else days)
+        self._set("seconds_until_first_ocsp_response_expiring", staple_seconds or 0)
+
     def refresh(self, pids: Iterable[int], state: int) -> None:
         """Set the gauges that are read off the system; ``state`` is a ``ServerInfo.State``."""
         used = memory_used(pids)

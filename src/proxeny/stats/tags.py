@@ -57,6 +57,7 @@ _REGEXES = (
     ("envoy.dynamo_table", r"^http\.<VALUE>\.dynamodb.(?:table|error)\.((<VALUE>)\.)", ".dynamodb.", ""),
     ("envoy.ssl_cipher", r"^listener\..*?\.ssl\.ciphers(\.(<CIPHER>))$", ".ssl.ciphers.", ""),
     ("envoy.ssl_curve", r"^<OWNER>\.ssl\.curves(\.(<CIPHER>))$", ".ssl.curves.", ""),
+    ("envoy.tls_certificate", r"^<OWNER>\.ssl\.certificate(\.(<VALUE>))\.", ".ssl.certificate.", ""),
     ("envoy.ssl_sigalg", r"^<OWNER>\.ssl\.sigalgs(\.(<CIPHER>))$", ".ssl.sigalgs.", ""),
     ("envoy.ssl_version", r"^<OWNER>\.ssl\.versions(\.(<TLS>))$", ".ssl.versions.", ""),
     ("cipher_suite", r"^cluster\.<VALUE>\.ssl\.ciphers(\.(<CIPHER>))$", ".ssl.ciphers.", ""),

@@ -97,6 +97,8 @@ class FakeServer:
         self.calls = []
         self.version_info = ""
         self.dynamic = []
+        self.secrets = [], []
+        self.contexts = []
         self.now_state = LIVE
         self.refreshed = 0
 
@@ -145,6 +147,15 @@ class FakeServer:
 
     def dynamic_listeners(self):
         return self.dynamic
+
+    def static_secrets(self):
+        return self.secrets[0]
+
+    def dynamic_secrets(self):
+        return self.secrets[1]
+
+    def certificates(self):
+        return self.contexts
 
     def log_levels(self):
         return self.levels

@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 
-from proxeny.admin.context import DynamicListener, RefusedUpdate, ResourceState
+from proxeny.admin.context import DynamicListener, DynamicSecret, RefusedUpdate, ResourceState
 from proxeny.admin.proto_json import message_to_json
 from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, OutlierStatus
 
@@ -199,10 +200,50 @@ def test_secrets_are_blanked():
     certificate = common_pb2.TlsCertificate()
     certificate.private_key.inline_string = "-----BEGIN"
     certificate.certificate_chain.filename = "/cert"
+    certificate.pkcs12.inline_bytes = b"bundle"
     assert message_to_json(certificate) == {
         "certificate_chain": {"filename": "/cert"},
         "private_key": {"inline_string": "[redacted]"},
+        "pkcs12": {"inline_bytes": "W3JlZGFjdGVkXQ=="},
     }
+
+
+def test_config_dump_of_secrets(get, server):
+    def certificate(key):
+        source = base_pb2.DataSource(inline_string=key)
+        return common_pb2.TlsCertificate(private_key=source)
+
+    server.secrets = (
+        [secret_pb2.Secret(name="static", tls_certificate=certificate("key"))],
+        [
+            DynamicSecret("there", "tls_certificate", "7", 1.5, certificate("key")),
+            DynamicSecret("awaited", "validation_context", "uninitialized", 1.5, None),
+        ],
+    )
+    kind = {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"}
+    shown = {"tls_certificate": {"private_key": {"inline_string": "[redacted]"}}}
+    dump = configs(get, "")[-1]
+    assert dump == {
+        "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
+        "static_secrets": [{"name": "static", "secret": {**kind, "name": "static", **shown}}],
+        "dynamic_active_secrets": [
+            {
+                "name": "there",
+                "version_info": "7",
+                "last_updated": "1970-01-01T00:00:01.500Z",
+                "secret": {**kind, "name": "there", **shown},
+            }
+        ],
+        "dynamic_warming_secrets": [
+            {
+                "name": "awaited",
+                "version_info": "uninitialized",
+                "last_updated": "1970-01-01T00:00:01.500Z",
+                "secret": {**kind, "name": "awaited"},
+            }
+        ],
+    }
+    assert list(configs(get, "?name_regex=s.*")[-1]) == ["@type", "static_secrets"]
 
 
 def test_config_dump_of_dynamic_listeners(get, server):

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from proxeny.secret.certificates import ContextCertificates, ShownCertificate
+from proxeny.testing.certificates import Authority
+
 
 def test_server_info(get):
     info = json.loads(get("/server_info")[1])
@@ -92,3 +95,35 @@ def test_profilers_answer_as_builds_without_them(get, post):
     assert post("/allocprofiler?enable=true") == (400, "?enable=<y|n>\n")
     assert get("/heap_dump")[0] == get("/memory/tcmalloc")[0] == 501
     assert get("/contention")[0] == 200
+
+
+def test_certificates(get, server):
+    root = Authority("root")
+    leaf = root.issue("leaf", "DNS:a.test", "IP:2001:db8::1", "email:a@b.test", "URI:spiffe://a/b")
+    staple = root.ocsp_response(leaf)
+    own = [ShownCertificate("own", "/leaf.crt", leaf.x509, staple)]
+    server.contexts = [ContextCertificates("cluster.a.", [ShownCertificate("ca", "<inline>", root.x509)], own)]
+    status, body = get("/certs")
+    assert status == 200
+    assert '"path": "\\u003cinline\\u003e"' in body
+    [context] = json.loads(body)["certificates"]
+    [ca], [certificate] = context["ca_cert"], context["cert_chain"]
+    assert ca["subject_alt_names"] == []
+    assert list(certificate) == [
+        "path",
+        "serial_number",
+        "subject_alt_names",
+        "days_until_expiration",
+        "valid_from",
+        "expiration_time",
+        "ocsp_details",
+    ]
+    assert certificate["serial_number"] == leaf.serial_number
+    assert certificate["subject_alt_names"] == [
+        {"dns": "a.test"},
+        {"uri": "spiffe://a/b"},
+        {"ip_address": "2001:db8::1"},
+    ]
+    assert certificate["days_until_expiration"] in ("29", "30")
+    assert certificate["expiration_time"] == f"{leaf.x509.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    assert list(certificate["ocsp_details"]) == ["valid_from", "expiration"]
