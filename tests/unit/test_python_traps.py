@@ -5,11 +5,11 @@ import pytest
 from proxeny.config.errors import ConfigError
 from proxeny.config.sources import load_json
 from proxeny.config.yaml_loader import load_yaml
+from proxeny.http.grpc_timeout import parse_grpc_timeout
 from proxeny.http.header_sanitizing import has_token
 from proxeny.http.host_normalization import strip_port
 from proxeny.matcher.integer import parse_int64, parse_uint64
 from proxeny.matcher.query import parse_query
-from proxeny.router.grpc_timeout import parse_grpc_timeout
 from proxeny.runtime.snapshot import make_entry
 
 LENIENT = [

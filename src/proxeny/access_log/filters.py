@@ -15,14 +15,13 @@ from proxeny.formatter.http_commands import status_of
 from proxeny.formatter.values import metadata_value
 from proxeny.kernel.headers import HeaderMap
 from proxeny.matcher.header import HeaderMatcher, compile_header_matcher
+from proxeny.network.grpc_status import UNKNOWN
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
 
 Headers = HeaderMap | None
-UNKNOWN = 2
-"""The gRPC status."""
 _EMPTY = HeaderMap()
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _DENOMINATORS = (100, 10_000, 1_000_000)

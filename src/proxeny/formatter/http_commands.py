@@ -13,6 +13,7 @@ from proxeny.formatter.line_program import HEADER_STEPS, Step
 from proxeny.formatter.parser import Command
 from proxeny.formatter.syntax import Syntax, header_names
 from proxeny.kernel.headers import HeaderMap
+from proxeny.network.grpc_status import grpc_status_of_http, is_grpc_content_type
 from proxeny.network.stream_info import StreamInfo
 
 Build = Callable[[Command, Namespace], Expression]
@@ -66,8 +67,6 @@ _GRPC_SNAKE = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ]
-# https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
-_HTTP_TO_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 def _headers(variable: str) -> Build:
@@ -94,7 +93,7 @@ def status_of(response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int
     if value is None:
         value = response.get(b"grpc-status")
     if value is None:
-        return _HTTP_TO_GRPC.get(info.response_code, 2) if info.response_code else None
+        return grpc_status_of_http(info.response_code) if info.response_code else None
     if not value.isdigit() or len(value) > 9:
         return -1
     return int(value)
@@ -102,10 +101,7 @@ def status_of(response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int
 
 def grpc_status(request: HeaderMap, response: HeaderMap, trailers: HeaderMap, info: StreamInfo) -> int | None:
     """The gRPC status of a gRPC request; None when it is not gRPC."""
-    content_type = request.get(b"content-type") or b""
-    if content_type != b"application/grpc" and not content_type.startswith(b"application/grpc+"):
-        return None
-    return status_of(response, trailers, info)
+    return status_of(response, trailers, info) if is_grpc_content_type(request.get(b"content-type")) else None
 
 
 def _grpc_name(table: list[str]) -> Callable[..., str | None]:

@@ -1,4 +1,4 @@
-"""Reason phrases (Envoy: ``Http::CodeUtility::toString``) and the gRPC status of HTTP codes."""
+"""Reason phrases (Envoy: ``Http::CodeUtility::toString``)."""
 
 from __future__ import annotations
 
@@ -63,11 +63,6 @@ REASONS: dict[int, bytes] = {
     511: b"Network Authentication Required",
     599: b"Last Unassigned Server Error Code",
 }
-
-GRPC_STATUS: dict[int, int] = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-"""gRPC status by HTTP status; anything else is 2 (UNKNOWN). Source: the gRPC project's http-grpc-status-mapping."""
-
-GRPC_UNKNOWN = 2
 
 
 def reason(code: int) -> bytes:

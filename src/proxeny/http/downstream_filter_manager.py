@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http import codes
 from proxeny.http.filter_manager import FilterManager
-from proxeny.http.local_reply import LocalReply, is_grpc_content_type, prepare
+from proxeny.http.local_reply import LocalReply, prepare
 from proxeny.http.stats import (
     CODE_CLASS,
     FLOW_PAUSED,
@@ -22,6 +22,7 @@ from proxeny.http.stats import (
     RQ_TOO_LARGE,
     RS_TOO_LARGE,
 )
+from proxeny.network.grpc_status import is_grpc_content_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http.codec import RequestDecoder
 from proxeny.http.filter_path import CONTINUE, DecodePath, EncodePath
-from proxeny.http.local_reply import CONTENT_TYPE, is_grpc_content_type
 from proxeny.kernel.headers import HeaderMap
+from proxeny.network.grpc_status import is_grpc_content_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxeny.network.stream_info import StreamInfo
 
 
+CONTENT_TYPE = b"content-type"
 STATUS = b":status"
 REMOVED_STATUS = "filter_removed_required_response_headers{missing_required_header:_:status}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxeny.http.local_reply import is_grpc_content_type
+from proxeny.network.grpc_status import is_grpc_content_type
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap

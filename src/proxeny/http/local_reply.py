@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from proxeny.http.codes import GRPC_STATUS, GRPC_UNKNOWN
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.headers import HeaderMap
+from proxeny.network.grpc_status import APPLICATION_GRPC, grpc_status_of_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,6 @@ CONTENT_LENGTH = b"content-length"
 GRPC_STATUS_HEADER = b"grpc-status"
 TEXT_PLAIN = b"text/plain"
 APPLICATION_JSON = b"application/json"
-APPLICATION_GRPC = b"application/grpc"
 CODES = {code: str(code).encode() for code in range(100, 1000)}
 BODYLESS_CODES = frozenset((204, 304))
 """Clients read no body behind these (RFC 9112 section 6.3): one would be taken for the next response.."""
@@ -34,11 +33,6 @@ class LocalReplyRewriter(Protocol):
     ) -> tuple[int, bytes, bytes]:
         """Change ``response``; returns the code, the body and the content type that the body would have."""
         ...
-
-
-def is_grpc_content_type(value: bytes | None) -> bool:
-    """Whether a content-type says gRPC (``application/grpc`` or ``application/grpc+...``)."""
-    return value is not None and value.startswith(APPLICATION_GRPC) and (len(value) == 16 or value[16:17] == b"+")
 
 
 def encode_grpc_message(text: bytes) -> bytes:
@@ -101,7 +95,7 @@ def _trailers_only(
     headers.set(STATUS, b"200")
     headers.set(CONTENT_TYPE, APPLICATION_GRPC)
     if not headers.get(GRPC_STATUS_HEADER):
-        status = GRPC_STATUS.get(code, GRPC_UNKNOWN) if grpc_status is None else grpc_status
+        status = grpc_status_of_http(code) if grpc_status is None else grpc_status
         headers.set(GRPC_STATUS_HEADER, b"%d" % status)
     if body and not is_head:
         if content_type == APPLICATION_JSON:

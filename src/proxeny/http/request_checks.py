@@ -5,10 +5,10 @@ from __future__ import annotations
 from proxeny.http import stats as s
 from proxeny.http.header_sanitizing import CONNECTION, has_token
 from proxeny.http.host_normalization import strip_port, strip_trailing_dot
-from proxeny.http.local_reply import is_grpc_content_type
 from proxeny.http.path_normalization import NormalizePathAction
 from proxeny.http.stream_timeouts import StreamTimeouts
 from proxeny.kernel.headers import HeaderMap
+from proxeny.network.grpc_status import is_grpc_content_type
 from proxeny.network.overload_state import falls_within
 
 METHOD = b":method"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from proxeny.access_log.access_log import DOWNSTREAM_PERIODIC
 from proxeny.http import stats as s
 from proxeny.http.downstream_filter_manager import DownstreamFilterManager
-from proxeny.http.local_reply import is_grpc_content_type
+from proxeny.http.grpc_timeout import grpc_timeout_value
 from proxeny.http.stream_logs import log_stream
+from proxeny.network.grpc_status import DEADLINE_EXCEEDED, is_grpc_content_type
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag
 
 if TYPE_CHECKING:
@@ -19,18 +20,8 @@ IDLE = 0
 
 CONTENT_TYPE = b"content-type"
 GRPC_TIMEOUT = b"grpc-timeout"
-GRPC_DEADLINE_EXCEEDED = 4
-MAX_GRPC_TIMEOUT_DIGITS = 99_999_999
 
 FLAG_SI = FLAG_BITS[ResponseFlag.STREAM_IDLE_TIMEOUT]
-
-
-def grpc_timeout_value(milliseconds: int) -> bytes:
-    """A ``grpc-timeout`` of at most eight digits (gRPC over HTTP/2)."""
-    if milliseconds <= MAX_GRPC_TIMEOUT_DIGITS:
-        return b"%dm" % milliseconds
-    seconds = milliseconds // 1000
-    return b"%dS" % seconds if seconds <= MAX_GRPC_TIMEOUT_DIGITS else b"%dM" % (seconds // 60)
 
 
 class StreamTimeouts(DownstreamFilterManager):
@@ -110,7 +101,7 @@ class StreamTimeouts(DownstreamFilterManager):
         self.config.stats.inc(s.RQ_MAX_DURATION_REACHED)
         code = 504 if self.remote_complete else 408
         body = b"downstream duration timeout"
-        self.send_local_reply(code, body, None, GRPC_DEADLINE_EXCEEDED, "max_duration_timeout")
+        self.send_local_reply(code, body, None, DEADLINE_EXCEEDED, "max_duration_timeout")
 
     def on_log_flush_interval(self) -> None:
         """``access_log_flush_interval`` went by: a record of a request that is still under way."""

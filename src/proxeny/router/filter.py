@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus
+from proxeny.http.grpc_timeout import grpc_timeout_value, parse_grpc_timeout
 from proxeny.kernel.buffer import Buffer
 from proxeny.matcher.integer import parse_uint64
 from proxeny.router.attempt_measures import end_by_timeout
@@ -25,7 +26,6 @@ from proxeny.router.filter_replies import (
     TRUE,
 )
 from proxeny.router.filter_retries import RouterRetries
-from proxeny.router.grpc_timeout import grpc_timeout, parse_grpc_timeout
 from proxeny.router.internal_redirect import redirect_internally
 from proxeny.router.outlier import note_reset, note_response, note_timeout
 from proxeny.router.reset_reason import RESET_FLAGS
@@ -266,7 +266,7 @@ class RouterFilter(RouterRetries):
             headers.set(EXPECTED_TIMEOUT, expected)
         policy = self.entry.policy
         if self.grpc_request and policy.max_grpc_timeout_ms is not None and not policy.using_new_timeouts:
-            headers.set(GRPC_TIMEOUT, grpc_timeout(expected))
+            headers.set(GRPC_TIMEOUT, grpc_timeout_value(int(expected)))
 
     def _apply_overrides(self, headers: HeaderMap, retry_policy: RetryPolicy) -> bytes:
         """What the request's headers ask for; the expected timeout that comes of it."""
@@ -311,7 +311,7 @@ class RouterFilter(RouterRetries):
         self.timeout_ms = timeout
         expected = self._expected_timeout()
         if expected:
-            headers.set(GRPC_TIMEOUT, grpc_timeout(expected))
+            headers.set(GRPC_TIMEOUT, grpc_timeout_value(int(expected)))
         return expected
 
     def decode_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:

@@ -16,6 +16,7 @@ from proxeny.kernel.outlier import (
     LOCAL_ORIGIN_TIMEOUT,
 )
 from proxeny.matcher.integer import parse_uint64
+from proxeny.network.grpc_status import http_status_of_grpc
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
@@ -24,26 +25,6 @@ if TYPE_CHECKING:
 
 DEGRADED: Final = b"x-envoy-degraded"
 GRPC_STATUS: Final = b"grpc-status"
-
-_GRPC_CODES: Final = {
-    0: 200,
-    1: 499,
-    3: 400,
-    4: 504,
-    5: 404,
-    6: 409,
-    7: 403,
-    8: 429,
-    9: 400,
-    10: 409,
-    11: 400,
-    12: 501,
-    13: 500,
-    14: 503,
-    15: 500,
-    16: 401,
-}
-"""Envoy: ``grpcToHttpStatus``; others are 500."""
 
 
 def note_stream(host: Any) -> None:
@@ -62,8 +43,7 @@ def note_response(router: RouterReplies, upstream: UpstreamRequest, code: int, h
     if router.grpc_request:
         status = headers.get(GRPC_STATUS)
         if status:
-            number = parse_uint64(status)
-            code = 500 if number is None else _GRPC_CODES.get(number, 500)
+            code = http_status_of_grpc(parse_uint64(status))
     elif rules.error_matcher is not None:
         code = rules.status_for(code, headers)
     if code >= 500:

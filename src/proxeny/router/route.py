@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.router.grpc_timeout import find_grpc_timeout
+from proxeny.http.grpc_timeout import find_grpc_timeout
 from proxeny.router.header_mutation import HeaderMutation
 from proxeny.router.path_rewrite import WHOLE_PATH, HostRewrite, PathRewrite, TemplateRewrite
 from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy

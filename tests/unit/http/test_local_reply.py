@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxeny.http.local_reply import encode_grpc_message, is_grpc_content_type, prepare
+from proxeny.http.local_reply import encode_grpc_message, prepare
 from proxeny.kernel.headers import HeaderMap
 
 
@@ -91,13 +91,6 @@ def test_grpc_status_of_a_mapper_and_json_line() -> None:
 
 def test_grpc_head_has_no_message() -> None:
     assert prepare(503, b"x", is_grpc=True, is_head=True).headers.get(b"grpc-message") is None
-
-
-def test_grpc_content_types() -> None:
-    assert is_grpc_content_type(b"application/grpc")
-    assert is_grpc_content_type(b"application/grpc+proto")
-    assert not is_grpc_content_type(b"application/grpc-web")
-    assert not is_grpc_content_type(None)
 
 
 def test_grpc_message_is_percent_encoded() -> None:

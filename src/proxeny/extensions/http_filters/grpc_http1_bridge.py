@@ -15,9 +15,9 @@ from proxeny.http.grpc import (
     GRPC_STATUS,
     is_grpc_request,
 )
-from proxeny.http.local_reply import APPLICATION_GRPC
 from proxeny.kernel.grpc_frames import frame_head
 from proxeny.matcher.integer import parse_uint64
+from proxeny.network.grpc_status import APPLICATION_GRPC
 
 if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
@@ -115,6 +115,7 @@ class GrpcHttp1BridgeFactory:
 
     filter_class = GrpcHttp1Bridge
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: Any) -> None:
         self.name = NAME

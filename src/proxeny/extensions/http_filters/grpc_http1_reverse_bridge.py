@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.http.codes import GRPC_STATUS as GRPC_STATUS_OF
-from proxeny.http.codes import GRPC_UNKNOWN
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 from proxeny.http.grpc import CONTENT_TYPE, FRAME_HEAD_SIZE, GRPC_STATUS, is_grpc_request
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.grpc_frames import frame_head
 from proxeny.matcher.integer import parse_uint64
+from proxeny.network.grpc_status import INTERNAL, OK, UNKNOWN, grpc_status_of_http
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
@@ -24,7 +23,6 @@ STOP: Final = FilterHeadersStatus.STOP_ITERATION
 DATA_CONTINUE: Final = FilterDataStatus.CONTINUE
 NO_BUFFER: Final = FilterDataStatus.STOP_ITERATION_NO_BUFFER
 CONTENT_LENGTH: Final = b"content-length"
-GRPC_INTERNAL: Final = 13
 MOST_MESSAGE_BYTES: Final = 0xFFFFFFFF
 """What a frame's head can say."""
 
@@ -82,7 +80,7 @@ class ReverseBridge(StreamFilter):
         if self._active and self._config.withholds_frames and not self._stripped:
             if len(data) < FRAME_HEAD_SIZE:
                 self.decoder_callbacks.send_local_reply(
-                    200, b"invalid request body", None, GRPC_UNKNOWN, "grpc_bridge_data_too_small"
+                    200, b"invalid request body", None, UNKNOWN, "grpc_bridge_data_too_small"
                 )
                 return NO_BUFFER
             data.drain(FRAME_HEAD_SIZE)
@@ -95,7 +93,7 @@ class ReverseBridge(StreamFilter):
             return CONTINUE
         config = self._config
         if (headers.get(CONTENT_TYPE) or b"") != config.content_type:
-            return self._refuse(_wrong_type(headers), GRPC_UNKNOWN, "grpc_bridge_content_type_wrong")
+            return self._refuse(_wrong_type(headers), UNKNOWN, "grpc_bridge_content_type_wrong")
         headers.set(CONTENT_TYPE, self._content_type)
         if config.withholds_frames:
             if not config.size_header:
@@ -103,7 +101,7 @@ class ReverseBridge(StreamFilter):
             elif not self._take_size(headers):
                 return STOP
         code = int(headers.get(b":status") or b"0")
-        self._status = b"%d" % (0 if code == 200 else GRPC_STATUS_OF.get(code, GRPC_UNKNOWN))
+        self._status = b"%d" % (OK if code == 200 else grpc_status_of_http(code))
         headers.set(b":status", b"200")
         if end_stream and config.withholds_frames:
             self.encoder_callbacks.add_encoded_data(Buffer(frame_head(0)), False)
@@ -118,7 +116,7 @@ class ReverseBridge(StreamFilter):
         if size is None or size > MOST_MESSAGE_BYTES:
             self._refuse(
                 b"envoy reverse bridge: upstream did not set content length",
-                GRPC_INTERNAL,
+                INTERNAL,
                 "grpc_bridge_content_length_missing",
             )
             return False
@@ -148,7 +146,7 @@ class ReverseBridge(StreamFilter):
             if self._received != self._message_size:
                 self._refuse(
                     b"envoy reverse bridge: upstream set incorrect content length",
-                    GRPC_INTERNAL,
+                    INTERNAL,
                     "grpc_bridge_content_length_wrong",
                 )
                 return NO_BUFFER
@@ -208,6 +206,7 @@ class ReverseBridgeFactory:
 
     filter_class = ReverseBridge
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: Any) -> None:
         self.name = NAME

@@ -10,13 +10,12 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.http.codes import GRPC_STATUS as GRPC_STATUS_OF
-from proxeny.http.codes import GRPC_UNKNOWN
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 from proxeny.http.grpc import CONTENT_TYPE, GRPC_MESSAGE, GRPC_STATUS, is_grpc_response, service_and_method
-from proxeny.http.local_reply import APPLICATION_GRPC, encode_grpc_message
+from proxeny.http.local_reply import encode_grpc_message
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.grpc_frames import FrameDecoder, frame_head
+from proxeny.network.grpc_status import APPLICATION_GRPC, grpc_status_of_http
 from proxeny.upstream.grpc_stats import GrpcClusters
 
 if TYPE_CHECKING:
@@ -186,8 +185,8 @@ class GrpcWeb(StreamFilter):
         headers = self._response_headers
         assert headers is not None
         headers.set(GRPC_MESSAGE, encode_grpc_message(message))
-        status = headers.get(b":status") or b""
-        headers.set(GRPC_STATUS, b"%d" % GRPC_STATUS_OF.get(int(status), GRPC_UNKNOWN))
+        status = headers.get(b":status") or b"0"
+        headers.set(GRPC_STATUS, b"%d" % grpc_status_of_http(int(status)))
         headers.set(b"content-length", b"0")
 
 
@@ -206,6 +205,7 @@ class GrpcWebFactory:
 
     filter_class = GrpcWeb
     is_terminal = False
+    rehearses = True
 
     def __init__(self, context: FactoryContext) -> None:
         self.name = NAME
