@@ -34,6 +34,7 @@ _RETRY: Final = "envoy.extensions.retry"
 _HEALTH_SINKS: Final = "envoy.extensions.health_check.event_sinks"
 _CLUSTERS: Final = "envoy.extensions.clusters"
 _TYPE: Final = "envoy.type.matcher.v3"
+_SOCKETS: Final = "envoy.extensions.transport_sockets"
 _PATH: Final = "envoy.extensions.path"
 
 
@@ -190,6 +191,20 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "envoy.bootstrap.internal_listener",
         "proxeny.extensions.bootstrap.internal_listener:FACTORY",
         ("envoy.extensions.bootstrap.internal_listener.v3.InternalListener",),
+    ),
+    Extension(
+        "transport_socket",
+        "envoy.transport_sockets.raw_buffer",
+        "proxeny.extensions.transport_sockets.raw_buffer:FACTORY",
+        (f"{_SOCKETS}.raw_buffer.v3.RawBuffer",),
+        ("raw_buffer",),
+    ),
+    Extension(
+        "transport_socket",
+        "envoy.transport_sockets.tls",
+        "proxeny.extensions.transport_sockets.tls.factory:FACTORY",
+        (f"{_SOCKETS}.tls.v3.DownstreamTlsContext", f"{_SOCKETS}.tls.v3.UpstreamTlsContext"),
+        ("tls",),
     ),
     Extension(
         "listener_filter",

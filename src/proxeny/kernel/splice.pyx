@@ -12,7 +12,7 @@ from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOSYS, errno
 from libc.stdlib cimport free, malloc
 from posix.unistd cimport close
 
-from proxeny.kernel.stream cimport BLOCKED, END, Pump, Stream
+from proxeny.kernel.stream cimport BLOCKED, END, WAITING, Pump, Stream
 from proxeny.kernel.timer cimport Timer
 
 cdef extern from "fcntl.h" nogil:
@@ -208,6 +208,8 @@ cdef class SplicePump(Pump):
         cdef bint short = False
         cdef Py_ssize_t n = source.do_read(&short)
         taken[0] = 0
+        if n == WAITING:
+            return 0
         if n <= 0:
             source.read_ready = False
             return END if n == 0 else <int> n

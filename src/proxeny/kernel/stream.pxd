@@ -9,6 +9,7 @@ cdef enum:
     # Results of do_read and do_write below zero: -errno, except these.
     BLOCKED = -1000000      # nothing more until the next event
     END = -1000001          # the end of the stream, where 0 means something else
+    WAITING = -1000002      # nothing yet: the transport was, or is, busy with something else and calls back
 
 
 cdef class Pump:
@@ -20,8 +21,11 @@ cdef class Pump:
 
 
 cdef class Transport:
+    cdef public object failure_reason   # text, once it has failed
+
     cdef Py_ssize_t read(self, Stream stream, bint* short) except? -2000000
     cdef Py_ssize_t write(self, Stream stream) except? -2000000
+    cdef Py_ssize_t flush(self, Stream stream) except? -2000000
     cdef int shutdown(self, Stream stream) except -1
     cdef int socket_connected(self, Stream stream) except -1
     cdef int socket_closing(self, Stream stream, bint rst) except -1

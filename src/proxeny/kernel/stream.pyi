@@ -8,7 +8,7 @@ class Pump:
     pass
 
 class Transport:
-    pass
+    failure_reason: str | None
 
 class Stream(Watcher):
     read_buffer: Buffer

@@ -74,12 +74,16 @@ cdef class Transport:
     """What stands between the buffers and the socket (Envoy: `Network::TransportSocket`); one per stream."""
 
     cdef Py_ssize_t read(self, Stream stream, bint* short) except? -2000000:
-        """As Stream.do_read."""
+        """As Stream.do_read; WAITING when nothing was read and there may be more all the same."""
         raise NotImplementedError
 
     cdef Py_ssize_t write(self, Stream stream) except? -2000000:
-        """As Stream.do_write."""
+        """As Stream.do_write; WAITING while it takes nothing: it marks the stream dirty when it does."""
         raise NotImplementedError
+
+    cdef Py_ssize_t flush(self, Stream stream) except? -2000000:
+        """Send what it has to say itself, before any write; 0, BLOCKED, or -errno."""
+        return 0
 
     cdef int shutdown(self, Stream stream) except -1:
         """Send our end of stream; 0 or an errno."""
@@ -311,6 +315,10 @@ cdef class Stream(Watcher):
                 total += n
                 if short and not self.hang_up:
                     self.read_ready = False
+            elif n == WAITING:
+                n = BLOCKED
+                if self.poller is None:
+                    break
             else:
                 self.read_ready = False
                 eof = n == 0
@@ -454,6 +462,14 @@ cdef class Stream(Watcher):
             pump.sink_ready()
             if self.poller is None or self.write_blocked:
                 return 0
+        if self.transport is not None:
+            n = self.transport.flush(self)
+            if n < 0:
+                if n != BLOCKED:
+                    self.on_transport_error(<int> -n)
+                elif self.poller is not None:
+                    self.wait_writable()
+                return 0
         while buffer.length:
             n = self.do_write()
             if n < 0:
@@ -465,7 +481,7 @@ cdef class Stream(Watcher):
                 self.note_written(total)
                 return 0
         self.note_written(total)
-        if n < 0:
+        if n < 0 and n != WAITING:
             if n != BLOCKED:
                 self.on_transport_error(<int> -n)
                 return 0

@@ -372,6 +372,8 @@ class ActiveTcpListener:
         info.listener = config
         info.filter_chain = chain
         connection.set_buffer_limits(config.buffer_limit)
+        if chain.transport_socket is not None:
+            connection.set_transport(chain.transport_socket.create(connection))
         for factory in chain.factories:
             connection.add_filter(factory.create())
         if connection.state is OPEN and not connection.initialize_read_filters():

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.network.transport_socket import compile_downstream
 from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
     from proxeny.listener.drain import FilterChainDrain
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.filter import NetworkFilterFactory
-
-RAW_BUFFER_TYPE = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+    from proxeny.network.transport_socket import DownstreamTransportSocketFactory
 
 
 class FilterChain:
     """The network filters of the connections that match it."""
 
-    __slots__ = ("drain", "factories", "metadata", "name")
+    __slots__ = ("drain", "factories", "metadata", "name", "transport_socket")
 
     def __init__(
         self, name: str, factories: tuple[NetworkFilterFactory, ...], drain: FilterChainDrain | None = None
@@ -30,6 +30,8 @@ class FilterChain:
         """``FilterChain.metadata`` (``core.v3.Metadata``), where there is any."""
         self.drain = drain
         """What its connections ask; None where the chain cannot go without its listener (admin)."""
+        self.transport_socket: DownstreamTransportSocketFactory | None = None
+        """Makes the transports of its connections; None: plain bytes."""
 
     def __repr__(self) -> str:
         return f"FilterChain({self.name!r}, {[factory.name for factory in self.factories]})"
@@ -39,8 +41,6 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
     """One filter chain: its filters by the registry, its transport socket checked."""
     if drain is not None:
         context = context.with_drain_decision(drain)
-    if chain.HasField("transport_socket"):
-        _check_transport_socket(chain.transport_socket)
     factories = []
     last = len(chain.filters) - 1
     for position, item in enumerate(chain.filters):
@@ -55,6 +55,8 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
         _check_terminal(item.name, canonical, extension, position == last)
         factories.append(extension.create_filter_factory(message, context))
     made = FilterChain(chain.name, tuple(factories), drain)
+    if chain.HasField("transport_socket"):
+        made.transport_socket = compile_downstream(chain.transport_socket, context)
     if chain.HasField("metadata"):
         made.metadata = chain.metadata
     return made
@@ -70,11 +72,3 @@ def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> No
         raise ConfigError(
             f"Error: non-terminal filter named {name} of type {canonical} is the last filter in a network filter chain."
         )
-
-
-def _check_transport_socket(transport_socket: Any) -> None:
-    config_type = transport_socket.typed_config.type_url.rpartition("/")[2]
-    if config_type == RAW_BUFFER_TYPE:
-        unpack_any(transport_socket.typed_config)
-        return
-    REGISTRY.factory("transport_socket", transport_socket.name, config_type)

@@ -293,7 +293,12 @@ class Connection(Stream):
 
     def on_transport_error(self, error: int) -> None:
         """The socket failed."""
-        if self.connecting:
+        if self.transport is not None:
+            if self.transport.failure_reason is not None:
+                self._set_failure_reason(self.transport.failure_reason)
+            elif self.connecting:
+                self._set_failure_reason(f"delayed connect error: {os.strerror(error)}")
+        elif self.connecting:
             self._set_failure_reason(f"delayed connect error: {os.strerror(error)}")
         elif error == ECONNRESET:
             # Within the process (unix sockets) it only means that not all was read.

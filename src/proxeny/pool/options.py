@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from proxeny.network.internal import Passthrough
     from proxeny.network.socket_options import SocketOption
+    from proxeny.network.transport_socket import TransportSocketOptions
 
 
 class PoolOptions:
     """How the connections of one pool are made, where that differs from what the cluster says."""
 
-    __slots__ = ("key", "passthrough", "socket_options")
+    __slots__ = ("key", "passthrough", "socket_options", "transport")
 
     def __init__(
         self, priority: int, socket_options: tuple[SocketOption, ...], extra: tuple[Hashable, ...] = ()
@@ -21,6 +22,8 @@ class PoolOptions:
         self.socket_options = socket_options
         self.passthrough: Passthrough | None = None
         """What the connections bring an internal listener."""
+        self.transport: TransportSocketOptions | None = None
+        """What is asked of the transport sockets of the connections."""
         self.key: Hashable = (priority, tuple([option.key for option in socket_options]), *extra)
         """Under which the host keeps the pool; ``extra`` is what else tells it from others."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
 from proxeny.config.loader import unpack_any
 from proxeny.network.happy_eyeballs import ANY_VERSION
+from proxeny.network.transport_socket import compile_upstream
 from proxeny.registry import REGISTRY
 from proxeny.upstream import bind_config, http_protocol_options, transport_socket_match
 from proxeny.upstream.bind_config import LocalAddress
@@ -28,18 +29,16 @@ from proxeny.upstream.load_balancer import policy as lb_policy
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.outlier.monitor import outlier_rules
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_per_host, parse_thresholds
+from proxeny.upstream.transport_socket_match import PLAIN, ClusterSocket
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.load_balancer.common_config import CommonLbConfig
     from proxeny.upstream.load_balancer.contract import LbPolicy
-    from proxeny.upstream.transport_socket_match import TransportSockets
-
 
 _STRICT_DNS: Final = 1
 _IP_VERSIONS: Final = (ANY_VERSION, 4, 6)
 """UpstreamConnectionOptions.FirstAddressFamilyVersion."""
-_RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 _REFUSED: Final = (
     "transport_socket_matcher",
@@ -60,14 +59,12 @@ class ClusterConfig:
         "hosts",
         "ignore_health_on_removal",
         "info",
-        "internal_upstream",
         "lb_common",
         "lb_policy",
         "options",
         "policy",
         "pool_per_downstream",
         "predictive_preconnect_ratio",
-        "transport_sockets",
         "type",
         "update_merge_window_ms",
         "wait_for_warm_on_init",
@@ -92,9 +89,6 @@ class ClusterConfig:
         self.lb_common = lb_common
         self.hosts: list[HostEntry] = []
         """Hosts that the configuration itself names (STATIC)."""
-        self.internal_upstream: InternalUpstream | None = None
-        self.transport_sockets: TransportSockets | None = None
-        """Where hosts have different ones (``transport_socket_matches``)."""
         self.pool_per_downstream = False
         """``connection_pool_per_downstream_connection``"""
         self.predictive_preconnect_ratio = 1.0
@@ -150,14 +144,14 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
     policy.allot(context.stats, info.stat_prefix)
     config.hosts = hosts
     _set_health(config, cluster, present)
-    config.internal_upstream = _internal_upstream(present.get("transport_socket"), info, context)
+    info.transport_socket = _transport_socket(present.get("transport_socket"), info, context)
     if "transport_socket_matches" in present:
         matches = [
-            (one, _internal_upstream(one.transport_socket, info, context))
+            (one, _transport_socket(one.transport_socket if one.HasField("transport_socket") else None, info, context))
             for one in present["transport_socket_matches"]
         ]
-        config.transport_sockets = transport_socket_match.compile(
-            matches, config.internal_upstream, info.stats, info.stat_prefix, context.stats
+        info.transport_sockets = transport_socket_match.compile(
+            matches, info.transport_socket, info.stats, info.stat_prefix, context.stats
         )
     for index in (*range(host_blocks), *(entry.stat_index for entry in hosts)):
         info.host_stats(index)
@@ -211,10 +205,6 @@ def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> No
         for field in _REFUSED:
             if field in present:
                 raise UnsupportedFieldError(f"{field} is not supported yet (cluster '{cluster.name}')", field)
-    if "transport_socket" in present:
-        _check_transport_socket(cluster, present["transport_socket"])
-    for match in present.get("transport_socket_matches", ()):
-        _check_transport_socket(cluster, match.transport_socket)
     if cluster.common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing and cluster.type != _STRICT_DNS:
         raise ConfigError(
             f"Cannot use hostname for consistent hashing loadbalancing for cluster of type: '{type_text(cluster)}'"
@@ -225,22 +215,14 @@ def _check(cluster: Any, present: dict[str, Any], context: FactoryContext) -> No
                 raise ConfigError("Unsupported field in per_host_thresholds")
 
 
-def _internal_upstream(transport_socket: Any, info: ClusterInfo, context: FactoryContext) -> InternalUpstream | None:
-    if transport_socket is None or not transport_socket.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
-        return None
-    return InternalUpstream(unpack_any(transport_socket.typed_config), info.stat_prefix, context)
-
-
-def _check_transport_socket(cluster: Any, transport_socket: Any) -> None:
-    type_name = transport_socket.typed_config.type_url.rpartition("/")[2]
-    if type_name in (_RAW_BUFFER, INTERNAL_UPSTREAM):
-        return
-    if not type_name:
-        raise ConfigError(f"Didn't find a registered implementation for '{transport_socket.name}' with type URL: ''")
-    raise UnsupportedFieldError(
-        f"transport_socket '{transport_socket.name}' ({type_name}) is not supported yet (cluster '{cluster.name}')",
-        "transport_socket",
-    )
+def _transport_socket(message: Any, info: ClusterInfo, context: FactoryContext) -> ClusterSocket:
+    """Compile a ``core.v3.TransportSocket``, None: there is none."""
+    if message is None:
+        return PLAIN
+    if message.typed_config.type_url.endswith(f"/{INTERNAL_UPSTREAM}"):
+        internal = InternalUpstream(unpack_any(message.typed_config), info.stat_prefix, context)
+        return ClusterSocket(internal.inner, internal)
+    return ClusterSocket(compile_upstream(message, info.stat_prefix, context))
 
 
 def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContext) -> None:

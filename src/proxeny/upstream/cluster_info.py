@@ -31,6 +31,7 @@ from proxeny.upstream.stats import (
     UPSTREAM_CX_TX_BYTES_TOTAL,
     UPSTREAM_RQ_COMPLETED,
 )
+from proxeny.upstream.transport_socket_match import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.load_balancer.contract import OrcaListener
     from proxeny.upstream.outlier.monitor import OutlierRules
     from proxeny.upstream.resource_manager import Thresholds
+    from proxeny.upstream.transport_socket_match import ClusterSocket, TransportSockets
 
 DEFAULT_CONNECT_TIMEOUT_MS = 5000
 """Cluster.connect_timeout."""
@@ -93,6 +95,8 @@ class ClusterInfo:
         "thresholds",
         "timeout_budgets",
         "tracked",
+        "transport_socket",
+        "transport_sockets",
         "upstream_pool",
     )
 
@@ -131,6 +135,10 @@ class ClusterInfo:
         """Which IP version goes first where hosts have several addresses, and how many of it in a row."""
         self.upstream_pool: Any = None
         """The factory that ``Cluster.upstream_config`` names, None = the generic one."""
+        self.transport_socket: ClusterSocket = PLAIN
+        """What connections to hosts speak through."""
+        self.transport_sockets: TransportSockets | None = None
+        """Where hosts have different ones (``transport_socket_matches``)."""
         self._context = context
         prefix = self.stat_prefix
         store = context.stats

@@ -5,7 +5,7 @@ from proxeny.kernel.stats cimport Block
 
 
 cdef class Host:
-    cdef object _address, _connections, _metadata
+    cdef object _address, _connections, _metadata, _transport_socket
     cdef public object cluster, entry, health_flags, hostname, lb_data, locality, priority, weight
     cdef public long long healthy_since_ms
     cdef public bint canary

@@ -28,6 +28,7 @@ from proxeny.upstream.endpoints import (
 from proxeny.upstream.override_host import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
 from proxeny.upstream.resource_manager import COUNTABLE
 from proxeny.upstream.stats import HOST_CX_ACTIVE, HOST_RQ_ACTIVE, HOST_RQ_PENDING_ACTIVE
+from proxeny.upstream.transport_socket_match import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from proxeny.pool.options import PoolOptions
     from proxeny.pool.tcp import TcpConnPool
     from proxeny.upstream.cluster_info import ClusterInfo
+    from proxeny.upstream.transport_socket_match import ClusterSocket
 
 _UNHEALTHY = FAILED_ACTIVE_HC | FAILED_OUTLIER_CHECK | FAILED_EDS_HEALTH | EDS_STATUS_DRAINING
 _DEGRADED = DEGRADED_ACTIVE_HC | DEGRADED_EDS_HEALTH | DEGRADED_OUTLIER_DETECTION
@@ -91,6 +93,7 @@ class Host:
         "_address",
         "_connections",
         "_metadata",
+        "_transport_socket",
         "canary",
         "cluster",
         "entry",
@@ -132,6 +135,7 @@ class Host:
         self.canary = entry.canary
         self._address: Address | None = None
         self._metadata: Any = None
+        self._transport_socket: ClusterSocket | None = None
 
     def update(self, entry: HostEntry) -> bool:
         """Take over what may change in place; whether that matters to load balancers."""
@@ -164,6 +168,18 @@ class Host:
         return self._metadata
 
     @property
+    def transport_socket(self) -> ClusterSocket:
+        """What connections to it speak through."""
+        found = self._transport_socket
+        if found is None:
+            cluster = self.cluster
+            found = cluster.transport_socket
+            if cluster.transport_sockets is not None:
+                found = cluster.transport_sockets.resolve(self.entry).socket
+            self._transport_socket = found
+        return found
+
+    @property
     def is_busy(self) -> bool:
         """Whether connections to it, or requests, are left in this worker."""
         get = self.stats.get
@@ -194,8 +210,13 @@ class Host:
         more = self.entry.additional_addresses
         if more:
             additional = [_to_address(address, port) for address, port in more]
-            return self.cluster.create_connection(dispatcher, self.address, options, additional, self._count_attempt)
-        return self.cluster.create_connection(dispatcher, self.address, options)
+            made = self.cluster.create_connection(dispatcher, self.address, options, additional, self._count_attempt)
+        else:
+            made = self.cluster.create_connection(dispatcher, self.address, options)
+        socket = self.transport_socket
+        if socket is not PLAIN:
+            made.set_transport(socket.factory.create(made, None if options is None else options.transport, self))
+        return made
 
     def connection_limit(self, priority: int) -> Resource | None:
         """What limits the connections to this host of a priority's pools (``per_host_thresholds``), or None.

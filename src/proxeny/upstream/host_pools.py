@@ -15,6 +15,7 @@ from proxeny.pool.options import PoolOptions
 from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.stats import UPSTREAM_CX_POOL_OVERFLOW
+from proxeny.upstream.transport_options import transport_options
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from proxeny.pool.http import HttpConnPool
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.host import Host
-    from proxeny.upstream.internal_upstream import InternalUpstream
     from proxeny.upstream.load_balancer.context import LbContext
     from proxeny.upstream.preconnect import Ahead
 
@@ -50,17 +50,15 @@ NO_POOL = NoPool()
 class HostPools:
     """Makes and finds the pools of one cluster's hosts."""
 
-    __slots__ = ("_ahead", "_dispatcher", "_info", "_internal_upstream", "_per_downstream", "_sockets", "special")
+    __slots__ = ("_ahead", "_dispatcher", "_info", "_per_downstream", "special")
 
     def __init__(self, config: ClusterConfig, dispatcher: Dispatcher, ahead: Ahead | None = None) -> None:
         self._dispatcher = dispatcher
         self._ahead = ahead
         self._info = config.info
-        self._internal_upstream = config.internal_upstream
-        self._sockets = config.transport_sockets
         self._per_downstream = config.pool_per_downstream
-        internal = self._internal_upstream is not None if self._sockets is None else self._sockets.special
-        self.special = internal or self._per_downstream or ahead is not None
+        sockets = self._info.transport_sockets or self._info.transport_socket
+        self.special = sockets.special or self._per_downstream or ahead is not None
         """Whether every request has to ask here."""
 
     def http_pool(
@@ -119,9 +117,6 @@ class HostPools:
                 _forget_when_idle(pool, host, key, None)
         return pool
 
-    def _internal_of(self, host: Host) -> InternalUpstream | None:
-        return self._internal_upstream if self._sockets is None else self._sockets.resolve(host.entry).internal
-
     def _apart(
         self,
         host: Host,
@@ -135,15 +130,23 @@ class HostPools:
         if per_downstream and context is not None and context.downstream_connection is not None:
             extra = (("downstream", context.downstream_connection.id),)
         shared: SharedState = {}
-        if self._internal_of(host) is not None:
+        socket = host.transport_socket
+        asked = None
+        if socket.special:
             shared = shared_state(context)
-            extra += hash_key(shared)
-        elif not options and not extra:
+            if socket.internal is not None:
+                extra += hash_key(shared)
+            if socket.factory.uses_options:
+                asked = transport_options(context, shared)
+                extra += socket.factory.hash_key(asked)
+        if not options and not extra and socket.internal is None:
             return None, shared
-        return PoolOptions(priority, options, extra), shared
+        apart = PoolOptions(priority, options, extra)
+        apart.transport = asked
+        return apart, shared
 
     def _bring_along(self, apart: PoolOptions, host: Host, shared: SharedState) -> None:
-        internal = self._internal_of(host)
+        internal = host.transport_socket.internal
         if internal is not None:
             apart.passthrough = internal.passthrough(host, shared)
 

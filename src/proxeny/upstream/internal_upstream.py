@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.json_format import MessageToDict
 
-from proxeny.config.errors import ConfigError, UnsupportedFieldError
-from proxeny.config.loader import unpack_any
+from proxeny.config.errors import ConfigError
 from proxeny.network.address import Address
 from proxeny.network.filter_state import FilterState, HashableString
 from proxeny.network.internal import Passthrough
+from proxeny.network.transport_socket import compile_upstream
 from proxeny.upstream.stats import INTERNAL_UPSTREAM, NO_METADATA
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from proxeny.upstream.load_balancer.context import LbContext
 
 TYPE_NAME: Final = "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport"
-RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
 SharedState = dict[str, tuple[Any, "Sharing"]]
 """Filter state that travels: objects by name, and how they are shared over there."""
@@ -33,14 +32,11 @@ SharedState = dict[str, tuple[Any, "Sharing"]]
 class InternalUpstream:
     """The compiled transport socket of one cluster."""
 
-    __slots__ = ("_sources", "_stats")
+    __slots__ = ("_sources", "_stats", "inner")
 
     def __init__(self, message: Any, stat_prefix: str, context: FactoryContext) -> None:
-        inner = message.transport_socket
-        inner_type = inner.typed_config.type_url.rpartition("/")[2]
-        if inner_type != RAW_BUFFER:
-            raise UnsupportedFieldError(f"internal_upstream: transport_socket '{inner.name}' is not supported yet")
-        unpack_any(inner.typed_config)
+        self.inner = compile_upstream(message.transport_socket, stat_prefix, context)
+        """The transport socket inside, which makes the transports."""
         self._sources = tuple([(_kind(source), source.name) for source in message.passthrough_metadata])
         self._stats = context.stats.block(INTERNAL_UPSTREAM, f"{stat_prefix}internal_upstream.")
 

@@ -276,10 +276,11 @@ class MainCluster:
         stats = config.info.stats
         stats.add(MEMBERSHIP_CHANGE, moved)
         if config.type is ClusterType.STATIC:
-            if config.transport_sockets is None:
+            sockets = config.info.transport_sockets
+            if sockets is None:
                 stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
             else:
-                config.transport_sockets.count(hosts)
+                sockets.count(hosts)
         stats.set(MEMBERSHIP_TOTAL, len(hosts))
         self.show_health()
         if config.lb_policy.shows_members:

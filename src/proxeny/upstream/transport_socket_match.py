@@ -10,26 +10,43 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 
+from proxeny.network.transport_socket import PLAIN_UPSTREAM
 from proxeny.upstream.stats import DEFAULT_TOTAL_MATCH_COUNT, TOTAL_MATCH_COUNT, TRANSPORT_SOCKET_MATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from proxeny.kernel.stats import Block
+    from proxeny.network.transport_socket import UpstreamTransportSocketFactory
     from proxeny.upstream.endpoints import HostEntry
     from proxeny.upstream.internal_upstream import InternalUpstream
 
 NAMESPACE: Final = "envoy.transport_socket_match"
 
 
-class SocketMatch:
-    """One transport socket: ``internal`` is None for plain bytes; what metadata must say; where its hosts count."""
+class ClusterSocket:
+    """A compiled transport socket: what makes the transports, and what internal listeners are brought, if anything."""
 
-    __slots__ = ("_labels", "_slot", "_stats", "internal")
+    __slots__ = ("factory", "internal", "special")
 
-    def __init__(self, labels: dict[str, Any], internal: InternalUpstream | None, stats: Block, slot: int) -> None:
-        self._labels = labels
+    def __init__(self, factory: UpstreamTransportSocketFactory, internal: InternalUpstream | None = None) -> None:
+        self.factory = factory
         self.internal = internal
+        self.special = internal is not None or factory.uses_options
+        """Whether pools depend on what requests ask of connections."""
+
+
+PLAIN: Final = ClusterSocket(PLAIN_UPSTREAM)
+
+
+class SocketMatch:
+    """One transport socket; what metadata must say; where its hosts count."""
+
+    __slots__ = ("_labels", "_slot", "_stats", "socket")
+
+    def __init__(self, labels: dict[str, Any], socket: ClusterSocket, stats: Block, slot: int) -> None:
+        self._labels = labels
+        self.socket = socket
         self._stats = stats
         self._slot = slot
 
@@ -55,8 +72,8 @@ class TransportSockets:
     def __init__(self, matches: Iterable[SocketMatch], default: SocketMatch) -> None:
         self._matches = tuple(matches)
         self._default = default
-        self.special = any([match.internal is not None for match in (*self._matches, default)])
-        """Whether some host's pools depend on what goes along with its connections."""
+        self.special = any([match.socket.special for match in (*self._matches, default)])
+        """Whether some host's pools depend on what requests ask of its connections."""
 
     def resolve(self, entry: HostEntry) -> SocketMatch:
         """The one of a host."""
@@ -74,15 +91,15 @@ class TransportSockets:
 
 
 def compile(
-    messages: Iterable[tuple[Any, InternalUpstream | None]],
-    internal: InternalUpstream | None,
+    messages: Iterable[tuple[Any, ClusterSocket]],
+    default: ClusterSocket,
     stats: Block,
     prefix: str,
     store: Any,
 ) -> TransportSockets:
-    """Of ``TransportSocketMatch`` messages, each with its compiled socket; ``internal`` is the cluster's own one."""
+    """Of ``TransportSocketMatch`` messages, each with its compiled socket; ``default`` is the cluster's own one."""
     matches = []
     for message, socket in messages:
         block = store.block(TRANSPORT_SOCKET_MATCH, f"{prefix}{message.name}.")
         matches.append(SocketMatch(dict(message.match.fields.items()), socket, block, TOTAL_MATCH_COUNT))
-    return TransportSockets(matches, SocketMatch({}, internal, stats, DEFAULT_TOTAL_MATCH_COUNT))
+    return TransportSockets(matches, SocketMatch({}, default, stats, DEFAULT_TOTAL_MATCH_COUNT))

@@ -212,7 +212,6 @@ def test_accepted_as_by_envoy(case: str) -> None:
         cluster(**http_options(explicit_http_config={"http2_protocol_options": {}})),
         cluster(http2_protocol_options={}),
         {"name": "c", "type": "EDS", "eds_cluster_config": {"eds_config": {"ads": {}}}},
-        cluster(transport_socket={"name": "x", "typed_config": {"@type": TYPE + "envoy.config.core.v3.Locality"}}),
     ],
 )
 def test_what_is_not_served_yet_is_refused_by_name(fields: dict[str, Any]) -> None:

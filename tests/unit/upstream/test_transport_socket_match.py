@@ -9,11 +9,12 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
 from google.protobuf.json_format import ParseDict
 
+from proxeny.network.transport_socket import PLAIN_UPSTREAM
 from proxeny.stats.store import MainStore
 from proxeny.upstream import transport_socket_match
 from proxeny.upstream.endpoints import HostEntry
 from proxeny.upstream.stats import CLUSTER, DEFAULT_TOTAL_MATCH_COUNT, TOTAL_MATCH_COUNT, TRANSPORT_SOCKET_MATCH
-from proxeny.upstream.transport_socket_match import NAMESPACE
+from proxeny.upstream.transport_socket_match import NAMESPACE, PLAIN, ClusterSocket
 
 INTERNAL: Any = "an internal upstream"
 
@@ -22,19 +23,22 @@ def metadata(**labels: Any) -> bytes:
     return ParseDict({"filter_metadata": {NAMESPACE: labels}}, base_pb2.Metadata()).SerializeToString()
 
 
+def socket(internal: Any) -> ClusterSocket:
+    return ClusterSocket(PLAIN_UPSTREAM, internal)
+
+
 class World:
     def __init__(self, *matches: tuple[str, dict[str, Any]], default: Any = None) -> None:
         self.store = MainStore()
         self.stats = self.store.block(CLUSTER, "cluster.c.")
         messages = [
-            (ParseDict({"name": name, "match": labels}, cluster_pb2.Cluster.TransportSocketMatch()), name)
+            (ParseDict({"name": name, "match": labels}, cluster_pb2.Cluster.TransportSocketMatch()), socket(name))
             for name, labels in matches
         ]
-        compiled: Any = transport_socket_match.compile(messages, default, self.stats, "cluster.c.", self.store)  # type: ignore[arg-type]
-        self.sockets = compiled
+        self.sockets = transport_socket_match.compile(messages, socket(default), self.stats, "cluster.c.", self.store)
 
     def of(self, own: bytes = b"", locality: bytes = b"") -> Any:
-        return self.sockets.resolve(HostEntry("127.0.0.1", 1, metadata=own, locality_metadata=locality)).internal
+        return self.sockets.resolve(HostEntry("127.0.0.1", 1, metadata=own, locality_metadata=locality)).socket.internal
 
     def count(self, name: str) -> int:
         return self.store.block(TRANSPORT_SOCKET_MATCH, f"cluster.c.{name}.").get(TOTAL_MATCH_COUNT)
@@ -77,5 +81,5 @@ def test_whether_pools_depend_on_the_host() -> None:
     store = MainStore()
     message = cluster_pb2.Cluster.TransportSocketMatch(name="a")
     stats = store.block(CLUSTER, "cluster.c.")
-    plain = transport_socket_match.compile([(message, None)], None, stats, "cluster.c.", store)
+    plain = transport_socket_match.compile([(message, PLAIN)], PLAIN, stats, "cluster.c.", store)
     assert not plain.special

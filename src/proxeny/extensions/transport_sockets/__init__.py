@@ -1,0 +1,1 @@
+"""Transport sockets: what stands between a connection and the network."""

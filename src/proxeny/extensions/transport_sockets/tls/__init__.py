@@ -1,0 +1,1 @@
+"""``envoy.transport_sockets.tls``."""

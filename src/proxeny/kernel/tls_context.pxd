@@ -1,0 +1,45 @@
+"""Map of TlsContext: what all connections of one TLS configuration share."""
+from proxeny.kernel.stats cimport Block
+from proxeny.kernel.tls_lib cimport SSL, SSL_CTX, X509_STORE
+
+cdef enum:
+    # Slots of COUNTERS.
+    CONNECTION_ERROR = 0
+    FAIL_VERIFY_CERT_HASH = 1
+    FAIL_VERIFY_ERROR = 2
+    FAIL_VERIFY_NO_CERT = 3
+    FAIL_VERIFY_SAN = 4
+    HANDSHAKE = 5
+    NO_CERTIFICATE = 6
+    OCSP_STAPLE_FAILED = 7
+    OCSP_STAPLE_OMITTED = 8
+    OCSP_STAPLE_REQUESTS = 9
+    OCSP_STAPLE_RESPONSES = 10
+    SESSION_REUSED = 11
+    WAS_KEY_USAGE_INVALID = 12
+
+
+cdef class Certificate:
+    cdef SSL_CTX* ctx
+
+
+cdef class TlsContext:
+    cdef readonly list certificates     # Certificate objects, in the order of the configuration
+    cdef SSL_CTX* ctx                   # connections begin with it; the first certificate's
+    cdef X509_STORE* store
+    cdef readonly bint is_server
+    cdef readonly Block stats
+    cdef readonly object names          # DynamicStats of ``ssl.``
+    cdef readonly object validator
+    cdef bint verifies_chain, accepts_untrusted
+    cdef int verify_mode, minimum, maximum
+    cdef readonly bytes alpn            # as on the wire
+    cdef bytes ciphers, groups, signature_algorithms, session_id_context
+    cdef list issuers                   # DER subjects that clients are told
+
+    cdef Certificate next_certificate(self)
+    cdef SSL_CTX* make(self) except NULL
+    cdef int apply_to_all(self) except -1
+    cdef int apply(self, SSL_CTX* ctx) except -1
+    cdef int apply_verification(self, SSL_CTX* ctx) except -1
+    cdef SSL* new_ssl(self) except NULL
