@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.differential.harness import Case, Pairs, case_id, request
+from tests.differential.pieces import answered_in_pieces, in_pieces
 from tests.differential.upstream import Answer
 
 GRPC = "content-type: application/grpc"
@@ -352,6 +353,13 @@ KNOWING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", STATISTICS + WEB + BRIDGE + REVERSE + KNOWING, ids=case_id)
+WHOLE = STATISTICS + WEB + BRIDGE + REVERSE + KNOWING
+CUT_REQUESTS = ("all_many", "web_text_request", "web_binary", "upgrade_protobuf", "reverse_unary", "all_connect_stream")
+CUT_ANSWERS = ("all_many", "web_text_two_frames", "web_failed", "bridge_two_pieces", "reverse_in_pieces", "size_unary")
+PIECES = [in_pieces(case) for case in WHOLE if case.name in CUT_REQUESTS]
+PIECES += [answered_in_pieces(case) for case in WHOLE if case.name in CUT_ANSWERS]
+
+
+@pytest.mark.parametrize("case", WHOLE + PIECES, ids=case_id)
 def test_grpc(case: Case, pairs: Pairs) -> None:
     pairs.check(case)
