@@ -11,10 +11,17 @@ from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
-from proxeny.http.grpc import CONTENT_TYPE, GRPC_MESSAGE, GRPC_STATUS, is_grpc_response, service_and_method
+from proxeny.http.grpc import (
+    CONTENT_TYPE,
+    FRAME_HEAD_SIZE,
+    GRPC_MESSAGE,
+    GRPC_STATUS,
+    is_grpc_response,
+    service_and_method,
+)
 from proxeny.http.local_reply import encode_grpc_message
 from proxeny.kernel.buffer import Buffer
-from proxeny.kernel.grpc_frames import FrameDecoder, frame_head
+from proxeny.kernel.grpc_frames import COMPRESSED, frame_head
 from proxeny.network.grpc_status import APPLICATION_GRPC, grpc_status_of_http
 from proxeny.upstream.grpc_stats import GrpcClusters
 
@@ -52,12 +59,60 @@ def decode_base64(data: bytes) -> bytes:
     return decoded
 
 
+class TextEncoder:
+    """Base64 of frames, each with padding of its own; a frame is encoded as it arrives, and need not be held."""
+
+    __slots__ = ("_carry", "_head", "_left", "failed")
+
+    def __init__(self) -> None:
+        self._carry = b""
+        """Bytes of the frame that are no group of three yet."""
+        self._head = b""
+        """The head of the next frame, as far as it is there."""
+        self._left = 0
+        """Bytes of the frame that are still to come."""
+        self.failed = False
+        """What came is no gRPC: the rest is dropped."""
+
+    def encode(self, data: bytes) -> bytes:
+        """The text of what is complete so far."""
+        out = []
+        at = 0
+        while at < len(data) and not self.failed:
+            if self._left:
+                part = data[at : at + self._left]
+                self._left -= len(part)
+            else:
+                part = data[at : at + FRAME_HEAD_SIZE - len(self._head)]
+                self._head += part
+                if len(self._head) == FRAME_HEAD_SIZE:
+                    self._left = int.from_bytes(self._head[1:], "big")
+                    if self._head[0] not in (0, COMPRESSED):
+                        self.failed = True
+                        break
+            at += len(part)
+            self._carry += part
+            if len(self._head) == FRAME_HEAD_SIZE:
+                out.append(self._encode_carry())
+        return b"".join(out)
+
+    def _encode_carry(self) -> bytes:
+        """All of the frame at its end, groups of three before."""
+        whole = self._carry
+        if self._left:
+            end = len(whole) // 3 * 3
+            self._carry = whole[end:]
+            return b2a_base64(whole[:end], newline=False)
+        self._carry = self._head = b""
+        return b2a_base64(whole, newline=False)
+
+
 class GrpcWeb(StreamFilter):
     """The filter of one request."""
 
     __slots__ = (
         "_config",
-        "_decoder",
+        "_encoder",
         "_is_web",
         "_pending",
         "_response_headers",
@@ -77,7 +132,7 @@ class GrpcWeb(StreamFilter):
         self._response_headers: HeaderMap | None = None
         self._pending = b""
         """Base64 of the request that is no group of four yet."""
-        self._decoder: FrameDecoder | None = None
+        self._encoder: TextEncoder | None = None
         self._stats: GrpcMethodStats | None = None
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
@@ -137,7 +192,7 @@ class GrpcWeb(StreamFilter):
         return FilterHeadersStatus.STOP_ITERATION
 
     def encode_data(self, data: Buffer, end_stream: bool) -> FilterDataStatus:
-        """Frames are encoded one by one, for clients that want text."""
+        """Frames are encoded as they come, for clients that want text."""
         if not self._is_web:
             return DATA_CONTINUE
         if self._transforms:
@@ -150,12 +205,11 @@ class GrpcWeb(StreamFilter):
             return NO_BUFFER if enough else FilterDataStatus.STOP_ITERATION_AND_BUFFER
         if not self._text_response:
             return DATA_CONTINUE
-        if self._decoder is None:
-            self._decoder = FrameDecoder()
-        frames = self._decoder.decode(data)
-        for flags, message in frames:
-            data.append(b2a_base64(frame_head(len(message), flags) + message, newline=False))
-        return DATA_CONTINUE if frames or end_stream else NO_BUFFER
+        if self._encoder is None:
+            self._encoder = TextEncoder()
+        text = self._encoder.encode(data.take())
+        data.append(text)
+        return DATA_CONTINUE if text or end_stream else NO_BUFFER
 
     def encode_trailers(self, trailers: HeaderMap) -> FilterTrailersStatus:
         """Trailers become the last frame of the body."""
