@@ -6,6 +6,9 @@ MAPS := $(shell find src/proxeny -name '*.pxd')
 # The kernel, the maps of types, and the Python modules that have one: these are compiled.
 COMPILED := $(wildcard src/proxeny/kernel/*.pyx) $(MAPS) $(wildcard $(MAPS:.pxd=.py))
 
+# Every start of a proxy would compile a few hundred modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help build demo test fuzz check bench docs clean peers
 
 help:
