@@ -16,4 +16,5 @@ cdef class ActiveStream(RequestChecks):
     cdef _decide_close(self, HeaderMap headers, bint granted)
     cdef _stop_keepalive(self, double fraction)
     cdef _end_response(self)
+    cpdef on_codec_complete(self)
     cpdef finish(self)

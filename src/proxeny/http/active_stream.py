@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.access_log import DOWNSTREAM_END, DOWNSTREAM_START, DOWNSTREAM_TUNNEL_ESTABLISHED
 from proxeny.http import codes
+from proxeny.http.codec import StreamResetReason
 from proxeny.http.filter_chain import FilterChain
 from proxeny.http.header_sanitizing import CONNECTION, is_upgrade
 from proxeny.http.recent_failures import VIA_UPSTREAM
@@ -20,7 +21,6 @@ from proxeny.http.stats import (
     CX_UPGRADES_ACTIVE,
     CX_UPGRADES_TOTAL,
     RQ_ACTIVE,
-    RQ_HTTP1_TOTAL,
     RQ_RESPONSE_BEFORE_RQ_COMPLETE,
     RQ_RX_RESET,
     RQ_TIME,
@@ -38,7 +38,7 @@ from proxeny.network.overload_state import falls_within
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
-    from proxeny.http.codec import CodecError, ResponseEncoder, StreamResetReason
+    from proxeny.http.codec import CodecError, ResponseEncoder
     from proxeny.http.stream_manager import StreamManager
     from proxeny.kernel.buffer import Buffer
     from proxeny.network.connection import Connection
@@ -54,7 +54,11 @@ CLOSE = b"close"
 KEEP_ALIVE = b"keep-alive"
 
 FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
+FLAG_DR = FLAG_BITS[ResponseFlag.DOWNSTREAM_REMOTE_RESET]
 FLAG_DPE = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
+
+REMOTE_RESET = StreamResetReason.REMOTE_RESET
+REMOTE_REFUSED = StreamResetReason.REMOTE_REFUSED_STREAM_RESET
 
 NO_FILTERS = FilterChain(())
 STATUS_NUMBERS = {str(code).encode(): code for code in range(100, 1000)}
@@ -100,6 +104,7 @@ class ActiveStream(RequestChecks):
         self.route_resolved = False
         self.resolved_route = None
         self.tunnel = None
+        self.waits_for_codec = False
         self.decoder_limit = self.encoder_limit = manager.buffer_limit
         self.stream_id = config.random.random()
         self.stream_info = StreamInfo(manager.connection_info, clock.system_time(), clock.monotonic_ns())
@@ -114,7 +119,7 @@ class ActiveStream(RequestChecks):
         self.log_timer = None
         self.idle_timeout_ms = config.stream_idle_timeout_ms
         encoder.callbacks = self
-        config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, RQ_HTTP1_TOTAL)
+        config.stats.inc3(RQ_TOTAL, RQ_ACTIVE, manager.rq_total_slot)
         if self.idle_timeout_ms:
             self.idle_timer = manager.wheel.create_for(self, IDLE)
             self.idle_timer.enable(self.idle_timeout_ms)
@@ -327,7 +332,7 @@ class ActiveStream(RequestChecks):
             log_stream(self, DOWNSTREAM_TUNNEL_ESTABLISHED)
         if end_stream:
             self._end_response()
-        elif granted and not self.destroyed:
+        elif granted and not self.destroyed and not self.manager.multiplexed:
             self.tunnel = start_tunnel(self)
 
     def encode_data_out(self, data: Buffer, end_stream: bool) -> None:
@@ -370,10 +375,10 @@ class ActiveStream(RequestChecks):
         if self.saw_connection_close:
             manager.close_after_response()
         if not self.remote_complete:
-            if not granted:
+            if not granted and not manager.multiplexed:
                 manager.close_after_response()
             self.config.stats.inc(RQ_RESPONSE_BEFORE_RQ_COMPLETE)
-        if manager.closing_after_response and not granted:
+        if manager.closing_after_response and not granted and not manager.multiplexed:
             headers.set(CONNECTION, CLOSE)
 
     def _stop_keepalive(self, fraction: float) -> None:
@@ -403,11 +408,24 @@ class ActiveStream(RequestChecks):
         self.config.stats.inc(RQ_RX_RESET)
         if details:
             # The codec's own, for a violation of the protocol: the flag comes after the answer to it.
-            self.stream_info.flags |= FLAG_DPE
+            if reason is not REMOTE_RESET and reason is not REMOTE_REFUSED:
+                self.stream_info.flags |= FLAG_DPE
             self.stream_info.response_code_details = details
+        if reason is REMOTE_RESET or reason is REMOTE_REFUSED:
+            self.stream_info.flags |= FLAG_DR
         self.abort_iteration()
         self.codec_complete = True
         self.manager.destroy_stream(self)
+
+    def on_codec_complete(self) -> None:
+        """The codec sent the end of the response: what waited for that is over."""
+        if self.waits_for_codec and not self.destroyed:
+            self.stream_info.last_downstream_tx_ns = self.config.clock.monotonic_ns()
+            self.manager.destroy_stream(self)
+
+    def on_codec_blocked(self) -> None:
+        """The client does not let the end of the response out: from now on that is timed by the codec."""
+        self._close_timers()
 
     # The end.
 

@@ -10,12 +10,16 @@ cdef class CodecError:
 
 
 cdef class StreamCallbacks(TimerTarget):
-    pass
+    cpdef on_codec_complete(self)
 
 
 cdef class RequestDecoder(StreamCallbacks):
     cpdef decode_headers(self, HeaderMap headers, bint end_stream)
     cpdef decode_data(self, Buffer data, bint end_stream)
+
+
+cdef class GoneDecoder(RequestDecoder):
+    pass
 
 
 cdef class ResponseEncoder:

@@ -89,6 +89,12 @@ class StreamCallbacks(TimerTarget):
     def on_below_write_buffer_low_watermark(self) -> None:
         """It can take more again."""
 
+    def on_codec_complete(self) -> None:
+        """The last frame of our message is on its way (HTTP/2)."""
+
+    def on_codec_blocked(self) -> None:
+        """All of our message was handed over, and the peer's window keeps its end back (HTTP/2)."""
+
 
 class Stream(Protocol):
     """One request/response exchange on a codec."""
@@ -102,9 +108,13 @@ class Stream(Protocol):
     def read_disable(self, disable: bool) -> None:
         """Stop or resume the flow of body bytes towards the decoder (counted)."""
 
-    bytes_received: int
-    """Wire bytes of this stream read so far."""
-    bytes_sent: int
+    @property
+    def bytes_received(self) -> int:
+        """Wire bytes of this stream read so far."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """And written."""
 
 
 class RequestDecoder(StreamCallbacks):
@@ -120,6 +130,12 @@ class RequestDecoder(StreamCallbacks):
 
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Trailers; they end the request."""
+
+
+class GoneDecoder(RequestDecoder):
+    """Stands in for the decoder of a stream that is over: nobody listens."""
+
+    __slots__ = ()
 
 
 class ResponseEncoder:
@@ -206,6 +222,15 @@ class ServerCodec(Protocol):
 
     def shutdown_notice(self) -> None:
         """Tell the peer that we will close (HTTP/2); nothing on HTTP/1."""
+
+    def go_away(self) -> None:
+        """Tell it that no further request is served (HTTP/2)."""
+
+    def wind_up(self) -> None:
+        """The connection is about to be closed: write what was submitted, and take nothing further (HTTP/2)."""
+
+    def close(self) -> None:
+        """The connection is closed."""
 
     def on_underlying_connection_above_write_buffer_high_watermark(self) -> None:
         """The connection's write buffer is full: the codec tells its streams."""

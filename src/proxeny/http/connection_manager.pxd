@@ -12,6 +12,7 @@ cdef class ConnectionManager(StreamManager):
     cdef public long long requests, start_ns
     cdef public list streams
     cdef public bint dispatching
+    cdef public object premature_resets
 
     cpdef on_data(self, data, bint end_stream)
     cpdef new_stream(self, response_encoder)

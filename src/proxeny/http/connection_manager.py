@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.http.active_stream import ActiveStream
 from proxeny.http.codec import StreamResetReason
+from proxeny.http.connection_manager_config import HTTP1, HTTP2
 from proxeny.http.http1.server_connection import Http1ServerConnection
+from proxeny.http.http2.server_connection import HTTP_2, Http2ServerConnection
+from proxeny.http.premature_resets import PrematureResets
 from proxeny.http.soft_drain import SoftDrain
 from proxeny.http.stats import (
     CX_ACTIVE,
@@ -24,6 +27,8 @@ from proxeny.http.stats import (
     CX_HTTP1_ACTIVE,
     CX_HTTP1_SOFT_DRAIN,
     CX_HTTP1_TOTAL,
+    CX_HTTP2_ACTIVE,
+    CX_HTTP2_TOTAL,
     CX_IDLE_TIMEOUT,
     CX_LENGTH_MS,
     CX_MAX_DURATION_REACHED,
@@ -34,6 +39,9 @@ from proxeny.http.stats import (
     CX_TOTAL,
     CX_TX_BYTES_BUFFERED,
     CX_TX_BYTES_TOTAL,
+    RQ_HTTP1_TOTAL,
+    RQ_HTTP2_TOTAL,
+    RQ_TOO_MANY_PREMATURE_RESETS,
 )
 from proxeny.http.stream_manager import CLOSING, NOT_DRAINING, DrainState, StreamManager
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState, FilterStatus
@@ -51,6 +59,7 @@ OPEN = ConnectionState.OPEN
 FLUSH_WRITE = ConnectionCloseType.FLUSH_WRITE
 FLUSH_WRITE_AND_DELAY = ConnectionCloseType.FLUSH_WRITE_AND_DELAY
 FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
+NO_FLUSH = ConnectionCloseType.NO_FLUSH
 FLAG_DPE = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
 
 
@@ -66,11 +75,23 @@ class NeverDrain:
 
 NEVER_DRAIN = NeverDrain()
 
+PREFACE = b"PRI * HTTP/2"
+"""By which a client that speaks HTTP/2 at once is known (Envoy: ``Http2::CLIENT_MAGIC_PREFIX``)."""
+
 
 class ConnectionManager(StreamManager):
     """One downstream connection's codec and streams."""
 
-    __slots__ = ("dispatching", "drain_timer", "duration_timer", "idle_timer", "requests", "start_ns", "streams")
+    __slots__ = (
+        "dispatching",
+        "drain_timer",
+        "duration_timer",
+        "idle_timer",
+        "premature_resets",
+        "requests",
+        "start_ns",
+        "streams",
+    )
 
     def __init__(self, config: ConnectionManagerConfig) -> None:
         self.config = config
@@ -85,6 +106,9 @@ class ConnectionManager(StreamManager):
         self.dispatching = False
         """Whether the codec is at work; what ends meanwhile is looked at after it."""
         self.protocol = "HTTP/1.1"
+        self.multiplexed = False
+        self.rq_total_slot = RQ_HTTP1_TOTAL
+        self.premature_resets: PrematureResets | None = None
         self.has_rare_timers = bool(
             config.request_headers_timeout_ms
             or config.request_timeout_ms
@@ -130,7 +154,7 @@ class ConnectionManager(StreamManager):
         """Bytes from the client: request after request, one at a time on HTTP/1."""
         codec = self.codec
         if codec is None:
-            codec = self._create_codec()
+            codec = self._create_codec(data)
         connection = self.connection
         while True:
             before = len(data)
@@ -147,18 +171,44 @@ class ConnectionManager(StreamManager):
                     self.connection_info.protocol = codec.protocol
                 return STOP_ITERATION
 
-    def _create_codec(self) -> ServerCodec:
+    def _create_codec(self, data: Buffer) -> ServerCodec:
         config = self.config
+        if config.codec_type != HTTP1 and (config.codec_type == HTTP2 or self._speaks_http2(data)):
+            return self._create_http2_codec()
         config.stats.inc2(CX_HTTP1_TOTAL, CX_HTTP1_ACTIVE)
         self.codec = codec = Http1ServerConnection(self.connection, self, config.codec_settings, config.codec_stats)
         return codec
 
+    def _speaks_http2(self, data: Buffer) -> bool:
+        """By ALPN where there is one, else by the first bytes (which are taken to come at once, as in Envoy)."""
+        ssl = self.connection_info.ssl
+        alpn = "" if ssl is None else ssl.alpn
+        return alpn == "h2" if alpn else data.peek(len(PREFACE)) == PREFACE
+
+    def _create_http2_codec(self) -> ServerCodec:
+        config = self.config
+        settings = config.http2_settings
+        config.stats.inc2(CX_HTTP2_TOTAL, CX_HTTP2_ACTIVE)
+        self.multiplexed = True
+        self.protocol = HTTP_2
+        self.rq_total_slot = RQ_HTTP2_TOTAL
+        self.buffer_limit = settings.stream_window
+        self.premature_resets = PrematureResets(config.context.runtime)
+        self.codec = codec = Http2ServerConnection(
+            self.connection, settings.options, self, settings, config.http2_stats, config.random
+        )
+        return codec
+
     def _on_codec_error(self, error: CodecError) -> None:
-        self.config.stats.inc(CX_PROTOCOL_ERROR)
         self.connection.stream_info.flags |= FLAG_DPE
-        if self.streams:
-            self.streams[-1].on_codec_error(error)
         reason = "codec_error:" + error.message.replace(" ", "_")
+        if error.status:
+            self.config.stats.inc(CX_PROTOCOL_ERROR)
+        if self.multiplexed:
+            for stream in self.streams:
+                stream.stream_info.response_code_details = stream.encoder.details or reason
+        elif self.streams:
+            self.streams[-1].on_codec_error(error)
         self.do_connection_close(FLUSH_WRITE_AND_DELAY, FLAG_DPE, reason)
 
     # The codec's callbacks.
@@ -171,9 +221,12 @@ class ConnectionManager(StreamManager):
         self.streams.append(stream)
         self.requests += 1
         limit = self.config.max_requests_per_connection
-        if limit and self.requests >= limit and self.drain_state is NOT_DRAINING:
+        if limit and self.requests >= limit and (self.multiplexed or self.drain_state is NOT_DRAINING):
             self.config.stats.inc(CX_MAX_REQUESTS_REACHED)
-            stream.saw_connection_close = True
+            if not self.multiplexed:
+                stream.saw_connection_close = True
+            elif self.drain_state is NOT_DRAINING:
+                self.start_drain_sequence()
         return stream
 
     # The connection's callbacks.
@@ -194,7 +247,8 @@ class ConnectionManager(StreamManager):
         self.do_connection_close(None, FLAG_DC)
         stats.dec(CX_ACTIVE)
         if self.codec is not None:
-            stats.dec(CX_HTTP1_ACTIVE)
+            self.codec.close()
+            stats.dec(CX_HTTP2_ACTIVE if self.multiplexed else CX_HTTP1_ACTIVE)
         if isinstance(self.drain_decision, SoftDrain):
             stats.dec(CX_HTTP1_SOFT_DRAIN)
         stats.inc(CX_DESTROY)
@@ -227,10 +281,14 @@ class ConnectionManager(StreamManager):
         if active.destroyed:
             return
         if active.remote_complete and active.codec_complete:
+            if self.multiplexed and not active.encoder.is_sent:
+                self._await_codec(active)
+                return
             self.destroy_stream(active)
         else:
             active.local_complete = active.codec_complete = True
-            self.drain_state = DrainState.CLOSING
+            if not self.multiplexed:
+                self.drain_state = DrainState.CLOSING
             active.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
         if not self.dispatching:
             # What the client is still sending could reset the connection under the answer; a complete request cannot.
@@ -239,18 +297,42 @@ class ConnectionManager(StreamManager):
                 active.saw_connection_close and (active.remote_complete or active.ends_at_close)
             )
         connection = self.connection
-        if not self.streams and connection.state is OPEN and len(connection.read_buffer):
+        if not self.multiplexed and not self.streams and connection.state is OPEN and len(connection.read_buffer):
             connection.redeliver_read_buffer()
+
+    def _await_codec(self, stream: ActiveStream) -> None:
+        """The stream is over once the end of its response was sent; the codec says when, or that it takes too long."""
+        stream.waits_for_codec = True
+        flush_timeout_ms = self.config.stream_flush_timeout_ms
+        stream.encoder.expect_flush(stream.idle_timeout_ms if flush_timeout_ms < 0 else flush_timeout_ms)
 
     def destroy_stream(self, stream: ActiveStream) -> None:
         """Log and forget the stream."""
         active = stream
         self.streams.remove(active)
         active.finish()
+        if self.premature_resets is not None and self.premature_resets.are_too_many(active.stream_info):
+            self._on_premature_resets()
+        if self.drain_state is CLOSING and self.multiplexed and not self.dispatching:
+            self.check_for_deferred_close(False)
         if self.idle_timer is not None and not self.streams:
             self.idle_timer.enable(self.config.connection_idle_timeout_ms)
 
+    def _on_premature_resets(self) -> None:
+        """Most of the client's requests were given up at once (rapid reset, CVE-2023-44487)."""
+        if self.connection.state is OPEN:
+            self.config.stats.inc(RQ_TOO_MANY_PREMATURE_RESETS)
+            self.do_connection_close(NO_FLUSH, 0, "too_many_premature_resets")
+
     # Draining and closing.
+
+    def close_after_response(self) -> None:
+        """Close once the streams are done; a client that may have begun others is told first."""
+        if self.multiplexed:
+            if self.drain_state is NOT_DRAINING:
+                self.start_drain_sequence()
+        else:
+            self.drain_state = DrainState.CLOSING
 
     def start_drain_sequence(self) -> None:
         """Tell the client to go; close after ``drain_timeout``."""
@@ -262,13 +344,15 @@ class ConnectionManager(StreamManager):
 
     def on_drain_timeout(self) -> None:
         """The client had its time."""
+        if self.codec is not None:
+            self.codec.go_away()
         self.drain_state = DrainState.CLOSING
         self.check_for_deferred_close(False)
 
     def on_idle_timeout(self) -> None:
         """No request for ``idle_timeout``."""
         self.config.stats.inc(CX_IDLE_TIMEOUT)
-        if not self.requests:
+        if not self.requests and not self.multiplexed:
             self.do_connection_close(FLUSH_WRITE, 0, "on_idle_timeout")
         elif self.drain_state is NOT_DRAINING:
             self.start_drain_sequence()
@@ -276,11 +360,11 @@ class ConnectionManager(StreamManager):
     def on_connection_duration(self) -> None:
         """The connection reached ``max_connection_duration``."""
         self.config.stats.inc(CX_MAX_DURATION_REACHED)
-        if not self.requests:
+        if not self.requests and not self.multiplexed:
             self.do_connection_close(FLUSH_WRITE, 0, "duration_timeout")
         elif self.drain_state is not NOT_DRAINING:
             return
-        elif self.config.soft_drain:
+        elif self.config.soft_drain and not self.multiplexed:
             self.config.stats.inc(CX_HTTP1_SOFT_DRAIN)
             self.drain_decision = SoftDrain(self)
         else:
@@ -302,8 +386,10 @@ class ConnectionManager(StreamManager):
             stats = self.config.stats
             stats.inc(CX_DESTROY_LOCAL_ACTIVE_RQ if close_type is not None else CX_DESTROY_REMOTE_ACTIVE_RQ)
             stats.inc(CX_DESTROY_ACTIVE_RQ)
-            for stream in tuple(self.streams):
+            for stream in reversed(self.streams.copy()):
                 stream.stream_info.flags |= flag
                 stream.on_reset_stream(StreamResetReason.CONNECTION_TERMINATION, "")
         if close_type is not None:
+            if self.codec is not None:
+                self.codec.wind_up()
             self.connection.close(close_type, reason)

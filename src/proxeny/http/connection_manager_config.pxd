@@ -15,6 +15,9 @@ cdef class UpgradeConfig:
 
 cdef class ConnectionManagerConfig:
     cdef public object context, dispatcher, local_info, recent_failures, route_table, codec_settings, codec_stats, stat_prefix
+    cdef public object http2_settings
+    cdef public Block http2_stats
+    cdef public int codec_type
     cdef public OverloadState overload
     cdef public TimeSource clock
     cdef public RandomGenerator random
@@ -31,6 +34,7 @@ cdef class ConnectionManagerConfig:
     cdef public bint server_overwrite, server_pass_through, proxy_100_continue, stream_error_on_invalid
     cdef public bint normalizes_path, strip_matching_port, strip_any_port, strip_trailing_dot, accept_http_10
     cdef public bint match_upstream_scheme, soft_drain
+    cdef public long long stream_flush_timeout_ms
     cdef public long long stream_idle_timeout_ms, request_timeout_ms, request_headers_timeout_ms
     cdef public long long drain_timeout_ms, delayed_close_timeout_ms, connection_idle_timeout_ms
     cdef public long long max_connection_duration_ms, max_stream_duration_ms, max_requests_per_connection

@@ -26,8 +26,8 @@ DELAYED_CLOSE_TIMEOUT_MS = 1_000
 DRAIN_TIMEOUT_MS = 5_000
 MAX_REQUEST_HEADERS_KB = 60
 MAX_HEADERS_COUNT = 100
-CODEC_HTTP1 = (0, 1)
-"""``AUTO`` and ``HTTP1``."""
+AUTO, HTTP1, HTTP2 = 0, 1, 2
+"""``codec_type``."""
 
 
 def milliseconds(message: Any, field: str, default: int) -> int:
@@ -60,12 +60,15 @@ class ConnectionManagerConfig:
         "clock",
         "codec_settings",
         "codec_stats",
+        "codec_type",
         "connection_idle_timeout_ms",
         "context",
         "default_host_for_http_10",
         "delayed_close_timeout_ms",
         "dispatcher",
         "drain_timeout_ms",
+        "http2_settings",
+        "http2_stats",
         "listener_stats",
         "local_info",
         "local_reply",
@@ -94,6 +97,7 @@ class ConnectionManagerConfig:
         "stat_prefix",
         "stats",
         "stream_error_on_invalid",
+        "stream_flush_timeout_ms",
         "stream_idle_timeout_ms",
         "strip_any_port",
         "strip_matching_port",
@@ -123,6 +127,9 @@ class ConnectionManagerConfig:
         """Whether a log wants to know how long finding the route took."""
         self.codec_settings: Any = None
         self.codec_stats: Any = None
+        self.codec_type = config.codec_type
+        self.http2_settings: Any = None
+        self.http2_stats: Any = None
         self.stat_prefix = f"http.{config.stat_prefix}."
         self.stats = context.stats.block(HTTP, self.stat_prefix)
         self.listener_stats = context.stats.block(LISTENER_HTTP, f"{context.listener_scope}http.{config.stat_prefix}.")
@@ -145,6 +152,7 @@ class ConnectionManagerConfig:
     def _set_timeouts(self, config: Any) -> None:
         common = config.common_http_protocol_options
         self.stream_idle_timeout_ms = milliseconds(config, "stream_idle_timeout", STREAM_IDLE_TIMEOUT_MS)
+        self.stream_flush_timeout_ms = milliseconds(config, "stream_flush_timeout", -1)
         self.request_timeout_ms = milliseconds(config, "request_timeout", 0)
         self.request_headers_timeout_ms = milliseconds(config, "request_headers_timeout", 0)
         self.drain_timeout_ms = milliseconds(config, "drain_timeout", DRAIN_TIMEOUT_MS)

@@ -60,6 +60,7 @@ class DownstreamFilterManager(FilterManager):
         "stream_id",
         "tunnel",
         "upgrade",
+        "waits_for_codec",
     )
 
     manager: StreamManager
@@ -82,6 +83,8 @@ class DownstreamFilterManager(FilterManager):
     saw_connection_close: bool
     sent_1xx: bool
     upgrade: bool
+    waits_for_codec: bool
+    """Whether all is done but that the codec has not sent the end of the response."""
 
     def _charge(self, code: int) -> None:
         """Count the response by class, for the manager and its listener; answers to health checks are not."""
@@ -110,7 +113,7 @@ class DownstreamFilterManager(FilterManager):
         info = self.stream_info
         info.response_code_details = details
         self.abort_iteration()
-        if code == 400 and not self.config.stream_error_on_invalid:
+        if code == 400 and not self.config.stream_error_on_invalid and not self.manager.multiplexed:
             # Not a close that the client asked for: it is given time to read the answer (delayed_close_timeout).
             self.manager.close_after_response()
         if self.encoder_started:
@@ -188,6 +191,8 @@ class DownstreamFilterManager(FilterManager):
             self.watermark_callbacks = []
         self.watermark_callbacks.append(callbacks)
         if self.connection.above_high_watermark:
+            callbacks.on_above_write_buffer_high_watermark()
+        if self.manager.multiplexed and self.encoder is not None and self.encoder.above_high_watermark:
             callbacks.on_above_write_buffer_high_watermark()
 
     def remove_watermark_callbacks(self, callbacks: Any) -> None:

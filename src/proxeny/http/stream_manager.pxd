@@ -11,8 +11,8 @@ cdef class StreamManager(NetworkFilter):
     cdef public ConnectionInfo connection_info
     cdef public ConnectionManagerConfig config
     cdef public TimerWheel wheel
-    cdef public bint has_rare_timers, remote_closed
-    cdef public Py_ssize_t buffer_limit
+    cdef public bint has_rare_timers, multiplexed, remote_closed
+    cdef public Py_ssize_t buffer_limit, rq_total_slot
 
     cpdef end_stream(self, stream)
     cpdef destroy_stream(self, stream)

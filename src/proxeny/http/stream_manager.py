@@ -41,9 +41,11 @@ class StreamManager(NetworkFilter):
         "drain_decision",
         "drain_state",
         "has_rare_timers",
+        "multiplexed",
         "protocol",
         "remote_address",
         "remote_closed",
+        "rq_total_slot",
         "wheel",
     )
 
@@ -58,6 +60,10 @@ class StreamManager(NetworkFilter):
     remote_address: Address
     remote_closed: bool
     has_rare_timers: bool
+    multiplexed: bool
+    """Whether many streams are open at a time, and one that is reset does not end the connection."""
+    rq_total_slot: int
+    """The counter of requests by protocol."""
     protocol: str
     buffer_limit: int
 

@@ -10,3 +10,5 @@ class RequestParser(MessageParser):
     accept_http_10: bool
     default_host: bytes
     ignored_upgrades: tuple[StringMatcher, ...] | None
+
+JOINED: frozenset[bytes]

@@ -34,7 +34,7 @@ cdef enum:
 
 # What Envoy's map of request headers holds once (Http::RequestHeaderMap's inline headers, and those that its
 # extensions register): further lines are joined on. Those that framing or routing depend on have rules of their own.
-cdef frozenset JOINED = frozenset(
+JOINED = frozenset(
     b"""accept accept-encoding access-control-request-headers access-control-request-method
     access-control-request-private-network authentication authorization cache-control cdn-loop content-encoding
     content-type grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match if-range

@@ -82,7 +82,7 @@ cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, 
 cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
     cdef Http2Session self = <Http2Session> user
     try:
-        return self.begin_headers(frame)
+        return self.begin_headers(frame) or self.check_open()
     except BaseException as error:
         return self.raised_error(error)
 
@@ -111,7 +111,7 @@ cdef int on_chunk(nghttp2_session* session, uint8_t flags, int32_t stream_id, co
 cdef int on_frame(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
     cdef Http2Session self = <Http2Session> user
     try:
-        return self.whole_frame(frame)
+        return self.whole_frame(frame) or self.check_open()
     except BaseException as error:
         return self.raised_error(error)
 
@@ -127,7 +127,7 @@ cdef int on_invalid_frame(nghttp2_session* session, const nghttp2_frame* frame, 
 cdef int on_close(nghttp2_session* session, int32_t stream_id, uint32_t error_code, void* user) noexcept:
     cdef Http2Session self = <Http2Session> user
     try:
-        return self.closed(stream_id, error_code)
+        return self.closed(stream_id, error_code) or self.check_open()
     except BaseException as error:
         return self.raised_error(error)
 

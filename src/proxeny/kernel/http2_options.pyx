@@ -4,6 +4,7 @@ from libc.stdlib cimport calloc, free
 from proxeny.kernel.http2_lib cimport (
     nghttp2_option_del,
     nghttp2_option_new,
+    nghttp2_option_set_max_continuations,
     nghttp2_option_set_max_deflate_dynamic_table_size,
     nghttp2_option_set_max_outbound_ack,
     nghttp2_option_set_max_send_header_block_length,
@@ -17,6 +18,7 @@ cdef enum:
     DEFAULT_TABLE = 4096
     MAX_HEADER_BLOCK = 0x2000000    # of what is sent: limits on headers are checked where they come in
     MAX_ACKS = 10000                # the limit on control frames is met first
+    MAX_CONTINUATIONS = 1024        # what is in them is limited as it comes
     MOST_STREAMS = 0x7FFFFFFF
 
 
@@ -43,6 +45,7 @@ cdef class Http2Options:
         nghttp2_option_set_no_auto_window_update(self.option, 1)
         nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(self.option, 1)
         nghttp2_option_set_max_send_header_block_length(self.option, MAX_HEADER_BLOCK)
+        nghttp2_option_set_max_continuations(self.option, MAX_CONTINUATIONS)
         nghttp2_option_set_max_outbound_ack(self.option, MAX_ACKS)
         if hpack_table_size != DEFAULT_TABLE:
             nghttp2_option_set_max_deflate_dynamic_table_size(self.option, hpack_table_size)

@@ -15,9 +15,10 @@ from proxeny.kernel.stream cimport Stream
 
 cdef enum Stat:
     # Slots of proxeny.http.http2.stats.HTTP2, in its order.
-    DROPPED_HEADERS_WITH_UNDERSCORES = 0
+    COOKIES_TOTAL_BYTES_TOO_LARGE = 0
+    DROPPED_HEADERS_WITH_UNDERSCORES
     GOAWAY_SENT
-    GOAWAY_GRACEFUL_SENT
+    HEADER_LIST_SIZE_TOO_LARGE
     HEADER_OVERFLOW
     HEADERS_CB_NO_STREAM
     INBOUND_EMPTY_FRAMES_FLOOD
@@ -25,6 +26,10 @@ cdef enum Stat:
     INBOUND_WINDOW_UPDATE_FRAMES_FLOOD
     KEEPALIVE_TIMEOUT
     METADATA_EMPTY_FRAMES
+    NGHTTP2_DOWNSTREAM_CONNECTIONS
+    NGHTTP2_UPSTREAM_CONNECTIONS
+    OGHTTP2_DOWNSTREAM_CONNECTIONS
+    OGHTTP2_UPSTREAM_CONNECTIONS
     OUTBOUND_CONTROL_FLOOD
     OUTBOUND_FLOOD
     REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS
@@ -39,6 +44,10 @@ cdef enum Stat:
     DEFERRED_STREAM_CLOSE
     OUTBOUND_FRAMES_ACTIVE
     OUTBOUND_CONTROL_FRAMES_ACTIVE
+    COOKIE_COUNT
+    COOKIE_SIZE
+    HEADER_COUNT
+    HEADER_LIST_SIZE
 
 
 cdef class Http2Session(Watcher):
@@ -57,7 +66,9 @@ cdef class Http2Session(Watcher):
     cdef Buffer out, body
     cdef Slab* slab
     cdef FloodGuard guard
+    cdef int64_t frames_told, control_frames_told   # of the frames that wait for the socket
     cdef object raised
+    cdef Py_ssize_t ends                    # streams whose end was handed over and was not sent yet
     cdef list resets
     cdef PyObject* first                    # streams, the latest first
     cdef PyObject* current                  # the stream whose header block is being received
@@ -69,6 +80,7 @@ cdef class Http2Session(Watcher):
     cpdef trailers_received(self, Http2Stream stream, HeaderMap trailers)
     cpdef stream_closed(self, Http2Stream stream, uint32_t error_code)
     cpdef end_stream_sent(self, Http2Stream stream)
+    cpdef end_stream_blocked(self, Http2Stream stream)
     cpdef stream_above(self, Http2Stream stream)
     cpdef stream_below(self, Http2Stream stream)
     cpdef frame_received(self)
@@ -88,11 +100,16 @@ cdef class Http2Session(Watcher):
     cpdef reset(self, Http2Stream stream, uint32_t error_code, bint after_data)
     cpdef read_disable(self, Http2Stream stream, bint disable)
 
+    cdef int end_local(self, Http2Stream stream) except -1
+    cdef int tell_blocked(self) except -1
+    cdef int drop(self, Http2Stream stream) except -1
+    cdef int note_frames(self) except -1
     cdef int touch(self) except -1
     cdef int fail(self, object message, bint flood) noexcept
     cdef int count(self, int slot, int64_t n) noexcept
     cdef int link(self, Http2Stream stream) except -1
     cdef int unlink(self, Http2Stream stream) except -1
+    cdef int check_open(self) noexcept
     cdef int raised_error(self, object error) noexcept
     cdef int consume(self, Http2Stream stream, size_t n) except -1
     cdef int hand_over(self) except -1

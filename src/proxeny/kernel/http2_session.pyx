@@ -101,6 +101,9 @@ cdef class Http2Session(Watcher):
     cpdef end_stream_sent(self, Http2Stream stream):
         """The last frame of our message was put behind all that waits for the socket."""
 
+    cpdef end_stream_blocked(self, Http2Stream stream):
+        """All was handed over, but the peer's window does not let the end out; told once."""
+
     cpdef stream_above(self, Http2Stream stream):
         """More of the stream's body waits than it should."""
 
@@ -132,7 +135,7 @@ cdef class Http2Session(Watcher):
         cdef ssize_t result
         if self.depth:
             raise RuntimeError("receive() inside a callback")
-        while data.length and not self.stopped and self.failure is None and not self.connection.is_closed:
+        while data.length and self.failure is None and not self.stopped and not self.connection.is_closed:
             p = data.front(&n)
             before = data.length
             self.slab = data.head.slab
@@ -219,7 +222,7 @@ cdef class Http2Session(Watcher):
         lines = <size_t> headers.count
         if stream.crumbs is not None:
             size += stream.crumbs.bytes_total
-            lines += 1
+            lines += stream.crumb_count
         if size > options.max_headers_bytes or lines > options.max_headers_count:
             stream.details = "http2.too_many_headers"
             self.count(HEADER_OVERFLOW, 1)
@@ -238,6 +241,7 @@ cdef class Http2Session(Watcher):
             e = &stream.crumbs.entries[0]
             headers.c_add(b"cookie", 6, stream.crumbs.arena + e.value, e.value_len)
             stream.crumbs = None
+            stream.crumb_count = 0
         if frame.headers.cat == ng.NGHTTP2_HCAT_HEADERS and (not self.client or stream.final_headers):
             if not stream.reset_pending:
                 self.trailers_received(stream, headers)
@@ -365,17 +369,31 @@ cdef class Http2Session(Watcher):
             ng.nghttp2_session_consume_connection(self.session, stream.unconsumed)
             stream.unconsumed = 0
         self.unlink(stream)
+        if stream.local_end and not stream.local_end_sent:
+            self.ends -= 1
         try:
             self.stream_closed(stream, error_code)
         finally:
-            if stream.out is not None:
-                self.count(PENDING_SEND_BYTES, -stream.out.length)
-                stream.out.c_drain(<size_t> stream.out.length)
-            stream.session = None
-            stream.owner = None
+            self.drop(stream)
         return 0
 
     # Sending
+
+    cdef int end_local(self, Http2Stream stream) except -1:
+        """All of our message was handed over."""
+        stream.local_end = True
+        self.ends += 1
+        return 0
+
+    cdef int tell_blocked(self) except -1:
+        """What was to end a message and is still here waits for the peer's window."""
+        cdef Http2Stream stream
+        for item in self.streams():
+            stream = <Http2Stream> item
+            if stream.local_end and not stream.local_end_sent and not stream.end_blocked and stream.session is self:
+                stream.end_blocked = True
+                self.end_stream_blocked(stream)
+        return 0
 
     cdef int touch(self) except -1:
         """There is something to send: late in this turn, unless a call into the session ends before."""
@@ -406,6 +424,7 @@ cdef class Http2Session(Watcher):
         cdef Http2Stream stream
         cdef Stream connection = self.connection
         self.guard.drained(<uint64_t> connection.write_buffer.length)
+        self.note_frames()
         while True:
             self.depth += 1
             result = ng.nghttp2_session_send(self.session)
@@ -431,6 +450,8 @@ cdef class Http2Session(Watcher):
             elif flood:
                 self.count(OUTBOUND_CONTROL_FLOOD, 1)
                 self.fail("Too many control frames in the outbound queue.", True)
+        if self.ends and self.failure is None:
+            self.tell_blocked()
         return 0
 
     cpdef submit_response(self, Http2Stream stream, HeaderMap headers, bint end_stream):
@@ -441,8 +462,8 @@ cdef class Http2Session(Watcher):
             return
         fields = Fields.__new__(Fields)
         fields.take(headers)
-        stream.local_end = end_stream
         if end_stream:
+            self.end_local(stream)
             ng.nghttp2_submit_response(self.session, stream.id, fields.nv, fields.n, NULL)
         else:
             stream.has_source = True
@@ -468,7 +489,6 @@ cdef class Http2Session(Watcher):
         cdef Fields fields = Fields.__new__(Fields)
         fields.take(headers)
         stream.owner = owner
-        stream.local_end = end_stream
         stream.has_source = not end_stream
         provider.source.ptr = <void*> stream
         provider.read_callback = read_data
@@ -477,6 +497,8 @@ cdef class Http2Session(Watcher):
         if stream.id < 0:
             return None
         self.link(stream)
+        if end_stream:
+            self.end_local(stream)
         self.touch()
         return stream
 
@@ -486,7 +508,8 @@ cdef class Http2Session(Watcher):
         if stream.session is not self or stream.local_end:
             data.c_drain(<size_t> n)
             return
-        stream.local_end = end_stream
+        if end_stream:
+            self.end_local(stream)
         if n:
             if stream.out is None:
                 stream.out = Buffer()
@@ -507,7 +530,7 @@ cdef class Http2Session(Watcher):
         """Trailers end our message; without a field, an empty DATA frame does."""
         if stream.session is not self or stream.local_end:
             return
-        stream.local_end = True
+        self.end_local(stream)
         if trailers.count:
             stream.trailers = trailers
         if stream.deferred:
@@ -596,6 +619,7 @@ cdef class Http2Session(Watcher):
             return 0
         if frame.hd.flags & ng.NGHTTP2_FLAG_END_STREAM:
             stream.local_end_sent = True
+            self.ends -= 1
             self.end_stream_sent(stream)
         return 0
 
@@ -640,7 +664,40 @@ cdef class Http2Session(Watcher):
             return 0
         return max(0, min(window, ng.nghttp2_session_get_stream_remote_window_size(self.session, stream.id)))
 
+    def abandon(self):
+        """The connection is closed: let go of the streams that were open; nobody is told."""
+        cdef Http2Stream stream
+        self.stopped = True
+        for item in self.streams():
+            stream = <Http2Stream> item
+            self.unlink(stream)
+            self.drop(stream)
+        self.guard.drained(0)
+        self.note_frames()
+        self.resets.clear()
+
     # Books
+
+    cdef int drop(self, Http2Stream stream) except -1:
+        """A stream is over: what it still had to send, and what it refers to."""
+        if stream.out is not None:
+            self.count(PENDING_SEND_BYTES, -stream.out.length)
+            stream.out.c_drain(<size_t> stream.out.length)
+        stream.trailers = None
+        stream.session = None
+        stream.owner = None
+        return 0
+
+    cdef int note_frames(self) except -1:
+        """Show how many frames wait for the socket."""
+        if <int64_t> self.guard.outbound != self.frames_told:
+            self.count(OUTBOUND_FRAMES_ACTIVE, <int64_t> self.guard.outbound - self.frames_told)
+            self.frames_told = <int64_t> self.guard.outbound
+        if <int64_t> self.guard.outbound_control != self.control_frames_told:
+            self.count(OUTBOUND_CONTROL_FRAMES_ACTIVE,
+                       <int64_t> self.guard.outbound_control - self.control_frames_told)
+            self.control_frames_told = <int64_t> self.guard.outbound_control
+        return 0
 
     cdef int fail(self, object message, bint flood) noexcept:
         if self.failure is None:
@@ -651,6 +708,12 @@ cdef class Http2Session(Watcher):
     cdef int count(self, int slot, int64_t n) noexcept:
         if self.stats is not None:
             self.stats.c_add(slot, n)
+        return 0
+
+    cdef int check_open(self) noexcept:
+        """A callback returned: go on, unless it closed the connection."""
+        if self.stopped or self.connection.is_closed:
+            return self.fail("Connection was closed while dispatching frames", False)
         return 0
 
     cdef int link(self, Http2Stream stream) except -1:

@@ -17,11 +17,13 @@ cdef class Http2Stream:
     cdef public object details              # why it ended, as response-code details say it; None where nothing is known
     cdef readonly HeaderMap incoming        # the header block that is being received
     cdef HeaderMap crumbs                   # its cookies, joined
+    cdef size_t crumb_count
     cdef Buffer out                         # body that waits for the peer's window
     cdef HeaderMap trailers                 # what follows it
     cdef readonly bint remote_end, remote_reset, messaging_error
     cdef readonly bint local_end            # all of our message was handed over
     cdef readonly bint local_end_sent       # and was sent
+    cdef bint end_blocked                   # the peer's window keeps our end back, and the codec was told
     cdef bint final_headers, deferred, above, has_source, reset_pending
     cdef int32_t read_disable_count
     cdef size_t unconsumed

@@ -14,6 +14,7 @@ class Http2Stream:
     messaging_error: bool
     local_end: bool
     local_end_sent: bool
+    end_blocked: bool
     bytes_received: int
     bytes_sent: int
     header_bytes_received: int

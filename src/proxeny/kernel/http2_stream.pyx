@@ -62,6 +62,7 @@ cdef class Fields:
 
 cdef int add_crumb(Http2Stream stream, const char* value, size_t n) except -1:
     """Cookies come in crumbs (RFC 9113 8.2.3) and go on as one."""
+    stream.crumb_count += 1
     if stream.crumbs is None:
         stream.crumbs = HeaderMap()
         return stream.crumbs.c_add(b"cookie", 6, value, n)

@@ -22,9 +22,10 @@ TABLE: Final[Table] = {
             strip_trailing_host_dot local_reply_config proxy_status_config original_ip_detection_extensions
             early_header_mutation_extensions request_id_extension tracing append_x_forwarded_port
             forward_client_cert_details set_current_client_cert_details append_local_overload
+            http2_protocol_options stream_flush_timeout
             forward_client_cert_matcher http1_safe_max_connection_duration typed_header_validation_config""",
-        accepted="""http2_protocol_options represent_ipv4_remote_address_as_ipv4_mapped_ipv6
-            stream_flush_timeout add_proxy_protocol_connection_state path_normalization_options""",
+        accepted="""represent_ipv4_remote_address_as_ipv4_mapped_ipv6
+            add_proxy_protocol_connection_state path_normalization_options""",
     ),
     f"{_HCM}.LocalReplyConfig": fields(done="mappers body_format"),
     f"{_HCM}.ResponseMapper": fields(done="filter status_code body body_format_override headers_to_add"),
@@ -84,6 +85,18 @@ TABLE: Final[Table] = {
             override_stream_error_on_invalid_http_message""",
         accepted="use_balsa_parser",
     ),
+    f"{_CORE}.Http2ProtocolOptions": fields(
+        done="""hpack_table_size max_concurrent_streams initial_stream_window_size initial_connection_window_size
+            allow_connect max_outbound_frames max_outbound_control_frames
+            max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream
+            max_inbound_window_update_frames_per_data_frame_sent stream_error_on_invalid_http_messaging
+            override_stream_error_on_invalid_http_message custom_settings_parameters connection_keepalive
+            use_oghttp2_codec""",
+        # Without METADATA frames (``allow_metadata`` is refused) there are none whose size could be limited.
+        accepted="max_metadata_size",
+    ),
+    f"{_CORE}.Http2ProtocolOptions.SettingsParameter": fields(done="identifier value"),
+    f"{_CORE}.KeepaliveSettings": fields(done="interval timeout interval_jitter connection_idle_interval"),
     f"{_CORE}.SchemeHeaderTransformation": fields(done="scheme_to_overwrite match_upstream"),
     "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
         done="forward_reason_phrase formatter_type_on_envoy_headers"

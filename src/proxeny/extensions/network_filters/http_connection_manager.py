@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.config.errors import ConfigError
 from proxeny.http.connection_manager import ConnectionManager
 from proxeny.http.connection_manager_config import (
-    CODEC_HTTP1,
+    HTTP2,
     ConnectionManagerConfig,
     max_headers_count,
     max_request_headers_kb,
@@ -15,6 +15,8 @@ from proxeny.http.connection_manager_config import (
 from proxeny.http.filter_compiler import compile_filters
 from proxeny.http.http1.settings import Http1Settings
 from proxeny.http.http1.stats import codec_stats
+from proxeny.http.http2.settings import Http2Settings, compile_http2
+from proxeny.http.http2.stats import HTTP2 as HTTP2_STATS
 from proxeny.http.stream_logs import compile_stream_logs
 from proxeny.http.upgrades import compile_upgrades
 from proxeny.router.local_reply_config import LocalReplyMappers
@@ -48,6 +50,20 @@ class HttpConnectionManagerFilter:
         return "HTTP, without routes" if table is None else f"HTTP by the route configuration '{table.name}'"
 
 
+def compile_server(config: Any, runtime: Any) -> Http2Settings:
+    """``http2_protocol_options`` and the manager's limits."""
+    invalid = config.stream_error_on_invalid_http_message
+    key = "envoy.reloadable_features.http2_discard_host_header"
+    return compile_http2(
+        config.http2_protocol_options,
+        max_headers_kb=max_request_headers_kb(config, runtime),
+        max_headers_count=max_headers_count(config, runtime),
+        headers_with_underscores_action=config.common_http_protocol_options.headers_with_underscores_action,
+        stream_error_on_invalid=invalid.value if config.HasField("stream_error_on_invalid_http_message") else None,
+        discard_host=True if runtime is None else runtime.get_boolean(key, True),
+    )
+
+
 class HttpConnectionManagerExtension:
     """The registered factory."""
 
@@ -55,7 +71,7 @@ class HttpConnectionManagerExtension:
 
     def create_filter_factory(self, config: Any, context: FactoryContext) -> HttpConnectionManagerFilter:
         """Compile ``config``; ConfigError in Envoy's words."""
-        if config.codec_type not in CODEC_HTTP1:
+        if config.codec_type > HTTP2:
             raise ConfigError(f"codec_type {config.CodecType.Name(config.codec_type)} is not supported yet")
         if config.HasField("typed_header_validation_config"):
             raise ConfigError(
@@ -88,6 +104,8 @@ class HttpConnectionManagerExtension:
             headers_with_underscores_action=config.common_http_protocol_options.headers_with_underscores_action,
         )
         compiled.codec_stats = codec_stats(context.stats, "http1.")
+        compiled.http2_settings = compile_server(config, context.runtime)
+        compiled.http2_stats = context.stats.block(HTTP2_STATS, "http2.")
         return HttpConnectionManagerFilter(compiled)
 
 

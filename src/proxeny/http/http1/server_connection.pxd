@@ -6,10 +6,6 @@ from proxeny.kernel.headers cimport HeaderMap
 from proxeny.kernel.http1_request cimport RequestParser
 
 
-cdef class GoneDecoder(RequestDecoder):
-    pass
-
-
 cdef class ServerStream(ResponseEncoder):
     cdef Http1ServerConnection _codec
     cdef int _chunked, _disabled

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxeny.http.codec import (
     CodecError,
+    GoneDecoder,
     RequestDecoder,
     ResponseEncoder,
     StreamResetReason,
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
 
 HTTP_10 = "HTTP/1.0"
 HTTP_11 = "HTTP/1.1"
-
-
-class GoneDecoder(RequestDecoder):
-    """Stands in for the decoder of a stream that is over: nobody listens."""
-
-    __slots__ = ()
 
 
 GONE = GoneDecoder()
@@ -310,6 +305,15 @@ class Http1ServerConnection:
 
     def shutdown_notice(self) -> None:
         """HTTP/1 has none: responses say ``connection: close``."""
+
+    def go_away(self) -> None:
+        """HTTP/1 has none."""
+
+    def wind_up(self) -> None:
+        """HTTP/1 writes at once."""
+
+    def close(self) -> None:
+        """The connection is closed."""
 
     def on_underlying_connection_above_write_buffer_high_watermark(self) -> None:
         """The client reads too slowly."""

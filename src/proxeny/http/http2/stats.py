@@ -10,9 +10,10 @@ from proxeny.stats.schema import Schema
 HTTP2 = Schema(
     "http2",
     counters=(
+        "cookies_total_bytes_too_large",
         "dropped_headers_with_underscores",
         "goaway_sent",
-        "goaway_graceful_sent",
+        "header_list_size_too_large",
         "header_overflow",
         "headers_cb_no_stream",
         "inbound_empty_frames_flood",
@@ -20,6 +21,10 @@ HTTP2 = Schema(
         "inbound_window_update_frames_flood",
         "keepalive_timeout",
         "metadata_empty_frames",
+        "nghttp2_downstream_connections",
+        "nghttp2_upstream_connections",
+        "oghttp2_downstream_connections",
+        "oghttp2_upstream_connections",
         "outbound_control_flood",
         "outbound_flood",
         "requests_rejected_with_underscores_in_headers",
@@ -37,6 +42,9 @@ HTTP2 = Schema(
         "outbound_frames_active",
         "outbound_control_frames_active",
     ),
+    histograms=("cookie_count", "cookie_size", "header_count", "header_list_size"),
 )
 KEEPALIVE_TIMEOUT = HTTP2.slot("keepalive_timeout")
+NGHTTP2_DOWNSTREAM_CONNECTIONS = HTTP2.slot("nghttp2_downstream_connections")
+NGHTTP2_UPSTREAM_CONNECTIONS = HTTP2.slot("nghttp2_upstream_connections")
 TX_FLUSH_TIMEOUT = HTTP2.slot("tx_flush_timeout")
