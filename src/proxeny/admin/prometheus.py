@@ -32,18 +32,19 @@ def render(view: StatsView, params: StatsParams) -> str:
     """The whole page: counters, gauges, text readouts (when asked for), histograms."""
     tags = view.settings.tags
     lines: list[str] = []
-    _grouped(_chosen(view.counters(), params), tags, "counter", _simple, lines)
-    _grouped(_chosen(view.gauges(), params), tags, "gauge", _simple, lines)
+    _grouped(_chosen(view.counters(params.names), params), tags, "counter", _simple, lines)
+    _grouped(_chosen(view.gauges(params.names), params), tags, "gauge", _simple, lines)
     if params.text_readouts:
         _text_readouts(view, params, tags, lines)
     summary = params.buckets == "summary"
     render_histogram = _summary if summary else _histogram
-    _grouped(_chosen(view.histograms(), params), tags, "summary" if summary else "histogram", render_histogram, lines)
+    histograms = _chosen(view.histograms(params.names), params)
+    _grouped(histograms, tags, "summary" if summary else "histogram", render_histogram, lines)
     return "".join(lines)
 
 
 def _chosen(metrics: Iterable[Metric], params: StatsParams) -> list[Metric]:
-    return [metric for metric in metrics if params.accepts(metric.name, metric.used)]
+    return [metric for metric in metrics if metric.used or not params.used_only]
 
 
 @lru_cache(4096)

@@ -51,18 +51,18 @@ class StatsHandler:
     def _values(self, params: StatsParams) -> list[Value]:
         view = self._context.stats
         if params.type == "Counters":
-            found = view.counters()
+            found = view.counters(params.names)
         elif params.type == "Gauges":
-            found = view.gauges()
+            found = view.gauges(params.names)
         else:
-            found = view.counters_and_gauges() if params.type == "All" else []
-        return sorted([value for value in found if params.accepts(value.name, value.used)])
+            found = view.counters_and_gauges(params.names) if params.type == "All" else []
+        return sorted([value for value in found if value.used] if params.used_only else found)
 
     def _histograms(self, params: StatsParams) -> list[HistogramValue]:
         if not params.shows("Histograms"):
             return []
-        found = [one for one in self._context.stats.histograms() if params.accepts(one.name, one.used)]
-        return sorted(found, key=lambda one: one.name)
+        found = self._context.stats.histograms(params.names)
+        return sorted([one for one in found if one.used or not params.used_only], key=lambda one: one.name)
 
     def reset_counters(self, query: Query, body: bytes) -> AdminResponse:
         """/reset_counters"""

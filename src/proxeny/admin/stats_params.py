@@ -20,16 +20,31 @@ TYPES = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
 BUCKET_MODES = ("cumulative", "disjoint", "detailed", "summary", "prometheusnative")
 
 
+class StatsFilter:
+    """``filter`` and ``invert_filter``: which names; ValueError in RE2's words."""
+
+    __slots__ = ("_invert", "_needle", "_regex", "key")
+
+    def __init__(self, text: str, invert: bool) -> None:
+        self.key = ("!" if invert else "=") + text
+        self._invert = invert
+        self._regex = compile_filter(text)
+        words = _WORD(text.replace("\\.", ".")) if _SIMPLE(text) else ()
+        self._needle = max(words, key=len, default="")
+
+    def accepts(self, name: str) -> bool:
+        """Whether one statistic is asked for."""
+        found = self._needle in name and self._regex.search(name) is not None
+        return found != self._invert
+
+
 class StatsParams:
     """What to show, and how."""
 
     __slots__ = (
-        "_invert",
-        "_needle",
-        "_regex",
         "buckets",
-        "filter_text",
         "format",
+        "names",
         "text_readouts",
         "type",
         "used_only",
@@ -41,19 +56,19 @@ class StatsParams:
         self.buckets = ""
         self.used_only = False
         self.text_readouts = False
-        self._regex: Any = None
-        self._needle = ""
-        self._invert = False
+        self.names: StatsFilter | None = None
 
     def parse(self, query: Query, prometheus: bool) -> AdminResponse | None:
         """Takes the parameters; an answer when one of them is bad."""
         parameters = query.parameters
         self.used_only = "usedonly" in parameters
         self.text_readouts = "text_readouts" in parameters
-        self._invert = "invert_filter" in parameters
-        bad = self._parse_filter(parameters.get("filter", ""))
-        if bad is not None:
-            return bad
+        text = parameters.get("filter", "")
+        if text:
+            try:
+                self.names = StatsFilter(text, "invert_filter" in parameters)
+            except ValueError as error:
+                return respond(f"Invalid re2 regex: {error}", 400)
         self.buckets = parameters.get("histogram_buckets", "")
         if self.buckets and self.buckets != "none" and self.buckets not in BUCKET_MODES:
             return respond(f"usage: /stats?histogram_buckets=({'|'.join(BUCKET_MODES)})\n", 400)
@@ -67,17 +82,6 @@ class StatsParams:
         self.type = parameters.get("type", "All")
         return None if self.type in TYPES else respond("invalid &type= param", 400)
 
-    def _parse_filter(self, text: str) -> AdminResponse | None:
-        if not text:
-            return None
-        try:
-            self._regex = compile_filter(text)
-        except ValueError as error:
-            return respond(f"Invalid re2 regex: {error}", 400)
-        if _SIMPLE(text):
-            self._needle = max(_WORD(text.replace("\\.", ".")), key=len, default="")
-        return None
-
     def shows(self, kind: str) -> bool:
         """Whether a kind of statistics is asked for."""
         return self.type in ("All", kind)
@@ -86,10 +90,7 @@ class StatsParams:
         """Whether one statistic is asked for."""
         if self.used_only and not used:
             return False
-        if self._regex is None:
-            return True
-        found = self._needle in name and self._regex.search(name) is not None
-        return found != self._invert
+        return self.names is None or self.names.accepts(name)
 
 
 def compile_filter(text: str) -> Any:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
 from proxeny.kernel.stats import COUNTER, GAUGE, HISTOGRAM, sum_bins, sum_slots
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.histogram import EMPTY_HISTOGRAM, PERCENT_SCALE, Bins, HistogramStatistics, ParentHistogram
 from proxeny.stats.store import BlockEntry, MainStore
+
+MOST_REMEMBERED: Final = 100_000
+"""Blocks times filters whose choice is remembered; then all is forgotten."""
+
+
+class NameFilter(Protocol):
+    """Which statistics are asked for, by name; filters of one key accept the same names."""
+
+    key: str
+
+    def accepts(self, name: str) -> bool:
+        """Whether this one is."""
+        ...
 
 
 class Value(NamedTuple):
@@ -48,6 +62,7 @@ class StatsView:
         self.settings = settings or StatsSettings()
         self._histograms: dict[int, ParentHistogram] = {}
         self._dynamic_histograms: dict[str, ParentHistogram] = {}
+        self._remembered = 0
 
     def flush(self) -> None:
         """Merges the histograms of all processes; call it every `settings.flush_interval_ms`."""
@@ -84,25 +99,37 @@ class StatsView:
         for name, bins in merged.items():
             self._dynamic_histograms.setdefault(name, ParentHistogram()).merge(bins)
 
-    def counters(self) -> list[Value]:
-        """All counters, unsorted."""
-        return self._values(COUNTER)
+    def counters(self, names: NameFilter | None = None) -> list[Value]:
+        """All counters that the filter accepts, unsorted."""
+        return self._values(COUNTER, names)
 
-    def gauges(self) -> list[Value]:
-        """All gauges, unsorted."""
-        return self._values(GAUGE)
+    def gauges(self, names: NameFilter | None = None) -> list[Value]:
+        """All gauges that the filter accepts, unsorted."""
+        return self._values(GAUGE, names)
 
-    def counters_and_gauges(self) -> list[Value]:
+    def counters_and_gauges(self, names: NameFilter | None = None) -> list[Value]:
         """Both, unsorted; cheaper than one after the other."""
-        return self._values(None)
+        return self._values(None, names)
 
-    def _values(self, wanted: int | None) -> list[Value]:
+    def _values(self, wanted: int | None, names: NameFilter | None) -> list[Value]:
         found: list[Value] = []
         for refresh in self.store.before_reading:
             refresh()
         for entry in self.store.entries.values():
             if not entry.schema.hidden:
-                self._read_block(entry, wanted, found)
+                self._read_block(entry, wanted, names, found)
+        others = self._dynamic_values(wanted)
+        if wanted != COUNTER and self.store.wide_gauges:
+            # Where a block has a slot of the name too (cluster.<name>.version), the wide one is meant.
+            found = [value for value in found if value.name not in self.store.wide_gauges]
+            others += [
+                Value(sanitized(name), value or 0, value is not None) for name, value in self.store.wide_gauges.items()
+            ]
+        found += others if names is None else [value for value in others if names.accepts(value.name)]
+        matcher = self.settings.matcher
+        return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
+
+    def _dynamic_values(self, wanted: int | None) -> list[Value]:
         dynamic: dict[str, tuple[int, bool]] = {}
         for segment in self.store.segments():
             for name, kind, used, value, _ in segment.dynamic_entries():
@@ -110,43 +137,58 @@ class StatsView:
                     name = sanitized(name)
                     before = dynamic.get(name, (0, False))
                     dynamic[name] = (before[0] + value, before[1] or used)
-        found += [Value(name, value, used) for name, (value, used) in dynamic.items()]
-        if wanted != COUNTER and self.store.wide_gauges:
-            # Where a block has a slot of the name too (cluster.<name>.version), the wide one is meant.
-            found = [value for value in found if value.name not in self.store.wide_gauges]
-            found += [
-                Value(sanitized(name), value or 0, value is not None) for name, value in self.store.wide_gauges.items()
-            ]
-        matcher = self.settings.matcher
-        return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
+        return [Value(name, value, used) for name, (value, used) in dynamic.items()]
 
-    def _read_block(self, entry: BlockEntry, wanted: int | None, into: list[Value]) -> None:
+    def _read_block(self, entry: BlockEntry, wanted: int | None, names: NameFilter | None, into: list[Value]) -> None:
         schema = entry.schema
         start = schema.gauges_from if wanted == GAUGE else 0
         end = schema.gauges_from if wanted == COUNTER else schema.histograms_from
-        if start == end:
+        slots = range(start, end) if names is None else self._chosen(entry, names, start, end)
+        if not slots:
             return
         values, used = sum_slots(self.store.blocks_of(entry), end)
         prefix = sanitized(entry.prefix)
-        names = schema.names
-        into += [Value(prefix + names[slot], values[slot], used[slot] != 0) for slot in range(start, end)]
+        texts = schema.names
+        into += [Value(prefix + texts[slot], values[slot], used[slot] != 0) for slot in slots]
 
-    def histograms(self) -> list[HistogramValue]:
-        """All histograms, unsorted."""
+    def _chosen(self, entry: BlockEntry, names: NameFilter, start: int, end: int) -> Sequence[int]:
+        """The slots from ``start`` to ``end`` that the filter accepts: remembered, since the same few filters recur."""
+        known = entry.chosen
+        chosen = None if known is None else known.get(names.key)
+        if chosen is None:
+            prefix = sanitized(entry.prefix)
+            chosen = tuple([slot for slot, text in enumerate(entry.schema.names) if names.accepts(prefix + text)])
+            self._remember(entry, names.key, chosen)
+        return [slot for slot in chosen if start <= slot < end] if chosen else chosen
+
+    def _remember(self, entry: BlockEntry, key: str, chosen: tuple[int, ...]) -> None:
+        if self._remembered >= MOST_REMEMBERED:
+            self._remembered = 0
+            for other in self.store.entries.values():
+                other.chosen = None
+        self._remembered += 1
+        if entry.chosen is None:
+            entry.chosen = {}
+        entry.chosen[key] = chosen
+
+    def histograms(self, names: NameFilter | None = None) -> list[HistogramValue]:
+        """All histograms that the filter accepts, unsorted."""
         found = []
         buckets = self.settings.buckets
         for entry in self.store.entries.values():
             schema = entry.schema
             if schema.hidden:
                 continue
-            for slot in range(schema.histograms_from, schema.size):
+            start, end = schema.histograms_from, schema.size
+            for slot in range(start, end) if names is None else self._chosen(entry, names, start, end):
                 name = sanitized(entry.prefix) + schema.names[slot]
                 histogram = self._histograms.get(entry.base + slot, EMPTY_HISTOGRAM)
                 scale = PERCENT_SCALE if schema.names[slot] in schema.percent_histograms else 1.0
                 found.append(HistogramValue(name, histogram, scale, buckets(name)))
         for name, histogram in self._dynamic_histograms.items():
             name = sanitized(name)
-            found.append(HistogramValue(name, histogram, 1.0, buckets(name)))
+            if names is None or names.accepts(name):
+                found.append(HistogramValue(name, histogram, 1.0, buckets(name)))
         matcher = self.settings.matcher
         return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
 

@@ -45,7 +45,7 @@ class Store(Protocol):
 class BlockEntry:
     """One allotted block: its place, its names, and how many owners hold it."""
 
-    __slots__ = ("base", "owners", "prefix", "schema", "tags")
+    __slots__ = ("base", "chosen", "owners", "prefix", "schema", "tags")
 
     def __init__(self, schema: Schema, prefix: str, tags: Tags, base: int) -> None:
         self.schema = schema
@@ -53,6 +53,8 @@ class BlockEntry:
         self.tags = tags
         self.base = base
         self.owners = 0
+        self.chosen: dict[str, tuple[int, ...]] | None = None
+        """By filter, the slots whose names it accepts: what readers of all statistics remember."""
 
 
 class SlotAllocator:

@@ -5,6 +5,7 @@ from envoy.config.bootstrap.v3 import bootstrap_pb2
 from google.protobuf.json_format import ParseDict
 
 from proxeny.kernel.stats import Segment
+from proxeny.stats import snapshot
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.schema import Schema
 from proxeny.stats.snapshot import StatsView, sanitized
@@ -143,3 +144,39 @@ def test_names_are_shown_without_colons(name, shown):
     store.block(Schema("sanitized", counters=("x",)), name).inc(0)
     view = StatsView(store, StatsSettings(bootstrap_pb2.Bootstrap()))
     assert view.value(f"{shown}x") == 1
+
+
+class Containing:
+    """A filter that counts how often it is asked."""
+
+    def __init__(self, text: str) -> None:
+        self.key = text
+        self.asked = 0
+
+    def accepts(self, name: str) -> bool:
+        self.asked += 1
+        return self.key in name
+
+
+def test_a_filters_choice_is_remembered() -> None:
+    store, names = MainStore(), Containing("_a")
+    view = StatsView(store)
+    store.block(Schema("remembered", ["c_a", "c_b"], ["g_a"], ["h_a", "h_b"]), "x.").inc(0)
+    for _ in range(2):
+        assert [value.name for value in view.counters_and_gauges(names)] == ["x.c_a", "x.g_a"]
+        assert [value.name for value in view.counters(names)] == ["x.c_a"]
+        assert [value.name for value in view.gauges(names)] == ["x.g_a"]
+        assert [value.name for value in view.histograms(names)] == ["x.h_a"]
+    assert names.asked == 5
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MOST_REMEMBERED", 3)
+    store = MainStore()
+    view = StatsView(store)
+    store.block(Schema("bounded", ["c_a"]), "x.")
+    for number in range(10):
+        view.counters(Containing(str(number)))
+        (entry,) = store.entries.values()
+        assert entry.chosen is not None
+        assert len(entry.chosen) <= 3
