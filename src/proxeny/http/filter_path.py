@@ -201,6 +201,8 @@ class FilterPath:
 
     def run_data(self, start: int, data: Buffer, end_stream: bool) -> None:
         """Pass body bytes to the filters from ``start`` on."""
+        if self.aborted:
+            return
         positions = range(self.last + 1) if self.stopped else self.hooks(Calling.DATA)
         for position in positions:
             if position < start:
@@ -256,6 +258,8 @@ class FilterPath:
 
     def run_trailers(self, start: int, trailers: HeaderMap) -> None:
         """Pass trailers to the filters from ``start`` on; they end the direction."""
+        if self.aborted:
+            return
         self.trailers = trailers
         positions = range(self.last + 1) if self.stopped else self.hooks(Calling.TRAILERS)
         for position in positions:

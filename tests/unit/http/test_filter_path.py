@@ -377,3 +377,15 @@ def test_trailers_may_be_added_with_a_body_to_headers_alone() -> None:
     stream.encode_headers(answer(), True, "")
     assert seeing.seen == [("headers", False), ("data", b"made", False), ("trailers", b"b")]
     assert stream.out == [("headers", False), ("data", b"made", False), ("trailers",)]
+
+
+def test_what_comes_after_the_end_of_the_iteration_is_nobodys() -> None:
+    seeing = SeesTrailers()
+    stream = Stream(seeing)
+    stream.encode_headers(answer(), False, "")
+    assert stream.encode_path is not None
+    stream.encode_path.aborted = True
+    stream.encode_data(buffer(b"late"), False)
+    stream.encode_trailers(HeaderMap())
+    assert seeing.seen == [("headers", False)]
+    assert stream.out == [("headers", False)]
