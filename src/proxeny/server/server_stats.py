@@ -107,6 +107,8 @@ PATCHES: Final = Schema("patches", counters=("patches_applied", "patches_unmatch
 PATCHES_APPLIED: Final = PATCHES.slot("patches_applied")
 PATCHES_UNMATCHED: Final = PATCHES.slot("patches_unmatched")
 
+MEMORY_AGE_S: Final = 1.0
+"""The memory gauges may be this old: the kernel walks all pages for them, 1 ms per process and look."""
 NO_CERTIFICATE: Final = (1 << 32) - 1
 
 
@@ -117,6 +119,7 @@ class ServerStats:
         self._store = store
         self.block: Block = store.block(SERVER, "server.")
         self._started = time.monotonic()
+        self._memory_read = -MEMORY_AGE_S
         for name in SERVER.gauges:
             self.block.set(SERVER.slot(name), 0)
         self._set("concurrency", concurrency)
@@ -143,13 +146,16 @@ class ServerStats:
 
     def refresh(self, pids: Iterable[int], state: int) -> None:
         """Set the gauges that are read off the system; ``state`` is a ``ServerInfo.State``."""
-        used = memory_used(pids)
         self._set("uptime", self.uptime_s)
         self._set("state", state)
-        self._set("memory_allocated", used[0])
-        self._set("memory_heap_size", used[0])
-        self._set("memory_physical_size", used[1])
         self._set("total_connections", self._connections())
+        now = time.monotonic()
+        if now - self._memory_read >= MEMORY_AGE_S:
+            self._memory_read = now
+            anonymous, total = memory_used(pids)
+            self._set("memory_allocated", anonymous)
+            self._set("memory_heap_size", anonymous)
+            self._set("memory_physical_size", total)
 
     def _connections(self) -> int:
         total = 0
