@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from proxeny.network.internal import InternalListeners
 from proxeny.network.overload_state import OverloadState
+from proxeny.secret.direct import DirectSecrets
 
 if TYPE_CHECKING:
     from proxeny.access_log.manager import AccessLogManager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.limits import LimitTable
     from proxeny.kernel.outlier import OutlierTable
     from proxeny.kernel.token_bucket import BucketTable
+    from proxeny.secret.sources import Secrets
     from proxeny.stats.store import Store
 
 
@@ -83,7 +85,7 @@ class FactoryContext:
     dynamic_validation: Any = None
     """What becomes of the oddities of dynamic configuration (``xds.validation``); in main."""
     bootstrap: Any = None
-    secrets: Any = None
+    secrets: Secrets = field(default_factory=DirectSecrets)
     """What TLS contexts are made from: a ``secret.manager.SecretManager``, in workers ``WorkerSecrets``."""
     random: Any = None
     overload: OverloadState = field(default_factory=OverloadState)

@@ -160,10 +160,11 @@ class SdsApi(SharedSecret):
         if message.DESCRIPTOR.fields_by_name.get("watched_directory") and message.HasField("watched_directory"):
             directories = [message.watched_directory.path]
         else:
+            # One for each file, as Envoy: a move beside two files that cannot be used counts twice.
             directories = [name.rpartition("/")[0] or "." for name in kinds.files_of(self.kind, message)]
         watches = []
         try:
-            for directory in dict.fromkeys(directories):
+            for directory in directories:
                 watches.append(self._watcher.add(f"{directory}/", self._on_moved))
         except OSError as error:
             for watch in watches:

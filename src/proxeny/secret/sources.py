@@ -47,6 +47,15 @@ class SecretStore(Protocol):
         """Have /certs and the gauges of expiration show them, as long as somebody holds them."""
 
 
+class Secrets(Protocol):
+    """What a factory context offers."""
+
+    def sources(
+        self, message: Any, build: Callable[[], object], count: Callable[[int], object] = ignore
+    ) -> SecretSources:
+        """What the user that is configured by ``message`` is built from."""
+
+
 class SecretSources:
     """See the module. ``message`` is the configuration of the user: equal ones share their files.
 

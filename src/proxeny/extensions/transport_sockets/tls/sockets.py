@@ -30,7 +30,7 @@ CLIENT: Final = "client_ssl_socket_factory."
 class ContextHolder:
     """The current context; None while a secret is missing."""
 
-    __slots__ = ("context",)
+    __slots__ = ("__weakref__", "context")
 
     def __init__(self, context: TlsContext | None = None) -> None:
         self.context = context
