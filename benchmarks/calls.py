@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.configs import make_peer, make_upstream
-from benchmarks.load import run_wrk
 from benchmarks.processes import BenchmarkError, free_ports
+from benchmarks.runner import run_load
 from benchmarks.scenarios import Scenario
 
 STAT = "server.python_calls"
@@ -34,10 +34,10 @@ def calls_per_request(scenario: Scenario) -> float:
             peer.start()
             probe = f"GET {scenario.path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode()
             peer.wait_serving(probe)
-            run_wrk(port, scenario.path, scenario.connections, 1, scenario.headers)
+            run_load(scenario, port, folder, 1)
             admin = (folder / "proxeny.admin").read_text()
             before = _count(admin)
-            load = run_wrk(port, scenario.path, scenario.connections, SECONDS, scenario.headers)
+            load = run_load(scenario, port, folder, SECONDS)
             return (_count(admin) - before) / load.requests
         finally:
             peer.stop()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import BenchmarkError, Peer
+from proxeny.testing.certificates import Authority
 
 ROOT = Path(__file__).resolve().parents[1]
 TYPES = "type.googleapis.com/envoy.extensions"
@@ -32,12 +33,18 @@ class Shape:
     """A class of benchmarks.filters, for Proxeny."""
     retries: bool = False
     """Retries of failed requests, of which there are none."""
+    tls: bool = False
+    """Clients come over TLS 1.3."""
+    http2: bool = False
+    """Clients speak HTTP/2."""
+    upstream: str = "http1"
+    """http1, http2 or grpc: the two latter over HTTP/2 without TLS."""
 
 
 def envoy_yaml(shape: Shape, port: int, upstream: int, folder: Path, *, python: bool) -> str:
     """A bootstrap for Envoy and Proxeny."""
     filters = _filters(shape, folder, python=python)
-    clusters = "".join(_cluster(number, upstream) for number in range(shape.clusters))
+    clusters = "".join(_cluster(number, upstream, shape) for number in range(shape.clusters))
     return f"""
 admin:
   address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
@@ -47,7 +54,7 @@ static_resources:
     address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
 {_BALANCE[shape.balance]}    filter_chains:
     - filters:
-{filters}
+{filters}{_tls_socket(shape, folder) if shape.tls else ""}
   clusters:
 {clusters}"""
 
@@ -66,10 +73,39 @@ def _filters(shape: Shape, folder: Path, *, python: bool) -> str:
     return _tcp_filter() if shape.mode == "tcp" else _http_filter(shape, folder, python=python)
 
 
-def _cluster(number: int, upstream: int) -> str:
+def _tls_socket(shape: Shape, folder: Path) -> str:
+    protocols = "[h2]" if shape.http2 else "['http/1.1']"
+    return f"""
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": {TYPES}.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: {protocols}
+            tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}
+            tls_certificates:
+            - certificate_chain: {{filename: "{folder}/bench.crt"}}
+              private_key: {{filename: "{folder}/bench.key"}}"""
+
+
+def write_certificate(folder: Path) -> None:
+    """An authority and an ECDSA P-256 certificate: bench.crt, .key, .ca, and .pem for HAProxy."""
+    files = Authority("bench root").issue("bench", "DNS:bench").write(folder, "bench")
+    texts = [Path(name).read_text() for name in (files.certificate_chain, files.private_key)]
+    (folder / "bench.pem").write_text("".join(texts))
+
+
+_HTTP2_CLUSTER = f"""    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": {TYPES}.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{{{http2_protocol_options: {{{{}}}}}}}}
+""".replace("{{", "{").replace("}}", "}")
+
+
+def _cluster(number: int, upstream: int, shape: Shape) -> str:
     return f"""  - name: c{number}
     type: STATIC
-    connect_timeout: 5s
+{"" if shape.upstream == "http1" else _HTTP2_CLUSTER}    connect_timeout: 5s
     circuit_breakers: {{thresholds: [{{max_connections: 10000, max_pending_requests: 10000, max_requests: 10000}}]}}
     load_assignment:
       cluster_name: c{number}
@@ -100,7 +136,7 @@ def _http_filter(shape: Shape, folder: Path, *, python: bool) -> str:
         typed_config:
           "@type": {TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
-{log}          http_filters:
+{"          codec_type: HTTP2" + chr(10) if shape.http2 else ""}{log}          http_filters:
 {user}          - name: envoy.filters.http.router
             typed_config: {{"@type": {TYPES}.filters.http.router.v3.Router}}
           route_config:
@@ -138,18 +174,27 @@ def nginx_conf(shape: Shape, port: int, upstream: int, folder: Path) -> str:
 {log}
 {_nginx_temporary(folder, "nginx")}
 keepalive_requests 100000000;
+client_max_body_size 8m;
 proxy_http_version 1.1;
 proxy_set_header Connection "";
 {upstreams}
 server {{
-listen 127.0.0.1:{port} backlog=4096;
+listen 127.0.0.1:{port} backlog=4096{" ssl" if shape.tls else ""}{" http2" if shape.http2 else ""};
+{_nginx_tls(folder) if shape.tls else ""}
 {routes}
 location / {{ proxy_pass http://c0; {retries}}}
 }} }}
 """
 
 
-def upstream_conf(port: int, folder: Path) -> str:
+def _nginx_tls(folder: Path) -> str:
+    return (
+        f"ssl_certificate {folder}/bench.crt; ssl_certificate_key {folder}/bench.key; ssl_protocols TLSv1.3; "
+        "ssl_session_tickets on;"
+    )
+
+
+def upstream_conf(port: int, folder: Path, *, http2: bool = False) -> str:
     """nginx as the upstream: 12 bytes from memory, 10 KB and 1 MB from files."""
     root = folder / "www"
     root.mkdir(exist_ok=True)
@@ -161,11 +206,13 @@ access_log off;
 {_nginx_temporary(folder, "upstream")}
 keepalive_requests 100000000;
 keepalive_timeout 600s;
+client_max_body_size 8m;
+client_body_buffer_size 2m;
 sendfile on;
 tcp_nopush on;
 open_file_cache max=16;
 server {{
-listen 127.0.0.1:{port} backlog=4096;
+listen 127.0.0.1:{port} backlog=4096{" http2" if http2 else ""};
 root {root};
 location / {{ return 200 "{SMALL_BODY[:-1]}\\n"; }}
 location = /10k {{ }}
@@ -213,10 +260,16 @@ timeout client 600s
 timeout server 600s
 {reuse}{retries}{option}
 frontend bench
-bind 127.0.0.1:{port} backlog 4096
+bind 127.0.0.1:{port} backlog 4096{_haproxy_bind(shape, folder)}
 {use}default_backend c0
 {backends}
 """
+
+
+def _haproxy_bind(shape: Shape, folder: Path) -> str:
+    if shape.tls:
+        return f" ssl crt {folder}/bench.pem ssl-min-ver TLSv1.3 alpn {'h2' if shape.http2 else 'http/1.1'}"
+    return " proto h2" if shape.http2 else ""
 
 
 def make_peer(name: str, shape: Shape, port: int, upstream: int, folder: Path) -> Peer:
@@ -236,9 +289,13 @@ def make_peer(name: str, shape: Shape, port: int, upstream: int, folder: Path) -
     return Peer(name, ["nginx", "-p", str(folder), "-c", str(path)], port, folder)
 
 
-def make_upstream(port: int, folder: Path) -> Peer:
+def make_upstream(port: int, folder: Path, kind: str = "http1") -> Peer:
+    """nginx, or for grpc an nghttpd that sends every request's body back, with the trailers of a success."""
+    if kind == "grpc":
+        options = ["--no-tls", "--echo-upload", "--trailer", "grpc-status: 0", "--address", "127.0.0.1"]
+        return Peer("upstream", ["nghttpd", *options, "-d", str(folder), str(port)], port, folder)
     path = folder / "upstream.conf"
-    path.write_text(upstream_conf(port, folder))
+    path.write_text(upstream_conf(port, folder, http2=kind == "http2"))
     return Peer("upstream", ["nginx", "-p", str(folder), "-c", str(path)], port, folder)
 
 

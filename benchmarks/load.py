@@ -1,9 +1,11 @@
-"""Load: wrk for requests, sockets of our own for idle connections."""
+"""Load: wrk for HTTP/1, h2load for HTTP/2, sockets of our own for idle connections."""
 
 import re
 import socket
+import ssl
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.processes import BenchmarkError
 
@@ -12,7 +14,7 @@ _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk measured: times in ms."""
+    """What wrk or h2load measured: times in ms; h2load tells no percentiles (0)."""
 
     requests: int
     per_second: float
@@ -20,12 +22,12 @@ class Load:
     p99: float
 
 
-def run_wrk(port: int, path: str, connections: int, seconds: float, headers: tuple[str, ...] = ()) -> Load:
+def run_wrk(url: str, connections: int, seconds: float, headers: tuple[str, ...] = ()) -> Load:
     """One round; BenchmarkError when an answer was not 2xx or a connection failed."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "20s"]
     for header in headers:
         command += ["-H", header]
-    command.append(f"http://127.0.0.1:{port}{path}")
+    command.append(url)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     text = done.stdout
     if done.returncode or "Requests/sec" not in text:
@@ -37,6 +39,26 @@ def run_wrk(port: int, path: str, connections: int, seconds: float, headers: tup
     return Load(int(count.group(1)), float(rate.group(1)), _percentile(text, 50), _percentile(text, 99))
 
 
+def run_h2load(
+    url: str, connections: int, streams: int, seconds: float, headers: tuple[str, ...] = (), body: Path | None = None
+) -> Load:
+    """One round over HTTP/2 with prior knowledge, or ALPN for https; ``body`` makes it POST; errors as for wrk."""
+    command = ["h2load", f"-c{connections}", f"-m{streams}", f"-D{max(1, round(seconds))}"]
+    for header in headers:
+        command += ["-H", header]
+    if body is not None:
+        command += ["-d", str(body)]
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
+    text = done.stdout
+    rate = re.search(r"finished in .*?, ([\d.]+) req/s", text)
+    counts = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    if done.returncode or rate is None or counts is None:
+        raise BenchmarkError(f"h2load failed: {done.stderr or text}")
+    if counts.group(1) != counts.group(2) or re.search(r"status codes: 0 2xx", text):
+        raise BenchmarkError(counts.group(0))
+    return Load(int(counts.group(1)), float(rate.group(1)), 0.0, 0.0)
+
+
 def _percentile(text: str, percent: int) -> float:
     found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
     return float(found.group(1)) * _UNITS[found.group(2)] if found else 0.0
@@ -45,11 +67,13 @@ def _percentile(text: str, percent: int) -> float:
 class IdleConnections:
     """Connections that made one request each and then rest."""
 
-    def __init__(self, port: int, count: int, path: str) -> None:
+    def __init__(self, port: int, count: int, path: str, tls: ssl.SSLContext | None = None) -> None:
         probe = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
         self._socks = []
         for _ in range(count):
             sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+            if tls is not None:
+                sock = tls.wrap_socket(sock)
             self._socks.append(sock)
             sock.sendall(probe)
             if b" 200 " not in sock.recv(4096):

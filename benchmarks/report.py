@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.runner import Series
-from benchmarks.scenarios import START_TIME_TARGET, Scenario
+from benchmarks.scenarios import IDLE_TLS_TARGET, START_TIME_TARGET, Scenario
 
 Results = list[tuple[Scenario, dict[str, Series]]]
 
@@ -29,7 +29,10 @@ def verdicts(results: Results) -> list[dict[str, Any]]:
         if scenario.p99_target:
             reached = _middle(ours.p99_ms)
             found.append(_verdict(f"{scenario.name}: p99 ms", reached, _middle(theirs.p99_ms)))
-        if scenario.kind == "idle":
+        if scenario.kind == "idle" and scenario.shape.tls:
+            reached = ratio(_grown(ours), _grown(theirs))
+            found.append(_verdict(f"{scenario.name}: memory per connection / Envoy's", reached, IDLE_TLS_TARGET))
+        elif scenario.kind == "idle":
             reached = _middle(ours.start_pss_mb)
             found.append(
                 _verdict("memory at start: PSS, MB (limit: Envoy's RSS)", reached, _middle(theirs.start_rss_mb))
@@ -41,6 +44,11 @@ def verdicts(results: Results) -> list[dict[str, Any]]:
                 _verdict(f"{scenario.name}: PSS, MB (limit: Envoy's RSS)", _middle(ours.pss_mb), _middle(theirs.rss_mb))
             )
     return found
+
+
+def _grown(one: Series) -> list[float]:
+    """MB since the start."""
+    return [after - before for after, before in zip(one.pss_mb, one.start_pss_mb, strict=False)]
 
 
 def _verdict(name: str, reached: float | None, limit: float | None) -> dict[str, Any]:

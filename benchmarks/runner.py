@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.accept import AcceptLoad
-from benchmarks.configs import make_peer, make_upstream
-from benchmarks.load import IdleConnections, run_wrk
+from benchmarks.configs import make_peer, make_upstream, write_certificate
+from benchmarks.handshakes import HandshakeLoad, client_context
+from benchmarks.load import IdleConnections, Load, run_h2load, run_wrk
 from benchmarks.processes import BenchmarkError, Peer, free_ports
 from benchmarks.scenarios import Scenario
 
@@ -46,7 +47,7 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> di
     """Every peer's series; a peer that fails carries its error and the others go on."""
     names = [name for name in scenario.peers if name in options.peers]
     results = {name: Series() for name in names}
-    with _workspace() as folder, _upstream(folder) as upstream:
+    with _workspace() as folder, _upstream(folder, scenario.shape.upstream) as upstream:
         if scenario.kind == "start":
             _start_rounds(scenario, options, results, upstream.port, folder, progress)
             return results
@@ -56,7 +57,7 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> di
                 peer = make_peer(name, scenario.shape, port, upstream.port, folder)
                 _guarded(results[name], lambda peer=peer, name=name: _start(peer, scenario, results[name]))  # type: ignore[misc]
                 peers[name] = peer
-            measure = {"idle": _idle_round, "accept": _accept_round}.get(scenario.kind, _load_round)
+            measure = _MEASURES[scenario.kind]
             rounds = 1 if scenario.kind == "idle" else options.rounds
             for number in range(rounds):
                 for name in _rotated(names, number):
@@ -87,7 +88,9 @@ def _probe(path: str) -> bytes:
 
 
 def _probe_of(scenario: Scenario) -> bytes:
-    """What is answered with a line that holds " 200 ": an echo answers with what it is asked."""
+    """What is answered with a line that holds " 200 ": an echo answers with what it is asked; empty: only connect."""
+    if scenario.shape.tls or scenario.shape.http2:
+        return b""
     return b"is 200 there\r\n" if scenario.shape.mode == "echo" else _probe(scenario.path)
 
 
@@ -97,15 +100,29 @@ def _start(peer: Peer, scenario: Scenario, series: Series) -> None:
     rss, pss = peer.memory()
     series.start_rss_mb.append(rss)
     series.start_pss_mb.append(pss)
-    if scenario.kind == "accept":
-        AcceptLoad(peer.port).run(0.5)
-    elif scenario.kind == "load":
-        run_wrk(peer.port, scenario.path, scenario.connections, 1, scenario.headers)
+    if scenario.kind == "load":
+        run_load(scenario, peer.port, peer.folder, 1)
+    elif scenario.kind != "idle":
+        _connections(scenario, peer).run(0.5)
+
+
+def run_load(scenario: Scenario, port: int, folder: Path, seconds: float) -> Load:
+    """Requests to one peer."""
+    scheme = "https" if scenario.shape.tls else "http"
+    url = f"{scheme}://127.0.0.1:{port}{scenario.path}"
+    if not scenario.streams:
+        return run_wrk(url, scenario.connections, seconds, scenario.headers)
+    body = None
+    if scenario.body:
+        body = folder / "body"
+        # As a message of gRPC: not compressed, its length in four bytes.
+        body.write_bytes(b"\0" + (scenario.body - 5).to_bytes(4, "big") + b"x" * (scenario.body - 5))
+    return run_h2load(url, scenario.connections, scenario.streams, seconds, scenario.headers, body)
 
 
 def _load_round(peer: Peer, scenario: Scenario, options: Options, series: Series) -> None:
     before = peer.cpu_seconds()
-    load = run_wrk(peer.port, scenario.path, scenario.connections, options.seconds, scenario.headers)
+    load = run_load(scenario, peer.port, peer.folder, options.seconds)
     used = peer.cpu_seconds() - before
     if not load.requests:
         raise BenchmarkError(f"{peer.name} answered nothing")
@@ -116,10 +133,17 @@ def _load_round(peer: Peer, scenario: Scenario, options: Options, series: Series
     _memory(peer, series)
 
 
-def _accept_round(peer: Peer, scenario: Scenario, options: Options, series: Series) -> None:
+def _connections(scenario: Scenario, peer: Peer) -> AcceptLoad | HandshakeLoad:
+    if scenario.kind == "accept":
+        return AcceptLoad(peer.port)
+    return HandshakeLoad(peer.port, client_context(peer.folder), resume=scenario.kind == "resumed")
+
+
+def _connection_round(peer: Peer, scenario: Scenario, options: Options, series: Series) -> None:
     """CPU per connection; the load generator is one thread, so the proxy is seldom saturated."""
+    load = _connections(scenario, peer)
     before = peer.cpu_seconds()
-    served = AcceptLoad(peer.port).run(options.seconds)
+    served = load.run(options.seconds)
     used = peer.cpu_seconds() - before
     if not served:
         raise BenchmarkError(f"{peer.name} served nothing")
@@ -129,11 +153,21 @@ def _accept_round(peer: Peer, scenario: Scenario, options: Options, series: Seri
 
 
 def _idle_round(peer: Peer, scenario: Scenario, options: Options, series: Series) -> None:
-    idle = IdleConnections(peer.port, scenario.connections, scenario.path)
+    tls = client_context(peer.folder) if scenario.shape.tls else None
+    idle = IdleConnections(peer.port, scenario.connections, scenario.path, tls)
     try:
         _memory(peer, series)
     finally:
         idle.close()
+
+
+_MEASURES = {
+    "accept": _connection_round,
+    "handshake": _connection_round,
+    "idle": _idle_round,
+    "load": _load_round,
+    "resumed": _connection_round,
+}
 
 
 def _memory(peer: Peer, series: Series) -> None:
@@ -167,6 +201,7 @@ def _start_round(peer: Peer, scenario: Scenario, series: Series) -> None:
 def _workspace() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="proxeny-bench-"))
     folder.chmod(0o777)
+    write_certificate(folder)
     try:
         yield folder
     finally:
@@ -174,11 +209,11 @@ def _workspace() -> Iterator[Path]:
 
 
 @contextmanager
-def _upstream(folder: Path) -> Iterator[Peer]:
-    peer = make_upstream(free_ports(1)[0], folder)
+def _upstream(folder: Path, kind: str) -> Iterator[Peer]:
+    peer = make_upstream(free_ports(1)[0], folder, kind)
     try:
         peer.start()
-        peer.wait_serving(_probe("/"))
+        peer.wait_serving(_probe("/") if kind == "http1" else b"")
         yield peer
     finally:
         peer.stop()

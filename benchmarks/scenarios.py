@@ -15,7 +15,7 @@ ACCEPT = ("proxeny", "envoy")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One row of the table; `kind` says how it is measured: load, accept, idle or start."""
+    """One row of the table; `kind` says how it is measured: load, accept, handshake, resumed, idle, start."""
 
     name: str
     title: str
@@ -23,6 +23,10 @@ class Scenario:
     path: str = "/"
     connections: int = 50
     headers: tuple[str, ...] = ()
+    streams: int = 0
+    """Requests at a time on a connection of HTTP/2; 0: HTTP/1."""
+    body: int = 0
+    """Bytes that a request carries (HTTP/2 only)."""
     kind: str = "load"
     peers: tuple[str, ...] = ALL
     target: float | None = None
@@ -55,6 +59,23 @@ SCENARIOS = (
              Shape(mode="echo", workers=2, balance="shared"), kind="accept", peers=ACCEPT, target=0.9),
     Scenario("accept-exact", "new connections, 2 workers, exact balance",
              Shape(mode="echo", workers=2, balance="exact"), kind="accept", peers=ACCEPT, target=0.9),
+    Scenario("h2", "http2 small, 20 connections, 10 streams each", Shape(http2=True), connections=20, streams=10,
+             target=0.50),
+    Scenario("h2-both", "the same, http2 to the upstream too", Shape(http2=True, upstream="http2"), connections=20,
+             streams=10, peers=PYTHON),
+    Scenario("h2-1m", "http2, 1 MB answers", Shape(http2=True), path="/1m", connections=4, streams=2, target=1.0),
+    Scenario("h2-1m-up", "http2, 1 MB requests", Shape(http2=True), connections=4, streams=2, body=1 << 20,
+             target=1.0),
+    Scenario("grpc", "grpc unary, 20 connections, 10 streams each", Shape(http2=True, upstream="grpc"), path="/a.B/C",
+             connections=20, streams=10, body=17, headers=("content-type: application/grpc", "te: trailers"),
+             peers=PYTHON, target=0.55),
+    Scenario("tls", "http1 small over TLS 1.3, keep-alive", Shape(tls=True), target=0.50),
+    Scenario("tls-h2", "http2 small over TLS 1.3", Shape(tls=True, http2=True), connections=20, streams=10),
+    Scenario("tls-handshake", "TLS 1.3 connections, ECDSA P-256, one echo", Shape(mode="echo", tls=True),
+             kind="handshake", peers=ACCEPT, target=1.1),
+    Scenario("tls-resumed", "the same, resumed", Shape(mode="echo", tls=True), kind="resumed", peers=ACCEPT,
+             target=1.0),
+    Scenario("tls-idle", "1,000 idle TLS connections", Shape(tls=True), connections=1000, kind="idle"),
     Scenario("idle", "2,000 idle connections", connections=2000, kind="idle"),
     Scenario("start", "start with 2,000 clusters and 10,000 routes", Shape(routes=ROUTES, clusters=2000), kind="start",
              path=LAST_ROUTE),
@@ -62,6 +83,10 @@ SCENARIOS = (
 
 START_TIME_TARGET = 1.5
 """Start-up of the large configuration: at most this many times Envoy's; its memory then at most Envoy's RSS."""
+
+
+IDLE_TLS_TARGET = 1.5
+"""Memory per idle TLS connection: at most this many times Envoy's."""
 
 
 def select(names: list[str]) -> list[Scenario]:

@@ -27,6 +27,7 @@ command -v haproxy >/dev/null || missing="$missing haproxy"
 command -v wrk >/dev/null || missing="$missing wrk"
 command -v curl >/dev/null || missing="$missing curl"
 command -v h2load >/dev/null && command -v nghttp >/dev/null || missing="$missing nghttp2-client"
+command -v nghttpd >/dev/null || missing="$missing nghttp2-server"
 command -v openssl >/dev/null || missing="$missing openssl"
 PATH=$PATH:/usr/sbin:/sbin
 command -v ip >/dev/null || missing="$missing iproute2"
