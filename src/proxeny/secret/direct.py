@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
-from proxeny.secret.certificates import ContextCertificates
 from proxeny.secret.file_set import read_file
 from proxeny.secret.kinds import UNKNOWN
 from proxeny.secret.sources import SecretSources, ignore
+
+if TYPE_CHECKING:
+    from proxeny.secret.certificates import ContextCertificates
 
 
 class DirectSecrets:

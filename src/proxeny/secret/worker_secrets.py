@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.secret import kinds
-from proxeny.secret.certificates import ContextCertificates
 from proxeny.secret.file_set import decode
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key
+
+if TYPE_CHECKING:
+    from proxeny.secret.certificates import ContextCertificates
 
 log = logging.getLogger("proxeny.secret")
 
