@@ -3,9 +3,9 @@
 Templates are Envoy's own YAML with `{{name}}` marks: `{{upstream:NAME}}` a fake upstream's port, `{{datagrams:NAME}}`
 one over UDP, `{{name_server}}` a name server's, `{{refused}}` one that refuses, `{{silent}}` one that never answers a
 connect, `{{session:NAME}}` and `{{cookie:NAME}}` what names an upstream in a stateful session, `{{log:LISTENER}}` that
-listener's access log, `{{pipe:NAME}}` the path of a unix socket, `{{lds}}` that of a file with an empty discovery
-response, `{{lds_link}}` the same behind the symbolic link `data`, `{{folder}}` the folder of all these. Listeners bind
-port 0.
+listener's access log, `{{descriptors}}` the descriptor set of `transcoding_protos` in Base64, `{{pipe:NAME}}` the path
+of a unix socket, `{{lds}}` that of a file with an empty discovery response, `{{lds_link}}` the same behind the symbolic
+link `data`, `{{folder}}` the folder of all these. Listeners bind port 0.
 """
 
 import base64
@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import transcoding_protos
 from tests.differential.datagram_upstream import DatagramUpstream
 from tests.differential.upstream import FakeUpstream, RefusedPort, SilentPort
 from tests.differential.wire import Address
@@ -131,6 +132,8 @@ class Proxy:
             (self.folder / "v0" / "lds.yaml").write_text("resources: []\n")
             (self.folder / "data").symlink_to("v0")
             return str(self.folder / "data" / "lds.yaml")
+        if what == "descriptors":
+            return base64.b64encode(transcoding_protos.descriptor_set()).decode()
         if what == "folder":
             return str(self.folder)
         if what == "log":

@@ -359,6 +359,13 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
     ),
     Extension(
         "http_filter",
+        "envoy.filters.http.grpc_json_transcoder",
+        "proxeny.extensions.http_filters.grpc_json_transcoder:FACTORY",
+        (f"{_HTTP}.grpc_json_transcoder.v3.GrpcJsonTranscoder",),
+        ("envoy.grpc_json_transcoder",),
+    ),
+    Extension(
+        "http_filter",
         "envoy.filters.http.router",
         "proxeny.extensions.http_filters.router:FACTORY",
         (f"{_HTTP}.router.v3.Router",),

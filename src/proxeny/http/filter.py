@@ -188,6 +188,12 @@ class StreamEncoderFilterCallbacks(StreamFilterCallbacks, Protocol):
     ) -> None:
         """Replace the response, if its headers have not left yet; else reset."""
 
+    def set_encoder_buffer_limit(self, limit: int) -> None:
+        """Bytes that may be buffered of the response body."""
+
+    def encoder_buffer_limit(self) -> int:
+        """That limit."""
+
 
 class StreamFilter(TimerTarget):
     """Base of all HTTP filters; subclasses override hooks. One instance per request."""

@@ -196,6 +196,10 @@ class ActiveFilter:
         """Bytes that may be held of the response."""
         self.manager.encoder_limit = limit
 
+    def encoder_buffer_limit(self) -> int:
+        """That limit."""
+        return self.manager.encoder_limit
+
 
 class FilterManager(RequestDecoder):
     """Base of the connection manager's ActiveStream: the filters and the state they share."""

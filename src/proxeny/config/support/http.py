@@ -128,6 +128,20 @@ TABLE: Final[Table] = {
     ),
     f"{_HTTP}.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute": extension(done="disabled"),
     f"{_HTTP}.upstream_codec.v3.UpstreamCodec": extension(),
+    f"{_HTTP}.grpc_json_transcoder.v3.GrpcJsonTranscoder": extension(
+        done="""proto_descriptor proto_descriptor_bin services print_options match_incoming_request_route
+            ignored_query_parameters auto_mapping ignore_unknown_query_parameters convert_grpc_status url_unescape_spec
+            query_param_unescape_plus match_unregistered_custom_verb request_validation_options
+            case_insensitive_enum_parsing max_request_body_size max_response_body_size
+            capture_unknown_query_parameters"""
+    ),
+    f"{_HTTP}.grpc_json_transcoder.v3.GrpcJsonTranscoder.PrintOptions": fields(
+        done="""add_whitespace always_print_primitive_fields always_print_enums_as_ints preserve_proto_field_names
+            stream_newline_delimited stream_sse_style_delimited"""
+    ),
+    f"{_HTTP}.grpc_json_transcoder.v3.GrpcJsonTranscoder.RequestValidationOptions": fields(
+        done="reject_unknown_method reject_unknown_query_parameters reject_binding_body_field_collisions"
+    ),
     f"{_HTTP}.header_mutation.v3.HeaderMutation": extension(done="mutations most_specific_header_mutations_wins"),
     f"{_HTTP}.header_mutation.v3.HeaderMutationPerRoute": extension(done="mutations"),
     f"{_HTTP}.header_mutation.v3.Mutations": fields(
