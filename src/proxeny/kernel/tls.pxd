@@ -16,6 +16,10 @@ cdef class TlsTransport(Transport):
     cdef readonly object options            # of the upstream request that it was opened for (TransportSocketOptions)
     cdef public object verification_error   # what to say besides, where the peer's certificate was refused
     cdef readonly bint verified             # the peer's certificate was accepted
+    cdef public object key_log              # called with lines of secrets, None: nobody
+    cdef object about                       # what the connection is for: sessions of others are not resumed
+    cdef bytes staple                       # the OCSP response that goes along
+    cdef bint misused_key                   # the server's RSA key is not for what it is used for
     cdef readonly long long handshake_done_ns   # 0: it was not
     cdef State state
     cdef int fd, io_error
@@ -41,6 +45,7 @@ cdef class NotReadyTransport(Transport):
     pass
 
 
+cdef void log_key(const SSL* ssl, const char* line) noexcept
 cdef int verify_chain(X509_STORE_CTX* store, void* context) noexcept
 cdef int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* n, const unsigned char* offered,
                      unsigned int offered_n, void* context) noexcept

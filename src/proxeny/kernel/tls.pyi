@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from proxeny.kernel.stream import Transport
 from proxeny.kernel.tls_context import TlsContext
 
@@ -6,6 +8,7 @@ class TlsTransport(Transport):
     options: object
     verification_error: str | None
     verified: bool
+    key_log: Callable[[bytes], object] | None
     handshake_done_ns: int
     def __init__(
         self, context: TlsContext, server_name: bytes | None = None, alpn: bytes | None = None, options: object = None

@@ -22,14 +22,16 @@ from proxeny.kernel.tls_context cimport (
     HANDSHAKE,
     NO_CERTIFICATE,
     SESSION_REUSED,
+    WAS_KEY_USAGE_INVALID,
     TlsContext,
 )
 from proxeny.kernel.tls_lib cimport *
+from proxeny.kernel.tls_tickets cimport resume
 
 import logging
 from time import monotonic_ns
 
-from proxeny.kernel.tls_reasons import boringssl_reason
+from proxeny.kernel.tls_reasons import boringssl_reason, verification_text
 
 log = logging.getLogger("proxeny.connection")
 
@@ -116,6 +118,9 @@ cdef class TlsTransport(Transport):
             SSL_set_tlsext_host_name(self.ssl, server_name)
         if alpn is not None:
             SSL_set_alpn_protos(self.ssl, alpn, <unsigned int> len(alpn))
+        if context.most_sessions:
+            self.about = (server_name, alpn, None if options is None else options.tls_key())
+            resume(context, self.ssl, self.about)
 
     def __dealloc__(self):
         SSL_free(self.ssl)
@@ -167,6 +172,10 @@ cdef class TlsTransport(Transport):
         context.stats.c_inc(HANDSHAKE)
         if SSL_session_reused(self.ssl):
             context.stats.c_inc(SESSION_REUSED)
+            self.verified = SSL_get0_peer_certificate(self.ssl) != NULL and (
+                context.verifies_chain or context.validator is not None)
+        if self.misused_key:
+            context.stats.c_inc(WAS_KEY_USAGE_INVALID)
         names.inc("ciphers." + self.cipher)
         names.inc("versions." + self.version)
         name = self.group
@@ -212,6 +221,9 @@ cdef class TlsTransport(Transport):
                     continue
                 counted = True
             text = ERR_reason_error_string(error)
+            if unverified and self.misused_key and self.context.enforces_key_usage:
+                counted = unverified = False
+                text = "key usage bit incorrect"
             said.append(boringssl_reason(ERR_GET_LIB(error), ERR_GET_REASON(error),
                                          "" if text == NULL else (<bytes> text).decode()))
         if not said:
@@ -563,9 +575,28 @@ cdef int verify_chain(X509_STORE_CTX* store, void* given) noexcept:
         return 0
 
 
+cdef bint misuses_key(SSL* ssl, X509* certificate) noexcept:
+    """Whether an RSA certificate says that its key is not for what this handshake does with it."""
+    cdef const SSL_CIPHER* cipher = SSL_get_pending_cipher(ssl)
+    cdef uint32_t usage
+    if EVP_PKEY_get_base_id(X509_get0_pubkey(certificate)) != EVP_PKEY_RSA:
+        return False
+    usage = X509_get_key_usage(certificate)
+    if cipher != NULL and SSL_CIPHER_get_kx_nid(cipher) == NID_kx_rsa:
+        return not usage & X509v3_KU_KEY_ENCIPHERMENT
+    return not usage & X509v3_KU_DIGITAL_SIGNATURE
+
+
 cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
     cdef TlsContext context = transport.context
     cdef int error
+    if not context.is_server and misuses_key(transport.ssl, X509_STORE_CTX_get0_cert(store)):
+        transport.misused_key = True
+        if context.enforces_key_usage:
+            # Whatever is said of verification: a client that does not verify would go on.
+            SSL_set_verify(transport.ssl, SSL_VERIFY_PEER, NULL)
+            X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+            return 0
     if SSL_get_verify_mode(transport.ssl) == SSL_VERIFY_NONE:
         # A client that does not verify: libssl goes on whatever we say, but remembers it.
         return 1
@@ -576,7 +607,8 @@ cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
             context.stats.c_inc(FAIL_VERIFY_ERROR)
             transport.verification_error = (
                 f"verify cert failed: X509_verify_cert: certificate verification error at depth "
-                f"{X509_STORE_CTX_get_error_depth(store)}: {(<bytes> X509_verify_cert_error_string(error)).decode()}"
+                f"{X509_STORE_CTX_get_error_depth(store)}: "
+                f"{verification_text((<bytes> X509_verify_cert_error_string(error)).decode())}"
             )
             return 0
         X509_STORE_CTX_set_error(store, X509_V_OK)
@@ -591,6 +623,16 @@ cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
             return 0
     transport.verified = context.verifies_chain or context.validator is not None
     return 1
+
+
+cdef void log_key(const SSL* ssl, const char* line) noexcept:
+    """A secret, for those who are to decrypt what was captured."""
+    cdef TlsTransport transport = <TlsTransport> SSL_get_app_data(ssl)
+    if transport.key_log is not None:
+        try:
+            transport.key_log(<bytes> line)
+        except Exception:
+            log.exception("the log of TLS keys failed")
 
 
 cdef int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* n, const unsigned char* offered,

@@ -1,6 +1,6 @@
 """Map of TlsContext: what all connections of one TLS configuration share."""
 from proxeny.kernel.stats cimport Block
-from proxeny.kernel.tls_lib cimport SSL, SSL_CTX, X509_STORE
+from proxeny.kernel.tls_lib cimport SSL, SSL_CTX, SSL_SESSION, X509, X509_STORE
 
 cdef enum:
     # Slots of COUNTERS.
@@ -21,6 +21,17 @@ cdef enum:
 
 cdef class Certificate:
     cdef SSL_CTX* ctx
+    cdef int kind                   # EVP_PKEY_...
+    cdef int curve                  # of an ECDSA key, as tls_selection numbers them; 0: another key
+    cdef bint must_staple
+    cdef list names                 # of servers: DNS names, or the common name; wildcards without their asterisk
+    cdef bytes staple               # an OCSP response
+    cdef double staple_expires      # seconds since the epoch
+
+
+cdef class Session:
+    cdef SSL_SESSION* session
+    cdef object about               # what the connection was for: only its like may resume it
 
 
 cdef class TlsContext:
@@ -36,8 +47,21 @@ cdef class TlsContext:
     cdef readonly bytes alpn            # as on the wire
     cdef bytes ciphers, groups, signature_algorithms, session_id_context
     cdef list issuers                   # DER subjects that clients are told
+    cdef bint full_scan, prefers_clients_order, stateless, stateful, logs_keys
+    cdef bint enforces_key_usage
+    cdef int staple_policy
+    cdef long session_timeout           # seconds; 0: as libssl has it
+    cdef dict names_of_certificates     # server name -> certificates
+    cdef set ecdsa_ciphers              # numbers of the enabled ones
+    cdef list ticket_keys               # the first one seals
+    cdef bytes ticket_secret            # of which they are made, unless they are given
+    cdef long long ticket_period
+    cdef list sessions                  # Session objects of a client, the newest first
+    cdef Py_ssize_t most_sessions
 
     cdef Certificate next_certificate(self)
+    cdef int added(self, Certificate made, X509* x509) except -1
+    cdef int apply_resumption(self, SSL_CTX* ctx) except -1
     cdef SSL_CTX* make(self) except NULL
     cdef int apply_to_all(self) except -1
     cdef int apply(self, SSL_CTX* ctx) except -1

@@ -8,8 +8,10 @@ asks for it.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from proxeny.kernel.stats cimport Block
-from proxeny.kernel.tls cimport select_alpn, verify_chain
+from proxeny.kernel.tls cimport log_key, select_alpn, verify_chain
 from proxeny.kernel.tls_lib cimport *
+from proxeny.kernel.tls_selection cimport client_hello, describe, staple
+from proxeny.kernel.tls_tickets cimport keep_session, ticket_key
 
 COUNTERS = (
     "connection_error",
@@ -67,6 +69,13 @@ cdef class Certificate:
         SSL_CTX_free(self.ctx)
 
 
+cdef class Session:
+    """A session that a client may resume."""
+
+    def __dealloc__(self):
+        SSL_SESSION_free(self.session)
+
+
 cdef class TlsContext:
     """See the module. `stats` is a block of COUNTERS, `names` takes counts by name (``ciphers.``, ``versions.``...)."""
 
@@ -76,12 +85,18 @@ cdef class TlsContext:
         self.names = names
         self.certificates = []
         self.issuers = []
+        self.sessions = []
+        self.ticket_keys = []
+        self.ecdsa_ciphers = set()
+        self.names_of_certificates = {}
+        self.stateless = self.stateful = True
         self.alpn = b""
         self.verify_mode = SSL_VERIFY_NONE
         self.store = X509_STORE_new()
         if self.store == NULL:
             raise MemoryError()
         self.ctx = self.make()
+        self.ecdsa_ciphers = ecdsa_ciphers_of(self.ctx)
 
     def __dealloc__(self):
         SSL_CTX_free(self.ctx)
@@ -118,6 +133,57 @@ cdef class TlsContext:
         """Up to 32 bytes: sessions are resumed only where they are the same."""
         self.session_id_context = value
         self.apply_to_all()
+
+    def prefer_clients_order(self):
+        """The client's order of ciphers counts, not ours."""
+        self.prefers_clients_order = True
+        self.apply_to_all()
+
+    def log_keys(self):
+        """Secrets go to the `key_log` of transports that have one."""
+        self.logs_keys = True
+        self.apply_to_all()
+
+    # Resumption
+
+    def set_resumption(self, bint stateless, bint stateful, long timeout_s=0, keys=None, bytes secret=None):
+        """What a server offers: tickets (`stateless`), a cache of its own (`stateful`, up to TLS 1.2), for how long.
+
+        Tickets are sealed by the first of `keys`, of 80 bytes each, and opened by all; or by keys made from `secret`,
+        which all workers know.
+        """
+        self.stateless = stateless
+        self.stateful = stateful
+        self.session_timeout = timeout_s
+        self.ticket_keys = list(keys or ())
+        self.ticket_secret = None if self.ticket_keys else secret
+        self.ticket_period = -1
+        self.apply_to_all()
+
+    def keep_sessions(self, Py_ssize_t most):
+        """How many sessions a client keeps to resume."""
+        self.most_sessions = most
+        self.apply_to_all()
+
+    # OCSP, the choice of a certificate
+
+    def set_staple(self, Py_ssize_t position, bytes response, double expires):
+        """The OCSP response of a certificate, and until when it holds (seconds since the epoch)."""
+        cdef Certificate certificate = self.certificates[position]
+        certificate.staple = response
+        certificate.staple_expires = expires
+
+    def set_staple_policy(self, int policy):
+        """`DownstreamTlsContext.OcspStaplePolicy`."""
+        self.staple_policy = policy
+
+    def set_full_scan(self, bint full_scan):
+        """Whether all certificates are looked at where none has the server name that is asked for."""
+        self.full_scan = full_scan
+
+    def enforce_rsa_key_usage(self, bint enforce):
+        """Whether a client refuses a server whose RSA certificate is not for what it is used for."""
+        self.enforces_key_usage = enforce
 
     # Verification of the peer
 
@@ -207,12 +273,12 @@ cdef class TlsContext:
             read_chain(bio, others)
             private_key = read_key(key, password)
             use(made.ctx, certificate, private_key, &others)
+            self.added(made, certificate)
         finally:
             BIO_free(bio)
             X509_free(certificate)
             free_chain(others)
             EVP_PKEY_free(private_key)
-        self.certificates.append(made)
 
     def add_pkcs12(self, bytes data, bytes password=None):
         """A certificate, its key and what leads to its root, as PKCS #12."""
@@ -231,13 +297,24 @@ cdef class TlsContext:
             if certificate == NULL or private_key == NULL:
                 raise TlsError("the pkcs12 has no certificate, or no key")
             use(made.ctx, certificate, private_key, &others)
+            self.added(made, certificate)
         finally:
             BIO_free(bio)
             PKCS12_free(bag)
             X509_free(certificate)
             free_chain(others)
             EVP_PKEY_free(private_key)
+
+    cdef int added(self, Certificate made, X509* x509) except -1:
+        """Known from now on; of those with the same name and kind of key the first one counts."""
+        cdef list others
+        describe(made, x509)
         self.certificates.append(made)
+        for name in made.names:
+            others = self.names_of_certificates.setdefault(name, [])
+            if made.kind not in [(<Certificate> other).kind for other in others]:
+                others.append(made)
+        return 0
 
     cdef Certificate next_certificate(self):
         """Room for one more: the SSL_CTX that connections begin with is the first one's."""
@@ -260,6 +337,9 @@ cdef class TlsContext:
             SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE
             | SSL_OP_NO_COMPRESSION,
         )
+        if self.is_server:
+            SSL_CTX_set_client_hello_cb(ctx, client_hello, <void*> self)
+            SSL_CTX_set_tlsext_status_cb(ctx, staple)
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
         SSL_CTX_set_read_ahead(ctx, 1)
         # As BoringSSL, which has no levels: what is too weak is not among the ciphers and versions.
@@ -288,6 +368,10 @@ cdef class TlsContext:
             raise failed("the maximum protocol version")
         if self.ciphers is not None and not SSL_CTX_set_cipher_list(ctx, self.ciphers):
             raise failed("the ciphers")
+        if self.prefers_clients_order:
+            SSL_CTX_clear_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
+        if self.logs_keys:
+            SSL_CTX_set_keylog_callback(ctx, log_key)
         if self.groups is not None and not SSL_CTX_set1_groups_list(ctx, self.groups):
             raise failed("the groups")
         if self.signature_algorithms is not None and not (
@@ -303,6 +387,26 @@ cdef class TlsContext:
         if self.session_id_context is not None:
             SSL_CTX_set_session_id_context(ctx, self.session_id_context, <unsigned int> len(self.session_id_context))
         self.apply_verification(ctx)
+        self.apply_resumption(ctx)
+        if ctx == self.ctx:
+            self.ecdsa_ciphers = ecdsa_ciphers_of(ctx)
+        return 0
+
+    cdef int apply_resumption(self, SSL_CTX* ctx) except -1:
+        if not self.is_server:
+            if self.most_sessions:
+                SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL)
+                SSL_CTX_sess_set_new_cb(ctx, keep_session)
+            return 0
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER if self.stateful else SSL_SESS_CACHE_OFF)
+        if self.session_timeout:
+            SSL_CTX_set_timeout(ctx, self.session_timeout)
+        if not self.stateless:
+            # libssl would seal references to its cache instead; BoringSSL resumes TLS 1.3 by tickets only.
+            SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET)
+            SSL_CTX_set_num_tickets(ctx, 0)
+        elif self.ticket_keys or self.ticket_secret is not None:
+            SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key)
         return 0
 
     cdef int apply_verification(self, SSL_CTX* ctx) except -1:
@@ -325,6 +429,18 @@ cdef class TlsContext:
         else:
             SSL_set_connect_state(ssl)
         return ssl
+
+
+cdef set ecdsa_ciphers_of(SSL_CTX* ctx):
+    cdef STACK_OF_CIPHERS* ciphers = SSL_CTX_get_ciphers(ctx)
+    cdef const SSL_CIPHER* cipher
+    cdef set found = set()
+    cdef int i
+    for i in range(sk_SSL_CIPHER_num(ciphers)):
+        cipher = sk_SSL_CIPHER_value(ciphers, i)
+        if SSL_CIPHER_get_auth_nid(cipher) == NID_auth_ecdsa:
+            found.add(SSL_CIPHER_get_protocol_id(cipher))
+    return found
 
 
 def alpn_wire(protocols):

@@ -41,6 +41,13 @@ cdef extern from "openssl/ssl.h":
     int TLSEXT_TYPE_server_name, TLSEXT_TYPE_status_request, TLSEXT_TYPE_signature_algorithms
     int TLSEXT_TYPE_supported_groups, TLSEXT_TYPE_supported_versions
     int TLS1_2_VERSION, TLS1_3_VERSION
+    int SSL_AD_INTERNAL_ERROR, SSL_AD_HANDSHAKE_FAILURE
+    ctypedef struct STACK_OF_CIPHERS "STACK_OF(SSL_CIPHER)":
+        pass
+    int sk_SSL_CIPHER_num(const STACK_OF_CIPHERS* ciphers)
+    const SSL_CIPHER* sk_SSL_CIPHER_value(const STACK_OF_CIPHERS* ciphers, int i)
+    STACK_OF_CIPHERS* SSL_CTX_get_ciphers(const SSL_CTX* ctx)
+    uint64_t SSL_CTX_clear_options(SSL_CTX* ctx, uint64_t options)
 
     const SSL_METHOD* TLS_method()
     SSL_CTX* SSL_CTX_new(const SSL_METHOD* method)
@@ -121,6 +128,7 @@ cdef extern from "openssl/ssl.h":
     X509* SSL_get_certificate(const SSL* ssl)
     const char* SSL_get_version(const SSL* ssl)
     int SSL_version(const SSL* ssl)
+    const SSL_CIPHER* SSL_get_pending_cipher(const SSL* ssl)
     const SSL_CIPHER* SSL_get_current_cipher(const SSL* ssl)
     const char* SSL_CIPHER_get_name(const SSL_CIPHER* cipher)
     uint32_t SSL_CIPHER_get_protocol_id(const SSL_CIPHER* cipher)
@@ -184,6 +192,7 @@ cdef extern from "openssl/pkcs12.h":
 cdef extern from "openssl/evp.h":
     int EVP_PKEY_RSA, EVP_PKEY_EC, EVP_PKEY_RSA_PSS, EVP_PKEY_ED25519
     int EVP_MAX_IV_LENGTH
+    int EVP_PKEY_get_group_name(const EVP_PKEY* key, char* name, size_t size, size_t* n)
     int EVP_PKEY_get_base_id(const EVP_PKEY* key)
     void EVP_PKEY_free(EVP_PKEY* key)
     const EVP_CIPHER* EVP_aes_256_cbc()
@@ -226,6 +235,7 @@ cdef extern from "openssl/x509.h":
     void X509_NAME_free(X509_NAME* name)
     EVP_PKEY* X509_get0_pubkey(const X509* certificate)
     uint32_t X509_get_key_usage(X509* certificate)
+    uint32_t X509v3_KU_DIGITAL_SIGNATURE, X509v3_KU_KEY_ENCIPHERMENT
     STACK_OF_X509* sk_X509_new_null()
     int sk_X509_num(const STACK_OF_X509* chain)
     X509* sk_X509_value(const STACK_OF_X509* chain, int i)
@@ -245,4 +255,5 @@ cdef extern from *:
 
 cdef extern from "openssl/obj_mac.h":
     int NID_X25519, NID_X448, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1
+    int NID_auth_ecdsa, NID_kx_rsa
     int NID_md5_sha1, NID_sha1, NID_sha256, NID_sha384, NID_sha512

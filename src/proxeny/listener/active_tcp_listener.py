@@ -15,6 +15,7 @@ from proxeny.listener import stats as s
 from proxeny.listener.active_tcp_socket import ActiveTcpSocket
 from proxeny.listener.filter_chain_trace import why_none
 from proxeny.listener.hand_over import HandedOver, connection_info_of, hand_over_of
+from proxeny.listener.handshake_timeout import HandshakeTimeout
 from proxeny.listener.limits import ConnectionLimits
 from proxeny.network.address import from_sockaddr
 from proxeny.network.connection import ServerConnection
@@ -373,7 +374,10 @@ class ActiveTcpListener:
         info.filter_chain = chain
         connection.set_buffer_limits(config.buffer_limit)
         if chain.transport_socket is not None:
-            connection.set_transport(chain.transport_socket.create(connection))
+            transport = chain.transport_socket.create(connection)
+            connection.set_transport(transport)
+            if chain.transport_socket_connect_timeout_ms and transport is not None:
+                HandshakeTimeout(connection, chain.transport_socket_connect_timeout_ms, config.stats)
         for factory in chain.factories:
             connection.add_filter(factory.create())
         if connection.state is OPEN and not connection.initialize_read_filters():

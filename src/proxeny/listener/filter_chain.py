@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
-from proxeny.config.loader import unpack_any
+from proxeny.config.loader import duration_ms, unpack_any
 from proxeny.network.transport_socket import compile_downstream
 from proxeny.registry import REGISTRY
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class FilterChain:
     """The network filters of the connections that match it."""
 
-    __slots__ = ("drain", "factories", "metadata", "name", "transport_socket")
+    __slots__ = ("drain", "factories", "metadata", "name", "transport_socket", "transport_socket_connect_timeout_ms")
 
     def __init__(
         self, name: str, factories: tuple[NetworkFilterFactory, ...], drain: FilterChainDrain | None = None
@@ -32,6 +32,8 @@ class FilterChain:
         """What its connections ask; None where the chain cannot go without its listener (admin)."""
         self.transport_socket: DownstreamTransportSocketFactory | None = None
         """Makes the transports of its connections; None: plain bytes."""
+        self.transport_socket_connect_timeout_ms = 0
+        """How long their handshakes may take; 0 = for ever."""
 
     def __repr__(self) -> str:
         return f"FilterChain({self.name!r}, {[factory.name for factory in self.factories]})"
@@ -57,6 +59,7 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
     made = FilterChain(chain.name, tuple(factories), drain)
     if chain.HasField("transport_socket"):
         made.transport_socket = compile_downstream(chain.transport_socket, context)
+        made.transport_socket_connect_timeout_ms = duration_ms(chain.transport_socket_connect_timeout)
     if chain.HasField("metadata"):
         made.metadata = chain.metadata
     return made

@@ -16,6 +16,7 @@ _COMMON: Final = (
     "proxeny.extensions.http_filters.router",
     "proxeny.extensions.network_filters.http_connection_manager",
     "proxeny.extensions.network_filters.tcp_proxy",
+    "proxeny.network.process_secret",
 )
 """What nearly every configuration needs; the rest is imported when a configuration names it."""
 

@@ -65,7 +65,7 @@ class World:
         return ends
 
     def run(self, until):
-        for _ in range(1000):
+        for _ in range(100):
             if until():
                 return
             self.poller.wait(100)
@@ -76,14 +76,28 @@ class World:
         self.run(lambda: server.connected and client.connected)
         return server, client
 
-    def failed(self):
-        server, client = self.pair()
+    def failed(self, **options):
+        server, client = self.pair(**options)
         self.run(lambda: server.fd < 0 and client.fd < 0)
         return server.transport.failure_reason, client.transport.failure_reason
 
     def counts(self, scope):
         block = self.store.block(SCHEMA, f"{scope}.ssl.")
         return {name: block.get(slot) for slot, name in enumerate(COUNTERS) if block.get(slot)}
+
+    def resumed(self):
+        """Whether a second connection resumes the first one's session. Tickets come with the first bytes."""
+        for _ in range(2):
+            server, client = self.connected()
+            client.write(b"x")
+            self.run(lambda server=server: server.received)
+            server.write(b"y")
+            self.run(lambda client=client: client.received)
+            assert server.transport.session_reused == client.transport.session_reused
+            client.close_stream()
+            self.run(lambda server=server: server.eof)
+            server.close_stream()
+        return client.transport.session_reused
 
 
 @pytest.fixture
@@ -281,3 +295,192 @@ def test_what_libssl_refuses(world):
         world.client.add_certificate(b"no certificate", b"")
     with pytest.raises(TlsError):
         world.client.set_alpn([b""])
+
+
+RSA = ROOT.issue("rsa", "DNS:server.test", "DNS:rsa.test", key="rsa2048")
+OTHER = ROOT.issue("other", "DNS:other.test", "DNS:*.wild.test")
+NAMED = ROOT.issue("named.test")
+
+
+def shown(world, server_name, client=None):
+    """The certificate that a client gets."""
+    if client is not None:
+        world.client = client
+    _, client = world.connected(server_name=server_name)
+    return client.transport.peer_certificates[0]
+
+
+def limited(world, algorithms=None, maximum=0x0304):
+    made = world.context(False)
+    made.set_protocols(0x0303, maximum)
+    if algorithms:
+        made.set_signature_algorithms(algorithms)
+    return made
+
+
+def add(world, *certificates):
+    for certificate in certificates:
+        world.server.add_certificate(certificate.chain_pem.encode(), certificate.key_pem.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"server.test", SERVER),
+        (b"rsa.test", RSA),
+        (b"other.test", OTHER),
+        (b"a.wild.test", OTHER),
+        (b"a.b.wild.test", SERVER),
+        (b"wild.test", SERVER),
+        (b"named.test", NAMED),
+        (b"unknown.test", SERVER),
+        (None, SERVER),
+    ],
+)
+def test_the_server_name_chooses_the_certificate(world, name, expected):
+    add(world, RSA, OTHER, NAMED)
+    assert shown(world, name) == expected.der
+
+
+@pytest.mark.parametrize("maximum", [0x0303, 0x0304])
+def test_a_client_without_ecdsa_gets_the_rsa_certificate(world, maximum):
+    add(world, RSA)
+    algorithms = b"rsa_pss_rsae_sha256:RSA+SHA256"
+    client = limited(world, algorithms, maximum)
+    if maximum == 0x0303:
+        client.set_ciphers(b"ECDHE-RSA-AES128-GCM-SHA256")
+    assert shown(world, b"server.test", client) == RSA.der
+
+
+def test_a_mismatch_scans_all_certificates_where_that_is_wished(world):
+    only_rsa = b"rsa_pss_rsae_sha256"
+    add(world, RSA)
+    world.server.set_full_scan(True)
+    assert shown(world, b"unknown.test", limited(world, only_rsa)) == RSA.der
+
+
+def test_without_a_full_scan_a_mismatch_takes_the_first(world):
+    add(world, RSA)
+    world.client = limited(world, b"rsa_pss_rsae_sha256")
+    server, _ = world.failed(server_name=b"unknown.test")
+    assert "NO_COMMON_SIGNATURE_ALGORITHMS" in server
+
+
+@pytest.mark.parametrize("maximum", [0x0303, 0x0304])
+def test_tickets(world, maximum):
+    world.client.set_protocols(0x0303, maximum)
+    world.client.keep_sessions(1)
+    world.server.set_resumption(True, False, secret=b"shared by all workers")
+    assert world.resumed()
+    assert world.counts("server")["session_reused"] == world.counts("client")["session_reused"] == 1
+
+
+def test_another_worker_opens_a_ticket(world):
+    world.client.keep_sessions(1)
+    for _ in range(2):
+        world.server = world.context(True)
+        add(world, SERVER)
+        world.server.set_resumption(True, True, secret=b"shared by all workers")
+        world.server.set_session_id_context(b"same")
+        server, client = world.connected()
+        server.write(b"y")
+        world.run(lambda client=client: client.received)
+    assert server.transport.session_reused
+
+
+def test_keys_rotate(world):
+    old, new = b"o" * 80, b"n" * 80
+    world.client.keep_sessions(1)
+    reused = []
+    for keys in ([old], [new, old], [new], [old]):
+        world.server = world.context(True)
+        add(world, SERVER)
+        world.server.set_resumption(True, False, keys=keys)
+        server, client = world.connected()
+        server.write(b"y")
+        world.run(lambda client=client: client.received)
+        reused.append(server.transport.session_reused)
+    assert reused == [False, True, True, False]
+
+
+@pytest.mark.parametrize("maximum", [0x0303, 0x0304])
+def test_resumption_may_be_off(world, maximum):
+    world.client.set_protocols(0x0303, maximum)
+    world.client.keep_sessions(1)
+    world.server.set_resumption(False, False)
+    assert not world.resumed()
+
+
+def test_a_cache_of_the_server_serves_tls_1_2(world):
+    world.client.set_protocols(0x0303, 0x0303)
+    world.client.keep_sessions(1)
+    world.server.set_resumption(False, True)
+    world.server.set_session_id_context(b"id")
+    assert world.resumed()
+
+
+def test_the_servers_cache_does_not_serve_tls_1_3(world):
+    world.client.keep_sessions(1)
+    world.server.set_resumption(False, True)
+    assert not world.resumed()
+
+
+def test_a_client_that_keeps_none_resumes_none(world):
+    world.server.set_resumption(True, True, secret=b"secret")
+    assert not world.resumed()
+
+
+def test_sessions_for_other_names_are_not_offered(world):
+    world.client.keep_sessions(4)
+    world.server.set_resumption(True, True, secret=b"secret")
+    reused = []
+    for name in (b"a.test", b"b.test", b"a.test"):
+        server, client = world.connected(server_name=name)
+        server.write(b"y")
+        world.run(lambda client=client: client.received)
+        reused.append(client.transport.session_reused)
+    assert reused == [False, False, True]
+
+
+def test_resumed_sessions_know_the_client(world):
+    world.server.trust(ROOT.pem.encode())
+    world.server.set_verification(True, True, True)
+    world.server.set_session_id_context(b"id")
+    world.server.set_resumption(True, True, secret=b"secret")
+    world.client.add_certificate(CLIENT.chain_pem.encode(), CLIENT.key_pem.encode())
+    world.client.keep_sessions(1)
+    for _ in range(2):
+        server, client = world.connected()
+        server.write(b"y")
+        world.run(lambda client=client: client.received)
+    assert server.transport.session_reused
+    assert server.transport.verified
+    assert server.transport.peer_certificates == (CLIENT.der,)
+
+
+def test_keys_are_logged(world):
+    world.server.log_keys()
+    lines = []
+    server, client = world.pair()
+    server.transport.key_log = lines.append
+    world.run(lambda: server.connected and client.connected)
+    assert {line.split()[0] for line in lines} >= {b"CLIENT_HANDSHAKE_TRAFFIC_SECRET", b"SERVER_TRAFFIC_SECRET_0"}
+
+
+SIGNS_NOTHING = ROOT.issue("rsa", "DNS:server.test", key="rsa2048", usages=("key_encipherment",))
+
+
+def test_a_misused_key_is_counted(world):
+    world.server = world.context(True)
+    add(world, SIGNS_NOTHING)
+    world.connected()
+    assert world.counts("client") == {"handshake": 1, "was_key_usage_invalid": 1}
+
+
+def test_a_misused_key_is_refused_where_that_is_wished(world):
+    world.server = world.context(True)
+    add(world, SIGNS_NOTHING)
+    world.client.enforce_rsa_key_usage(True)
+    _, client = world.failed()
+    assert client == ("TLS_error:|268435758:SSL routines:OPENSSL_internal:KEY_USAGE_BIT_INCORRECT:TLS_error_end")
+    assert world.counts("client") == {"connection_error": 1}

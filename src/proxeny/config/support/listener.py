@@ -42,8 +42,8 @@ TABLE: Final[Table] = {
     f"{_LISTENER}.AdditionalAddress": fields(done="address socket_options"),
     f"{_LISTENER}.Filter": fields(done="name typed_config"),
     f"{_LISTENER}.FilterChain": fields(
-        done="filter_chain_match use_proxy_proto filters metadata transport_socket name",
-        accepted="transport_socket_connect_timeout",
+        done="""filter_chain_match use_proxy_proto filters metadata transport_socket name
+            transport_socket_connect_timeout"""
     ),
     f"{_LISTENER}.FilterChainMatch": fields(
         done="""destination_port prefix_ranges source_type source_prefix_ranges source_ports
