@@ -207,6 +207,30 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         ("tls",),
     ),
     Extension(
+        "transport_socket",
+        "envoy.transport_sockets.upstream_proxy_protocol",
+        "proxeny.extensions.transport_sockets.upstream_proxy_protocol:FACTORY",
+        (f"{_SOCKETS}.proxy_protocol.v3.ProxyProtocolUpstreamTransport",),
+    ),
+    Extension(
+        "transport_socket",
+        "envoy.transport_sockets.http_11_proxy",
+        "proxeny.extensions.transport_sockets.http_11_proxy:FACTORY",
+        (f"{_SOCKETS}.http_11_proxy.v3.Http11ProxyUpstreamTransport",),
+    ),
+    Extension(
+        "transport_socket",
+        "envoy.transport_sockets.starttls",
+        "proxeny.extensions.transport_sockets.starttls:FACTORY",
+        (f"{_SOCKETS}.starttls.v3.StartTlsConfig", f"{_SOCKETS}.starttls.v3.UpstreamStartTlsConfig"),
+    ),
+    Extension(
+        "transport_socket",
+        "envoy.transport_sockets.tcp_stats",
+        "proxeny.extensions.transport_sockets.tcp_stats:FACTORY",
+        (f"{_SOCKETS}.tcp_stats.v3.Config",),
+    ),
+    Extension(
         "listener_filter",
         "envoy.filters.listener.original_dst",
         "proxeny.extensions.listener_filters.original_dst:FACTORY",

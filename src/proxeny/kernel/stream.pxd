@@ -51,6 +51,10 @@ cdef class Stream(Watcher):
     cdef Py_ssize_t do_read(self, bint* short) except? -2000000
     cdef Py_ssize_t do_write(self) except? -2000000
     cdef int do_shutdown(self) except -1
+    cdef Py_ssize_t plain_read(self, bint* short) except? -2000000
+    cdef Py_ssize_t plain_write(self) except? -2000000
+    cdef int plain_shutdown(self) except -1
+    cdef int use_transport(self, Transport transport, bint connected) except -1
 
     cdef int c_write(self, object data, bint end_stream) except -1
     cdef int read_some(self) except -1

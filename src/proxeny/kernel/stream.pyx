@@ -133,6 +133,20 @@ cdef class Stream(Watcher):
         """Read and write through `transport`; before open()."""
         self.transport = transport
 
+    cdef int use_transport(self, Transport transport, bint connected) except -1:
+        """Go on with `transport` (None: with plain bytes), which is told that the socket is connected, if it is new."""
+        self.transport = transport
+        self.write_blocked = False
+        if not connected:
+            pass
+        elif transport is not None:
+            transport.socket_connected(self)
+        else:
+            self.on_connected()
+        if self.poller is not None:
+            self.poller.c_mark_dirty(self)
+        return 0
+
     def open(self, Poller poller not None, int fd, bint connecting=False):
         """Take over a non-blocking socket that is connected, or is connecting."""
         cdef unsigned int mask = EPOLLIN | EPOLLRDHUP | EPOLLET
@@ -273,11 +287,15 @@ cdef class Stream(Watcher):
 
         `short` is set when the read found less than it asked for: the kernel holds no more at this moment.
         """
+        if self.transport is not None:
+            return self.transport.read(self, short)
+        return self.plain_read(short)
+
+    cdef Py_ssize_t plain_read(self, bint* short) except? -2000000:
+        """As do_read, without the transport."""
         cdef size_t room
         cdef char* target
         cdef Py_ssize_t n
-        if self.transport is not None:
-            return self.transport.read(self, short)
         target = self.read_buffer.reserve(self.read_size, &room)
         while True:
             n = recv(self.fd, target, room, 0)
@@ -407,12 +425,16 @@ cdef class Stream(Watcher):
 
     cdef Py_ssize_t do_write(self) except? -2000000:
         """Write once from the (not empty) write buffer: bytes, BLOCKED, or -errno."""
+        if self.transport is not None:
+            return self.transport.write(self)
+        return self.plain_write()
+
+    cdef Py_ssize_t plain_write(self) except? -2000000:
+        """As do_write, without the transport."""
         cdef iovec[VECTORS] vector
         cdef msghdr message
         cdef int count
         cdef Py_ssize_t n
-        if self.transport is not None:
-            return self.transport.write(self)
         count = self.write_buffer.fill_iovec(vector, VECTORS)
         while True:
             if count == 1:
@@ -436,6 +458,10 @@ cdef class Stream(Watcher):
         """Send our end of stream; 0 or an errno."""
         if self.transport is not None:
             return self.transport.shutdown(self)
+        return self.plain_shutdown()
+
+    cdef int plain_shutdown(self) except -1:
+        """As do_shutdown, without the transport."""
         if shutdown(self.fd, SHUT_WR) < 0 and errno != ENOTCONN:
             return errno
         return 0

@@ -16,6 +16,7 @@ from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.sockets import bind_to, close_descriptor, connect_to, local_sockaddr, open_socket, set_no_delay
 from proxeny.kernel.stream import Stream, Transport
 from proxeny.kernel.timer import Timer
+from proxeny.kernel.transports import StartTls
 from proxeny.network.address import Address, from_sockaddr
 from proxeny.network.filter import (
     ConnectionCallbacks,
@@ -193,6 +194,14 @@ class Connection(Stream):
         self._buffer_limit = limit
         self.write_buffer.set_watermarks(limit, limit // 2, self._write_above, self._write_below)
         self.read_buffer.set_watermarks(limit, limit // 2, self._read_above, self._read_below)
+
+    def start_secure_transport(self) -> bool:
+        """Go on in TLS, where the transport socket waits to be told so (``starttls``); whether it does."""
+        transport = self.transport
+        if not isinstance(transport, StartTls):
+            return False
+        transport.start_secure(self)
+        return True
 
     def set_no_delay(self) -> None:
         """TCP_NODELAY, where it is TCP."""

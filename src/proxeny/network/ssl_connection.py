@@ -81,10 +81,19 @@ def url_encoded(pem: str) -> str:
 class SslConnectionInfo:
     """Facts of one session; every one is empty while the handshake goes on, and where there is no certificate."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_chain", "_session")
 
     def __init__(self, session: TlsSession) -> None:
         self._session = session
+        self._chain: tuple[bytes, ...] = ()
+
+    @property
+    def _peer_certificates(self) -> tuple[bytes, ...]:
+        """Those of the session, once it has any."""
+        chain = self._chain
+        if not chain:
+            chain = self._chain = self._session.peer_certificates
+        return chain
 
     # The session
 
@@ -171,7 +180,7 @@ class SslConnectionInfo:
     @property
     def peer_certificate_presented(self) -> bool:
         """Whether the peer gave a certificate."""
-        return bool(self._session.peer_certificates)
+        return bool(self._peer_certificates)
 
     @property
     def peer_certificate_validated(self) -> bool:
@@ -181,13 +190,13 @@ class SslConnectionInfo:
     @property
     def peer(self) -> Certificate | None:
         """The peer's certificate."""
-        chain = self._session.peer_certificates
+        chain = self._peer_certificates
         return certificate_of(chain[0]) if chain else None
 
     @property
     def peer_chain(self) -> list[Certificate]:
         """All that the peer sent, its own first."""
-        parsed = [certificate_of(der) for der in self._session.peer_certificates]
+        parsed = [certificate_of(der) for der in self._peer_certificates]
         return [certificate for certificate in parsed if certificate is not None]
 
     @property

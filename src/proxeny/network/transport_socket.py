@@ -85,6 +85,10 @@ class UpstreamHost(Protocol):
     def metadata(self) -> Any:
         """Its core.v3.Metadata."""
 
+    @property
+    def locality_metadata(self) -> Any:
+        """That of its locality; None: there is none."""
+
 
 class DownstreamTransportSocketFactory:
     """Makes the transport of accepted connections."""
@@ -111,6 +115,8 @@ class UpstreamTransportSocketFactory:
     """The name that is asked for where options do not say."""
     uses_options = False
     """Whether requests' options matter: only then are they made."""
+    uses_addresses = False
+    """Whether the addresses of the downstream connection do (``options.proxy_protocol``)."""
 
     def create(
         self, connection: ClientConnection, options: TransportSocketOptions | None, host: UpstreamHost
@@ -121,6 +127,10 @@ class UpstreamTransportSocketFactory:
     def hash_key(self, options: TransportSocketOptions | None) -> tuple[Hashable, ...]:
         """What of the options tells pools apart; empty: nothing."""
         return ()
+
+    def redirect(self, options: TransportSocketOptions | None, host: UpstreamHost) -> Address | None:
+        """Where to connect in place of the host's own address; None: there."""
+        return None
 
 
 class TransportSocketExtension(Protocol):

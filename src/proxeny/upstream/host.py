@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.stats import Block
     from proxeny.network.address import Address
     from proxeny.network.connection import ClientConnection
+    from proxeny.network.transport_socket import UpstreamTransportSocketFactory
     from proxeny.pool.base import ConnPoolBase
     from proxeny.pool.http import HttpConnPool
     from proxeny.pool.options import PoolOptions
@@ -168,6 +169,12 @@ class Host:
         return self._metadata
 
     @property
+    def locality_metadata(self) -> Any:
+        """That of its locality; None: there is none."""
+        metadata = self.entry.locality_metadata
+        return base_pb2.Metadata.FromString(metadata) if metadata else None
+
+    @property
     def transport_socket(self) -> ClusterSocket:
         """What connections to it speak through."""
         found = self._transport_socket
@@ -207,15 +214,28 @@ class Host:
 
     def create_connection(self, dispatcher: Dispatcher, options: PoolOptions | None = None) -> ClientConnection:
         """A connection to this host, not yet connecting."""
-        more = self.entry.additional_addresses
-        if more:
-            additional = [_to_address(address, port) for address, port in more]
-            made = self.cluster.create_connection(dispatcher, self.address, options, additional, self._count_attempt)
-        else:
-            made = self.cluster.create_connection(dispatcher, self.address, options)
         socket = self.transport_socket
         if socket is not PLAIN:
-            made.set_transport(socket.factory.create(made, None if options is None else options.transport, self))
+            return self._create_through(socket.factory, dispatcher, options)
+        return self._create_plain(dispatcher, options)
+
+    def _create_plain(self, dispatcher: Dispatcher, options: PoolOptions | None) -> ClientConnection:
+        more = self.entry.additional_addresses
+        if not more:
+            return self.cluster.create_connection(dispatcher, self.address, options)
+        additional = [_to_address(address, port) for address, port in more]
+        return self.cluster.create_connection(dispatcher, self.address, options, additional, self._count_attempt)
+
+    def _create_through(
+        self, factory: UpstreamTransportSocketFactory, dispatcher: Dispatcher, options: PoolOptions | None
+    ) -> ClientConnection:
+        asked = None if options is None else options.transport
+        elsewhere = factory.redirect(asked, self)
+        if elsewhere is None:
+            made = self._create_plain(dispatcher, options)
+        else:
+            made = self.cluster.create_connection(dispatcher, elsewhere, options)
+        made.set_transport(factory.create(made, asked, self))
         return made
 
     def connection_limit(self, priority: int) -> Resource | None:

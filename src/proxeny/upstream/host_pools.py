@@ -137,7 +137,7 @@ class HostPools:
             if socket.internal is not None:
                 extra += hash_key(shared)
             if socket.factory.uses_options:
-                asked = transport_options(context, shared)
+                asked = transport_options(context, shared, socket.factory.uses_addresses)
                 extra += socket.factory.hash_key(asked)
         if not options and not extra and socket.internal is None:
             return None, shared

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.network.filter_state import FilterState
+from proxeny.network.proxy_protocol import PROXY_PROTOCOL_OPTIONS as PROXY_PROTOCOL
+from proxeny.network.proxy_protocol import ProxyProtocolData
 from proxeny.network.transport_socket import TransportSocketOptions
 
 if TYPE_CHECKING:
@@ -14,13 +16,17 @@ if TYPE_CHECKING:
 SERVER_NAME: Final = "envoy.network.upstream_server_name"
 SUBJECT_ALT_NAMES: Final = "envoy.network.upstream_subject_alt_names"
 APPLICATION_PROTOCOLS: Final = "envoy.network.application_protocols"
-PROXY_PROTOCOL: Final = "envoy.network.proxy_protocol_options"
 HTTP11_PROXY: Final = "envoy.network.transport_socket.http_11_proxy.info"
 KEYS: Final = (SERVER_NAME, SUBJECT_ALT_NAMES, APPLICATION_PROTOCOLS, PROXY_PROTOCOL, HTTP11_PROXY)
 
 
-def transport_options(context: LbContext | None, shared: SharedState) -> TransportSocketOptions | None:
-    """What the filter state of a request, or of its connection, asks for; None: nothing."""
+def transport_options(
+    context: LbContext | None, shared: SharedState, addresses: bool = False
+) -> TransportSocketOptions | None:
+    """What the filter state of a request, or of its connection, asks for; None: nothing.
+
+    With ``addresses`` what PROXY protocol headers tell is the connection's addresses where filter state does not say.
+    """
     found: dict[str, Any] = {}
     if context is not None:
         connection = context.downstream_connection
@@ -28,6 +34,9 @@ def transport_options(context: LbContext | None, shared: SharedState) -> Transpo
             state = None if info is None else info.filter_state_map
             if isinstance(state, FilterState):
                 found.update({name: state[name] for name in KEYS if name in state})
+        if addresses and connection is not None and PROXY_PROTOCOL not in found:
+            here = connection.connection_info
+            found[PROXY_PROTOCOL] = ProxyProtocolData(here.remote_address, here.local_address)
     if not found and not shared:
         return None
     return TransportSocketOptions(

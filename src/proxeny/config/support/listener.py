@@ -8,7 +8,8 @@ _LISTENER: Final = "envoy.config.listener.v3"
 _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
-    f"{_CORE}.Address": fields(done="socket_address pipe envoy_internal_address"),
+    # Also the content of an endpoint's metadata (http_11_proxy).
+    f"{_CORE}.Address": extension(done="socket_address pipe envoy_internal_address"),
     f"{_CORE}.EnvoyInternalAddress": fields(done="server_listener_name endpoint_id"),
     f"{_CORE}.SocketAddress": fields(
         done="protocol address port_value ipv4_compat resolver_name network_namespace_filepath"

@@ -52,7 +52,7 @@ TABLE: Final[Table] = {
     ),
     f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
     f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),
-    f"{_CORE}.ProxyProtocolConfig": fields(done="version", accepted="pass_through_tlvs added_tlvs"),
+    f"{_CORE}.ProxyProtocolConfig": fields(done="version pass_through_tlvs added_tlvs"),
     f"{_ROUTE}.RouteAction.RequestMirrorPolicy": fields(
         done="""cluster cluster_header runtime_fraction disable_shadow_host_suffix_append request_headers_mutations
             host_rewrite_literal""",
