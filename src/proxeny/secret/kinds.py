@@ -32,10 +32,10 @@ UNKNOWN: Final = {
 """How Envoy refuses the name of a static secret that there is not."""
 
 _RESOLVED: Final = {
-    TLS_CERTIFICATE: (("certificate_chain", True), ("private_key", False)),
-    VALIDATION_CONTEXT: (("trusted_ca", True), ("crl", False)),
+    TLS_CERTIFICATE: ("certificate_chain", "private_key"),
+    VALIDATION_CONTEXT: ("trusted_ca", "crl"),
 }
-"""The data sources of a kind whose files Envoy reads when the secret arrives; True: shown even where there is none."""
+"""The data sources of a kind whose files Envoy reads when the secret arrives; the first one it always shows."""
 
 
 def message_of(kind: str, data: bytes) -> Any:
@@ -46,18 +46,27 @@ def message_of(kind: str, data: bytes) -> Any:
 
 def files_of(kind: str, message: Any) -> list[str]:
     """The files whose contents belong to a secret that was delivered."""
-    sources = [getattr(message, field) for field, _ in _RESOLVED.get(kind, ()) if message.HasField(field)]
-    return [source.filename for source in sources if source.WhichOneof("specifier") == "filename"]
+    return [source.filename for source in _sources(kind, message) if source.WhichOneof("specifier") == "filename"]
 
 
 def resolve(kind: str, message: Any, read: Callable[[str], bytes]) -> Any:
     """A copy of a secret with the contents of its files in their place."""
     resolved = type(message)()
     resolved.CopyFrom(message)
-    for name, always in _RESOLVED.get(kind, ()):
-        source = getattr(resolved, name)
+    for source in _sources(kind, resolved):
         if source.WhichOneof("specifier") == "filename":
             source.inline_bytes = read(source.filename)
-        elif always:
-            source.SetInParent()
     return resolved
+
+
+def as_shown(kind: str, resolved: Any) -> Any:
+    """A resolved secret as /config_dump has it."""
+    shown = type(resolved)()
+    shown.CopyFrom(resolved)
+    for field in _RESOLVED.get(kind, ())[:1]:
+        getattr(shown, field).SetInParent()
+    return shown
+
+
+def _sources(kind: str, message: Any) -> list[Any]:
+    return [getattr(message, field) for field in _RESOLVED.get(kind, ()) if message.HasField(field)]

@@ -108,9 +108,10 @@ class SdsApi(SharedSecret):
         except ConfigError as error:
             log.warning("sds: secret '%s' config rejected: %s", self.name, error)
             raise
-        self.version = version
         message = getattr(secret, self.kind)
-        if message != self._taken:
+        if message != self._delivered:
+            self.version = version
+        if message != self._taken or message != self._delivered:
             self._take(message)
         self.updated_at = time.time()
 
@@ -140,9 +141,10 @@ class SdsApi(SharedSecret):
         self._apply(message, files)
 
     def _apply(self, message: Any, files: dict[str, bytes]) -> None:
-        self.shown = kinds.resolve(self.kind, message, files.__getitem__)
+        resolved = kinds.resolve(self.kind, message, files.__getitem__)
+        self.shown = kinds.as_shown(self.kind, resolved)
         try:
-            users = self.offer(self.shown)
+            users = self.offer(resolved)
         except OSError as error:
             raise ConfigError(f"Invalid path: {error.filename}") from None
         self._taken, self._files = message, files

@@ -16,7 +16,8 @@ def test_files_of_certificates_are_put_inline() -> None:
     assert kinds.files_of(kinds.TLS_CERTIFICATE, message) == ["/key"]
     assert resolved.private_key.inline_bytes == b"/key"
     assert resolved.password.filename == "/password"
-    assert resolved.HasField("certificate_chain")
+    assert not resolved.HasField("certificate_chain")
+    assert kinds.as_shown(kinds.TLS_CERTIFICATE, resolved).HasField("certificate_chain")
     assert message.private_key.filename == "/key"
 
 
@@ -24,7 +25,7 @@ def test_files_of_validation_contexts_are_put_inline() -> None:
     message = common_pb2.CertificateValidationContext(trusted_ca=file("/ca"), crl=file("/crl"))
     resolved = kinds.resolve(kinds.VALIDATION_CONTEXT, message, lambda path: path.encode())
     assert (resolved.trusted_ca.inline_bytes, resolved.crl.inline_bytes) == (b"/ca", b"/crl")
-    empty = kinds.resolve(kinds.VALIDATION_CONTEXT, common_pb2.CertificateValidationContext(), bytes)
+    empty = kinds.as_shown(kinds.VALIDATION_CONTEXT, common_pb2.CertificateValidationContext())
     assert (empty.HasField("trusted_ca"), empty.HasField("crl")) == (True, False)
 
 
