@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 MOST_DEPTH: Final = 100
 """Messages within messages (protobuf's own limit)."""
-TOO_DEEP: Final = b"message too deep"
+MOST_LENGTH: Final = (1 << 31) - 1
+NO_LIMIT: Final = 1 << 31
+"""Where nothing but the end of the buffer limits."""
 _FIXED: Final = {
     Kind.FIXED64: struct.Struct("<Q"),
     Kind.SFIXED64: struct.Struct("<q"),
@@ -63,7 +65,7 @@ class Fields(dict[int, Any]):
 
 
 class WireReader:
-    """Reads messages of one buffer."""
+    """Reads messages of one buffer. Limits are positions, within the buffer or (of a length that lies) behind it."""
 
     __slots__ = ("_at", "_data", "_end", "_registry")
 
@@ -75,11 +77,12 @@ class WireReader:
 
     def read(self, type_: MessageType) -> Fields:
         """The whole buffer as one message."""
-        return self._message(type_, self._end, -1, 0)
+        return self._message(type_, NO_LIMIT, -1, 0)
 
-    def _varint(self, end: int) -> int:
-        """The next number; -1 when it does not end."""
+    def _varint(self, limit: int) -> int:
+        """The next number; -1 when it does not end, which leaves nothing up to the limit."""
         data, at = self._data, self._at
+        end = limit if limit < self._end else self._end
         if at < end and data[at] < 128:
             self._at = at + 1
             return data[at]
@@ -92,69 +95,69 @@ class WireReader:
                 self._at = at
                 return value & (1 << 64) - 1
             shift += 7
+        self._at = at
         return -1
 
-    def _message(self, type_: MessageType, end: int, group: int, depth: int) -> Fields:
+    def _message(self, type_: MessageType, limit: int, group: int, depth: int) -> Fields:
         fields = Fields(type_)
         if depth > MOST_DEPTH:
-            raise TranslationError(TOO_DEEP)
+            raise TranslationError(b"message too deep")
         by_number = type_.by_number
+        unknown_groups: list[int] = []
         while True:
-            tag = self._varint(end)
-            if tag <= 0:
+            tag = self._varint(limit)
+            if tag < 0:
                 return fields
-            number, wire = tag >> 3 & 0x1FFFFFFF, tag & 7
+            tag &= 0xFFFFFFFF
+            if not tag:
+                return fields
+            number, wire = tag >> 3, tag & 7
             if wire == END_GROUP:
-                if number != group:
-                    raise _unbalanced(number, group)
-                return fields
-            field = by_number.get(number)
+                inner = unknown_groups.pop() if unknown_groups else group
+                if number != inner:
+                    raise _unbalanced(number, inner)
+                if inner == group:
+                    return fields
+                continue
+            field = None if unknown_groups else by_number.get(number)
             if field is None:
-                self._skip(number, wire, end, depth)
+                if wire == START_GROUP:
+                    unknown_groups.append(number)
+                else:
+                    self._skip(wire, limit)
             elif wire == VARINT:
-                _insert(fields, field, self._number(field, end))
+                _insert(fields, field, self._number(field, limit))
             elif wire == DELIMITED:
-                self._delimited(fields, field, end, depth)
+                self._delimited(fields, field, limit, depth)
             elif wire in (FIXED_64, FIXED_32):
-                _insert(fields, field, self._fixed(field, wire, end))
+                _insert(fields, field, self._fixed(field, wire, limit))
             elif wire == START_GROUP:
-                self._group(fields, field, end, depth)
+                self._group(fields, field, limit, depth)
             else:
                 raise TranslationError(b"unknown wire type: %d" % wire)
 
-    def _skip(self, number: int, wire: int, end: int, depth: int) -> None:
+    def _skip(self, wire: int, limit: int) -> None:
         if wire == VARINT:
-            if self._varint(end) < 0:
+            if self._varint(limit) < 0:
                 raise _at_end()
         elif wire == DELIMITED:
-            length = self._varint(end)
+            length = self._varint(limit)
             if length < 0:
                 raise _at_end()
-            self._at = min(end, self._at + length)
+            self._at += length & 0xFFFFFFFF
+            if self._at > min(limit, self._end):
+                raise TranslationError(b"malformed length-delimited field")
         elif wire in (FIXED_64, FIXED_32):
             self._at += 8 if wire == FIXED_64 else 4
-            if self._at > end:
+            if self._at > min(limit, self._end):
                 raise _at_end()
-        elif wire == START_GROUP:
-            self._skip_group(number, end, depth + 1)
         else:
             raise TranslationError(b"unknown wire type: %d" % wire)
 
-    def _skip_group(self, group: int, end: int, depth: int) -> None:
-        if depth > MOST_DEPTH:
-            raise TranslationError(TOO_DEEP)
-        while (tag := self._varint(end)) > 0:
-            number, wire = tag >> 3, tag & 7
-            if wire == END_GROUP:
-                if number != group:
-                    raise _unbalanced(number, group)
-                return
-            self._skip(number, wire, end, depth)
-
-    def _number(self, field: FieldType, end: int) -> int | bool:
+    def _number(self, field: FieldType, limit: int) -> int | bool:
         kind = field.kind
         if kind == Kind.BOOL:
-            if self._at >= end:
+            if self._at >= min(limit, self._end):
                 raise _at_end()
             byte = self._data[self._at]
             if byte > 1:
@@ -164,7 +167,7 @@ class WireReader:
         narrow = kind in _OF_32_BITS
         if not narrow and kind not in _OF_64_BITS:
             raise TranslationError(b"field type %d (number %d) does not support varint fields" % (kind, field.number))
-        value = self._varint(end)
+        value = self._varint(limit)
         if value < 0:
             raise _at_end()
         if narrow:
@@ -176,25 +179,24 @@ class WireReader:
             value -= 1 << bits
         return value
 
-    def _fixed(self, field: FieldType, wire: int, end: int) -> Any:
+    def _fixed(self, field: FieldType, wire: int, limit: int) -> Any:
         if field.kind not in (_WIDE if wire == FIXED_64 else _NARROW):
             words = b"type 64-bit fields" if wire == FIXED_64 else b"32-bit fields"
             raise TranslationError(b"field type %d (number %d) does not support %b" % (field.kind, field.number, words))
         layout = _FIXED[Kind(field.kind)]
         at = self._at
-        if at + layout.size > end:
+        if at + layout.size > min(limit, self._end):
             raise _at_end()
         self._at = at + layout.size
         return layout.unpack_from(self._data, at)[0]
 
-    def _delimited(self, fields: Fields, field: FieldType, end: int, depth: int) -> None:
-        length = self._varint(end)
-        if length < 0:
-            raise _at_end()
+    def _delimited(self, fields: Fields, field: FieldType, limit: int, depth: int) -> None:
+        # Without a length there is nothing; a length that leads out of the message around ends with that.
+        length = max(self._varint(limit), 0) & 0xFFFFFFFF
+        stop = limit if length > MOST_LENGTH else min(limit, self._at + length)
         kind = field.kind
-        stop = self._at + length
         if kind in (Kind.STRING, Kind.BYTES):
-            if stop > end:
+            if stop > self._end:
                 raise _at_end()
             data = self._data[self._at : stop]
             self._at = stop
@@ -204,16 +206,11 @@ class WireReader:
         elif kind == Kind.MESSAGE:
             type_ = self._registry.message(field.message_name)
             assert type_ is not None
-            _insert(fields, field, self._message(type_, min(stop, end), -1, depth + 1))
-        else:
-            self._packed(fields, field, stop, end)
+            _insert(fields, field, self._message(type_, stop, -1, depth + 1))
+        elif stop != NO_LIMIT:
+            self._packed(fields, field, stop)
 
-    def _packed(self, fields: Fields, field: FieldType, stop: int, end: int) -> None:
-        if stop > end:
-            # The elements that are there come first.
-            stop, cut = end, True
-        else:
-            cut = False
+    def _packed(self, fields: Fields, field: FieldType, stop: int) -> None:
         kind = field.kind
         while self._at < stop:
             if kind in _WIDE:
@@ -227,15 +224,13 @@ class WireReader:
             else:
                 value = self._number(field, stop)
             _insert(fields, field, value)
-        if cut:
-            raise _at_end()
 
-    def _group(self, fields: Fields, field: FieldType, end: int, depth: int) -> None:
+    def _group(self, fields: Fields, field: FieldType, limit: int, depth: int) -> None:
         if field.kind != Kind.GROUP:
             raise TranslationError(b"field number %d is not a group" % field.number)
         type_ = self._registry.message(field.message_name)
         assert type_ is not None
-        _insert(fields, field, self._message(type_, end, field.number, depth + 1))
+        _insert(fields, field, self._message(type_, limit, field.number, depth + 1))
 
 
 def _unbalanced(number: int, group: int) -> TranslationError:
