@@ -246,7 +246,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def new(name: str, **fields: object) -> Message:
+def new(name: str, /, **fields: object) -> Message:
     """A message of the library by its full name."""
     made: Message = message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))(**fields)
     return made

@@ -385,7 +385,7 @@ JSON_OUT = [
                a_sint64=-9),
     everything("doubles", many_double=[0.1, 1e10, 1e15, 1e16, 1e21, 1e-7, 5e-324, 123456789.123, 1 / 3, 100.0, -0.0,
                                        float("nan"), float("inf"), float("-inf"), 1.7976931348623157e308]),
-    everything("floats", many_float=[0.1, 1e10, 16777216.0, 1e-7, 3.4028235e38, 1.1754944e-38, 1 / 3, 123456.789,
+    everything("floats", many_float=[0.1, 1e10, 16777216.0, 1e-7, 3.4028235e38, 1.1754944e-38, 7.712747e-41, 1e-45, 1 / 3, 123456.789,
                                      float("nan"), float("-inf")]),
     everything("lists", many_int32=[0, 1], many_string=["", "a"], many_bool=[False], many_bytes=[b"", b"a"]),
     everything("strings", a_string="\"\\/<>\b\f\n\r\t\x00\x1f\x7f\x80\u00ad\u2028\ufeff😀\U000e0001ä&'"),

@@ -234,16 +234,17 @@ class RequestTranslator:
         return b"".join(frames)
 
     def _next_message(self) -> bytes | None:
-        while True:
+        while self.error is None:
             message = self._translator.take()
             if message is not None:
                 return message
             if not self._translate_piece():
                 return None
+        return None
 
     def _translate_piece(self) -> bool:
         """Read one piece more; False when there is none, or an error."""
-        if self.error is not None or self._translator.finished:
+        if self._translator.finished:
             return False
         if self._pieces:
             self._seen_input = True

@@ -30,6 +30,8 @@ _BOOLEANS: Final = {
     **dict.fromkeys((b"false", b"f", b"no", b"n", b"0"), False),
 }
 _FLOAT: Final = struct.Struct("<f")
+LEAST_NORMAL_FLOAT: Final = 2.0**-126
+MOST_FLOAT: Final = 3.4028234663852886e38
 _SPACE: Final = b" \t\n\v\f\r"
 _STANDARD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _WEB_SAFE: Final = _STANDARD[:62] + b"-_"
@@ -55,9 +57,11 @@ def double_text(value: float) -> bytes:
 
 
 def float_text(value: float) -> bytes:
-    """The same for a value of single precision: 6 or 9 digits."""
+    """The same for a value of single precision: 6 or 9 digits; always 9 for what is too small to be exact."""
     if value != value or value in (math.inf, -math.inf):
         return double_text(value)
+    if 0 < abs(value) < LEAST_NORMAL_FLOAT:
+        return b"%.9g" % value
     text = b"%.6g" % value
     try:
         same = _FLOAT.unpack(_FLOAT.pack(float(text)))[0] == value
@@ -140,7 +144,7 @@ def to_float(value: Any) -> float:
     if kind is bytes and value not in _SPECIAL:
         _refuse_outer_spaces(value)
         number = parse_double(value)
-        if number is None or not -3.4028234663852886e38 <= number <= 3.4028234663852886e38:
+        if number is None or not -MOST_FLOAT <= number <= MOST_FLOAT:
             raise Unconvertible(shown(value))
         return number
     number = to_double(value)
