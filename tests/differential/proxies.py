@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tests import transcoding_protos
 from tests.differential.datagram_upstream import DatagramUpstream
+from tests.differential.http2_upstream import Http2Upstream
 from tests.differential.upstream import FakeUpstream, RefusedPort, SilentPort
 from tests.differential.wire import Address
 from tests.name_server import NameServer
@@ -103,6 +104,11 @@ class Proxy:
         if what == "upstream":
             if name not in self.upstreams:
                 self.upstreams[name] = FakeUpstream()
+                self.names[f":{self.upstreams[name].port}"] = f":<{name}>"
+            return str(self.upstreams[name].port)
+        if what == "h2upstream":
+            if name not in self.upstreams:
+                self.upstreams[name] = Http2Upstream(name)
                 self.names[f":{self.upstreams[name].port}"] = f":<{name}>"
             return str(self.upstreams[name].port)
         if what == "datagrams":

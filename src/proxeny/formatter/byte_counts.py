@@ -47,22 +47,39 @@ def _at_least_one_field(stream: Any) -> int:
 class UpstreamCounts:
     """Bytes exchanged with the upstreams of a request."""
 
-    __slots__ = ("decompressed_received", "header_received", "header_sent", "wire_received", "wire_sent")
+    __slots__ = (
+        "decompressed_received",
+        "decompressed_sent",
+        "header_received",
+        "header_sent",
+        "wire_received",
+        "wire_sent",
+    )
 
     def __init__(self) -> None:
         self.wire_sent = 0
         self.wire_received = 0
         self.header_sent = 0
         self.header_received = 0
+        self.decompressed_sent = 0
         self.decompressed_received = 0
 
     def add(self, stream: Any, request: HeaderMap) -> None:
         """Add one attempt; ``request`` is what it sent."""
         self.wire_sent += stream.bytes_sent
         self.wire_received += stream.bytes_received
-        self.header_sent += stream.extra_header_bytes
+        if stream.framed:
+            # HTTP/2: the frames of header blocks, and what is in them.
+            self.header_sent += stream.header_bytes_sent
+            self.header_received += stream.header_bytes_received
+            self.decompressed_sent += stream.decompressed_sent
+            self.decompressed_received += stream.decompressed_received
+            return
+        sent = stream.extra_header_bytes
         if stream.head_bytes:
-            self.header_sent += stream.head_bytes - _request_line(stream, request) - 2
+            sent += stream.head_bytes - _request_line(stream, request) - 2
+        self.header_sent += sent
+        self.decompressed_sent += sent
         for count in (stream.interim_bytes, stream.field_bytes):
             if count:
                 self.header_received += count

@@ -164,5 +164,5 @@ def upstream_commands() -> Table:
         "UPSTREAM_HEADER_BYTES_RECEIVED": _count("header_received"),
         "UPSTREAM_HEADER_BYTES_SENT": _count("header_sent"),
         "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": _count("decompressed_received"),
-        "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": _count("header_sent"),
+        "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": _count("decompressed_sent"),
     }

@@ -54,7 +54,7 @@ def start_tunnel(stream: ActiveStream) -> Tunnel | None:
         return None
     begin = getattr(stream.terminal, "begin_tunnel", None)
     upstream = begin() if begin is not None else None
-    if upstream is None:
+    if upstream is None or upstream.tunnel_connection is None:
         return None
     for connection in (stream.connection, upstream.tunnel_connection):
         manager = connection.filter_manager

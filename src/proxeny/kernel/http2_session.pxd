@@ -60,7 +60,7 @@ cdef class Http2Session(Watcher):
     cdef readonly Py_ssize_t active         # streams that are open
     cdef readonly object failure            # why the last receive() or flush() gave up; None when all is well
     cdef readonly bint flooded              # the failure is a flood
-    cdef int depth
+    cdef readonly int depth
     cdef public bint watches_frames         # frame_received() is called
     cdef bint goaway_raised
     cdef Buffer out, body

@@ -15,6 +15,7 @@ class Http2Session(Watcher):
     client: bool
     stopped: bool
     active: int
+    depth: int
     failure: str | None
     flooded: bool
     watches_frames: bool

@@ -202,6 +202,7 @@ cdef class Http2Session(Watcher):
         cdef HeaderMap headers = stream.incoming
         cdef size_t size, lines
         cdef size_t i
+        cdef bint of_size
         if options.underscores != UNDERSCORES_ALLOWED:
             for i in range(name_len):
                 if name[i] == 95:
@@ -211,6 +212,7 @@ cdef class Http2Session(Watcher):
                     self.count(REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS, 1)
                     stream.details = "http2.unexpected_underscore"
                     return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+        stream.field_bytes_received += name_len + value_len
         if name_len == 6 and memcmp(name, b"cookie", 6) == 0:
             add_crumb(stream, value, value_len)
         elif name_len == 4 and not self.client and memcmp(name, b"host", 4) == 0:
@@ -225,7 +227,9 @@ cdef class Http2Session(Watcher):
             lines += stream.crumb_count
         if size > options.max_headers_bytes or lines > options.max_headers_count:
             stream.details = "http2.too_many_headers"
-            self.count(HEADER_OVERFLOW, 1)
+            # Towards upstreams the size counts as the library's limit, in Envoy.
+            of_size = self.client and size > options.max_headers_bytes
+            self.count(HEADER_LIST_SIZE_TOO_LARGE if of_size else HEADER_OVERFLOW, 1)
             return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         return 0
 

@@ -29,6 +29,7 @@ cdef class Http2Stream:
     cdef size_t unconsumed
     cdef uint32_t reset_code
     cdef readonly uint64_t bytes_received, bytes_sent, header_bytes_received, header_bytes_sent
+    cdef readonly uint64_t field_bytes_received     # names and values, as they came
     cdef PyObject* before                   # neighbours in the session's list
     cdef PyObject* after
 
@@ -39,6 +40,7 @@ cdef class Fields:
     cdef size_t n
 
     cdef int take(self, HeaderMap headers) except -1
+    cdef void take_some(self, HeaderMap headers, bint pseudo) noexcept
 
 
 cdef int add_crumb(Http2Stream stream, const char* value, size_t n) except -1

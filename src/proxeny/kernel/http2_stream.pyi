@@ -17,6 +17,7 @@ class Http2Stream:
     end_blocked: bool
     bytes_received: int
     bytes_sent: int
+    field_bytes_received: int
     header_bytes_received: int
     header_bytes_sent: int
     @property

@@ -42,22 +42,32 @@ cdef class Fields:
             free(self.nv)
 
     cdef int take(self, HeaderMap headers) except -1:
-        cdef HeaderEntry* e
-        cdef Py_ssize_t i
-        self.n = <size_t> headers.count
+        cdef size_t room = <size_t> headers.count
         self.nv = self.few
-        if self.n > FIELDS_ON_STACK:
-            self.nv = <nghttp2_nv*> malloc(self.n * sizeof(nghttp2_nv))
+        if room > FIELDS_ON_STACK:
+            self.nv = <nghttp2_nv*> malloc(room * sizeof(nghttp2_nv))
             if self.nv == NULL:
                 raise MemoryError()
+        # Pseudo headers go first, wherever they were set.
+        self.take_some(headers, True)
+        self.take_some(headers, False)
+        return 0
+
+    cdef void take_some(self, HeaderMap headers, bint pseudo) noexcept:
+        cdef HeaderEntry* e
+        cdef nghttp2_nv* field
+        cdef Py_ssize_t i
         for i in range(headers.count):
             e = &headers.entries[i]
-            self.nv[i].name = <uint8_t*> headers.arena + e.name
-            self.nv[i].namelen = e.name_len
-            self.nv[i].value = <uint8_t*> headers.arena + e.value
-            self.nv[i].valuelen = e.value_len
-            self.nv[i].flags = NGHTTP2_NV_FLAG_NONE
-        return 0
+            if (e.name_len != 0 and headers.arena[e.name] == 58) != pseudo:
+                continue
+            field = &self.nv[self.n]
+            self.n += 1
+            field.name = <uint8_t*> headers.arena + e.name
+            field.namelen = e.name_len
+            field.value = <uint8_t*> headers.arena + e.value
+            field.valuelen = e.value_len
+            field.flags = NGHTTP2_NV_FLAG_NONE
 
 
 cdef int add_crumb(Http2Stream stream, const char* value, size_t n) except -1:

@@ -72,6 +72,21 @@ class TransportSocketOptions:
         return f"TransportSocketOptions({', '.join([f'{name}={getattr(self, name)!r}' for name in self.__slots__])})"
 
 
+def with_alpn_fallback(options: TransportSocketOptions | None, protocols: tuple[str, ...]) -> TransportSocketOptions:
+    """The same, and ``protocols`` are offered where nothing else says what is."""
+    if options is None:
+        return TransportSocketOptions(alpn_fallback=protocols)
+    return TransportSocketOptions(
+        options.server_name_override,
+        options.verify_san_list_override,
+        options.alpn_override,
+        protocols,
+        options.proxy_protocol,
+        options.http11_proxy,
+        options.shared,
+    )
+
+
 class UpstreamHost(Protocol):
     """What a transport socket may ask of the host that it leads to."""
 

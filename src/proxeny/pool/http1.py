@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from proxeny.pool.failure import Cancellable, HttpPoolCallbacks
 
 
+ALPN = ("http/1.1",)
+
+
 class ActiveHttp1Client(ActiveHttpClient):
     """One HTTP/1 connection."""
 
@@ -91,7 +94,7 @@ class Http1ConnPool(HttpConnPool):
         return None
 
     def _instantiate_client(self) -> ActiveHttp1Client:
-        connection = self.host.create_connection(self.dispatcher, self.options)
+        connection = self.host.create_connection(self.dispatcher, self.options, ALPN)
         client = ActiveHttp1Client(self, connection)
         connection.connect()
         return client

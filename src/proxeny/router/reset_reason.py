@@ -11,9 +11,9 @@ from proxeny.pool.failure import PoolFailureReason
 
 RESET_WORDS: Final = {
     Reason.LOCAL_RESET: "local reset",
-    Reason.LOCAL_REFUSED_STREAM_RESET: "local refused-stream reset",
+    Reason.LOCAL_REFUSED_STREAM_RESET: "local refused stream reset",
     Reason.REMOTE_RESET: "remote reset",
-    Reason.REMOTE_REFUSED_STREAM_RESET: "remote refused-stream reset",
+    Reason.REMOTE_REFUSED_STREAM_RESET: "remote refused stream reset",
     Reason.LOCAL_CONNECTION_FAILURE: "local connection failure",
     Reason.REMOTE_CONNECTION_FAILURE: "remote connection failure",
     Reason.CONNECTION_TIMEOUT: "connection timeout",

@@ -21,6 +21,7 @@ from proxeny.upstream.dns_options import milliseconds
 from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, PENDING_ACTIVE_HC, HostEntry
 from proxeny.upstream.health_check.config import HealthCheckConfig, compile_health_checks
 from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
+from proxeny.upstream.http_protocol_options import UpstreamProtocol
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
 from proxeny.upstream.load_assignment import DEFAULT_POLICY, parse_policy
@@ -153,6 +154,8 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
         info.transport_sockets = transport_socket_match.compile(
             matches, info.transport_socket, info.stats, info.stat_prefix, context.stats
         )
+    if http.protocol is UpstreamProtocol.AUTO:
+        _check_alpn(info)
     for index in (*range(host_blocks), *(entry.stat_index for entry in hosts)):
         info.host_stats(index)
     if factory.type is ClusterType.ORIGINAL_DST and context.role == "main":
@@ -223,6 +226,15 @@ def _transport_socket(message: Any, info: ClusterInfo, context: FactoryContext) 
         internal = InternalUpstream(unpack_any(message.typed_config), info.stat_prefix, context)
         return ClusterSocket(internal.inner, internal)
     return ClusterSocket(compile_upstream(message, info.stat_prefix, context))
+
+
+def _check_alpn(info: ClusterInfo) -> None:
+    """``auto_config`` goes by what TLS handshakes say."""
+    text = f"ALPN configured for cluster {info.name} which has a non-ALPN transport socket"
+    if not info.transport_socket.factory.supports_alpn:
+        raise ConfigError(text)
+    if info.transport_sockets is not None and not info.transport_sockets.supports_alpn:
+        raise ConfigError(f"{text} matcher")
 
 
 def _set_info(info: ClusterInfo, present: dict[str, Any], context: FactoryContext) -> None:

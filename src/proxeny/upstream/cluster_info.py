@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.http.http1.settings import Http1Settings
+from proxeny.http.http2.stats import HTTP2
+from proxeny.http.http2.upstream_settings import for_upstream
 from proxeny.kernel.limits import LimitTable
 from proxeny.network.address import InternalAddress
 from proxeny.network.connection import ClientConnection
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.http.http2.settings import Http2Settings
+    from proxeny.kernel.randomness import RandomGenerator
     from proxeny.kernel.stats import Block, CodeStats, DynamicStats
     from proxeny.network.address import Address
     from proxeny.network.factory_context import FactoryContext
@@ -79,6 +83,8 @@ class ClusterInfo:
         "health_checked",
         "host_scope",
         "http",
+        "http2_settings",
+        "http2_stats",
         "limits_base",
         "local_address",
         "max_connections_per_host",
@@ -161,6 +167,12 @@ class ClusterInfo:
         self.timeout_budgets: Block | None = None
         self.request_response_sizes: Block | None = None
         self._http1_settings: Http1Settings | None = None
+        self.http2_settings: Http2Settings
+        """What HTTP/2 codecs towards this cluster are told, and where they count; only where there may be some."""
+        self.http2_stats: Block
+        if http.may_speak_http2:
+            self.http2_settings = for_upstream(http)
+            self.http2_stats = store.block(HTTP2, f"{prefix}http2.")
         self._dynamic: DynamicStats | None = None
         self._codes: CodeStats | None = None
         self._internal_codes: CodeStats | None = None
@@ -179,6 +191,12 @@ class ClusterInfo:
             self.timeout_budgets = self._context.stats.block(TIMEOUT_BUDGETS, self.stat_prefix)
         if request_response_sizes:
             self.request_response_sizes = self._context.stats.block(REQUEST_RESPONSE_SIZES, self.stat_prefix)
+
+    @property
+    def random(self) -> RandomGenerator:
+        """Where random numbers come from."""
+        generator: RandomGenerator = self._context.random
+        return generator
 
     def host_stats(self, index: int) -> Block:
         """The per-host block ``index``."""

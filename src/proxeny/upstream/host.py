@@ -9,6 +9,7 @@ from envoy.config.core.v3 import base_pb2
 
 from proxeny.kernel.limits import Resource
 from proxeny.network.address import InternalAddress, ip_address, pipe_address
+from proxeny.network.transport_socket import with_alpn_fallback
 from proxeny.pool.cluster_stats import HOST_CX_TOTAL, UPSTREAM_CX_TOTAL
 from proxeny.upstream.endpoints import (
     DEGRADED_ACTIVE_HC,
@@ -102,6 +103,7 @@ class Host:
         "healthy_since_ms",
         "hostname",
         "http_pools",
+        "known_streams",
         "lb_data",
         "locality",
         "outlier",
@@ -120,6 +122,9 @@ class Host:
         self.outlier: HostMonitor | None = None if rules is None else rules.monitor(stats.base)
         """Told what becomes of requests and connections, with outlier detection."""
         self._connections: dict[int, Resource] | None = None
+        self.known_streams: int | None = None
+        """How many streams a connection to it carries, as the last one with ``auto_config`` said (Envoy:
+        ``HttpServerPropertiesCache``, which is also where alternative services would be kept)."""
         self.healthy_since_ms = -1
         """When health checks let it in, or a load balancer with slow start first saw it (Envoy: ``lastHcPassTime``)."""
         self.lb_data: Any = None
@@ -212,11 +217,13 @@ class Host:
         """Whether it does not count at all (Envoy: ``excludeBasedOnHealthFlag``)."""
         return bool(self.health_flags & (EXCLUDED_VIA_IMMEDIATE_HC_FAIL | PENDING_ACTIVE_HC))
 
-    def create_connection(self, dispatcher: Dispatcher, options: PoolOptions | None = None) -> ClientConnection:
-        """A connection to this host, not yet connecting."""
+    def create_connection(
+        self, dispatcher: Dispatcher, options: PoolOptions | None = None, alpn: tuple[str, ...] = ()
+    ) -> ClientConnection:
+        """A connection to this host, not yet connecting; with TLS it offers ``alpn`` where nothing else says what."""
         socket = self.transport_socket
         if socket is not PLAIN:
-            return self._create_through(socket.factory, dispatcher, options)
+            return self._create_through(socket.factory, dispatcher, options, alpn)
         return self._create_plain(dispatcher, options)
 
     def _create_plain(self, dispatcher: Dispatcher, options: PoolOptions | None) -> ClientConnection:
@@ -227,9 +234,15 @@ class Host:
         return self.cluster.create_connection(dispatcher, self.address, options, additional, self._count_attempt)
 
     def _create_through(
-        self, factory: UpstreamTransportSocketFactory, dispatcher: Dispatcher, options: PoolOptions | None
+        self,
+        factory: UpstreamTransportSocketFactory,
+        dispatcher: Dispatcher,
+        options: PoolOptions | None,
+        alpn: tuple[str, ...],
     ) -> ClientConnection:
         asked = None if options is None else options.transport
+        if alpn and factory.supports_alpn:
+            asked = with_alpn_fallback(asked, alpn)
         elsewhere = factory.redirect(asked, self)
         if elsewhere is None:
             made = self._create_plain(dispatcher, options)

@@ -7,12 +7,16 @@ pool per downstream connection), pools that are counted (``max_connection_pools`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.pool.failure import PoolFailureReason
+from proxeny.pool.http import HttpConnPool
 from proxeny.pool.http1 import Http1ConnPool
+from proxeny.pool.http2 import Http2ConnPool
+from proxeny.pool.mixed import MixedConnPool
 from proxeny.pool.options import PoolOptions
 from proxeny.pool.tcp import TcpConnPool
+from proxeny.upstream.http_protocol_options import UpstreamProtocol
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.stats import UPSTREAM_CX_POOL_OVERFLOW
 from proxeny.upstream.transport_options import transport_options
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.limits import Resource
     from proxeny.network.socket_options import SocketOption
-    from proxeny.pool.http import HttpConnPool
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.host import Host
     from proxeny.upstream.load_balancer.context import LbContext
@@ -46,6 +49,12 @@ class NoPool:
 
 NO_POOL = NoPool()
 
+_POOLS: Final[dict[UpstreamProtocol, type[HttpConnPool]]] = {
+    UpstreamProtocol.HTTP1: Http1ConnPool,
+    UpstreamProtocol.HTTP2: Http2ConnPool,
+    UpstreamProtocol.AUTO: MixedConnPool,
+}
+
 
 class HostPools:
     """Makes and finds the pools of one cluster's hosts."""
@@ -58,42 +67,63 @@ class HostPools:
         self._info = config.info
         self._per_downstream = config.pool_per_downstream
         sockets = self._info.transport_sockets or self._info.transport_socket
-        self.special = sockets.special or self._per_downstream or ahead is not None
+        as_downstream = self._info.http.protocol is UpstreamProtocol.DOWNSTREAM
+        self.special = sockets.special or self._per_downstream or ahead is not None or as_downstream
         """Whether every request has to ask here."""
 
     def http_pool(
-        self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+        self,
+        host: Host,
+        priority: int,
+        downstream_protocol: str | None,
+        options: tuple[SocketOption, ...],
+        context: LbContext | None,
     ) -> HttpConnPool | NoPool:
         """The HTTP pool of a host for a request like this one."""
+        protocol = self._info.http.spoken_for(downstream_protocol)
         if self._ahead is not None:
-            self._ahead.before_stream(context, lambda other: self._http_pool(other, priority, options, context))
-        return self._http_pool(host, priority, options, context)
+            self._ahead.before_stream(
+                context, lambda other: self._http_pool(other, priority, protocol, options, context)
+            )
+        return self._http_pool(host, priority, protocol, options, context)
 
     def _http_pool(
-        self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None
+        self,
+        host: Host,
+        priority: int,
+        protocol: UpstreamProtocol,
+        options: tuple[SocketOption, ...],
+        context: LbContext | None,
     ) -> HttpConnPool | NoPool:
         apart, shared = self._apart(host, priority, options, context, self._per_downstream)
-        key: Hashable = priority if apart is None else apart.key
+        key = self._key(priority, protocol, apart)
         pool = host.http_pools.get(key)
         if pool is not None:
             return pool
         if apart is not None:
             self._bring_along(apart, host, shared)
-        return self.make_http_pool(host, priority, apart)
+        return self.make_http_pool(host, priority, protocol, apart)
 
-    def make_http_pool(self, host: Host, priority: int, apart: PoolOptions | None = None) -> HttpConnPool | NoPool:
+    def make_http_pool(
+        self, host: Host, priority: int, protocol: UpstreamProtocol, apart: PoolOptions | None = None
+    ) -> HttpConnPool | NoPool:
         """A fresh pool, if there may be one more."""
         manager = self._info.resource_manager(priority)
         limit = manager.connection_pools if manager.counts_pools else None
         if limit is not None and not limit.try_acquire() and not (_free_one(host, priority) and limit.try_acquire()):
             self._info.stats.inc(UPSTREAM_CX_POOL_OVERFLOW)
             return NO_POOL
-        pool: HttpConnPool = Http1ConnPool(self._dispatcher, host, priority, apart)
-        key: Hashable = priority if apart is None else apart.key
+        pool = _POOLS[protocol](self._dispatcher, host, priority, apart)
+        key = self._key(priority, protocol, apart)
         host.http_pools[key] = pool
         if apart is not None or limit is not None:
             _forget_when_idle(pool, host, key, limit)
         return pool
+
+    def _key(self, priority: int, protocol: UpstreamProtocol, apart: PoolOptions | None) -> Hashable:
+        """Under which a host keeps a pool; the protocol tells them apart where a cluster speaks what its clients do."""
+        key: Hashable = priority if apart is None else apart.key
+        return key if self._info.http.protocol is protocol else (key, protocol)
 
     def tcp_pool(
         self, host: Host, priority: int, options: tuple[SocketOption, ...], context: LbContext | None

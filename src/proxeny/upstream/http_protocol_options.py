@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Final
 
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
@@ -16,6 +17,17 @@ DEFAULT_IDLE_TIMEOUT_MS: Final = 3_600_000
 """Envoy: common_http_protocol_options.idle_timeout, 1 h."""
 DEFAULT_MAX_HEADERS_COUNT: Final = 100
 DEFAULT_MAX_HEADERS_KB: Final = 80
+
+
+class UpstreamProtocol(IntEnum):
+    """What is spoken to the hosts of a cluster (Envoy: ``ClusterInfo::upstreamHttpProtocol``)."""
+
+    HTTP1 = 0
+    HTTP2 = 1
+    DOWNSTREAM = 2
+    """What the client speaks: ``use_downstream_protocol_config``."""
+    AUTO = 3
+    """HTTP/2 or HTTP/1, as the TLS handshake says (ALPN): ``auto_config``."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,10 +50,30 @@ class HttpProtocolOptions:
     proper_case_of_added_headers: bool = False
     forward_reason_phrase: bool = False
     override_stream_error_on_invalid_http_message: bool = False
-    use_downstream_protocol: bool = False
+    protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
+    http2: bytes = b""
+    """The ``Http2ProtocolOptions``, serialized (``http.http2.settings`` compiles them)."""
+    http2_configured: bool = False
+    """Whether there are any."""
+
+    @property
+    def may_speak_http2(self) -> bool:
+        """Whether some connection may be one of HTTP/2."""
+        return self.protocol is not UpstreamProtocol.HTTP1
+
+    def spoken_for(self, downstream_protocol: str | None) -> UpstreamProtocol:
+        """What is spoken for a request that came by ``downstream_protocol``; None: it did not come by HTTP."""
+        if self.protocol is not UpstreamProtocol.DOWNSTREAM:
+            return self.protocol
+        if downstream_protocol is None:
+            return UpstreamProtocol.HTTP2 if self.http2_configured else UpstreamProtocol.HTTP1
+        return UpstreamProtocol.HTTP1 if downstream_protocol.startswith("HTTP/1") else UpstreamProtocol.HTTP2
 
 
 _UNSUPPORTED: Final = ("header_validation_config",)
+_HTTP1: Final = "http_protocol_options"
+_HTTP2: Final = "http2_protocol_options"
+_HTTP3: Final = "http3_protocol_options"
 _OVERRIDES: Final = ("http_filters", "request_mirror_policies", "retry_policy", "hash_policy")
 """What the router reads (``router.cluster_overrides``)."""
 
@@ -71,7 +103,8 @@ def compile(cluster: Any, present: dict[str, Any]) -> HttpProtocolOptions:
         raise ConfigError(
             "Only one of max_requests_per_connection from Cluster or HttpProtocolOptions can be specified"
         )
-    return _share(_from_parts(common, _http1_of(typed, cluster.name), present, _uses_downstream_protocol(typed)))
+    protocol, config = _protocol_of(typed, cluster.name)
+    return _share(_from_parts(common, config, present, protocol))
 
 
 def error_matcher(present: dict[str, Any]) -> Any:
@@ -87,7 +120,7 @@ def speaks_http2(cluster: Any) -> bool:
     if typed is None:
         return "http2_protocol_options" in present
     which = typed.WhichOneof("upstream_protocol_options")
-    return which == "auto_config" or (which is not None and _is_set(getattr(typed, which), "http2_protocol_options"))
+    return which == "auto_config" or (which is not None and _is_set(getattr(typed, which), _HTTP2))
 
 
 def overrides_of(present: dict[str, Any]) -> Any:
@@ -116,57 +149,61 @@ def _typed(present: dict[str, Any]) -> Any:
     return found
 
 
-def _http1_of(typed: Any, cluster_name: str) -> Any:
+def _protocol_of(typed: Any, cluster_name: str) -> tuple[UpstreamProtocol, Any]:
+    """What is spoken, and the message that has the options of the protocols."""
     for field in _UNSUPPORTED:
         if _is_set(typed, field):
             raise UnsupportedFieldError(f"{field} of HttpProtocolOptions is not supported (cluster '{cluster_name}')")
     which = typed.WhichOneof("upstream_protocol_options")
-    if which == "auto_config":
-        raise ConfigError(f"ALPN configured for cluster {cluster_name} which has a non-ALPN transport socket")
     if which is None:
         raise ConfigError("HttpProtocolOptionsValidationError.UpstreamProtocolOptions: field is required")
     config = getattr(typed, which)
-    protocol = config.WhichOneof("protocol_config") if which == "explicit_http_config" else None
-    if which == "explicit_http_config" and protocol is None:
+    if _is_set(config, _HTTP3):
+        if which == "auto_config" and not _is_set(config, "alternate_protocols_cache_options"):
+            raise ConfigError("alternate protocols cache must be configured when HTTP/3 is enabled with auto_config")
+        raise UnsupportedFieldError(f"{_HTTP3}: HTTP/3 is not spoken to upstreams (cluster '{cluster_name}')", _HTTP3)
+    if which == "auto_config":
+        return UpstreamProtocol.AUTO, config
+    if which == "use_downstream_protocol_config":
+        return UpstreamProtocol.DOWNSTREAM, config
+    protocol = config.WhichOneof("protocol_config")
+    if protocol is None:
         raise ConfigError("ExplicitHttpConfigValidationError.ProtocolConfig: field is required")
-    if protocol in ("http2_protocol_options", "http3_protocol_options"):
-        raise UnsupportedFieldError(f"{protocol}: only HTTP/1 is spoken to upstreams so far (cluster '{cluster_name}')")
-    return config.http_protocol_options
+    return UpstreamProtocol.HTTP2 if protocol == _HTTP2 else UpstreamProtocol.HTTP1, config
 
 
 def _is_set(message: Any, field: str) -> bool:
     return any(descriptor.name == field for descriptor, _ in message.ListFields())
 
 
-def _uses_downstream_protocol(typed: Any) -> bool:
-    return bool(typed.WhichOneof("upstream_protocol_options") == "use_downstream_protocol_config")
-
-
 def _legacy(present: dict[str, Any]) -> HttpProtocolOptions:
-    use_downstream = present.get("protocol_selection", 0) == 1
-    if "http2_protocol_options" in present:
-        if "http_protocol_options" in present and not use_downstream:
+    protocol = UpstreamProtocol.DOWNSTREAM if present.get("protocol_selection", 0) == 1 else UpstreamProtocol.HTTP1
+    if _HTTP2 in present and protocol is UpstreamProtocol.HTTP1:
+        if _HTTP1 in present:
             raise ConfigError(
                 "cluster: Both HTTP1 and HTTP2 options may only be configured with non-default "
                 "'protocol_selection' values"
             )
-        if not use_downstream:
-            raise UnsupportedFieldError("http2_protocol_options: only HTTP/1 is spoken to upstreams so far")
+        protocol = UpstreamProtocol.HTTP2
     if "upstream_http_protocol_options" in present and present["upstream_http_protocol_options"].auto_sni:
         raise UnsupportedFieldError("upstream_http_protocol_options.auto_sni needs TLS, which is not supported yet")
-    return _from_parts(
-        present.get("common_http_protocol_options"), present.get("http_protocol_options"), present, use_downstream
-    )
+    return _from_parts(present.get("common_http_protocol_options"), None, present, protocol)
 
 
-def _from_parts(common: Any, http1: Any, present: dict[str, Any], use_downstream: bool) -> HttpProtocolOptions:
-    values: dict[str, Any] = {"use_downstream_protocol": use_downstream}
+def _from_parts(common: Any, config: Any, present: dict[str, Any], protocol: UpstreamProtocol) -> HttpProtocolOptions:
+    """``config`` has the options of the protocols; None: the cluster itself has."""
+    values: dict[str, Any] = {"protocol": protocol}
     if "max_requests_per_connection" in present:
         values["max_requests_per_connection"] = present["max_requests_per_connection"].value
     if common is not None:
         _common_values(common, values)
-    if http1 is not None:
-        _http1_values(http1, values)
+    options = present if config is None else {field.name: value for field, value in config.ListFields()}
+    if _HTTP1 in options:
+        _http1_values(options[_HTTP1], values)
+    if protocol is not UpstreamProtocol.HTTP1:
+        values["http2_configured"] = _HTTP2 in options
+        if _HTTP2 in options:
+            values["http2"] = options[_HTTP2].SerializeToString(deterministic=True)
     return HttpProtocolOptions(**values)
 
 

@@ -37,7 +37,7 @@ class ThreadLocalCluster:
 
     __slots__ = (
         "_ahead", "_close_on_change", "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical",
-        "_override_statuses", "_pools", "_special", "_stale", "choose_host", "info", "own_load_balancer",
+        "_override_statuses", "_pools", "_protocol", "_special", "_stale", "choose_host", "info", "own_load_balancer",
         "priority_set",
     )  # fmt: skip
 
@@ -77,6 +77,7 @@ class ThreadLocalCluster:
         theirs: HostPools | None = getattr(self.own_load_balancer, "pools", None)
         self._pools = theirs or HostPools(config, dispatcher, self._ahead)
         self._special = self._pools.special
+        self._protocol = config.info.http.protocol
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
         self._close_on_change = config.lb_common.close_on_change
@@ -181,9 +182,9 @@ class ThreadLocalCluster:
         """The HTTP pool of a host for a routing priority, and for the ``options`` of the downstream's upstream
         sockets; made at the first use."""
         if options or self._special:
-            return self._pools.http_pool(host, priority, options, context)
+            return self._pools.http_pool(host, priority, downstream_protocol, options, context)
         pool = host.http_pools.get(priority)
-        return self._pools.make_http_pool(host, priority) if pool is None else pool
+        return self._pools.make_http_pool(host, priority, self._protocol) if pool is None else pool
 
     def tcp_pool(
         self,

@@ -67,13 +67,15 @@ class SocketMatch:
 class TransportSockets:
     """All transport sockets of one cluster."""
 
-    __slots__ = ("_default", "_matches", "special")
+    __slots__ = ("_default", "_matches", "special", "supports_alpn")
 
     def __init__(self, matches: Iterable[SocketMatch], default: SocketMatch) -> None:
         self._matches = tuple(matches)
         self._default = default
         self.special = any([match.socket.special for match in (*self._matches, default)])
         """Whether some host's pools depend on what requests ask of its connections."""
+        self.supports_alpn = all([match.socket.factory.supports_alpn for match in (*self._matches, default)])
+        """Whether all connections agree on their protocol (Envoy: ``allMatchesSupportAlpn``)."""
 
     def resolve(self, entry: HostEntry) -> SocketMatch:
         """The one of a host."""

@@ -20,7 +20,13 @@ def downstream(**facts: object) -> SimpleNamespace:
 
 def upstream(**facts: object) -> SimpleNamespace:
     stream = {"bytes_sent": 0, "bytes_received": 0, "extra_header_bytes": 0, "head_bytes": 0, "connect": False}
-    more = {"interim_bytes": 0, "field_bytes": 0, "trailer_bytes": 0, "codec": SimpleNamespace(absolute_form=False)}
+    more = {
+        "framed": False,
+        "interim_bytes": 0,
+        "field_bytes": 0,
+        "trailer_bytes": 0,
+        "codec": SimpleNamespace(absolute_form=False),
+    }
     return SimpleNamespace(**{**stream, **more, **facts})
 
 

@@ -209,8 +209,8 @@ def test_accepted_as_by_envoy(case: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        cluster(**http_options(explicit_http_config={"http2_protocol_options": {}})),
-        cluster(http2_protocol_options={}),
+        cluster(**http_options(explicit_http_config={"http3_protocol_options": {}})),
+        cluster(**http_options(use_downstream_protocol_config={"http3_protocol_options": {}})),
         {"name": "c", "type": "EDS", "eds_cluster_config": {"eds_config": {"ads": {}}}},
     ],
 )

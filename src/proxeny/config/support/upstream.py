@@ -16,7 +16,7 @@ TABLE: Final[Table] = {
     f"{_CLUSTER}.Cluster": fields(
         done="""name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy
             load_assignment max_requests_per_connection circuit_breakers common_http_protocol_options
-            http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter
+            http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter
             dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups
             dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init upstream_bind_config
             transport_socket_matches
@@ -85,16 +85,17 @@ TABLE: Final[Table] = {
     f"{_ENDPOINT}.LbEndpoint": fields(done="endpoint health_status metadata load_balancing_weight"),
     f"{_ENDPOINT}.Endpoint": fields(done="address hostname additional_addresses health_check_config"),
     _HTTP_OPTIONS: extension(
-        done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config http_filters
-            request_mirror_policies retry_policy outlier_detection hash_policy""",
+        done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config
+            http_filters request_mirror_policies retry_policy outlier_detection hash_policy""",
         accepted="upstream_http_protocol_options",
     ),
     f"{_HTTP_OPTIONS}.OutlierDetection": fields(done="error_matcher"),
-    f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options"),
-    f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(
-        done="http_protocol_options",
-        # Of downstreams that speak HTTP/2 there are none yet; that the hosts would is what gRPC health checks ask.
-        accepted="http2_protocol_options",
+    f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options http2_protocol_options"),
+    f"{_HTTP_OPTIONS}.UseDownstreamHttpConfig": fields(done="http_protocol_options http2_protocol_options"),
+    f"{_HTTP_OPTIONS}.AutoHttpConfig": fields(
+        done="http_protocol_options http2_protocol_options",
+        # What it remembers serves HTTP/3, which is refused.
+        accepted="alternate_protocols_cache_options",
     ),
     f"{_UPSTREAMS}.generic.v3.GenericConnectionPoolProto": extension(),
     f"{_UPSTREAMS}.http.v3.HttpConnectionPoolProto": extension(),

@@ -83,9 +83,11 @@ class AggregatePools:
         self._balancer = balancer
         self.special = True
 
-    def http_pool(self, host: Host, priority: int, options: tuple[SocketOption, ...], context: Any) -> Any:
+    def http_pool(
+        self, host: Host, priority: int, protocol: str | None, options: tuple[SocketOption, ...], context: Any
+    ) -> Any:
         cluster = self._balancer.cluster_of(host)
-        return NO_POOL if cluster is None else cluster.http_pool(host, priority, None, options, context)
+        return NO_POOL if cluster is None else cluster.http_pool(host, priority, protocol, options, context)
 
     def tcp_pool(self, host: Host, priority: int, options: tuple[SocketOption, ...], context: Any) -> Any:
         cluster = self._balancer.cluster_of(host)

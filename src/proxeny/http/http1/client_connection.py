@@ -49,6 +49,9 @@ UNSOLICITED = "http/1.1 protocol error: unsolicited data"
 class ClientStream:
     """One request and its response; the request encoder and the stream in one object."""
 
+    framed = False
+    """Whether its bytes are counted by frames."""
+
     __slots__ = (
         "_chunked",
         "_disabled",

@@ -41,6 +41,10 @@ class TcpUpstream(NetworkFilter, ConnectionCallbacks):
 
     __slots__ = ("_client", "_ended", "_router", "bytes_received", "bytes_sent", "callbacks", "decoder", "protocol")
 
+    framed = True
+    header_bytes_sent = header_bytes_received = decompressed_sent = decompressed_received = 0
+    """Plain bytes have no headers."""
+
     connection: ClientConnection
 
     def __init__(
