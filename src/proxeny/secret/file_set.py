@@ -30,7 +30,7 @@ UPDATE_REJECTED: Final = SECRET_FILES.slot("update_rejected")
 UPDATE_SUCCESS: Final = SECRET_FILES.slot("update_success")
 
 SETTLE_MS: Final = 20
-"""A certificate and its key are often written one after the other: so long after the last change they are read."""
+"""A certificate and its key are often written one after the other: so long after a change they are read."""
 MOST_READS: Final = 5
 """As Envoy for files of discovered secrets: so often files are read again until they stay the same."""
 _MOST_LINKS: Final = 40
@@ -60,8 +60,8 @@ def read_file(path: str) -> bytes:
         return file.read()
 
 
-def directories_of(path: str) -> list[str]:
-    """The directories in which a path, or a symbolic link on its way, may be replaced."""
+def places_of(path: str) -> list[str]:
+    """The file, and every symbolic link on the way to it, where they may be replaced."""
     found: dict[str, None] = {}
     todo = os.path.abspath(path).split("/")[1:]
     at, links = "/", 0
@@ -74,10 +74,10 @@ def directories_of(path: str) -> list[str]:
             continue
         here = os.path.join(at, part)
         if not todo:
-            found[at] = None
+            found[here] = None
         if links < _MOST_LINKS and os.path.islink(here):
             links += 1
-            found[at] = None
+            found[here] = None
             target = os.readlink(here)
             todo = target.split("/") + todo
             at = "/" if target.startswith("/") else at
@@ -125,19 +125,19 @@ class FileSet(SharedSecret):
     def _watch(self, path: str) -> None:
         if self._watcher is None:
             return
-        for directory in directories_of(path):
-            if directory not in self._watches:
+        for place in places_of(path):
+            if place not in self._watches:
                 try:
-                    self._watches[directory] = self._watcher.add(f"{directory}/", self._on_event)
+                    self._watches[place] = self._watcher.add(place, self._on_event)
                 except OSError as error:
                     log.warning("changes of '%s' are not noticed: %s", path, error.strerror)
 
     def _on_event(self) -> None:
-        if self._timer is not None:
+        if self._timer is not None and not self._timer.enabled:
             self._timer.enable(SETTLE_MS)
 
     def _check(self) -> None:
-        """Something changed in the directories of the files."""
+        """A file was replaced, or a link to one."""
         try:
             fresh = read_stable(self.value)
             if fresh == self.value:

@@ -9,7 +9,7 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from tests.unit.secret.builders import Main, User, closing, move, run, until
 
 from proxeny.event.dispatcher import Dispatcher
-from proxeny.secret.file_set import directories_of, read_stable
+from proxeny.secret.file_set import places_of, read_stable
 
 CONTEXT = tls_pb2.UpstreamTlsContext()
 
@@ -55,7 +55,7 @@ def test_a_bad_file_keeps_the_old_one_and_says_so(tmp_path: Path, caplog: pytest
                 f"new content of {file} is refused, what was there before stays in use: cannot use bad" in caplog.text
             )
             file.unlink()
-            (tmp_path / "other").write_text("x")
+            file.symlink_to("nowhere")
             await until(lambda: main.counters() == {"secret_files.update_rejected": 2})
             move(file, "three")
             await until(lambda: user.context == "three")
@@ -91,14 +91,14 @@ def test_links_to_a_folder_are_watched_where_they_are(tmp_path: Path) -> None:
     link.parent.mkdir()
     link.symlink_to(os.path.relpath(real, link.parent))
     (real / "file").write_text("x")
-    assert set(directories_of(str(link / "file"))) == {str(link.parent), str(real)}
-    assert directories_of(str(real / "file")) == [str(real)]
+    assert set(places_of(str(link / "file"))) == {str(link), str(real / "file")}
+    assert places_of(str(real / "file")) == [str(real / "file")]
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    assert directories_of(str(tmp_path / "a" / "file"))
+    assert places_of(str(tmp_path / "a" / "file"))
 
 
 def test_reading_goes_on_until_it_is_stable() -> None:
