@@ -1,4 +1,7 @@
-"""A worker's copies of what main knows of secrets: key -> bytes, as ``SecretManager`` tells them."""
+"""A worker's copies of what main knows of secrets: key -> bytes, as ``SecretManager`` tells them.
+
+Thousands of users of one secret are built anew in slices, while requests are served.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from proxeny.secret.file_set import decode
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.secret.certificates import ContextCertificates
 
 log = logging.getLogger("proxeny.secret")
@@ -65,16 +69,20 @@ class WorkerSecrets:
 
     # -- messages ----------------------------------------------------------------------------------------------
 
-    def update(self, secrets: Iterable[tuple[str, bytes | None]]) -> None:
-        """Main tells of other content; None: nobody uses it any more."""
+    def update(self, secrets: Iterable[tuple[str, bytes | None]]) -> Steps[None]:
+        """Main tells of other content; None: nobody uses it any more. One step per user."""
         for key, data in secrets:
             if data is None:
                 self._data.pop(key, None)
                 continue
             self._data[key] = data
             shared = self._shared.get(key)
-            if shared is not None:
+            if shared is None:
+                continue
+            shared.value = None  # decoded by who asks first
+            for user in shared.users():
                 try:
-                    shared.offer(None)  # decoded by who asks first
+                    user.rebuild()
                 except (ConfigError, OSError, ValueError) as error:
                     log.error("a secret that main accepted cannot be used, what was there before stays: %s", error)
+                yield

@@ -287,8 +287,8 @@ class Worker:
     def _report_failures(self, requests: list[FailedRequest]) -> None:
         self.channel.send(messages.RequestsFailed(requests))
 
-    def _set_secrets(self, message: messages.SetSecrets, fds: Fds) -> None:
-        self.secrets.update(message.secrets)
+    def _set_secrets(self, message: messages.SetSecrets, fds: Fds) -> Steps[None]:
+        return self.secrets.update(message.secrets)
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)
