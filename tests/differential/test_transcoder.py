@@ -147,6 +147,18 @@ def in_chunks(
     return Case(name, steps, config="transcoder", answers=(answer(gives),), ignore=(LEAKS, ENDS_LATER))
 
 
+def nested(levels: int) -> bytes:
+    """A shelf in a shelf, and so on."""
+    data = b""
+    for _ in range(levels):
+        data = (
+            b"\x22"
+            + (bytes((len(data),)) if len(data) < 128 else bytes((len(data) & 127 | 128, len(data) >> 7)))
+            + data
+        )
+    return data
+
+
 def details(*packed: Message) -> str:
     status = status_pb2.Status(code=9, message="of details")
     for message in packed:
@@ -451,6 +463,8 @@ ANSWERS = [
     to("compressed", "GET /shelves/1", gives=answer(frame(SHELF, 1), framed=False), contains=("502 Bad Gateway",)),
     to("cut_head", "GET /shelves/1", gives=answer(b"\0\0", framed=False)),
     to("cut_message", "GET /shelves/1", gives=answer(b"\0\0\0\0\x09abc", framed=False)),
+    to("nested", "GET /shelves/1", gives=answer(nested(100))),
+    to("nested_too_deep", "GET /shelves/1", gives=answer(nested(101))),
     to("bad_message", "GET /shelves/1", gives=answer(b"\x08")),
     to("not_grpc", "GET /shelves/1", gives=(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi",)),
     to("not_200", "GET /shelves/1", gives=answer(SHELF, line="503 Service Unavailable")),

@@ -81,17 +81,19 @@ class JsonOptions:
 class JsonWriter:
     """Writes one message."""
 
-    __slots__ = ("_depth", "_options", "_out", "_registry")
+    __slots__ = ("_depth", "_levels", "_options", "_out", "_registry")
 
     def __init__(self, registry: TypeRegistry, options: JsonOptions) -> None:
         self._registry = registry
         self._options = options
         self._out: list[bytes] = []
         self._depth = 0
+        self._levels = 0
+        """Messages around the one that is written: what is encoded in an ``Any`` counts on from there."""
 
     def write(self, type_: MessageType, data: bytes) -> bytes:
         """The message's JSON; TranslationError where it has none."""
-        self.message(WireReader(self._registry, data).read(type_))
+        self.message(WireReader(self._registry, data).read(type_, 0))
         if self._options.add_whitespace:
             self._out.append(b"\n")
         return b"".join(self._out)
@@ -132,18 +134,20 @@ class JsonWriter:
 
     def message(self, fields: Fields) -> None:
         """A message in its place."""
+        self._levels += 1
         special = SPECIAL_TYPES.get(fields.type.name)
         if special is not None:
             special(self, fields)
-            return
-        self.open(b"{")
-        empty = self.members(fields, True)
-        self.close(b"}", empty)
+        else:
+            self.open(b"{")
+            empty = self.members(fields, True)
+            self.close(b"}", empty)
+        self._levels -= 1
 
     def nested(self, type_name: str, data: bytes) -> Fields | None:
         """A message that stands encoded in another; None when its type is unknown."""
         type_ = self._registry.message(type_name)
-        return None if type_ is None else WireReader(self._registry, data).read(type_)
+        return None if type_ is None else WireReader(self._registry, data).read(type_, self._levels)
 
     def members(self, fields: Fields, first: bool) -> bool:
         """The fields that are there, and those that always are; whether the object is still empty."""

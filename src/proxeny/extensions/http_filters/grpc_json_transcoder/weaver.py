@@ -8,6 +8,8 @@ from proxeny.extensions.http_filters.grpc_json_transcoder import values
 from proxeny.extensions.http_filters.grpc_json_transcoder.values import Unconvertible, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxeny.extensions.http_filters.grpc_json_transcoder.json_stream import ObjectWriter, Scalar
     from proxeny.extensions.http_filters.grpc_json_transcoder.proto_writer import ErrorListener
     from proxeny.extensions.http_filters.grpc_json_transcoder.types import FieldType
@@ -159,16 +161,28 @@ class RequestWeaver:
         self._writer.render(name, value)
 
     def _weave(self, bound: _Bound) -> None:
+        """All that is bound here and below; a URL may lead deeper than a stack of calls."""
         writer = self._writer
+        open_messages = [self._begin(bound)]
+        while open_messages:
+            inner = next(open_messages[-1], None)
+            if inner is None:
+                open_messages.pop()
+                if open_messages:
+                    writer.end_object()
+            else:
+                field, below = inner
+                if below.values or below.messages:
+                    writer.start_object(field.name)
+                    open_messages.append(self._begin(below))
+
+    def _begin(self, bound: _Bound) -> Iterator[tuple[FieldType, _Bound]]:
+        """Write the values of a message; what is bound in the messages within is still to come."""
         for field, value in bound.values:
-            writer.render(field.name, value)
-        bound.values.clear()
-        for field, inner in bound.messages:
-            if inner.values or inner.messages:
-                writer.start_object(field.name)
-                self._weave(inner)
-                writer.end_object()
-        bound.messages.clear()
+            self._writer.render(field.name, value)
+        messages = bound.messages
+        bound.values, bound.messages = [], []
+        return iter(messages)
 
     def _meet(self, bound: _Bound, name: bytes, value: Scalar) -> None:
         """The body has a field that may be bound too: repeated ones get both, of others the body's value counts."""

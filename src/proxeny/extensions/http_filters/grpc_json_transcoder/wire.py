@@ -75,9 +75,9 @@ class WireReader:
         self._at = 0
         self._end = len(data)
 
-    def read(self, type_: MessageType) -> Fields:
-        """The whole buffer as one message."""
-        return self._message(type_, NO_LIMIT, -1, 0)
+    def read(self, type_: MessageType, depth: int) -> Fields:
+        """The whole buffer as one message, which has ``depth`` others around it."""
+        return self._message(type_, NO_LIMIT, -1, depth)
 
     def _varint(self, limit: int) -> int:
         """The next number; -1 when it does not end, which leaves nothing up to the limit."""
@@ -101,7 +101,7 @@ class WireReader:
     def _message(self, type_: MessageType, limit: int, group: int, depth: int) -> Fields:
         fields = Fields(type_)
         if depth > MOST_DEPTH:
-            raise TranslationError(b"message too deep")
+            raise TranslationError(b"allowed depth exceeded")
         by_number = type_.by_number
         unknown_groups: list[int] = []
         while True:

@@ -151,9 +151,31 @@ def test_messages_within_messages_are_limited() -> None:
     data = b""
     for _ in range(3000):
         data = b"\x22" + _length(len(data)) + data
-    assert print_json(config(), "lib.Shelf", frame(data))[1] == b"message too deep"
+    assert print_json(config(), "lib.Shelf", frame(data))[1] == b"allowed depth exceeded"
     groups = b"\xfb\x3f" * 300_000
     assert print_json(config(), "lib.Shelf", frame(groups)) == (b"{}", None)
+
+
+def test_what_is_in_an_any_counts_on() -> None:
+    data = b""
+    for _ in range(500):
+        url = b"type.googleapis.com/google.protobuf.Any"
+        data = b"\x0a" + _length(len(url)) + url + b"\x12" + _length(len(data)) + data
+    assert print_json(config(), "google.protobuf.Any", frame(data))[1] == b"allowed depth exceeded"
+
+
+def test_a_url_may_lead_deep() -> None:
+    made = config()
+    type_ = made.type_of("lib.ShelfRequest")
+    path = made.resolve(type_, (b"shelf", *[b"inner"] * 5000, b"id"))
+    translator = RequestTranslator(RequestInfo(made.registry, type_, (), [(path, b"7")], False, False), False)
+    translator.end()
+    assert len(translator.read()) > 10_000
+    translator = RequestTranslator(RequestInfo(made.registry, type_, (), [(path, b"x")], False, False), False)
+    translator.end()
+    translator.read()
+    assert translator.error is not None
+    assert translator.error.startswith(b"shelf.inner.inner.")
 
 
 def _length(size: int) -> bytes:
