@@ -156,7 +156,7 @@ class ActiveStream(RequestChecks):
         if sanitizer.early_mutations is not None:
             sanitizer.mutate_early(headers, info)
         self.upgrade = upgrade = is_upgrade(headers) or headers.get(METHOD) == b"CONNECT"
-        client = sanitizer.sanitize_request(headers, upgrade, self.manager.remote_address, False, info)
+        client = sanitizer.sanitize_request(headers, upgrade, self.manager.remote_address, self.manager.secure, info)
         if sanitizer.detections is not None and isinstance(client, int):
             self._reject_unidentified(client)
             return

@@ -36,6 +36,8 @@ from proxeny.http.stats import (
     CX_PROTOCOL_ERROR,
     CX_RX_BYTES_BUFFERED,
     CX_RX_BYTES_TOTAL,
+    CX_SSL_ACTIVE,
+    CX_SSL_TOTAL,
     CX_TOTAL,
     CX_TX_BYTES_BUFFERED,
     CX_TX_BYTES_TOTAL,
@@ -137,6 +139,9 @@ class ConnectionManager(StreamManager):
         self.buffer_limit = connection.buffer_limit
         self.start_ns = self.dispatcher.monotonic_ns()
         config.stats.inc2(CX_TOTAL, CX_ACTIVE)
+        self.secure = self.connection_info.ssl is not None
+        if self.secure:
+            config.stats.inc2(CX_SSL_TOTAL, CX_SSL_ACTIVE)
         connection.add_connection_callbacks(self)
         connection.set_stats(
             config.stats, CX_RX_BYTES_TOTAL, CX_RX_BYTES_BUFFERED, CX_TX_BYTES_TOTAL, CX_TX_BYTES_BUFFERED
@@ -246,6 +251,8 @@ class ConnectionManager(StreamManager):
                 stream.stream_info.response_code_details = f"downstream_local_disconnect({reason})"
         self.do_connection_close(None, FLAG_DC)
         stats.dec(CX_ACTIVE)
+        if self.secure:
+            stats.dec(CX_SSL_ACTIVE)
         if self.codec is not None:
             self.codec.close()
             stats.dec(CX_HTTP2_ACTIVE if self.multiplexed else CX_HTTP1_ACTIVE)

@@ -11,7 +11,7 @@ cdef class StreamManager(NetworkFilter):
     cdef public ConnectionInfo connection_info
     cdef public ConnectionManagerConfig config
     cdef public TimerWheel wheel
-    cdef public bint has_rare_timers, multiplexed, remote_closed
+    cdef public bint has_rare_timers, multiplexed, remote_closed, secure
     cdef public Py_ssize_t buffer_limit, rq_total_slot
 
     cpdef end_stream(self, stream)

@@ -46,6 +46,7 @@ class StreamManager(NetworkFilter):
         "remote_address",
         "remote_closed",
         "rq_total_slot",
+        "secure",
         "wheel",
     )
 
@@ -62,6 +63,8 @@ class StreamManager(NetworkFilter):
     has_rare_timers: bool
     multiplexed: bool
     """Whether many streams are open at a time, and one that is reset does not end the connection."""
+    secure: bool
+    """Whether the client speaks TLS."""
     rq_total_slot: int
     """The counter of requests by protocol."""
     protocol: str

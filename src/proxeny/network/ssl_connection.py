@@ -124,8 +124,9 @@ class SslConnectionInfo:
 
     @property
     def session_id(self) -> str:
-        """The session's ID, hex."""
-        return self._session.session_id.hex()
+        """The session's ID, hex. TLS 1.3 has none, whatever libssl calls its sessions."""
+        session = self._session
+        return "" if session.version == "TLSv1.3" else session.session_id.hex()
 
     @property
     def handshake_done_ns(self) -> int:

@@ -234,7 +234,7 @@ class RouterFilter(RouterRetries):
         if not entry.plain:
             entry.finalize_request_headers(headers, self.stream_info, config.insert_envoy_headers)
         if self.stream_info.match_upstream_scheme:
-            headers.set(b":scheme", b"http")
+            headers.set(b":scheme", b"https" if self.cluster.transport_socket.factory.secure else b"http")
         if retry_policy.retry_on and (
             not retry_policy.retriable_request_headers or retry_policy.wants_request(headers)
         ):

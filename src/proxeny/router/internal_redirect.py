@@ -158,7 +158,7 @@ def _convert(
 
 
 def _is_secure(router: RouterFilter) -> bool:
-    return router.stream_info.connection.transport_protocol == "tls"
+    return router.stream_info.connection.ssl is not None
 
 
 def _copy_from_response(headers: HeaderMap, response: HeaderMap, names: tuple[bytes, ...]) -> None:

@@ -96,7 +96,9 @@ def test_validity_after_2050() -> None:
     assert parsed.not_after - parsed.not_before > 365 * 39 * 86400
 
 
-@pytest.mark.parametrize("der", [b"", b"\x30\x03\x02\x01\x05", ROOT.der + b"x", ROOT.der[:-1]])
+@pytest.mark.parametrize(
+    "der", [b"", b"\x30\x03\x02\x01\x05", ROOT.der + b"x", ROOT.der[:-1]], ids=["empty", "other", "longer", "shorter"]
+)
 def test_what_is_no_certificate(der: bytes) -> None:
     with pytest.raises(ValueError, match="not a certificate"):
         Certificate(der)
