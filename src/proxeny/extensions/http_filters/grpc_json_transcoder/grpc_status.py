@@ -14,6 +14,7 @@ from google.rpc import status_pb2
 from proxeny.extensions.http_filters.grpc_json_transcoder.http_body import delimited
 from proxeny.extensions.http_filters.grpc_json_transcoder.types import varint
 from proxeny.http.grpc import GRPC_MESSAGE, GRPC_STATUS
+from proxeny.network.grpc_status import http_status_of_grpc
 
 if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
@@ -22,11 +23,6 @@ DETAILS: Final = b"grpc-status-details-bin"
 OK: Final = 0
 INVALID: Final = -1
 """It is there, and is no number."""
-HTTP_STATUS: Final = {
-    0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500,
-    14: 503, 15: 500, 16: 401,
-}  # fmt: skip
-"""By gRPC status (the gRPC project's statuscodes.md); any other is 500."""
 _NUMBER: Final = re.compile(rb"\+?[0-9]+")
 
 
@@ -41,10 +37,10 @@ def status_of(trailers: HeaderMap) -> int | None:
 
 
 def to_http(status: int | None) -> int:
-    """The HTTP status."""
+    """The HTTP status; without a number 503."""
     if status is None or status == INVALID:
         return 503
-    return HTTP_STATUS.get(status, 500)
+    return http_status_of_grpc(status)
 
 
 def encoded_status(trailers: HeaderMap, status: int) -> bytes:
