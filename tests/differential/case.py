@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.differential.http2_frames import Frames
 from tests.differential.upstream import Answer
 from tests.differential.wire import End
 from tests.name_server import Fault
@@ -81,7 +82,7 @@ class Asked:
     name: str
 
 
-Step = bytes | Reply | Send | Expect | UpstreamSaw | Release | Do | StatIs | Names | Asked
+Step = bytes | Reply | Frames | Send | Expect | UpstreamSaw | Release | Do | StatIs | Names | Asked
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import time
 from itertools import pairwise
 
 from tests.differential.case import Asked, Case, Do, Expect, Names, Release, Reply, Send, StatIs, Step, UpstreamSaw
+from tests.differential.http2_frames import Frames, Http2Reader
 from tests.differential.proxies import ADMIN, CONFIGS, ENVOY, POLL_SECONDS, Proxy
 from tests.differential.transcript import Transcript, ignored, message_lines, normalise_times, show
 from tests.differential.wire import LENIENT_STALL_SECONDS, STALL_SECONDS, End, Message, Wire, read_response
@@ -23,6 +24,7 @@ class Driver:
         self.transcript = Transcript()
         self._wires: dict[int, Wire] = {}
         self._ends: dict[int, End] = {}
+        self._readers: dict[int, Http2Reader] = {}
         self._log_path = proxy.log_path(case.listener)
         self._log_offset = self._log_path.stat().st_size if self._log_path.exists() else 0
         self._pattern = case.stats.replace("LISTENER", case.listener)
@@ -65,6 +67,8 @@ class Driver:
             self._send(step)
         elif isinstance(step, Reply):
             self._note_response(step.on, read_response(self._wire(step.on), head_only=step.head_only))
+        elif isinstance(step, Frames):
+            self._frames(step)
         elif isinstance(step, Expect):
             self._expect(step)
         elif isinstance(step, UpstreamSaw):
@@ -101,6 +105,24 @@ class Driver:
             data = wire.take(len(wire.buffer))
             self._note(f"client {step.on} stopped reading: {ended}")
         self._note(f"client {step.on} < {show(data)}")
+
+    def _frames(self, step: Frames) -> None:
+        on = step.on
+        reader = self._readers.get(on)
+        if reader is None:
+            reader = self._readers[on] = Http2Reader(self._wire(on))
+        for line in reader.read(step):
+            self._note(f"client {on} < {line}")
+        for number, stream in reader.finished():
+            for fields in stream.interim:
+                self._note(f"client {on}.{number} < {sorted(fields)}")
+            if stream.message.line:
+                stream.message.end = End.COMPLETE if stream.ended else End.RST
+                self._note_response(f"{on}.{number}", stream.message)
+            if stream.reset is not None:
+                self._note(f"client {on}.{number} < RST_STREAM {stream.reset}")
+        if reader.end is not None:
+            self._ends[on] = reader.end
 
     def _do(self, step: Do) -> None:
         wire = self._wire(step.on)
@@ -151,6 +173,8 @@ class Driver:
             return self._ends[on]
         if wire.end is not None:
             return wire.end
+        if on in self._readers:
+            return End.OPEN
         last = self.transcript.responses[-1] if self.transcript.responses else None
         if last is None or last.closes or last.end is not End.COMPLETE or on != 0:
             if last is None or on != 0:
@@ -174,7 +198,7 @@ class Driver:
     def _note(self, line: str) -> None:
         self.transcript.lines.append(self.proxy.normalise(line))
 
-    def _note_response(self, on: int, response: Message) -> None:
+    def _note_response(self, on: int | str, response: Message) -> None:
         self.transcript.responses.append(response)
         for line in message_lines(response):
             self._note(f"client {on} < {line}")

@@ -57,8 +57,16 @@ FLAG_DC = FLAG_BITS[ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION]
 FLAG_DR = FLAG_BITS[ResponseFlag.DOWNSTREAM_REMOTE_RESET]
 FLAG_DPE = FLAG_BITS[ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR]
 
-REMOTE_RESET = StreamResetReason.REMOTE_RESET
-REMOTE_REFUSED = StreamResetReason.REMOTE_REFUSED_STREAM_RESET
+PROTOCOL_ERROR = StreamResetReason.PROTOCOL_ERROR
+LOCAL_RESET = StreamResetReason.LOCAL_RESET
+REMOTE_RESET_NO_ERROR = StreamResetReason.REMOTE_RESET_NO_ERROR
+BY_CLIENT = frozenset(
+    (
+        StreamResetReason.REMOTE_RESET,
+        StreamResetReason.REMOTE_REFUSED_STREAM_RESET,
+        StreamResetReason.CONNECT_ERROR,
+    )
+)
 
 NO_FILTERS = FilterChain(())
 STATUS_NUMBERS = {str(code).encode(): code for code in range(100, 1000)}
@@ -105,6 +113,7 @@ class ActiveStream(RequestChecks):
         self.resolved_route = None
         self.tunnel = None
         self.waits_for_codec = False
+        self.given_up = False
         self.decoder_limit = self.encoder_limit = manager.buffer_limit
         self.stream_id = config.random.random()
         self.stream_info = StreamInfo(manager.connection_info, clock.system_time(), clock.monotonic_ns())
@@ -408,11 +417,13 @@ class ActiveStream(RequestChecks):
         self.config.stats.inc(RQ_RX_RESET)
         if details:
             # The codec's own, for a violation of the protocol: the flag comes after the answer to it.
-            if reason is not REMOTE_RESET and reason is not REMOTE_REFUSED:
+            if reason is LOCAL_RESET or reason is PROTOCOL_ERROR:
                 self.stream_info.flags |= FLAG_DPE
             self.stream_info.response_code_details = details
-        if reason is REMOTE_RESET or reason is REMOTE_REFUSED:
+        if reason in BY_CLIENT:
             self.stream_info.flags |= FLAG_DR
+        elif reason is REMOTE_RESET_NO_ERROR:
+            self.given_up = True
         self.abort_iteration()
         self.codec_complete = True
         self.manager.destroy_stream(self)
@@ -441,7 +452,7 @@ class ActiveStream(RequestChecks):
         if self.manager.remote_closed:
             info.flags |= FLAG_DC
             info.response_code_details = "downstream_remote_disconnect"
-        elif not info.flags and not info.response_code:
+        elif not info.flags and not info.response_code and not self.given_up:
             info.flags = FLAG_DC
         if self.tunnel is not None:
             self.tunnel.finish(info)

@@ -32,6 +32,7 @@ class StreamResetReason(IntEnum):
     PROTOCOL_ERROR = 10
     OVERLOAD_MANAGER = 11
     HTTP1_PREMATURE_UPSTREAM_HALF_CLOSE = 12
+    REMOTE_RESET_NO_ERROR = 13
 
 
 RESET_REASON_TEXT = {
@@ -48,6 +49,7 @@ RESET_REASON_TEXT = {
     StreamResetReason.PROTOCOL_ERROR: "protocol_error",
     StreamResetReason.OVERLOAD_MANAGER: "overload_manager_reset",
     StreamResetReason.HTTP1_PREMATURE_UPSTREAM_HALF_CLOSE: "http1_premature_upstream_half_close",
+    StreamResetReason.REMOTE_RESET_NO_ERROR: "remote_reset_no_error",
 }
 """The words of response-code details and local reply bodies (Envoy: ``Utility::resetReasonToString``)."""
 

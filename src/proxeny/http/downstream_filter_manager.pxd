@@ -16,7 +16,7 @@ cdef class DownstreamFilterManager(FilterManager):
     cdef public long long idle_timeout_ms
     cdef public object stream_id
     cdef public bint codec_complete, destroyed, encoder_started, is_head, route_resolved, saw_connection_close, upgrade
-    cdef public bint waits_for_codec
+    cdef public bint given_up, waits_for_codec
     cdef public bint sent_1xx
 
     cdef _charge(self, long long code)

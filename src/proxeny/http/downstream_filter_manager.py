@@ -45,6 +45,7 @@ class DownstreamFilterManager(FilterManager):
         "destroyed",
         "encoder",
         "encoder_started",
+        "given_up",
         "header_timer",
         "idle_timeout_ms",
         "idle_timer",
@@ -78,6 +79,8 @@ class DownstreamFilterManager(FilterManager):
     codec_complete: bool
     destroyed: bool
     encoder_started: bool
+    given_up: bool
+    """Whether the client reset the stream and said that nothing is wrong: the log has no flag then."""
     is_head: bool
     route_resolved: bool
     saw_connection_close: bool

@@ -73,7 +73,7 @@ cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, 
         if self.watches_frames and not (head.type == ng.NGHTTP2_PING and head.flags & ng.NGHTTP2_FLAG_ACK):
             self.frame_received()
         if head.type != ng.NGHTTP2_HEADERS and head.type != ng.NGHTTP2_DATA:
-            return self.track(head.length, head.type, head.flags, 0)
+            return self.track(head.stream_id, head.length, head.type, head.flags, 0)
         return 0
     except BaseException as error:
         return self.raised_error(error)

@@ -112,6 +112,7 @@ cdef extern from "nghttp2/nghttp2.h":
         NGHTTP2_ERR_CALLBACK_FAILURE
         NGHTTP2_ERR_FLOODED
         NGHTTP2_NO_ERROR
+        NGHTTP2_INTERNAL_ERROR
         NGHTTP2_REFUSED_STREAM
 
     const char* nghttp2_strerror(int error)

@@ -118,8 +118,10 @@ cdef class Http2Session(Watcher):
     cdef int begin_headers(self, const nghttp2_frame* frame) except? -902
     cdef int chunk_received(self, int32_t stream_id, const char* data, size_t n) except? -902
     cdef int whole_frame(self, const nghttp2_frame* frame) except? -902
+    cdef int bad_field(self, Http2Stream stream) except? -902
+    cdef int submit_reset(self, Http2Stream stream, uint32_t error_code) except -1
     cdef int headers_complete(self, Http2Stream stream, const nghttp2_frame* frame) except? -902
-    cdef int track(self, size_t length, int type, int flags, size_t padding) except? -902
+    cdef int track(self, int32_t stream_id, size_t length, int type, int flags, size_t padding) except? -902
     cdef int invalid_frame(self, const nghttp2_frame* frame, int error) except? -902
     cdef int frame_sent(self, const nghttp2_frame* frame) except? -902
     cdef int not_sent(self, const nghttp2_frame* frame) except? -902

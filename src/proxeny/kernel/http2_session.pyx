@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp
 
 from proxeny.kernel cimport http2_lib as ng
 from proxeny.kernel.buffer cimport Buffer
@@ -38,6 +38,7 @@ from proxeny.kernel.stream cimport Stream
 
 cdef enum:
     FRAME_HEAD = 9
+    USERINFO = 64               # @
     COPY_BELOW = 512            # smaller pieces of a body are copied: cheaper than a slice
     PINNED_SHARE = 8            # so are those that would pin a slab more than 8 times their size
     FIRST_WINDOW = 65535        # RFC 9113 6.9.2
@@ -158,14 +159,18 @@ cdef class Http2Session(Watcher):
             self.hand_over()
         return self.failure
 
-    cdef int track(self, size_t length, int type, int flags, size_t padding) except? -902:
+    cdef int track(self, int32_t stream_id, size_t length, int type, int flags, size_t padding) except? -902:
         cdef Http2Options options = self.options
+        cdef void* found
         cdef int flood = self.guard.frame_in(length, type, flags, padding, options.max_empty_frames,
                                              options.max_priority_frames, options.max_window_updates)
         if not flood:
             return 0
         if flood == EMPTY_FRAMES:
             self.count(INBOUND_EMPTY_FRAMES_FLOOD, 1)
+            found = ng.nghttp2_session_get_stream_user_data(self.session, stream_id)
+            if found != NULL:
+                (<Http2Stream> found).details = "http2.inbound_empty_frames_flood"
             return self.fail("Too many consecutive frames with an empty payload", True)
         if flood == PRIORITY_FRAMES:
             self.count(INBOUND_PRIORITY_FRAMES_FLOOD, 1)
@@ -175,7 +180,8 @@ cdef class Http2Session(Watcher):
 
     cdef int begin_headers(self, const nghttp2_frame* frame) except? -902:
         cdef Http2Stream stream
-        cdef int result = self.track(frame.hd.length, ng.NGHTTP2_HEADERS, frame.hd.flags, frame.headers.padlen)
+        cdef int result = self.track(frame.hd.stream_id, frame.hd.length, ng.NGHTTP2_HEADERS, frame.hd.flags,
+                                     frame.headers.padlen)
         if result:
             return result
         if frame.headers.cat == ng.NGHTTP2_HCAT_REQUEST:
@@ -215,6 +221,8 @@ cdef class Http2Session(Watcher):
         stream.field_bytes_received += name_len + value_len
         if name_len == 6 and memcmp(name, b"cookie", 6) == 0:
             add_crumb(stream, value, value_len)
+        elif name_len == 10 and memcmp(name, b":authority", 10) == 0 and memchr(value, USERINFO, value_len) != NULL:
+            return self.bad_field(stream)
         elif name_len == 4 and not self.client and memcmp(name, b"host", 4) == 0:
             if not (options.discard_host and headers.c_find(b":authority", 10, 0) >= 0):
                 add_joined(headers, b":authority", 10, value, value_len)
@@ -225,13 +233,24 @@ cdef class Http2Session(Watcher):
         if stream.crumbs is not None:
             size += stream.crumbs.bytes_total
             lines += stream.crumb_count
-        if size > options.max_headers_bytes or lines > options.max_headers_count:
+        if size > options.max_headers_bytes:
+            stream.details = "http2.header_list_size_too_large"
+            self.count(HEADER_LIST_SIZE_TOO_LARGE, 1)
+        elif lines > options.max_headers_count:
             stream.details = "http2.too_many_headers"
-            # Towards upstreams the size counts as the library's limit, in Envoy.
-            of_size = self.client and size > options.max_headers_bytes
-            self.count(HEADER_LIST_SIZE_TOO_LARGE if of_size else HEADER_OVERFLOW, 1)
-            return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
-        return 0
+            self.count(HEADER_OVERFLOW, 1)
+        else:
+            return 0
+        return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+    cdef int bad_field(self, Http2Stream stream) except? -902:
+        """A field that this version of nghttp2 lets pass and Envoy's does not."""
+        stream.details = "http2.invalid.header.field"
+        self.count(RX_MESSAGING_ERROR, 1)
+        if not self.options.stream_error_on_invalid:
+            return self.fail("The user callback function failed", False)
+        stream.messaging_error = True
+        return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
 
     cdef int headers_complete(self, Http2Stream stream, const nghttp2_frame* frame) except? -902:
         cdef HeaderMap headers = stream.incoming
@@ -287,12 +306,10 @@ cdef class Http2Session(Watcher):
             stream = <Http2Stream> found
             return self.headers_complete(stream, frame)
         if type == ng.NGHTTP2_DATA:
-            result = self.track(frame.hd.length, type, frame.hd.flags, frame.data.padlen)
-            found = ng.nghttp2_session_get_stream_user_data(self.session, frame.hd.stream_id)
+            result = self.track(frame.hd.stream_id, frame.hd.length, type, frame.hd.flags, frame.data.padlen)
             if result:
-                if found != NULL and self.flooded:
-                    (<Http2Stream> found).details = "http2.inbound_empty_frames_flood"
                 return result
+            found = ng.nghttp2_session_get_stream_user_data(self.session, frame.hd.stream_id)
             if found != NULL:
                 stream = <Http2Stream> found
                 stream.bytes_received += frame.hd.length + FRAME_HEAD
@@ -315,11 +332,11 @@ cdef class Http2Session(Watcher):
                 self.goaway_raised = True
                 self.goaway_received(frame.goaway.last_stream_id, frame.goaway.error_code)
             return 0
-        found = ng.nghttp2_session_get_stream_user_data(self.session, frame.hd.stream_id)
-        if found != NULL:
-            stream = <Http2Stream> found
-            stream.bytes_received += frame.hd.length + FRAME_HEAD
-            if type == ng.NGHTTP2_RST_STREAM:
+        if type == ng.NGHTTP2_RST_STREAM:
+            found = ng.nghttp2_session_get_stream_user_data(self.session, frame.hd.stream_id)
+            if found != NULL:
+                stream = <Http2Stream> found
+                stream.bytes_received += frame.hd.length + FRAME_HEAD
                 stream.remote_reset = True
                 self.count(RX_RESET, 1)
         return 0
@@ -438,7 +455,7 @@ cdef class Http2Session(Watcher):
             while self.resets:
                 stream = <Http2Stream> self.resets.pop()
                 if stream.session is not None:
-                    ng.nghttp2_submit_rst_stream(self.session, ng.NGHTTP2_FLAG_NONE, stream.id, stream.reset_code)
+                    self.submit_reset(stream, stream.reset_code)
         if self.raised is not None:
             error, self.raised = self.raised, None
             raise error
@@ -552,8 +569,18 @@ cdef class Http2Session(Watcher):
                 stream.reset_code = error_code
                 self.resets.append(stream)
         else:
-            ng.nghttp2_submit_rst_stream(self.session, ng.NGHTTP2_FLAG_NONE, stream.id, error_code)
+            # What was submitted before goes out before: nghttp2 drops frames of a stream that is reset.
+            self.flush()
+            if stream.session is self:
+                self.submit_reset(stream, error_code)
         self.touch()
+
+    cdef int submit_reset(self, Http2Stream stream, uint32_t error_code) except -1:
+        """RST_STREAM; a server's that breaks its response off is no NO_ERROR."""
+        if error_code == ng.NGHTTP2_NO_ERROR and not self.client and not stream.local_end_sent:
+            error_code = ng.NGHTTP2_INTERNAL_ERROR
+        ng.nghttp2_submit_rst_stream(self.session, ng.NGHTTP2_FLAG_NONE, stream.id, error_code)
+        return 0
 
     cpdef read_disable(self, Http2Stream stream, bint disable):
         """Keep the stream's window, or give back what was kept (counted)."""

@@ -76,6 +76,8 @@ cdef int add_crumb(Http2Stream stream, const char* value, size_t n) except -1:
     if stream.crumbs is None:
         stream.crumbs = HeaderMap()
         return stream.crumbs.c_add(b"cookie", 6, value, n)
+    if stream.crumbs.entries[0].value_len == 0:
+        return stream.crumbs.c_replace(0, value, n)
     return stream.crumbs.c_append(0, value, n, b"; ", 2)
 
 

@@ -381,7 +381,7 @@ class TestErrors:
         assert raw.server.names() == ["headers"]
         raw.send(frame(HEADERS, 1, 3, HEAD + crumb * 6) + frame(CONTINUATION, 0, 3, crumb * 8) * 2)
         raw.send(frame(CONTINUATION, 0, 3, crumb * 8) + frame(CONTINUATION, 4, 3, crumb * 8))
-        assert raw.server.of("closed")[0][1].details == "http2.too_many_headers"
+        assert raw.server.of("closed")[0][1].details == "http2.header_list_size_too_large"
 
 
 class TestFloods:

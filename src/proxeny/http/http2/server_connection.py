@@ -37,11 +37,13 @@ CONTENT_LENGTH = b"content-length"
 CONNECT = b"CONNECT"
 
 NO_ERROR = 0
+ERROR_OF_PROTOCOL = 1
 REFUSED_STREAM = 7
 CONNECT_ERROR = 10
 
 LOCAL_RESET = StreamResetReason.LOCAL_RESET
 REMOTE_RESET = StreamResetReason.REMOTE_RESET
+REMOTE_RESET_NO_ERROR = StreamResetReason.REMOTE_RESET_NO_ERROR
 REMOTE_REFUSED = StreamResetReason.REMOTE_REFUSED_STREAM_RESET
 CONNECT_FAILED = StreamResetReason.CONNECT_ERROR
 LOCAL_REFUSED = StreamResetReason.LOCAL_REFUSED_STREAM_RESET
@@ -351,8 +353,12 @@ class Http2ServerConnection(Http2Session):
         if error_code == REFUSED_STREAM:
             stream.details = stream.details or "http2.remote_refuse"
             return REMOTE_REFUSED
+        if error_code == NO_ERROR and stream.remote_reset:
+            return REMOTE_RESET_NO_ERROR
         if stream.details is None:
             stream.details = "http2.remote_reset"
+        if error_code == ERROR_OF_PROTOCOL:
+            return PROTOCOL_ERROR
         return CONNECT_FAILED if error_code == CONNECT_ERROR else REMOTE_RESET
 
     def stream_above(self, stream: Http2Stream) -> None:
