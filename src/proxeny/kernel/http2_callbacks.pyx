@@ -70,6 +70,9 @@ cdef ssize_t read_data(nghttp2_session* session, int32_t stream_id, uint8_t* tar
 cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, void* user) noexcept:
     cdef Http2Session self = <Http2Session> user
     try:
+        if self.body.length:
+            # A stream that ended in the middle of a frame: the rest of it is not told, and its beginning is nobody's.
+            self.body.c_drain(<size_t> self.body.length)
         if self.watches_frames and not (head.type == ng.NGHTTP2_PING and head.flags & ng.NGHTTP2_FLAG_ACK):
             self.frame_received()
         if head.type != ng.NGHTTP2_HEADERS and head.type != ng.NGHTTP2_DATA:
