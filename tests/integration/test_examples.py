@@ -1,12 +1,15 @@
 """The examples do what they say, run by the real command."""
 
 import http.client
+import importlib
 import json
 import socket
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from proxeny.testing import FakeUpstream, ReceivedRequest, RunningProxy
 from proxeny.testing.upstream import Answer
@@ -160,3 +163,22 @@ def test_forward_proxy(proxy: Start, upstream: Callable[..., FakeUpstream]) -> N
         assert client.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
         client.sendall(b"GET /tunnel HTTP/1.1\r\nHost: inside\r\n\r\n")
         assert b"inside" in client.recv(4096)
+
+
+def test_grpc_json(proxy: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES / "grpc_json"))
+    greeter = importlib.import_module("server")
+    descriptors = tmp_path / "greeter.pb"
+    descriptors.write_bytes(greeter.descriptor_set())
+    server, upstream = greeter.serve("127.0.0.1:0")
+    try:
+        config = with_free_ports((EXAMPLES / "grpc_json" / "envoy.yaml").read_text(), upstream, upstream)
+        port = proxy(config.replace("greeter.pb", str(descriptors))).port("web")
+        assert get(port, "/hello/ann?times=3") == (200, b'{"text":"Hello, ann!","number":"3"}')
+        lines = b'{"text":"Hello, ann!","number":"1"}\n{"text":"Hello, ann!","number":"2"}\n'
+        assert get(port, "/hello/ann/count?times=2") == (200, lines)
+        assert get(port, "/hello/nobody") == (404, b'{"code":5,"message":"there is nobody","details":[]}')
+        assert get(port, "/hello/ann?other=1")[0] == 400
+        assert get(port, "/elsewhere")[0] == 404
+    finally:
+        server.stop(None).wait()
