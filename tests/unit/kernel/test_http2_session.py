@@ -308,6 +308,17 @@ class TestResets:
         assert pair.server.of("closed")[0][1].remote_reset
         assert pair.client.of("closed")[0][2] == CANCEL
 
+    def test_within_a_frame_whose_beginning_is_nobody_elses(self, raw):
+        """The part that came before the reset must not go to the stream of the next frame."""
+        raw.send(frame(HEADERS, 4, 1, HEAD) + frame(HEADERS, 4, 3, HEAD))
+        first = raw.server.of("headers")[0][1]
+        body = frame(DATA, 0, 1, b"s" * 1000)
+        raw.send(body[:500])
+        raw.server.reset(first, CANCEL, False)
+        raw.server.flush()
+        raw.send(body[500:] + frame(DATA, 1, 3, b"own"))
+        assert [(note[1].id, note[2]) for note in raw.server.of("data")] == [(3, b"own")]
+
     def test_behind_the_answer(self, pair):
         def answer(what, stream, *rest):
             if what == "headers":
