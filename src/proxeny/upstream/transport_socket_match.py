@@ -86,6 +86,10 @@ class TransportSockets:
                     return match
         return self._default
 
+    def resolve_metadata(self, metadata: Any) -> SocketMatch:
+        """The one that a core.v3.Metadata asks for."""
+        return next((match for match in self._matches if match.fits(metadata)), self._default)
+
     def count(self, entries: Iterable[HostEntry]) -> None:
         """Main counts what hosts have, as Envoy does when it makes them."""
         for entry in entries:

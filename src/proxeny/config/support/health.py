@@ -12,8 +12,8 @@ TABLE: Final[Table] = {
             healthy_threshold reuse_connection http_health_check tcp_health_check grpc_health_check custom_health_check
             no_traffic_interval no_traffic_healthy_interval unhealthy_interval unhealthy_edge_interval
             healthy_edge_interval event_log_path event_logger always_log_health_check_failures
-            always_log_health_check_success""",
-        accepted="alt_port tls_options transport_socket_match_criteria",
+            always_log_health_check_success tls_options transport_socket_match_criteria""",
+        accepted="alt_port",
     ),
     f"{_CORE}.HealthCheck.Payload": fields(done="text binary"),
     f"{_CORE}.HealthCheck.HttpHealthCheck": fields(
@@ -24,7 +24,7 @@ TABLE: Final[Table] = {
     f"{_CORE}.HealthCheck.TcpHealthCheck": fields(done="send receive proxy_protocol_config"),
     f"{_CORE}.HealthCheck.GrpcHealthCheck": fields(done="service_name authority initial_metadata"),
     f"{_CORE}.HealthCheck.CustomHealthCheck": fields(done="name typed_config"),
-    f"{_CORE}.HealthCheck.TlsOptions": fields(accepted="alpn_protocols"),
+    f"{_CORE}.HealthCheck.TlsOptions": fields(done="alpn_protocols"),
     "envoy.config.endpoint.v3.Endpoint.HealthCheckConfig": fields(
         done="port_value hostname address disable_active_health_check"
     ),

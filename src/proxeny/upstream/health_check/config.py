@@ -10,6 +10,7 @@ from proxeny.config.loader import unpack_any
 from proxeny.registry import REGISTRY
 from proxeny.upstream.dns_options import milliseconds
 from proxeny.upstream.health_check.contract import Prober
+from proxeny.upstream.health_check.transport import CheckTransport
 from proxeny.upstream.stats import HEALTH_CHECK, HEALTH_CHECK_GROUP
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class HealthCheckConfig:
     """Files that events are written to."""
     log_failures: bool
     log_successes: bool
+    transport: CheckTransport
+    """What the connections speak through."""
 
 
 def compile_health_checks(cluster: Any, info: ClusterInfo, context: FactoryContext) -> list[HealthCheckConfig]:
@@ -127,6 +130,7 @@ def _compile(
         _log_paths(message, context),
         message.always_log_health_check_failures,
         message.always_log_health_check_success,
+        CheckTransport(message),
     )
 
 

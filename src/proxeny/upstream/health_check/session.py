@@ -137,6 +137,7 @@ class Session:
         local = info.local_address_to(self.address)
         connection = ClientConnection(self.dispatcher, self.address, local.address, local.options)
         connection.set_buffer_limits(info.per_connection_buffer_limit)
+        self.checker.config.transport.apply(connection, self.entry, info)
         return connection
 
     def exclude(self) -> None:
