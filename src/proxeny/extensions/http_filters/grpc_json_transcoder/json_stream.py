@@ -3,10 +3,15 @@
 It accepts what protobuf's parser in C++ accepts: single quotes, bare keys, a comma before the closing bracket, any
 character behind a backslash. A token that a piece cuts waits for the next one. Objects and lists may nest 100 deep.
 Errors show what is around them within the piece.
+
+Some errors are told only at the end of the text (a character that begins nothing, bytes that are no UTF-8), since C++
+waits for more there. From then on the text is *lost*: of what still comes only as much is kept as the error shows, so
+that neither memory nor time grow with it.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from enum import IntEnum
@@ -53,6 +58,8 @@ LIST_VALUE: Final = _Expects.LIST_VALUE
 LIST_MIDDLE: Final = _Expects.LIST_MIDDLE
 
 MOST_DEPTH: Final = 100
+MOST_TOKEN: Final = 4096
+"""Characters of a number or bare key in pieces: it is read anew with each."""
 CONTEXT: Final = 20
 CANCELLED: Final = b""
 """The piece ends in the middle of a token: try again with more of the text."""
@@ -77,20 +84,24 @@ _KEYWORDS: Final[tuple[tuple[bytes, bool | None], ...]] = ((b"true", True), (b"f
 _ESCAPES: Final = {0x62: b"\b", 0x66: b"\f", 0x6E: b"\n", 0x72: b"\r", 0x74: b"\t", 0x76: b"\v"}
 
 
-def _valid_length(text: bytes) -> int:
-    """How many bytes from the start on are UTF-8."""
+_LOST: Final = codecs.getincrementaldecoder("utf-8")()
+"""Says that the text is lost, until its own decoder takes over."""
+
+
+def _valid_length(text: bytes) -> tuple[int, bool]:
+    """How many bytes from the start on are UTF-8, and whether those behind may be the beginning of a character."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.start
-    return len(text)
+        return error.start, error.reason == "unexpected end of data"
+    return len(text), False
 
 
 class JsonStreamParser:
     """One text. Methods return None, an error, or CANCELLED."""
 
-    __slots__ = ("_at", "_depth", "_end", "_finishing", "_key", "_leftover", "_quote", "_stack", "_text", "_token",
-                 "_writer")  # fmt: skip
+    __slots__ = ("_at", "_depth", "_end", "_finishing", "_is_utf8", "_key", "_leftover", "_lost", "_quote", "_stack",
+                 "_text", "_token", "_writer")  # fmt: skip
 
     def __init__(self, writer: ObjectWriter) -> None:
         self._writer = writer
@@ -100,6 +111,9 @@ class JsonStreamParser:
         self._at = 0
         self._end = 0
         self._finishing = False
+        self._lost: codecs.IncrementalDecoder | None = None
+        """Set once nothing can become of the text; reads on for UTF-8."""
+        self._is_utf8 = True
         self._quote = 0
         self._token: list[bytes] = []
         """What was read of a string so far."""
@@ -108,25 +122,47 @@ class JsonStreamParser:
 
     def parse(self, piece: bytes) -> bytes | None:
         """The next piece; an error in it, or None."""
+        if self._lost is not None:
+            self._lose(self._lost, piece)
+            return None
         if self._leftover:
             piece, self._leftover = self._leftover + piece, b""
-        valid = _valid_length(piece)
+        valid, is_cut = _valid_length(piece)
         error = self._parse_piece(piece if valid == len(piece) else piece[:valid]) if valid else None
         self._leftover += piece[valid:]
+        if error is None and (self._lost is not None or (valid < len(piece) and not is_cut)):
+            left, self._leftover = self._leftover, b""
+            self._lost = codecs.getincrementaldecoder("utf-8")()
+            self._lose(self._lost, left)
         return error
+
+    def _lose(self, decoder: codecs.IncrementalDecoder, piece: bytes) -> None:
+        missing = CONTEXT - len(self._leftover)
+        if missing > 0:
+            self._leftover += piece[:missing]
+        if self._is_utf8:
+            try:
+                decoder.decode(piece)
+            except UnicodeDecodeError:
+                self._is_utf8 = False
 
     def finish(self) -> bytes | None:
         """There is no more."""
         if not self._stack and not self._leftover:
             return None
         self._begin(self._leftover)
-        if _valid_length(self._text) != self._end:
+        if not self._ends_as_utf8():
             return self._failure(b"Encountered non UTF-8 code points.")
         self._finishing = True
         error = self._run()
         if error is None and self._skip_space() < self._end:
             error = self._failure(NOT_ALL_PARSED)
         return error
+
+    def _ends_as_utf8(self) -> bool:
+        if self._lost is None:
+            return _valid_length(self._text)[0] == self._end
+        return self._is_utf8 and not self._lost.getstate()[0]
 
     def _begin(self, text: bytes) -> None:
         self._text = text
@@ -188,6 +224,8 @@ class JsonStreamParser:
         if self._is_known(self._next()):
             return self._failure(message)
         if not self._finishing:
+            if self._at < self._end:
+                self._lost = _LOST
             return CANCELLED
         if self._at == self._end:
             message = b"Unexpected end of string. " + message
@@ -277,7 +315,7 @@ class JsonStreamParser:
 
     def _bare_key(self, match: re.Match[bytes]) -> bytes | None:
         if match.end() == self._end and not self._finishing:
-            return CANCELLED
+            return CANCELLED if len(match[0]) < MOST_TOKEN else self._failure(EXPECTED_KEY)
         self._at = match.end()
         self._key = match[0]
         if self._key in (b"true", b"false", b"null"):
@@ -375,7 +413,7 @@ class JsonStreamParser:
         assert match is not None
         text, end = match[0], match.end()
         if end == self._end and not self._finishing:
-            return CANCELLED
+            return CANCELLED if len(text) < MOST_TOKEN else self._failure(UNPARSED_NUMBER)
         value: Scalar
         is_double = b"." in text or b"e" in text or b"E" in text
         if not is_double:

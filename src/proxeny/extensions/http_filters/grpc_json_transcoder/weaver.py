@@ -75,9 +75,11 @@ class PrefixWriter:
 class _Bound:
     """What is bound in one message."""
 
-    __slots__ = ("messages", "values")
+    __slots__ = ("messages", "names", "values")
 
     def __init__(self) -> None:
+        self.names: set[bytes] = set()
+        """Of the fields that have values."""
         self.values: list[tuple[FieldType, bytes]] = []
         self.messages: list[tuple[FieldType, _Bound]] = []
 
@@ -122,6 +124,7 @@ class RequestWeaver:
                 bound.messages.append((field, found))
             bound = found
         bound.values.append((path[-1], value))
+        bound.names.add(path[-1].name)
 
     def start_object(self, name: bytes) -> None:
         """See ObjectWriter."""
@@ -156,7 +159,7 @@ class RequestWeaver:
 
     def render(self, name: bytes, value: Scalar) -> None:
         """See ObjectWriter."""
-        if value is not None and not self._depth and self._current and self._current[-1].values:
+        if value is not None and not self._depth and self._current and name in self._current[-1].names:
             self._meet(self._current[-1], name, value)
         self._writer.render(name, value)
 
@@ -182,11 +185,13 @@ class RequestWeaver:
             self._writer.render(field.name, value)
         messages = bound.messages
         bound.values, bound.messages = [], []
+        bound.names.clear()
         return iter(messages)
 
     def _meet(self, bound: _Bound, name: bytes, value: Scalar) -> None:
         """The body has a field that may be bound too: repeated ones get both, of others the body's value counts."""
         left = []
+        bound.names.discard(name)
         for field, bound_value in bound.values:
             if field.name != name:
                 left.append((field, bound_value))

@@ -105,3 +105,37 @@ def test_depth_is_limited() -> None:
 
 def test_a_long_number_is_not_slow() -> None:
     assert parse(b"[" + b"1" * 200_000 + b"]")[1] == b"Number exceeds the range of double.\n[" + b"1" * 20 + b"\n ^"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b'{"a":@', b"Expected a value.\n@" + b"x" * 19 + b"\n^"),
+        (b'["\xff', b"Encountered non UTF-8 code points.\n\xff" + b"x" * 19 + b"\n^"),
+        (b"[1 @", b"Expected , or ] after array value.\n@" + b"x" * 19 + b"\n^"),
+    ],
+)
+def test_lost_texts_are_not_kept(text: bytes, error: bytes) -> None:
+    parser = JsonStreamParser(Recorder())
+    assert parser.parse(text) is None
+    for _ in range(5000):
+        assert parser.parse(b"x" * 10) is None
+    assert len(parser._leftover) <= 20
+    assert parser.finish() == error
+
+
+def test_what_is_lost_may_turn_out_to_be_no_utf8() -> None:
+    lost = b"[@" + b"x" * 50
+    wrong = b"Encountered non UTF-8 code points.\n@" + b"x" * 19 + b"\n^"
+    assert parse(lost, b"\xc3", b"\xa4")[1] == b"Expected a value or ] within an array.\n@" + b"x" * 19 + b"\n^"
+    assert parse(lost, b"\xc3")[1] == wrong
+    assert parse(lost + b"\xff", b"more")[1] == wrong
+    assert parse(b"[@\xff")[1] == b"Encountered non UTF-8 code points.\n@\xff\n^"
+
+
+@pytest.mark.parametrize("begin", [b"[1", b"{a", b'["'])
+def test_a_token_in_many_pieces_is_not_slow(begin: bytes) -> None:
+    parser = JsonStreamParser(Recorder())
+    assert parser.parse(begin) is None
+    errors = [error for _ in range(10_000) if (error := parser.parse(b"1")) is not None]
+    assert bool(errors) == (begin != b'["')
