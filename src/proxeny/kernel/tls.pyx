@@ -355,6 +355,9 @@ cdef class TlsTransport(Transport):
         cdef Py_ssize_t result
         if self.wire_end == 0:
             return 0
+        if self.state == ESTABLISHED and stream.write_buffer.length and not self.encrypted:
+            # The records that write() is about to make go along (tickets and the first answer).
+            return 0
         result = self.send_wire(stream.fd)
         if result < 0 and result != BLOCKED and self.state == HANDSHAKING:
             # What the peer said before it closed is more telling; the next read finds it, or the end.

@@ -97,6 +97,7 @@ cdef extern from "openssl/ssl.h":
     long SSL_CTX_set_tlsext_status_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept)
     long SSL_CTX_set_tlsext_status_arg(SSL_CTX* ctx, void* arg)
 
+    uint64_t SSL_clear_options(SSL* ssl, uint64_t options)
     SSL* SSL_new(SSL_CTX* ctx)
     void SSL_free(SSL* ssl)
     void SSL_set_bio(SSL* ssl, BIO* read, BIO* write)

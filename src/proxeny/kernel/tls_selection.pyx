@@ -222,6 +222,19 @@ cdef class Choice:
         return 0
 
 
+cdef bint speaks_tls13(SSL* ssl) noexcept:
+    """Whether a ClientHello offers TLS 1.3."""
+    cdef const unsigned char* data = NULL
+    cdef size_t n = 0
+    cdef size_t at = 1
+    if SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &data, &n):
+        while at + 1 < n:
+            if u16(data + at) == TLS1_3_VERSION:
+                return True
+            at += 2
+    return False
+
+
 cdef int client_hello(SSL* ssl, int* alert, void* given) noexcept:
     """A ClientHello arrived: choose, count, give the connection another SSL_CTX if need be."""
     cdef TlsContext context = <TlsContext> given
@@ -229,6 +242,9 @@ cdef int client_hello(SSL* ssl, int* alert, void* given) noexcept:
     cdef size_t n = 0
     cdef Choice choice
     cdef bint wants_staple = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_status_request, &data, &n)
+    if context.maximum in (0, TLS1_3_VERSION) and speaks_tls13(ssl):
+        # Of the ciphers of TLS 1.3 BoringSSL takes the client's first one.
+        SSL_clear_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE)
     if len(context.certificates) < 2 and not wants_staple:
         return SSL_CLIENT_HELLO_SUCCESS
     try:

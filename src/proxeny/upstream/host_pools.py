@@ -19,7 +19,7 @@ from proxeny.pool.tcp import TcpConnPool
 from proxeny.upstream.http_protocol_options import UpstreamProtocol
 from proxeny.upstream.internal_upstream import SharedState, hash_key, shared_state
 from proxeny.upstream.stats import UPSTREAM_CX_POOL_OVERFLOW
-from proxeny.upstream.transport_options import transport_options
+from proxeny.upstream.transport_options import has_filter_state, transport_options
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -59,7 +59,7 @@ _POOLS: Final[dict[UpstreamProtocol, type[HttpConnPool]]] = {
 class HostPools:
     """Makes and finds the pools of one cluster's hosts."""
 
-    __slots__ = ("_ahead", "_dispatcher", "_info", "_per_downstream", "special")
+    __slots__ = ("_ahead", "_dispatcher", "_info", "_per_downstream", "always_special", "special")
 
     def __init__(self, config: ClusterConfig, dispatcher: Dispatcher, ahead: Ahead | None = None) -> None:
         self._dispatcher = dispatcher
@@ -68,8 +68,11 @@ class HostPools:
         self._per_downstream = config.pool_per_downstream
         sockets = self._info.transport_sockets or self._info.transport_socket
         as_downstream = self._info.http.protocol is UpstreamProtocol.DOWNSTREAM
-        self.special = sockets.special or self._per_downstream or ahead is not None or as_downstream
-        """Whether every request has to ask here."""
+        others = self._per_downstream or ahead is not None or as_downstream
+        self.special = sockets.special or others
+        """Whether requests have to ask here."""
+        self.always_special = sockets.always_special or others
+        """Whether those without filter state have to ask as well."""
 
     def http_pool(
         self,
@@ -162,7 +165,7 @@ class HostPools:
         shared: SharedState = {}
         socket = host.transport_socket
         asked = None
-        if socket.special:
+        if socket.special and (socket.always_special or has_filter_state(context)):
             shared = shared_state(context)
             if socket.internal is not None:
                 extra += hash_key(shared)

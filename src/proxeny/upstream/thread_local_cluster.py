@@ -14,6 +14,7 @@ from proxeny.upstream.localities import our_locality
 from proxeny.upstream.preconnect import Ahead
 from proxeny.upstream.priority_set import PrioritySet
 from proxeny.upstream.stats import UPSTREAM_CX_NONE_HEALTHY
+from proxeny.upstream.transport_options import has_filter_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +38,8 @@ class ThreadLocalCluster:
 
     __slots__ = (
         "_ahead", "_close_on_change", "_close_on_failure", "_dispatcher", "_lb", "_leaving", "_logical",
-        "_override_statuses", "_pools", "_protocol", "_special", "_stale", "choose_host", "info", "own_load_balancer",
-        "priority_set",
+        "_override_statuses", "_pools", "_protocol", "_special", "_special_with_state", "_stale", "choose_host",
+        "info", "own_load_balancer", "priority_set",
     )  # fmt: skip
 
     info: ClusterInfo
@@ -76,7 +77,8 @@ class ThreadLocalCluster:
         # A type whose hosts are those of other clusters has them find the pools too.
         theirs: HostPools | None = getattr(self.own_load_balancer, "pools", None)
         self._pools = theirs or HostPools(config, dispatcher, self._ahead)
-        self._special = self._pools.special
+        self._special = self._pools.always_special
+        self._special_with_state = self._pools.special and not self._special
         self._protocol = config.info.http.protocol
         self._logical = config.type is ClusterType.LOGICAL_DNS
         self._override_statuses = config.lb_common.override_statuses
@@ -181,7 +183,7 @@ class ThreadLocalCluster:
     ) -> HttpConnPool | NoPool:
         """The HTTP pool of a host for a routing priority, and for the ``options`` of the downstream's upstream
         sockets; made at the first use."""
-        if options or self._special:
+        if options or self._special or (self._special_with_state and has_filter_state(context)):
             return self._pools.http_pool(host, priority, downstream_protocol, options, context)
         pool = host.http_pools.get(priority)
         return self._pools.make_http_pool(host, priority, self._protocol) if pool is None else pool

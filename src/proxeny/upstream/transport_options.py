@@ -20,6 +20,17 @@ HTTP11_PROXY: Final = "envoy.network.transport_socket.http_11_proxy.info"
 KEYS: Final = (SERVER_NAME, SUBJECT_ALT_NAMES, APPLICATION_PROTOCOLS, PROXY_PROTOCOL, HTTP11_PROXY)
 
 
+def has_filter_state(context: LbContext | None) -> bool:
+    """Whether a request, or its connection, has any: else nothing is asked of transport sockets."""
+    if context is None:
+        return False
+    info = context.request_stream_info
+    if info is not None and info.filter_state_map:
+        return True
+    connection = context.downstream_connection
+    return connection is not None and bool(connection.filter_state_map)
+
+
 def transport_options(
     context: LbContext | None, shared: SharedState, addresses: bool = False
 ) -> TransportSocketOptions | None:
@@ -30,8 +41,11 @@ def transport_options(
     found: dict[str, Any] = {}
     if context is not None:
         connection = context.downstream_connection
-        for info in (None if connection is None else connection.stream_info, context.request_stream_info):
-            state = None if info is None else info.filter_state_map
+        info = context.request_stream_info
+        for state in (
+            None if connection is None else connection.filter_state_map,
+            None if info is None else info.filter_state_map,
+        ):
             if isinstance(state, FilterState):
                 found.update({name: state[name] for name in KEYS if name in state})
         if addresses and connection is not None and PROXY_PROTOCOL not in found:

@@ -27,13 +27,15 @@ NAMESPACE: Final = "envoy.transport_socket_match"
 class ClusterSocket:
     """A compiled transport socket: what makes the transports, and what internal listeners are brought, if anything."""
 
-    __slots__ = ("factory", "internal", "special")
+    __slots__ = ("always_special", "factory", "internal", "special")
 
     def __init__(self, factory: UpstreamTransportSocketFactory, internal: InternalUpstream | None = None) -> None:
         self.factory = factory
         self.internal = internal
         self.special = internal is not None or factory.uses_options
         """Whether pools depend on what requests ask of connections."""
+        self.always_special = internal is not None or factory.uses_addresses
+        """Whether they do so even for requests without filter state."""
 
 
 PLAIN: Final = ClusterSocket(PLAIN_UPSTREAM)
@@ -67,13 +69,15 @@ class SocketMatch:
 class TransportSockets:
     """All transport sockets of one cluster."""
 
-    __slots__ = ("_default", "_matches", "special", "supports_alpn")
+    __slots__ = ("_default", "_matches", "always_special", "special", "supports_alpn")
 
     def __init__(self, matches: Iterable[SocketMatch], default: SocketMatch) -> None:
         self._matches = tuple(matches)
         self._default = default
         self.special = any([match.socket.special for match in (*self._matches, default)])
         """Whether some host's pools depend on what requests ask of its connections."""
+        self.always_special = any([match.socket.always_special for match in (*self._matches, default)])
+        """Whether they do so even for requests without filter state."""
         self.supports_alpn = all([match.socket.factory.supports_alpn for match in (*self._matches, default)])
         """Whether all connections agree on their protocol (Envoy: ``allMatchesSupportAlpn``)."""
 

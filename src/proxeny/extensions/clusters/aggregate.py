@@ -77,11 +77,11 @@ class OnePriority:
 class AggregatePools:
     """The pools of hosts are those of their own clusters (as ``HostPools``)."""
 
-    __slots__ = ("_balancer", "special")
+    __slots__ = ("_balancer", "always_special", "special")
 
     def __init__(self, balancer: AggregateLoadBalancer) -> None:
         self._balancer = balancer
-        self.special = True
+        self.special = self.always_special = True
 
     def http_pool(
         self, host: Host, priority: int, protocol: str | None, options: tuple[SocketOption, ...], context: Any

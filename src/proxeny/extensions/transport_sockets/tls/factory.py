@@ -15,6 +15,7 @@ from proxeny.extensions.transport_sockets.tls.sockets import (
 )
 from proxeny.extensions.transport_sockets.tls.stats import SOCKET_FACTORY, SSL, UPDATE_BY_SDS
 from proxeny.kernel.tls_context import TlsContext, TlsError
+from proxeny.network.process_secret import derived
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -59,7 +60,10 @@ class BuiltContext(ContextHolder):
     def _new(self, server: bool) -> TlsContext:
         """An empty context that counts under the scope."""
         stats = self._context.stats
-        return TlsContext(server, stats.block(SSL, f"{self._scope}ssl."), stats.dynamic(f"{self._scope}ssl."))
+        made = TlsContext(server, stats.block(SSL, f"{self._scope}ssl."), stats.dynamic(f"{self._scope}ssl."))
+        if server:
+            made.set_resumption(True, True, secret=derived(f"tickets of {self._scope}".encode()))
+        return made
 
 
 class ServerContext(BuiltContext):
