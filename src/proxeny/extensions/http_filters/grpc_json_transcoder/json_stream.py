@@ -190,7 +190,7 @@ class JsonStreamParser:
         stack = self._stack
         while stack:
             expected = stack.pop()
-            if not self._quote:
+            if not self._quote and self._at < self._end and self._text[self._at] <= 0x20:
                 self._skip_space()
             if expected is OBJECT_MIDDLE:
                 error = self._middle(0x7D, ENTRY, EXPECTED_OBJECT_MIDDLE)

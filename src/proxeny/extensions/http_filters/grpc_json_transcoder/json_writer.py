@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
+from proxeny.extensions.http_filters.grpc_json_transcoder.json_text import quoted
 from proxeny.extensions.http_filters.grpc_json_transcoder.json_types import SPECIAL_TYPES
 from proxeny.extensions.http_filters.grpc_json_transcoder.types import Kind
 from proxeny.extensions.http_filters.grpc_json_transcoder.values import double_text, float_text
@@ -17,37 +17,9 @@ if TYPE_CHECKING:
 
     from proxeny.extensions.http_filters.grpc_json_transcoder.types import FieldType, MessageType, TypeRegistry
 
-_PLAIN: Final = re.compile(rb"[ !#-;=?-\[\]-~]*")
-_TO_ESCAPE: Final = re.compile(
-    '["\\\\<>\x00-\x1f\x7f-\x9f\xad\u0600-\u0603\u06dd\u070f\u17b4\u17b5\u200b-\u200f\u2028-\u202e\u2060-\u2064'
-    "\u206a-\u206f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f\udc80-\udcff]"
-)
-"""What JSON asks to escape, what might do harm in a browser, and bytes that are no UTF-8."""
-_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\f": "\\f", "\b": "\\b", "\\": "\\\\"}
 _QUOTED_NUMBERS: Final = frozenset(
     (Kind.INT64, Kind.UINT64, Kind.SINT64, Kind.FIXED64, Kind.SFIXED64),
 )
-
-
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    short = _SHORT.get(char)
-    if short is not None:
-        return short
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return " "
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    return f"\\u{(code >> 10) + 0xD7C0:04x}\\u{(code & 0x3FF) + 0xDC00:04x}"
-
-
-def quoted(data: bytes) -> bytes:
-    """A JSON string; bytes that are no UTF-8 become spaces."""
-    if _PLAIN.fullmatch(data):
-        return b'"' + data + b'"'
-    text = data.decode("utf-8", "surrogateescape")
-    return b'"' + _TO_ESCAPE.sub(_escape, text).encode("utf-8") + b'"'
 
 
 def _number(value: bytes) -> bytes:
@@ -151,7 +123,7 @@ class JsonWriter:
 
     def members(self, fields: Fields, first: bool) -> bool:
         """The fields that are there, and those that always are; whether the object is still empty."""
-        always = self._options.always_print
+        always, proto_names = self._options.always_print, self._options.proto_names
         for field in fields.type.fields:
             value = fields.get(field.number)
             if value is None:
@@ -162,7 +134,7 @@ class JsonWriter:
                 continue
             self.separate(first)
             first = False
-            self.name(self._field_name(field))
+            self.name(field.quoted_proto_name if proto_names else field.quoted_json_name)
             if field.is_map:
                 self.map(field, value or ())
             elif field.repeated:
@@ -170,14 +142,6 @@ class JsonWriter:
             else:
                 self.value(field, value)
         return first
-
-    def _field_name(self, field: FieldType) -> bytes:
-        if self._options.proto_names:
-            return quoted(field.name)
-        name = field.json_name
-        if field.name[:1].isupper() and not name[:1].isupper():
-            name = field.name
-        return quoted(name)
 
     def list(self, field: FieldType, elements: Any) -> None:
         """A repeated field."""
@@ -226,8 +190,8 @@ class JsonWriter:
         if field.type_url == NULL_VALUE_URL:
             self._out.append(b"null")
             return
-        name = None if self._options.enums_as_ints else field.enum.name_by_number.get(value)
-        self._out.append(b"%d" % value if name is None else quoted(name))
+        name = None if self._options.enums_as_ints else field.enum.quoted_by_number.get(value)
+        self._out.append(b"%d" % value if name is None else name)
 
 
 def _zero(field: FieldType) -> Any:

@@ -308,12 +308,13 @@ class ProtoObjectWriter(ProtoWriter):
             if field is not None:
                 self._render_field(name, field, value)
 
-    def _render_special(self, name: bytes, type_url: bytes, value: Scalar) -> None:
+    def _render_special(self, name: bytes, field: FieldType, value: Scalar) -> None:
         """A string (or number) that stands for a message, which has begun."""
+        assert field.render is not None
         try:
-            RENDERERS[type_url](self, value)
+            field.render(self, value)
         except Refused as error:
-            self.invalid_value(type_url, b"Field '" + name + b"', " + error.text)
+            self.invalid_value(field.type_url, b"Field '" + name + b"', " + error.text)
 
     def _render_root(self, name: bytes, value: Scalar) -> None:
         type_name = self._root_type.name.encode()
@@ -344,19 +345,19 @@ class ProtoObjectWriter(ProtoWriter):
         assert field is not None
         self._push(b"", MESSAGE, False, False)
         self.write_value(b"key", name)
-        if field.type_url in RENDERERS:
+        if field.render is not None:
             self._push(b"value", MESSAGE, True, False)
-            self._render_special(name, field.type_url, value)
+            self._render_special(name, field, value)
         elif value is not None or field.type_url == NULL_VALUE_URL:
             self.write_value(b"value", value)
         self._pop_items()
 
     def _render_field(self, name: bytes, field: FieldType, value: Scalar) -> None:
-        if field.type_url in RENDERERS:
+        if field.render is not None:
             # Null is a value only where it is google.protobuf.Value's.
             if value is not None or field.type_url == STRUCT_VALUE_URL:
                 self._push(name, MESSAGE, False, False)
-                self._render_special(name, field.type_url, value)
+                self._render_special(name, field, value)
                 self._pop_items()
         elif value is not None or field.type_url == NULL_VALUE_URL:
             self.write_value(name, value)

@@ -12,6 +12,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.extensions.http_filters.grpc_json_transcoder import values
+from proxeny.extensions.http_filters.grpc_json_transcoder.json_text import quoted
+from proxeny.extensions.http_filters.grpc_json_transcoder.well_known import RENDERERS
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -132,29 +134,35 @@ _ENCODERS: Final[dict[int, Callable[[Any], bytes]]] = {
 class EnumType:
     """An enum: its values both ways; of several names for a number the first counts."""
 
-    __slots__ = ("name_by_number", "number_by_name", "url")
+    __slots__ = ("number_by_name", "quoted_by_number", "url")
 
     def __init__(self, descriptor: EnumDescriptor) -> None:
         self.url = URL_PREFIX + descriptor.full_name.encode()
         self.number_by_name: dict[bytes, int] = {}
-        self.name_by_number: dict[int, bytes] = {}
+        self.quoted_by_number: dict[int, bytes] = {}
         for value in descriptor.values:
             name = value.name.encode()
             self.number_by_name[name] = value.number
-            self.name_by_number.setdefault(value.number, name)
+            self.quoted_by_number.setdefault(value.number, quoted(name))
 
 
 class FieldType:
     """A field of a message type."""
 
     __slots__ = (
-        "encode", "enum", "has_presence", "is_map", "is_required", "json_name", "kind", "message_name",
-        "name", "number", "oneof", "repeated", "tag", "type_url", "wire_type",
+        "encode", "enum", "has_presence", "is_map", "is_required", "kind", "message_name", "name",
+        "number", "oneof", "quoted_json_name", "quoted_proto_name", "render", "repeated", "tag", "type_url",
+        "wire_type",
     )  # fmt: skip
 
     def __init__(self, descriptor: FieldDescriptor, enum: EnumType | None) -> None:
         self.name = descriptor.name.encode()
-        self.json_name = descriptor.json_name.encode()
+        json_name = descriptor.json_name.encode()
+        if self.name[:1].isupper() and not json_name[:1].isupper():
+            # What names of types in protobuf's C++ say, where descriptors say otherwise.
+            json_name = self.name
+        self.quoted_json_name = quoted(json_name)
+        self.quoted_proto_name = quoted(self.name)
         self.number: int = descriptor.number
         # Groups are told from messages by this only; delimited encoding of editions reads as a group as well.
         self.kind: int = descriptor.type
@@ -174,6 +182,8 @@ class FieldType:
         self.type_url = b"" if enum is None else enum.url
         if message is not None:
             self.type_url = URL_PREFIX + message.full_name.encode()
+        self.render = RENDERERS.get(self.type_url)
+        """Writes the message from a scalar, where JSON has one for it."""
 
 
 class MessageType:

@@ -200,7 +200,7 @@ def to_enum(value: Any, enum: EnumType, any_case: bool) -> int:
     number = enum.number_by_name.get(value)
     if number is not None:
         return number
-    if _INTEGER.fullmatch(value) and len(value) < 21 and int(value) in enum.name_by_number:
+    if _INTEGER.fullmatch(value) and len(value) < 21 and int(value) in enum.quoted_by_number:
         return int(value)
     if any_case:
         number = enum.number_by_name.get(value.replace(b"-", b"_").upper())
