@@ -68,10 +68,33 @@ def _health_checks(file: Any) -> None:
         http.field.add(name="use_alpn_protocol", number=15, label=1, type=8)
 
 
+def _tls(file: Any) -> None:
+    """``suppress_client_ca_list`` and ``TlsCertificate.tls_params`` (Envoy 1.40)."""
+    messages = {message.name: message.field for message in file.message_type}
+    validation, certificate = messages["CertificateValidationContext"], messages["TlsCertificate"]
+    if not any(one.name == "suppress_client_ca_list" for one in validation):
+        validation.add(name="suppress_client_ca_list", number=18, label=1, type=8)
+    if not any(one.name == "tls_params" for one in certificate):
+        name = f".{file.package}.TlsParameters"
+        certificate.add(name="tls_params", number=9, label=1, type=11, type_name=name)
+
+
+def _spiffe(file: Any) -> None:
+    """A SPIFFE validator needs no ``trust_domains`` since it may have ``trust_bundles``: the rule is gone."""
+    config = next(message for message in file.message_type if message.name == "SPIFFECertValidatorConfig")
+    for field in config.field:
+        if field.name == "trust_domains":
+            field.ClearField("options")
+
+
+_TLS: Final = "envoy/extensions/transport_sockets/tls/v3/common"
+_SPIFFE: Final = "envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config"
 _SET_FILTER_STATE: Final = "envoy/extensions/filters/http/set_filter_state/v3/set_filter_state"
 
 _FILES: Final[dict[str, tuple[str, Callable[[Any], None]]]] = {
     "envoy.type.matcher.v3.address_pb2": ("envoy/type/matcher/v3/address.proto", _inverted_addresses),
+    _SPIFFE.replace("/", ".") + "_pb2": (_SPIFFE + ".proto", _spiffe),
+    _TLS.replace("/", ".") + "_pb2": (_TLS + ".proto", _tls),
     _SET_FILTER_STATE.replace("/", ".") + "_pb2": (_SET_FILTER_STATE + ".proto", _clear_route_cache),
     "envoy.config.cluster.v3.outlier_detection_pb2": (
         "envoy/config/cluster/v3/outlier_detection.proto",

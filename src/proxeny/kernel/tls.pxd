@@ -16,6 +16,7 @@ cdef class TlsTransport(Transport):
     cdef readonly object options            # of the upstream request that it was opened for (TransportSocketOptions)
     cdef public object verification_error   # what to say besides, where the peer's certificate was refused
     cdef readonly bint verified             # the peer's certificate was accepted
+    cdef list refused                       # certificates (DER) that were not: libssl forgets them
     cdef public object key_log              # called with lines of secrets, None: nobody
     cdef object about                       # what the connection is for: sessions of others are not resumed
     cdef bytes staple                       # the OCSP response that goes along

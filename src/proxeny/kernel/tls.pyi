@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from typing import Any
 
 from proxeny.kernel.stream import Transport
 from proxeny.kernel.tls_context import TlsContext
 
 class TlsTransport(Transport):
     context: TlsContext
-    options: object
+    options: Any
     verification_error: str | None
     verified: bool
     key_log: Callable[[bytes], object] | None

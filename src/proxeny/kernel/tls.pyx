@@ -31,7 +31,7 @@ from proxeny.kernel.tls_tickets cimport resume
 import logging
 from time import monotonic_ns
 
-from proxeny.kernel.tls_reasons import boringssl_reason, verification_text
+from proxeny.kernel.tls_reasons import boringssl_reason, refused_chain
 
 log = logging.getLogger("proxeny.connection")
 
@@ -501,6 +501,8 @@ cdef class TlsTransport(Transport):
     @property
     def peer_certificates(self):
         """The peer's certificates as DER, its own one first."""
+        if self.refused is not None:
+            return tuple(self.refused)
         return tuple(ders_of(SSL_get0_peer_certificate(self.ssl), SSL_get_peer_cert_chain(self.ssl)))
 
     @property
@@ -606,23 +608,30 @@ cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
     if context.verifies_chain and X509_verify_cert(store) <= 0:
         error = X509_STORE_CTX_get_error(store)
         ERR_clear_error()
-        if not context.accepts_untrusted:
-            context.stats.c_inc(FAIL_VERIFY_ERROR)
-            transport.verification_error = (
-                f"verify cert failed: X509_verify_cert: certificate verification error at depth "
-                f"{X509_STORE_CTX_get_error_depth(store)}: "
-                f"{verification_text((<bytes> X509_verify_cert_error_string(error)).decode())}"
-            )
-            return 0
-        X509_STORE_CTX_set_error(store, X509_V_OK)
-    if context.validator is not None:
-        refusal = context.validator.verify(
-            transport, ders_of(X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get0_untrusted(store))
+        context.stats.c_inc(FAIL_VERIFY_ERROR)
+        if context.accepts_untrusted:
+            X509_STORE_CTX_set_error(store, X509_V_OK)
+            return 1
+        transport.verification_error = refused_chain(
+            X509_STORE_CTX_get_error_depth(store), (<bytes> X509_verify_cert_error_string(error)).decode()
         )
+        transport.refused = ders_of(X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get0_untrusted(store))
+        if error == X509_V_ERR_CERT_NOT_YET_VALID:
+            # BoringSSL's alert.
+            X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_HAS_EXPIRED)
+        return 0
+    if context.validator is not None:
+        chain = ders_of(X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get0_untrusted(store))
+        refusal = context.validator.verify(transport, chain)
         if refusal is not None:
-            slot, transport.verification_error = refusal
+            slot, text = refusal
             context.stats.c_inc(slot)
-            X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+            if context.accepts_untrusted:
+                return 1
+            transport.verification_error = text
+            transport.refused = chain
+            # Among those of which the peer is told that the certificate is unacceptable, whyever.
+            X509_STORE_CTX_set_error(store, X509_V_ERR_PERMITTED_VIOLATION)
             return 0
     transport.verified = context.verifies_chain or context.validator is not None
     return 1

@@ -4,6 +4,7 @@ A certificate is parsed once (`parse`), its fields at the first use; bytes that 
 Text that is no UTF-8 keeps its bytes as surrogates.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t
 from libc.time cimport tm as c_tm
 
 import calendar
@@ -50,6 +51,8 @@ cdef extern from "openssl/x509v3.h" nogil:
         other_name* other "d.otherName"
     ctypedef struct GENERAL_NAMES:
         pass
+    ctypedef struct X509_PUBKEY:
+        pass
 
     X509* d2i_X509(X509** target, const unsigned char** data, long length)
     void X509_free(X509* certificate)
@@ -65,6 +68,12 @@ cdef extern from "openssl/x509v3.h" nogil:
     X509_EXTENSION* X509_get_ext(const X509* certificate, int index)
     ASN1_OBJECT* X509_EXTENSION_get_object(X509_EXTENSION* extension)
     int OBJ_obj2txt(char* target, int size, const ASN1_OBJECT* object, int numeric)
+    ASN1_OBJECT* OBJ_txt2obj(const char* text, int numeric)
+    void ASN1_OBJECT_free(ASN1_OBJECT* object)
+    X509_PUBKEY* X509_get_X509_PUBKEY(const X509* certificate)
+    int i2d_X509_PUBKEY(const X509_PUBKEY* key, unsigned char** out)
+    uint32_t X509_get_extension_flags(X509* certificate)
+    uint32_t X509_get_key_usage(X509* certificate)
     int GENERAL_NAME_count "sk_GENERAL_NAME_num" (const GENERAL_NAMES* names)
     GENERAL_NAME* GENERAL_NAME_at "sk_GENERAL_NAME_value" (const GENERAL_NAMES* names, int index)
     void GENERAL_NAMES_free(GENERAL_NAMES* names)
@@ -95,6 +104,9 @@ cdef extern from "openssl/x509v3.h" nogil:
         V_ASN1_OBJECT
         V_ASN1_BMPSTRING
         V_ASN1_UNIVERSALSTRING
+        EXFLAG_CA
+        KU_KEY_CERT_SIGN
+        KU_CRL_SIGN
     unsigned long XN_FLAG_RFC2253
 
 cdef extern from "openssl/err.h" nogil:
@@ -204,13 +216,25 @@ cdef long seconds_of(const ASN1_TIME* time) except? -1:
                             parts.tm_hour, parts.tm_min, parts.tm_sec))
 
 
+def object_identifier(str text not None):
+    """The numbers of an OID that is given so, or by a name that libcrypto knows; empty when it is none."""
+    cdef ASN1_OBJECT* found = OBJ_txt2obj(text.encode(), 0)
+    if found == NULL:
+        ERR_clear_error()
+        return ""
+    try:
+        return object_text(found)
+    finally:
+        ASN1_OBJECT_free(found)
+
+
 cdef class Certificate:
     """One X.509 certificate; every fact is found at its first use and kept."""
     cdef X509* x509
     cdef readonly bytes der
     cdef str _subject, _issuer, _serial, _sha256, _sha1, _pem
     cdef dict _names
-    cdef tuple _oids
+    cdef tuple _oids, _alternative_names
 
     def __init__(self, bytes der not None):
         cdef const unsigned char* data = <const unsigned char*> der
@@ -298,6 +322,51 @@ cdef class Certificate:
         finally:
             GENERAL_NAMES_free(names)
         return found
+
+    @property
+    def alternative_names(self):
+        """All its subject alternative names in their order: kind (of GeneralName), text, and of other names the OID."""
+        cdef GENERAL_NAMES* names
+        cdef GENERAL_NAME* name
+        cdef list found
+        cdef int index
+        if self._alternative_names is None:
+            found = []
+            names = <GENERAL_NAMES*> X509_get_ext_d2i(self.x509, NID_subject_alt_name, NULL, NULL)
+            try:
+                for index in range(GENERAL_NAME_count(names) if names != NULL else 0):
+                    name = GENERAL_NAME_at(names, index)
+                    if name.type in (GEN_DNS, GEN_URI, GEN_EMAIL, GEN_IPADD):
+                        found.append((name.type, name_text(name), ""))
+                    elif name.type == GEN_OTHERNAME:
+                        found.append((name.type, name_text(name), object_text(name.other.type_id)))
+                    else:
+                        found.append((name.type, "", ""))
+            finally:
+                GENERAL_NAMES_free(names)
+                ERR_clear_error()
+            self._alternative_names = tuple(found)
+        return self._alternative_names
+
+    @property
+    def public_key_sha256(self):
+        """Digest of its public key with what that is (SubjectPublicKeyInfo); bytes."""
+        cdef unsigned char* data = NULL
+        cdef int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(self.x509), &data)
+        if length < 0:
+            ERR_clear_error()
+            return b""
+        try:
+            return hashlib.sha256(PyBytes_FromStringAndSize(<const char*> data, length)).digest()
+        finally:
+            OPENSSL_free(data)
+
+    @property
+    def may_issue(self):
+        """Whether it is an authority, or its key may sign certificates or revocation lists, as every key may of which
+        no usage is said."""
+        cdef uint32_t usage = X509_get_key_usage(self.x509)
+        return bool(X509_get_extension_flags(self.x509) & EXFLAG_CA or usage & (KU_KEY_CERT_SIGN | KU_CRL_SIGN))
 
     @property
     def extension_oids(self):

@@ -340,7 +340,9 @@ cdef class TlsContext:
         if self.is_server:
             SSL_CTX_set_client_hello_cb(ctx, client_hello, <void*> self)
             SSL_CTX_set_tlsext_status_cb(ctx, staple)
-        SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
+        SSL_CTX_set_mode(
+            ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN
+        )
         SSL_CTX_set_read_ahead(ctx, 1)
         # As BoringSSL, which has no levels: what is too weak is not among the ciphers and versions.
         SSL_CTX_set_security_level(ctx, 0)
@@ -485,7 +487,8 @@ cdef int use(SSL_CTX* ctx, X509* certificate, EVP_PKEY* key, STACK_OF_X509** cha
     """The chain becomes the context's."""
     if not SSL_CTX_use_certificate(ctx, certificate):
         raise failed("the certificate")
-    if not SSL_CTX_use_PrivateKey(ctx, key):
+    # A key of another kind than the certificate's would go beside it, for certificates of its own kind.
+    if not X509_check_private_key(certificate, key) or not SSL_CTX_use_PrivateKey(ctx, key):
         raise failed("the private key")
     if chain[0] != NULL and SSL_CTX_set0_chain(ctx, chain[0]):
         chain[0] = NULL

@@ -29,7 +29,7 @@ cdef extern from "openssl/ssl.h":
     int SSL_ERROR_NONE, SSL_ERROR_SSL, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_SYSCALL
     int SSL_ERROR_ZERO_RETURN
     int SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-    long SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_ENABLE_PARTIAL_WRITE
+    long SSL_MODE_NO_AUTO_CHAIN, SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_ENABLE_PARTIAL_WRITE
     uint64_t SSL_OP_IGNORE_UNEXPECTED_EOF, SSL_OP_NO_RENEGOTIATION, SSL_OP_CIPHER_SERVER_PREFERENCE
     uint64_t SSL_OP_NO_COMPRESSION, SSL_OP_NO_TICKET, SSL_OP_LEGACY_SERVER_CONNECT, SSL_OP_NO_ANTI_REPLAY
     uint64_t SSL_OP_ALL
@@ -207,7 +207,8 @@ cdef extern from "openssl/rand.h":
     int RAND_bytes(unsigned char* target, int n)
 
 cdef extern from "openssl/x509_vfy.h":
-    int X509_V_OK, X509_V_ERR_APPLICATION_VERIFICATION
+    int X509_V_OK, X509_V_ERR_APPLICATION_VERIFICATION, X509_V_ERR_PERMITTED_VIOLATION
+    int X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
     unsigned long X509_V_FLAG_PARTIAL_CHAIN, X509_V_FLAG_CRL_CHECK, X509_V_FLAG_CRL_CHECK_ALL
     unsigned long X509_V_FLAG_NO_CHECK_TIME
     X509_STORE* X509_STORE_new()
@@ -227,6 +228,7 @@ cdef extern from "openssl/x509_vfy.h":
 cdef extern from "openssl/x509.h":
     void X509_free(X509* certificate)
     int X509_up_ref(X509* certificate)
+    int X509_check_private_key(const X509* certificate, const EVP_PKEY* key)
     int i2d_X509(const X509* certificate, unsigned char** out)
     X509* d2i_X509(X509** x, const unsigned char** data, long n)
     void X509_CRL_free(X509_CRL* crl)

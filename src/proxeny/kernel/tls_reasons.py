@@ -76,9 +76,26 @@ _OTHER_NAMES: Final = {
 }
 """BoringSSL's name of what OpenSSL calls otherwise."""
 
+_NO_ISSUER: Final = "unable to get local issuer certificate"
+_NO_AUTHORITY: Final = "invalid CA certificate"
+_REVOCATION: Final = "certificate revocation check against provided CRLs failed: "
+
 _VERIFICATION: Final = {
-    "self-signed certificate": "self signed certificate",
+    "certificate chain too long": _NO_ISSUER,
+    "self-signed certificate": _NO_ISSUER,
     "self-signed certificate in certificate chain": "self signed certificate in certificate chain",
+    **{
+        text: _REVOCATION + text
+        for text in (
+            "CRL has expired",
+            "CRL is not yet valid",
+            "CRL path validation error",
+            "CRL signature failure",
+            "certificate revoked",
+            "unable to get CRL issuer certificate",
+            "unable to get certificate CRL",
+        )
+    },
     "unsuitable certificate purpose": "unsupported certificate purpose",
 }
 
@@ -93,6 +110,10 @@ def boringssl_reason(library: int, reason: int, text: str) -> str:
     return f"|{_BORINGSSL_SSL | number}:SSL routines:OPENSSL_internal:{name}"
 
 
-def verification_text(text: str) -> str:
-    """Why a chain of certificates was refused, in BoringSSL's words."""
-    return _VERIFICATION.get(text, text)
+def refused_chain(depth: int, text: str) -> str:
+    """Why a chain of certificates was refused, in Envoy's and BoringSSL's words."""
+    if text == _NO_AUTHORITY:
+        # BoringSSL does not take it for the issuer at all.
+        depth, text = max(depth - 1, 0), _NO_ISSUER
+    words = _VERIFICATION.get(text, text)
+    return f"verify cert failed: X509_verify_cert: certificate verification error at depth {depth}: {words}"

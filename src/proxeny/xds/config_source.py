@@ -46,6 +46,9 @@ def check_source(source: Any) -> None:
     path = source.path if kind == "path" else source.path_config_source.path
     if not os.path.exists(path):
         raise ConfigError(f"paths must refer to an existing path in the system: '{path}' does not exist")
+    directory = source.path_config_source.watched_directory.path
+    if directory and not os.path.isdir(directory):
+        raise ConfigError(f"unable to add filesystem watch for file {directory}/: No such file or directory")
 
 
 def subscribe(

@@ -34,6 +34,7 @@ from tests.differential.validate import (
     runtime_cases,
     secrets_cases,
     session_cases,
+    tls_cases,
     transcoder_cases,
     udp_cases,
     upgrade_cases,
@@ -75,6 +76,7 @@ CASES: list[Verdict] = [
     *runtime_cases.CASES,
     *secrets_cases.CASES,
     *session_cases.CASES,
+    *tls_cases.CASES,
     *upgrade_cases.CASES,
     *xds_cases.CASES,
 ]

@@ -19,6 +19,7 @@ from proxeny.config.support import (
     route_actions,
     router,
     secrets,
+    tls,
     transport_sockets,
     udp,
     upstream,
@@ -41,6 +42,7 @@ AREAS: Final[dict[str, Table]] = {
     "Health checks": health.TABLE,
     "Secrets": secrets.TABLE,
     "Transport sockets": transport_sockets.TABLE,
+    "TLS": tls.TABLE,
     "Access logs": access_log.TABLE,
     "Dynamic configuration": xds.TABLE,
 }

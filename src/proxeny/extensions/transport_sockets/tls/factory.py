@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from proxeny.config.errors import ConfigError
+from proxeny.extensions.transport_sockets.tls.context_builder import fill_client_context, fill_server_context
+from proxeny.extensions.transport_sockets.tls.key_log import KeyLogFile
+from proxeny.extensions.transport_sockets.tls.settings import compile_downstream_settings, compile_upstream_settings
 from proxeny.extensions.transport_sockets.tls.sockets import (
     CLIENT,
     SERVER,
@@ -14,13 +16,13 @@ from proxeny.extensions.transport_sockets.tls.sockets import (
     TlsUpstreamFactory,
 )
 from proxeny.extensions.transport_sockets.tls.stats import SOCKET_FACTORY, SSL, UPDATE_BY_SDS
-from proxeny.kernel.tls_context import TlsContext, TlsError
-from proxeny.network.process_secret import derived
+from proxeny.kernel.tls_context import TlsContext
 
 if TYPE_CHECKING:
+    from proxeny.extensions.transport_sockets.tls.settings import CommonSettings
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.transport_socket import DownstreamTransportSocketFactory, UpstreamTransportSocketFactory
-    from proxeny.secret.sources import SecretSources
+    from proxeny.secret.certificates import ContextCertificates
 
 
 class TlsTransportSockets:
@@ -35,7 +37,8 @@ class TlsTransportSockets:
 
     def create_upstream(self, message: Any, scope: str, context: FactoryContext) -> UpstreamTransportSocketFactory:
         """For a cluster."""
-        return TlsUpstreamFactory(ClientContext(message, scope, context), scope, context, message.sni)
+        holder = ClientContext(message, scope, context)
+        return TlsUpstreamFactory(holder, scope, context, message.sni, message.auto_host_sni)
 
 
 class BuiltContext(ContextHolder):
@@ -60,10 +63,20 @@ class BuiltContext(ContextHolder):
     def _new(self, server: bool) -> TlsContext:
         """An empty context that counts under the scope."""
         stats = self._context.stats
-        made = TlsContext(server, stats.block(SSL, f"{self._scope}ssl."), stats.dynamic(f"{self._scope}ssl."))
-        if server:
-            made.set_resumption(True, True, secret=derived(f"tickets of {self._scope}".encode()))
-        return made
+        return TlsContext(server, stats.block(SSL, f"{self._scope}ssl."), stats.dynamic(f"{self._scope}ssl."))
+
+    def _wait(self) -> None:
+        """A secret has not come yet."""
+        self.context = None
+        self._sources.show(None)
+
+    def _take(self, made: TlsContext, common: CommonSettings, shown: ContextCertificates) -> None:
+        """A context is complete."""
+        self.key_log = None if common.key_log is None else KeyLogFile(common.key_log, self._context)
+        if self.key_log is not None:
+            made.log_keys()
+        self.context = made
+        self._sources.show(shown)
 
 
 class ServerContext(BuiltContext):
@@ -74,9 +87,13 @@ class ServerContext(BuiltContext):
     prefix = SERVER
 
     def _build(self) -> None:
+        settings = compile_downstream_settings(self._message, self._sources)
+        if not settings.is_complete:
+            self._wait()
+            return
         made = self._new(True)
-        fill(made, self._message.common_tls_context, self._message.require_client_certificate.value, self._sources)
-        self.context = made
+        shown = fill_server_context(made, settings, self._scope)
+        self._take(made, settings.common, shown)
 
 
 class ClientContext(BuiltContext):
@@ -87,35 +104,13 @@ class ClientContext(BuiltContext):
     prefix = CLIENT
 
     def _build(self) -> None:
+        settings = compile_upstream_settings(self._message, self._sources)
+        if not settings.is_complete:
+            self._wait()
+            return
         made = self._new(False)
-        fill(made, self._message.common_tls_context, False, self._sources)
-        self.context = made
-
-
-def fill(context: TlsContext, common: Any, require: bool, sources: SecretSources) -> None:
-    """Give a context what a CommonTlsContext says; ConfigError on what libssl refuses."""
-    try:
-        trusted = _read(common.validation_context.trusted_ca, sources)
-        if trusted:
-            context.trust(trusted)
-        context.set_verification(bool(trusted), require, bool(trusted))
-        context.set_alpn([protocol.encode() for protocol in common.alpn_protocols])
-        for certificate in common.tls_certificates:
-            chain, key = _read(certificate.certificate_chain, sources), _read(certificate.private_key, sources)
-            context.add_certificate(chain, key)
-    except TlsError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _read(source: Any, sources: SecretSources) -> bytes:
-    kind = source.WhichOneof("specifier")
-    if kind == "filename":
-        try:
-            return sources.read(source.filename)
-        except OSError:
-            raise ConfigError(f"Invalid path: {source.filename}") from None
-    value = getattr(source, kind) if kind else b""
-    return value.encode() if isinstance(value, str) else bytes(value)
+        shown = fill_client_context(made, settings, self._scope)
+        self._take(made, settings.common, shown)
 
 
 FACTORY: Final = TlsTransportSockets()

@@ -16,6 +16,7 @@ from proxeny.network.transport_socket import DownstreamTransportSocketFactory, U
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from proxeny.extensions.transport_sockets.tls.key_log import KeyLogFile
     from proxeny.kernel.stats import Block
     from proxeny.kernel.stream import Transport
     from proxeny.kernel.tls_context import TlsContext
@@ -28,12 +29,13 @@ CLIENT: Final = "client_ssl_socket_factory."
 
 
 class ContextHolder:
-    """The current context; None while a secret is missing."""
+    """The current context, None while a secret is missing, and where secrets of its sessions are written down."""
 
-    __slots__ = ("__weakref__", "context")
+    __slots__ = ("__weakref__", "context", "key_log")
 
     def __init__(self, context: TlsContext | None = None) -> None:
         self.context = context
+        self.key_log: KeyLogFile | None = None
 
 
 class TlsDownstreamFactory(DownstreamTransportSocketFactory):
@@ -54,21 +56,26 @@ class TlsDownstreamFactory(DownstreamTransportSocketFactory):
             self._stats.inc(DOWNSTREAM_NOT_READY)
             return NotReadyTransport()
         transport = TlsTransport(context)
+        if self.holder.key_log is not None:
+            transport.key_log = self.holder.key_log.writer(connection)
         connection.connection_info.ssl = SslConnectionInfo(transport)
         return transport
 
 
 class TlsUpstreamFactory(UpstreamTransportSocketFactory):
-    """TLS as a client; ``server_name`` is ``sni``."""
+    """TLS as a client; ``server_name`` is ``sni``, before which goes the host's name with ``auto_host_sni``."""
 
-    __slots__ = ("_stats", "default_server_name_indication", "holder")
+    __slots__ = ("_auto_host_sni", "_stats", "default_server_name_indication", "holder")
 
     secure = True
     supports_alpn = True
     uses_options = True
 
-    def __init__(self, holder: ContextHolder, scope: str, context: FactoryContext, server_name: str) -> None:
+    def __init__(
+        self, holder: ContextHolder, scope: str, context: FactoryContext, server_name: str, auto_host_sni: bool = False
+    ) -> None:
         self.holder = holder
+        self._auto_host_sni = auto_host_sni
         self.default_server_name_indication = server_name
         self._stats: Block = context.stats.block(SOCKET_FACTORY, scope + CLIENT)
 
@@ -81,12 +88,16 @@ class TlsUpstreamFactory(UpstreamTransportSocketFactory):
             self._stats.inc(UPSTREAM_NOT_READY)
             return NotReadyTransport()
         name, alpn = self.default_server_name_indication, None
+        if self._auto_host_sni:
+            name = host.hostname or name
         if options is not None:
             name = options.server_name_override or name
             protocols = options.alpn_override or (() if context.alpn else options.alpn_fallback)
             if protocols:
                 alpn = alpn_wire([protocol.encode() for protocol in protocols])
         transport = TlsTransport(context, name.encode("utf-8", "surrogateescape"), alpn, options)
+        if self.holder.key_log is not None:
+            transport.key_log = self.holder.key_log.writer(connection)
         connection.connection_info.ssl = SslConnectionInfo(transport)
         return transport
 
