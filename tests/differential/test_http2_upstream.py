@@ -20,6 +20,7 @@ from tests.differential.http2_upstream import (
     HEADERS,
     PREFACE,
     UNTIL_DATA,
+    UNTIL_END,
     UNTIL_RESET,
     Body,
     Frame,
@@ -397,6 +398,75 @@ TUNNELS = [
     connect("connect_error", Reply(), answers=[(BODY, Reset(10))], status=503),
 ]
 
+
+def tunnel(name: str, *steps: Step, listener: str = "tunnel", answers: object = (), **rest: object) -> Case:
+    """A session of the TCP proxy, whose bytes go through a tunnel."""
+    stats = r"^(tcp\.LISTENER\.|cluster\.(tcp|http1)_tunnels\.)"
+    ignore = (r"_bytes_buffered$", r"cluster.*_[rt]x_bytes_total$")
+    return Case(  # type: ignore[arg-type]
+        name, steps, config="http2_upstream", listener=listener, stats=stats, ignore=ignore, answers=answers, **rest
+    )
+
+
+PONG = (BODY, OPEN, UNTIL_DATA, Body(b"pong"))
+PING = (b"ping", Expect(b"pong"))
+HTTP1_OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
+CONNECT_HEAD = b"CONNECT host.test:1 HTTP/1.1\r\nhost: host.test:1\r\n\r\n"
+TCP = [
+    tunnel("tcp_fin_later", b"ping", Do("end"), answers=[(BODY, OPEN, UNTIL_DATA, FIN)], end=End.CLOSED),
+    tunnel("tcp_error_later", b"ping", Do("end"), answers=[(BODY, OPEN, UNTIL_DATA, Reset(1))], end=End.CLOSED),
+    tunnel("tcp", *PING, Do("fin"), Do("end"), answers=[PONG], contains=(":authority: host.test:127.0.0.1", "x-b: b")),
+    tunnel(
+        "tcp_client_first",
+        b"ping",
+        Do("fin"),
+        Do("end"),
+        answers=[(BODY, OPEN, UNTIL_END, Body(b"pong"))],
+        contains=("'ping' complete",),
+    ),
+    tunnel(
+        "tcp_trailers", b"ping", Do("fin"), Do("end"), answers=[(BODY, OPEN, UNTIL_END, Body(b"pong", False), TRAILERS)]
+    ),
+    tunnel("tcp_post", *PING, Do("fin"), Do("end"), listener="tunnel_post", answers=[PONG], contains=("POST /there",)),
+    tunnel("tcp_refused", Do("end"), answers=[(BODY, *answer(b"no", 403))], end=End.CLOSED),
+    tunnel("tcp_ends_at_once", Do("end"), answers=[(BODY, head(200, end=True))], end=End.CLOSED),
+    tunnel("tcp_other_success", Do("end"), answers=[(BODY, head(201))], end=End.CLOSED),
+    tunnel("tcp_reset", Do("end"), answers=[(BODY, Reset(7))], end=End.CLOSED),
+    tunnel("tcp_again", *PING, Do("fin"), Do("end"), listener="tunnel_again", answers=[(BODY, Reset(7)), PONG]),
+    tunnel("tcp_never", Do("end"), listener="tunnel_again", answers=[(BODY, *answer(b"no", 503))] * 2, end=End.CLOSED),
+    tunnel("tcp_reset_later", b"ping", Do("end"), answers=[(BODY, OPEN, UNTIL_DATA, Reset(2))], end=End.CLOSED),
+    tunnel(
+        "tcp_client_resets", *PING, Do("rst"), answers=[(BODY, OPEN, UNTIL_DATA, Body(b"pong", False), UNTIL_RESET)]
+    ),
+    tunnel(
+        "tcp_two",
+        Send(b"ping", 0),
+        Send(b"ping", 1),
+        Expect(b"pong", 0),
+        Expect(b"pong", 1),
+        Do("fin", 0),
+        Do("fin", 1),
+        Do("end", 0),
+        Do("end", 1),
+        answers=[PONG, PONG],
+    ),
+    tunnel(
+        "tcp_http1",
+        *PING,
+        Do("fin"),
+        Do("end"),
+        listener="tunnel_http1",
+        raw=(Read(len(CONNECT_HEAD)), HTTP1_OPEN, Read(4), b"pong", FIN),
+    ),
+    tunnel(
+        "tcp_http1_refused",
+        Do("end"),
+        listener="tunnel_http1",
+        raw=(Read(len(CONNECT_HEAD)), b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
+        end=End.CLOSED,
+    ),
+]
+
 RAW = [
     case(
         "preface",
@@ -411,7 +481,7 @@ RAW = [
 
 
 @pytest.mark.parametrize(
-    "case", [*MESSAGES, *RESETS, *GOAWAYS, *ENDS, *VIOLATIONS, *POOLS, *TUNNELS, *RAW], ids=case_id
+    "case", [*MESSAGES, *RESETS, *GOAWAYS, *ENDS, *VIOLATIONS, *POOLS, *TUNNELS, *RAW, *TCP], ids=case_id
 )
 def test_http2_upstream(pairs: Pairs, case: Case) -> None:
     pairs.check(case)

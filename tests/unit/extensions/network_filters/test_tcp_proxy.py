@@ -539,7 +539,8 @@ def test_backoff_delays():
 @pytest.mark.parametrize(
     "fields",
     [
-        {"tunneling_config": {"hostname": "x:1"}},
+        {"tunneling_config": {"hostname": "x:1", "post_path": "/there"}},
+        {"tunneling_config": {"hostname": "%FOO%"}},
         {"upstream_connect_mode": 1},
         {"backoff_options": {"base_interval": "2s", "max_interval": "1s"}},
         {"access_log_flush_interval": "1s", "access_log_options": {}},

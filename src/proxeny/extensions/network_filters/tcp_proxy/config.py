@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.extensions.network_filters.tcp_proxy.stats import TCP_PROXY
+from proxeny.extensions.network_filters.tcp_proxy.tunnel import Tunneling
 from proxeny.http.hash_policy import FilterStateHash, SourceIpHash
 from proxeny.upstream.metadata_criteria import MetadataCriteria, criteria_of
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 DEFAULT_IDLE_TIMEOUT_MS: Final = 3_600_000
 """TcpProxy.idle_timeout: one hour when it is not set."""
 UNSUPPORTED: Final = (
-    "tunneling_config",
     "on_demand",
     "proxy_protocol_tlvs",
     "downstream_idle_timeout",
@@ -75,6 +75,7 @@ class TcpProxyConfig:
         "max_duration_ms",
         "max_early_data_bytes",
         "stats",
+        "tunneling",
     )
 
     def __init__(self, message: Any, context: FactoryContext) -> None:
@@ -88,6 +89,7 @@ class TcpProxyConfig:
         self._compile_hash_policy(message)
         self._compile_timeouts(message)
         self._compile_connect(message)
+        self.tunneling = Tunneling(message.tunneling_config) if message.HasField("tunneling_config") else None
         self._compile_access_logs(message)
 
     def _compile_clusters(self, message: Any) -> None:

@@ -20,6 +20,7 @@ from proxeny.extensions.network_filters.tcp_proxy.stats import (
     IDLE_TIMEOUT,
     MAX_DOWNSTREAM_CONNECTION_DURATION,
 )
+from proxeny.extensions.network_filters.tcp_proxy.tunnel import TunnelUpstream
 from proxeny.extensions.network_filters.tcp_proxy.upstream import TcpUpstream
 from proxeny.kernel.buffer import Buffer
 from proxeny.kernel.outlier import (
@@ -93,7 +94,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
 
     def __init__(self, config: TcpProxyConfig) -> None:
         self.config = config
-        self.upstream: TcpUpstream | None = None
+        self.upstream: TcpUpstream | TunnelUpstream | None = None
         self._attempts = 0
         self._criteria: MetadataCriteria | None = None
         self._closed = False
@@ -212,6 +213,12 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
                 info.attempted_hosts = []
             info.attempted_hosts.append(host)
             info.upstream_asked_ns = self.connection.dispatcher.monotonic_ns()
+            if config.tunneling is not None:
+                # As in Envoy the limit is only looked at here: a tunnel's connection is the pool's to count.
+                connections.dec()
+                tunnel = self._pending = TunnelUpstream(self, config.tunneling, host)
+                tunnel.start(cluster.http_pool(host, DEFAULT_PRIORITY, None, self.connection.upstream_options, self))
+                return
             pool = cluster.tcp_pool(host, DEFAULT_PRIORITY, self.connection.upstream_options, self)
             pending = pool.new_reserved_connection(self)
             if pending is not None:
@@ -247,6 +254,22 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
 
     def on_pool_ready(self, connection: ClientConnection, host: Host) -> None:
         """The upstream connection is there."""
+        downstream = self.connection
+        self._on_upstream_ready(connection, host)
+        self.upstream = TcpUpstream(self, connection, host, self._idle_timer)
+        self._begin()
+        if connection.state is OPEN and downstream.state is OPEN:
+            self._start_relay(connection)
+
+    def on_tunnel_open(self, tunnel: TunnelUpstream) -> None:
+        """The upstream opened the tunnel."""
+        self._on_upstream_ready(tunnel.connection, tunnel.host)
+        self.upstream = tunnel
+        if self._idle_timer is not None:
+            self.connection.add_bytes_sent_callback(self._on_progress)
+        self._begin()
+
+    def _on_upstream_ready(self, connection: ClientConnection, host: Host) -> None:
         self._pending = None
         if host.outlier is not None:
             host.outlier.put_result(LOCAL_ORIGIN_CONNECT_SUCCESS_FINAL)
@@ -259,15 +282,15 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         if config.idle_timeout_ms:
             self._idle_timer = downstream.dispatcher.create_timer(self._on_idle_timeout)
             self._idle_timer.enable(config.idle_timeout_ms)
-        self.upstream = TcpUpstream(self, connection, host, self._idle_timer)
-        if config.flush_on_connected:
+
+    def _begin(self) -> None:
+        """Bytes flow from now on."""
+        if self.config.flush_on_connected:
             self._log(TCP_UPSTREAM_CONNECTED)
         if self._early_data is not None:
             self._send_early_data()
         else:
-            downstream.read_disable(False)
-        if connection.state is OPEN and downstream.state is OPEN:
-            self._start_relay(connection)
+            self.connection.read_disable(False)
 
     def _start_relay(self, upstream: ClientConnection) -> None:
         """Let the kernel move the bytes, unless somebody wants to see them on the way."""
@@ -301,7 +324,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         """Bytes, or the end of the stream, from the client."""
         upstream = self.upstream
         if upstream is not None:
-            upstream.connection.write(data, end_stream)
+            upstream.send(data, end_stream)
             self._on_progress(0)
         elif self._early_data is not None:
             self._keep_early_data(data, end_stream)
@@ -334,7 +357,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         if kept.length > (self.config.max_early_data_bytes or 0):
             self.connection.read_disable(False)
         if kept or self._early_end:
-            self.upstream.connection.write(kept, self._early_end)
+            self.upstream.send(kept, self._early_end)
 
     def read_disable_downstream(self, disable: bool) -> None:
         """The upstream's write buffer is full, or no longer is."""
@@ -380,7 +403,7 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     def on_upstream_closed(self, event: ConnectionEvent) -> None:
         """The upstream is gone: the client gets what came, then the end; a reset is passed on as one."""
         upstream, self.upstream = self.upstream, None
-        was_reset = upstream is not None and upstream.connection.remote_reset
+        was_reset = upstream is not None and upstream.remote_reset
         if was_reset:
             self.connection.stream_info.set_flag(ResponseFlag.UPSTREAM_REMOTE_RESET)
         if self._idle_timer is not None:
@@ -426,7 +449,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
         info = connection.stream_info
         info.bytes_received = info.wire_bytes_received = connection.bytes_received
         info.bytes_sent = info.wire_bytes_sent = connection.bytes_sent
-        upstream = info.upstream_connection
+        # A tunnel's connection may carry others.
+        upstream = info.upstream_stream or info.upstream_connection
         if upstream is not None:
             info.upstream_wire_bytes_received = upstream.bytes_received
             info.upstream_wire_bytes_sent = upstream.bytes_sent

@@ -73,6 +73,15 @@ class TcpUpstream(NetworkFilter, ConnectionCallbacks):
             proxy.on_upstream_data(data, end_stream)
         return CONTINUE
 
+    def send(self, data: Buffer, end_stream: bool) -> None:
+        """Bytes, or the end of the stream, of the client."""
+        self.connection.write(data, end_stream)
+
+    @property
+    def remote_reset(self) -> bool:
+        """Whether the upstream closed with a RST."""
+        return self.connection.remote_reset
+
     def read_disable(self, disable: bool) -> None:
         """The client's write buffer is full, or no longer is."""
         if self.connection.state is CLOSED:
