@@ -476,6 +476,7 @@ class ActiveStream(RequestChecks):
         self.watermark_callbacks = None
         self.decode_path = self.encode_path = self.terminal = None
         self.filters = []
+        info.upstream_stream = None  # it refers to the upstream request, and so to the router, which refers to ``info``
 
     @property
     def ends_at_close(self) -> bool:

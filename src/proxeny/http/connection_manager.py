@@ -12,7 +12,7 @@ from proxeny.http.active_stream import ActiveStream
 from proxeny.http.codec import StreamResetReason
 from proxeny.http.connection_manager_config import HTTP1, HTTP2
 from proxeny.http.http1.server_connection import Http1ServerConnection
-from proxeny.http.http2.server_connection import HTTP_2, Http2ServerConnection
+from proxeny.http.http2.server_connection import HTTP_2, Http2ServerConnection, Http2ServerStream
 from proxeny.http.premature_resets import PrematureResets
 from proxeny.http.soft_drain import SoftDrain
 from proxeny.http.stats import (
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
     from proxeny.kernel.timer import Timer
     from proxeny.network.connection import Connection
+    from proxeny.network.stream_info import StreamInfo
 
 STOP_ITERATION = FilterStatus.STOP_ITERATION
 OPEN = ConnectionState.OPEN
@@ -85,6 +86,7 @@ class ConnectionManager(StreamManager):
     """One downstream connection's codec and streams."""
 
     __slots__ = (
+        "closed_requests",
         "dispatching",
         "drain_timer",
         "duration_timer",
@@ -105,6 +107,7 @@ class ConnectionManager(StreamManager):
         self.remote_closed = False
         self.codec = None
         self.requests = 0
+        self.closed_requests = 0
         self.dispatching = False
         """Whether the codec is at work; what ends meanwhile is looked at after it."""
         self.protocol = "HTTP/1.1"
@@ -288,8 +291,7 @@ class ConnectionManager(StreamManager):
         if active.destroyed:
             return
         if active.remote_complete and active.codec_complete:
-            if self.multiplexed and not active.encoder.is_sent:
-                self._await_codec(active)
+            if self.multiplexed and self._await_codec(active, active.encoder):
                 return
             self.destroy_stream(active)
         else:
@@ -307,27 +309,35 @@ class ConnectionManager(StreamManager):
         if not self.multiplexed and not self.streams and connection.state is OPEN and len(connection.read_buffer):
             connection.redeliver_read_buffer()
 
-    def _await_codec(self, stream: ActiveStream) -> None:
-        """The stream is over once the end of its response was sent; the codec says when, or that it takes too long."""
+    def _await_codec(self, stream: ActiveStream, encoder: Http2ServerStream) -> bool:
+        """A stream is over once the end of its response was sent: the codec says when, or that it takes too long.
+
+        False when it was sent already.
+        """
+        if encoder.is_sent():
+            return False
         stream.waits_for_codec = True
         flush_timeout_ms = self.config.stream_flush_timeout_ms
-        stream.encoder.expect_flush(stream.idle_timeout_ms if flush_timeout_ms < 0 else flush_timeout_ms)
+        encoder.expect_flush(stream.idle_timeout_ms if flush_timeout_ms < 0 else flush_timeout_ms)
+        return True
 
     def destroy_stream(self, stream: ActiveStream) -> None:
         """Log and forget the stream."""
         active = stream
         self.streams.remove(active)
         active.finish()
-        if self.premature_resets is not None and self.premature_resets.are_too_many(active.stream_info):
-            self._on_premature_resets()
+        self.closed_requests += 1
+        if not active.stream_info.response_code and self.premature_resets is not None:
+            self._look_for_premature_resets(active.stream_info)
         if self.drain_state is CLOSING and self.multiplexed and not self.dispatching:
             self.check_for_deferred_close(False)
         if self.idle_timer is not None and not self.streams:
             self.idle_timer.enable(self.config.connection_idle_timeout_ms)
 
-    def _on_premature_resets(self) -> None:
-        """Most of the client's requests were given up at once (rapid reset, CVE-2023-44487)."""
-        if self.connection.state is OPEN:
+    def _look_for_premature_resets(self, info: StreamInfo) -> None:
+        """A stream ended without an answer: were most of the client's requests given up at once?"""
+        assert self.premature_resets is not None
+        if self.premature_resets.are_too_many(info, self.closed_requests) and self.connection.state is OPEN:
             self.config.stats.inc(RQ_TOO_MANY_PREMATURE_RESETS)
             self.do_connection_close(NO_FLUSH, 0, "too_many_premature_resets")
 

@@ -22,22 +22,20 @@ NANOSECONDS: Final = 1_000_000_000
 class PrematureResets:
     """The counts of one connection."""
 
-    __slots__ = ("_closed", "_premature", "_runtime")
+    __slots__ = ("_premature", "_runtime")
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
-        self._closed = 0
         self._premature = 0
 
-    def are_too_many(self, info: StreamInfo) -> bool:
-        """Count a stream that is over: whether the connection had too many that ended early and without an answer."""
-        self._closed += 1
-        if info.response_code or not self._is_premature(info):
+    def are_too_many(self, info: StreamInfo, closed: int) -> bool:
+        """Count a stream that ended without an answer: were there too many that ended early, of all ``closed`` ones?"""
+        if not self._is_premature(info):
             return False
         self._premature += 1
         limit = self._limit(TOTAL_STREAM_COUNT, DEFAULT_TOTAL_STREAM_COUNT)
         # Below the limit: whether the share would still be too large there if all that follow were good.
-        return 2 * self._premature >= max(limit, self._closed)
+        return 2 * self._premature >= max(limit, closed)
 
     def _is_premature(self, info: StreamInfo) -> bool:
         least = self._limit(MIN_STREAM_LIFETIME_SECONDS, DEFAULT_MIN_STREAM_LIFETIME_SECONDS)

@@ -14,5 +14,6 @@ cdef class StreamManager(NetworkFilter):
     cdef public bint has_rare_timers, multiplexed, remote_closed, secure
     cdef public Py_ssize_t buffer_limit, rq_total_slot
 
+    cpdef new_stream(self, response_encoder)
     cpdef end_stream(self, stream)
     cpdef destroy_stream(self, stream)

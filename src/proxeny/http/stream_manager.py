@@ -70,6 +70,10 @@ class StreamManager(NetworkFilter):
     protocol: str
     buffer_limit: int
 
+    def new_stream(self, response_encoder: Any) -> Any:
+        """A request begins; its decoder."""
+        raise AssertionError("abstract")
+
     def end_stream(self, stream: Any) -> None:
         """A stream is over for us: complete, or given up (then HTTP/1 must close)."""
         raise AssertionError("abstract")

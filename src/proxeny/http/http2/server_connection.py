@@ -18,8 +18,9 @@ from proxeny.kernel.http2_session import Http2Session
 from proxeny.network.filter import ConnectionCloseType
 
 if TYPE_CHECKING:
-    from proxeny.http.codec import ServerConnectionCallbacks, StreamCallbacks
+    from proxeny.http.codec import StreamCallbacks
     from proxeny.http.http2.settings import Http2Settings
+    from proxeny.http.stream_manager import StreamManager
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.http2_stream import Http2Stream
     from proxeny.kernel.randomness import RandomGenerator
@@ -85,7 +86,6 @@ class Http2ServerStream(ResponseEncoder):
         """The stream of this encoder."""
         return self
 
-    @property
     def is_sent(self) -> bool:
         """Whether the last frame of the response is on its way."""
         return self.h2.local_end_sent or self.h2.session is None
@@ -231,7 +231,7 @@ class Http2ServerConnection(Http2Session):
         self,
         connection: Connection,
         options: object,
-        callbacks: ServerConnectionCallbacks,
+        callbacks: StreamManager,
         settings: Http2Settings,
         stats: Block,
         random: RandomGenerator,
@@ -318,7 +318,8 @@ class Http2ServerConnection(Http2Session):
 
     def data_received(self, stream: Http2Stream, data: Buffer, end_stream: bool) -> None:
         """Body bytes."""
-        decoder = stream.owner.decoder
+        owner = stream.owner
+        decoder = owner.decoder
         decoder.decode_data(data, end_stream)
 
     def trailers_received(self, stream: Http2Stream, trailers: HeaderMap) -> None:
@@ -328,7 +329,8 @@ class Http2ServerConnection(Http2Session):
 
     def end_stream_sent(self, stream: Http2Stream) -> None:
         """The response is on its way: the manager is done with the stream, if it has all of the request."""
-        callbacks = stream.owner.callbacks
+        owner = stream.owner
+        callbacks = owner.callbacks
         if callbacks is not None:
             callbacks.on_codec_complete()
 
