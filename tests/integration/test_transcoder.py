@@ -4,8 +4,11 @@ import base64
 import http.client
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -169,3 +172,14 @@ def test_a_chat_goes_both_ways_at_once(port: int) -> None:
         _read_to(sock, b',{"id":"2"}\r\n')
         sock.sendall(b"0\r\n\r\n")
         _read_to(sock, b"1\r\n]\r\n0\r\n\r\n")
+
+
+def test_a_request_is_explained_with_what_it_becomes(tmp_path: Path) -> None:
+    file = tmp_path / "envoy.yaml"
+    file.write_text(CONFIG.replace("PORT", "8080").replace("port_value: 0", "port_value: 10000", 2))
+    command = [str(Path(sys.executable).parent / "proxeny"), "explain", "request", "-c", str(file), "--port", "10000"]
+    asked = subprocess.run(
+        [*command, "--url", "http://a/shelves/7"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ":path becomes '/lib.Library/GetShelf'" in asked.stdout
+    assert "forwarded to cluster 'library'" in asked.stdout

@@ -27,6 +27,7 @@ class TranscoderFactory:
 
     filter_class = JsonTranscoder
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: Any, stats_prefix: str, context: FactoryContext) -> None:
         self.name = NAME
