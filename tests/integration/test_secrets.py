@@ -148,7 +148,7 @@ class Load:
             thread.join()
 
 
-@pytest.mark.parametrize("way", ["static"])
+@pytest.mark.parametrize("way", ["static", "sds"])
 def test_rotation_under_load_fails_no_handshake(proxy: Start, tmp_path: Path, way: str) -> None:
     folder = tmp_path / "secret"
     folder.mkdir()
@@ -216,7 +216,7 @@ def test_bad_files_of_static_configuration_change_nothing(proxy: Start, tmp_path
     assert {shown(port, context) for _ in range(8)} == {"two"}
 
 
-@pytest.mark.parametrize("way", ["static"])
+@pytest.mark.parametrize("way", ["static", "sds"])
 def test_a_new_worker_has_what_the_others_have(proxy: Start, tmp_path: Path, way: str) -> None:
     folder = write(tmp_path / "secret", ONE)
     secret = in_files(folder)

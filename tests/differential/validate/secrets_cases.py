@@ -44,8 +44,11 @@ CASES = [
     _static("garbage", "name: a, tls_certificate: {certificate_chain: {inline_string: x}}"),
     _static("missing-file", "name: a, tls_certificate: {certificate_chain: {filename: /nowhere}}"),
     _static("empty-source", "name: a, tls_certificate: {certificate_chain: {filename: ''}}"),
+    _discovered("path", "path: /dev/null"),
+    _discovered("path-source", _PATH),
     _discovered("missing-path", "path: /nowhere/at/all"),
     _discovered("empty-path", "path_config_source: {path: ''}"),
+    _discovered("watched", "path_config_source: {path: /dev/null, watched_directory: {path: /dev}}"),
     _discovered("watched-nowhere", "path_config_source: {path: /dev/null, watched_directory: {path: /nowhere}}"),
     _discovered("no-source", ""),
     _discovered("self", "self: {}"),
@@ -53,4 +56,5 @@ CASES = [
     _discovered("grpc", _GRPC, stricter=_LATER),
     _discovered("without-node", _PATH, node=""),
     _discovered("without-cluster", _PATH, node="node: {id: a}"),
+    _discovered("timeout", f"{_PATH}, initial_fetch_timeout: 1s"),
 ]

@@ -74,10 +74,10 @@ def compile_certificate(config: Any, read_file: ReadFile, name: str = "") -> Own
         return made
     if config.HasField("private_key_provider"):
         raise ConfigError(f"Failed to load private key provider: {config.private_key_provider.provider_name}")
-    if not chain.data:
-        raise ConfigError(f"Failed to load incomplete certificate from {chain.path}: certificate chain not set")
     if not key.data:
         raise ConfigError(f"Failed to load incomplete private key from path: {key.path}")
+    if not chain.data:
+        raise ConfigError(f"Failed to load incomplete certificate from {chain.path}: certificate chain not set")
     return made
 
 

@@ -44,7 +44,7 @@ class TlsTransportSockets:
 class BuiltContext(ContextHolder):
     """A context that is built anew when what it is made of changes; a build that fails leaves the one before."""
 
-    __slots__ = ("_context", "_message", "_scope", "_sources")
+    __slots__ = ("_context", "_message", "_names", "_scope", "_sources", "_stats")
 
     prefix = ""
 
@@ -53,17 +53,24 @@ class BuiltContext(ContextHolder):
         self._message = message
         self._scope = scope
         self._context = context
+        # Allotted with the listener or cluster, whenever its secrets come.
+        self._stats = context.stats.block(SSL, f"{scope}ssl.")
+        self._names = context.stats.dynamic(f"{scope}ssl.")
         count = functools.partial(context.stats.block(SOCKET_FACTORY, scope + self.prefix).add, UPDATE_BY_SDS)
         self._sources = context.secrets.sources(message, self._build, count)
         self._sources.begin()
+
+    @property
+    def serves(self) -> bool:
+        """Whether connections are made of it in this process."""
+        return True
 
     def _build(self) -> None:
         raise NotImplementedError
 
     def _new(self, server: bool) -> TlsContext:
         """An empty context that counts under the scope."""
-        stats = self._context.stats
-        return TlsContext(server, stats.block(SSL, f"{self._scope}ssl."), stats.dynamic(f"{self._scope}ssl."))
+        return TlsContext(server, self._stats, self._names)
 
     def _wait(self) -> None:
         """A secret has not come yet."""
@@ -72,11 +79,13 @@ class BuiltContext(ContextHolder):
 
     def _take(self, made: TlsContext, common: CommonSettings, shown: ContextCertificates) -> None:
         """A context is complete."""
+        self._sources.show(shown)
+        if not self.serves:
+            return
         self.key_log = None if common.key_log is None else KeyLogFile(common.key_log, self._context)
         if self.key_log is not None:
             made.log_keys()
         self.context = made
-        self._sources.show(shown)
 
 
 class ServerContext(BuiltContext):
@@ -85,6 +94,11 @@ class ServerContext(BuiltContext):
     __slots__ = ()
 
     prefix = SERVER
+
+    @property
+    def serves(self) -> bool:
+        """Main builds it to learn whether that can be done: thousands need not be kept."""
+        return self._context.is_worker
 
     def _build(self) -> None:
         settings = compile_downstream_settings(self._message, self._sources)
@@ -97,7 +111,7 @@ class ServerContext(BuiltContext):
 
 
 class ClientContext(BuiltContext):
-    """The context of an ``UpstreamTlsContext``."""
+    """The context of an ``UpstreamTlsContext``; main checks hosts with it."""
 
     __slots__ = ()
 

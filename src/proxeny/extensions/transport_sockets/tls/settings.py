@@ -153,7 +153,8 @@ def _common(config: Any, secrets: Secrets, default_maximum: int, auto_sni_san: b
         validation=validation,
         alpn=_alpn(list(config.alpn_protocols)),
         key_log=_key_log(config.key_log) if config.HasField("key_log") else None,
-        is_complete=validation_came and None not in certificates,
+        # Of several certificates one is enough, as in Envoy.
+        is_complete=validation_came and (not certificates or any([one is not None for one in certificates])),
     )
 
 
