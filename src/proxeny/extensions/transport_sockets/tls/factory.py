@@ -79,11 +79,12 @@ class BuiltContext(ContextHolder):
 
     def _take(self, made: TlsContext, common: CommonSettings, shown: ContextCertificates) -> None:
         """A context is complete."""
+        key_log = None if common.key_log is None else KeyLogFile(common.key_log, self._context)
         self._sources.show(shown)
         if not self.serves:
             return
-        self.key_log = None if common.key_log is None else KeyLogFile(common.key_log, self._context)
-        if self.key_log is not None:
+        self.key_log = key_log
+        if key_log is not None:
             made.log_keys()
         self.context = made
 
