@@ -158,16 +158,32 @@ class TransportSocketExtension(Protocol):
         """For a cluster whose stat prefix is ``scope``; ConfigError in Envoy's words."""
 
 
+DOWNSTREAM: Final = "downstream"
+UPSTREAM: Final = "upstream"
+_SOCKETS: Final = "envoy.extensions.transport_sockets"
+_ONE_SIDED: Final = {
+    f"{_SOCKETS}.tls.v3.DownstreamTlsContext": DOWNSTREAM,
+    f"{_SOCKETS}.tls.v3.UpstreamTlsContext": UPSTREAM,
+    f"{_SOCKETS}.starttls.v3.StartTlsConfig": DOWNSTREAM,
+    f"{_SOCKETS}.starttls.v3.UpstreamStartTlsConfig": UPSTREAM,
+}
+"""Messages of extensions that have one for either side."""
+
 PLAIN_DOWNSTREAM: Final = DownstreamTransportSocketFactory()
 PLAIN_UPSTREAM: Final = UpstreamTransportSocketFactory()
 
 
-def find_extension(transport_socket: Any) -> tuple[TransportSocketExtension, Any]:
-    """The extension of a ``core.v3.TransportSocket``, and its own configuration message."""
+def find_extension(transport_socket: Any, side: str) -> tuple[TransportSocketExtension, Any]:
+    """The extension of a ``core.v3.TransportSocket``, and its own configuration message.
+
+    ``side``: UPSTREAM or DOWNSTREAM; what is for the other one only is not found, as in Envoy.
+    """
     type_name = transport_socket.typed_config.type_url.rpartition("/")[2]
-    if not type_name:
-        raise ConfigError(f"Didn't find a registered implementation for '{transport_socket.name}' with type URL: ''")
-    extension = REGISTRY.factory(KIND, transport_socket.name, type_name)
+    extension = REGISTRY.factory(KIND, transport_socket.name, type_name) if type_name else None
+    if extension is None or _ONE_SIDED.get(type_name, side) != side or not hasattr(extension, f"create_{side}"):
+        raise ConfigError(
+            f"Didn't find a registered implementation for '{transport_socket.name}' with type URL: '{type_name}'"
+        )
     return extension, unpack_any(transport_socket.typed_config)
 
 
@@ -175,7 +191,7 @@ def compile_downstream(transport_socket: Any, context: FactoryContext) -> Downst
     """Compile the ``core.v3.TransportSocket`` of a filter chain; plain bytes for None."""
     if transport_socket is None:
         return PLAIN_DOWNSTREAM
-    extension, message = find_extension(transport_socket)
+    extension, message = find_extension(transport_socket, DOWNSTREAM)
     return extension.create_downstream(message, context)
 
 
@@ -183,5 +199,5 @@ def compile_upstream(transport_socket: Any, scope: str, context: FactoryContext)
     """Compile the ``core.v3.TransportSocket`` of a cluster; plain bytes for None."""
     if transport_socket is None:
         return PLAIN_UPSTREAM
-    extension, message = find_extension(transport_socket)
+    extension, message = find_extension(transport_socket, UPSTREAM)
     return extension.create_upstream(message, scope, context)

@@ -148,8 +148,7 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
     info.transport_socket = _transport_socket(present.get("transport_socket"), info, context)
     if "transport_socket_matches" in present:
         matches = [
-            (one, _transport_socket(one.transport_socket if one.HasField("transport_socket") else None, info, context))
-            for one in present["transport_socket_matches"]
+            (one, _transport_socket(one.transport_socket, info, context)) for one in present["transport_socket_matches"]
         ]
         info.transport_sockets = transport_socket_match.compile(
             matches, info.transport_socket, info.stats, info.stat_prefix, context.stats

@@ -100,7 +100,8 @@ class Http11ProxyFactory:
 
     def create_upstream(self, message: Any, scope: str, context: FactoryContext) -> Http11ProxySocketFactory:
         """As TransportSocketExtension.create_upstream."""
-        factory = Http11ProxySocketFactory(compile_upstream(message.transport_socket, scope, context))
+        inner = message.transport_socket if message.HasField("transport_socket") else None
+        factory = Http11ProxySocketFactory(compile_upstream(inner, scope, context))
         factory.uses_options = True
         return factory
 
