@@ -19,8 +19,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.differential.http2_upstream import Body, GoAway, Head, Reset, head
 from tests.differential.proxies import CONFIGS, ENVOY, PROXENY, Proxy
-from tests.differential.upstream import NEVER, Answer
+from tests.differential.upstream import FIN, NEVER, RST, Answer
 from tests.differential.wire import Wire, read_response
 from tests.grpc_service import SERVICE, WAIT_SECONDS, GrpcClient, GrpcService
 
@@ -59,7 +60,8 @@ class Side:
         """Make the call; `lines` is what came of it."""
         self.lines = []
         self.service.forget()
-        self.proxy.upstreams["http1"].begin(case.answers, None)
+        for name in SCRIPTED:
+            self.proxy.upstreams[name].begin(case.answers, None)
         before = self._counters()
         case.act(self, case)
         if case.seen:
@@ -67,9 +69,10 @@ class Side:
                 assert call.ended.wait(WAIT_SECONDS)
                 sizes = [len(message) for message in call.messages]
                 self.lines.append(f"server {call.method} {call.metadata} {call.has_deadline} {sizes}")
-        for request in self.proxy.upstreams["http1"].seen:
-            fields = sorted((name, value) for name, value in request.headers if name not in VOLATILE)
-            self.lines += [f"http1 {request.line!r} {fields} {request.body!r}"]
+        for name in SCRIPTED:
+            for request in self.proxy.upstreams[name].seen:
+                fields = sorted((name, value) for name, value in request.headers if name not in VOLATILE)
+                self.lines.append(f"{name} {request.line!r} {fields} {request.body!r}")
         self._read_log(case)
         self._count(before, case)
 
@@ -107,7 +110,9 @@ class Side:
         self.lines.append(f"client {line}")
 
 
-VOLATILE = (b"x-request-id", b"x-envoy-expected-rq-timeout-ms", b"host", b"user-agent")
+SCRIPTED = ("http1", "broken")
+"""Upstreams that answer what the case says; `broken` speaks HTTP/2."""
+VOLATILE = (b"x-request-id", b"x-envoy-expected-rq-timeout-ms", b"host", b":authority", b"user-agent")
 HIDDEN = ("date", "server", "x-envoy-upstream-service-time")
 
 
@@ -385,6 +390,49 @@ RETRIES = [
     ),
     CallCase("not_retried", unary, (*to("retried"), *does("fail", ("code", "13")))),
 ]
+HEAD = head(200, (b"content-type", b"application/grpc"))
+REPLY = Body(b"\0\0\0\0\x02hi", False)
+
+
+def status(*fields: tuple[bytes, bytes]) -> Head:
+    """Trailers."""
+    return Head(fields, True)
+
+
+def broken(name: str, *steps: object, act: Callable[[Side, CallCase], None] = server_stream, **more: Any) -> CallCase:
+    """A call to an upstream that answers with these frames; of a stream, so that the client tells what came before."""
+    return CallCase(f"upstream_{name}", act, to("broken"), seen=0, answers=[steps], **more)  # type: ignore[list-item]
+
+
+READ = r"^client \d+ messages"
+"""A client that learns of a reset may throw away what came before."""
+BROKEN = [
+    broken("whole", HEAD, REPLY, status((b"grpc-status", b"0")), expected="StatusCode.OK"),
+    broken("trailers_only", head(200, (b"content-type", b"application/grpc"), (b"grpc-status", b"8"), end=True)),
+    *[broken(f"reset_{code}", Reset(code)) for code in (0, 2, 7, 8)],
+    *[broken(f"reset_{code}_behind_the_head", HEAD, Reset(code)) for code in (1, 2, 8)],
+    *[broken(f"reset_{code}_behind_a_message", HEAD, REPLY, Reset(code), ignore=READ) for code in (0, 2, 7, 11)],
+    broken("ends_without_trailers", HEAD, REPLY, Body(b"", True), ignore=READ),
+    broken("ends_inside_a_message", HEAD, Body(b"\0\0\0\0\x09hi", False), status((b"grpc-status", b"0"))),
+    broken("closes_behind_the_head", HEAD, FIN),
+    broken("closes_behind_a_message", HEAD, REPLY, RST, ignore=READ),
+    broken("goes_away_before", GoAway(-2)),
+    broken("goes_away_behind", HEAD, REPLY, GoAway(), status((b"grpc-status", b"0"))),
+    broken("http_error", head(503, end=True)),
+    broken("html", head(200, (b"content-type", b"text/html")), Body(b"what")),
+    broken("no_type", head(200), REPLY, status((b"grpc-status", b"0"))),
+    broken("status_letters", HEAD, status((b"grpc-status", b"abc"))),
+    broken("status_unknown", HEAD, status((b"grpc-status", b"99"), (b"grpc-message", b"odd %C3%A9"))),
+    broken("binary_trailers", HEAD, status((b"grpc-status", b"3"), (b"x-bin", b"AAECAw"), (b"x-bin", b"BAU="))),
+    broken("informational", head(103), HEAD, REPLY, status((b"grpc-status", b"0"))),
+    broken(
+        "wrong_length",
+        head(200, (b"content-type", b"application/grpc"), (b"content-length", b"3")),
+        REPLY,
+        ignore=READ + "|^broken",
+    ),
+    broken("answers_early", HEAD, status((b"grpc-status", b"9")), Reset(0), act=unary),
+]
 SERVICES = [
     CallCase("health", health, seen=0, logged=3),
     CallCase("health_watch", health_watch, seen=0, ignore="^log|^stat"),
@@ -409,7 +457,7 @@ BRIDGES = [
     CallCase("reverse_fails", unary, to("http1"), listener="reverse", seen=0, answers=[answered(403, PROTO)]),
     CallCase("reverse_wrong_type", unary, to("http1"), listener="reverse", seen=0, answers=[answered(200, body=b"no")]),
 ]  # fmt: skip
-CASES = KINDS + METADATA + ERRORS + ANSWERED_HERE + TIMES + RETRIES + SERVICES + BRIDGES
+CASES = KINDS + METADATA + ERRORS + ANSWERED_HERE + TIMES + RETRIES + BROKEN + SERVICES + BRIDGES
 
 
 @pytest.fixture(scope="module")
