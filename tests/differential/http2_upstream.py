@@ -265,6 +265,8 @@ class Http2Upstream(FakeUpstream):
             connection.send(frame(DATA, END_STREAM if step.end else 0, stream, step.data))
         elif isinstance(step, Reset):
             connection.send(frame(RST_STREAM, 0, stream, step.code.to_bytes(4, "big")))
+            # Nothing more has to come.
+            exchange.ended = True
         elif isinstance(step, GoAway):
             last = max(stream + step.last, 0)
             connection.send(frame(GOAWAY, 0, 0, last.to_bytes(4, "big") + step.code.to_bytes(4, "big")))
