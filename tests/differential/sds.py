@@ -244,7 +244,10 @@ class Side:
     def logged(self, *texts: str) -> None:
         """Wait until the log has these words."""
         for text in texts:
-            self.wait_until(lambda text=text: text in self.proxy.log_tail())  # type: ignore[misc]
+            self.wait_until(lambda text=text: text in self._log())  # type: ignore[misc]
+
+    def _log(self) -> str:
+        return (self.proxy.folder / "proxy.log").read_text(errors="replace")
 
     # -- clients -----------------------------------------------------------------------------------------------
 

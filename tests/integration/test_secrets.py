@@ -18,10 +18,10 @@ from proxeny.testing.proxy import RunningProxy
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 ECHO = "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"
-ROOT = Authority("root")
+ROOT, OTHER = Authority("root"), Authority("other")
 ONE, TWO = ROOT.issue("one", "DNS:one.test"), ROOT.issue("two", "DNS:two.test")
 CLIENTS = 3
-SWAPS = 12
+SWAPS = 8
 TIMEOUT_S = 20.0
 
 Start = Callable[..., RunningProxy]
@@ -71,9 +71,9 @@ def discovered(folder: Path, secret: dict[str, Any]) -> dict[str, Any]:
     return {"tls_certificate_sds_secret_configs": [{"name": "cert", "sds_config": source}]}
 
 
-def bootstrap(common: dict[str, Any]) -> str:
+def bootstrap(common: dict[str, Any], **more: Any) -> str:
     """A TLS echo."""
-    typed = {"@type": f"{TLS}.DownstreamTlsContext", "common_tls_context": common}
+    typed = {"@type": f"{TLS}.DownstreamTlsContext", "common_tls_context": common, **more}
     chain = {
         "filters": [{"name": "envoy.filters.network.echo", "typed_config": {"@type": ECHO}}],
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": typed},
@@ -105,6 +105,13 @@ def shown(port: int, context: ssl.SSLContext) -> str:
         connection.sendall(b"ping")
         assert connection.recv(4) == b"ping"
         return name_of(connection.getpeercert(binary_form=True))
+
+
+def is_served(port: int, context: ssl.SSLContext) -> bool:
+    try:
+        return bool(shown(port, context))
+    except (OSError, AssertionError):
+        return False
 
 
 def name_of(der: bytes | None) -> str:
@@ -170,6 +177,28 @@ def test_rotation_under_load_fails_no_handshake(proxy: Start, tmp_path: Path, wa
     assert len(load.seen) > SWAPS
     assert running.stat("server.worker_restarts") == 0
     assert running.stat("listener.tls.ssl.connection_error") == 0
+
+
+def test_trusted_certificates_and_revocation_lists_of_static_configuration(proxy: Start, tmp_path: Path) -> None:
+    folder = write(tmp_path / "secret", ONE)
+    replace(folder / "ca", OTHER.pem)
+    replace(folder / "crl", ROOT.crl() + OTHER.crl())
+    peer = ROOT.issue("peer", "DNS:peer.test")
+    peers = peer.write(tmp_path)
+    validation = {"trusted_ca": {"filename": str(folder / "ca")}, "crl": {"filename": str(folder / "crl")}}
+    common = {"tls_certificates": [in_files(folder)], "validation_context": validation}
+    running = proxy(bootstrap(common, require_client_certificate=True))
+    port, context = running.port("tls"), client()
+    context.load_cert_chain(peers.certificate_chain, peers.private_key)
+    assert not is_served(port, context)
+    replace(folder / "ca", ROOT.pem)
+    wait_until(lambda: is_served(port, context))
+    replace(folder / "ca", "garbage")
+    running.wait_for_stat("secret_files.update_rejected", 1)
+    assert is_served(port, context)
+    replace(folder / "ca", ROOT.pem)
+    replace(folder / "crl", ROOT.crl([peer]))
+    wait_until(lambda: not is_served(port, context))
 
 
 def test_a_handshake_that_began_keeps_its_certificate(proxy: Start, tmp_path: Path) -> None:

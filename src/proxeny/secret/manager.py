@@ -6,6 +6,7 @@ bytes, None for what nobody uses any more. A new worker gets ``snapshot()``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.stats.store import MainStore
     from proxeny.xds.validation import DynamicValidation
+
+log = logging.getLogger("proxeny.secret")
 
 
 class SecretManager:
@@ -52,6 +55,7 @@ class SecretManager:
         self._closed = False
         self._moved: FileWatcher | None = None
         self._written: FileWatcher | None = None
+        self._is_blind = False
         self.on_change: Callable[[str, bytes | None], object] = lambda key, data: None
         """Told what workers must know."""
 
@@ -85,12 +89,19 @@ class SecretManager:
         return files.read(path)
 
     def _new_files(self, key: str) -> FileSet:
-        dispatcher = self._dispatcher
-        if dispatcher is not None and self._written is None:
-            self._written = FileWatcher(dispatcher, written=True)
         with self._store.recording():
             stats = self._store.block(SECRET_FILES, "secret_files.")
-        return FileSet(key, self._on_unused, dispatcher, self._written, stats, self._tell)
+        return FileSet(key, self._on_unused, self._dispatcher, self._file_watcher(), stats, self._tell)
+
+    def _file_watcher(self) -> FileWatcher | None:
+        """For files of configuration: they serve unwatched where the system has no more watchers."""
+        if self._written is None and self._dispatcher is not None and not self._is_blind:
+            try:
+                self._written = FileWatcher(self._dispatcher, written=True)
+            except OSError as error:
+                self._is_blind = True
+                log.error("changes of certificate files are not noticed: %s", error.strerror)
+        return self._written
 
     def find_for(self, user: SecretSources, kind: str, config: Any) -> Any | None:
         """The secret that a ``SdsSecretConfig`` names; ConfigError where there is none, or it cannot be had."""
@@ -124,7 +135,10 @@ class SecretManager:
 
     def _watcher(self, dispatcher: Dispatcher) -> FileWatcher:
         if self._moved is None:
-            self._moved = FileWatcher(dispatcher)
+            try:
+                self._moved = FileWatcher(dispatcher)
+            except OSError as error:
+                raise ConfigError(f"unable to watch files of secrets: {error.strerror}") from None
         return self._moved
 
     def show(self, certificates: ContextCertificates) -> None:

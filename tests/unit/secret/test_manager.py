@@ -1,6 +1,7 @@
 """Secrets of the bootstrap, discovered ones and files in main: who is built anew, who keeps what, what is told."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -176,5 +177,25 @@ def test_a_user_that_cannot_be_built_leaves_nothing(tmp_path: Path) -> None:
             await asyncio.sleep(0)
             await until(lambda: main.manager.dynamic() == [])
             assert User(main.manager, CONTEXT, sds=config).begin().context == "one"
+
+    run(scenario)
+
+
+def test_files_serve_unwatched_where_there_are_no_watchers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        monkeypatch.setattr("proxeny.secret.manager.FileWatcher", refuse)
+        move(tmp_path / "file", "content")
+        deliver(tmp_path / "a.yaml", certificate("a", "one"))
+        with closing(Main(dispatcher)) as main, caplog.at_level(logging.ERROR, "proxeny.secret"):
+            users = [User(main.manager, CONTEXT, tmp_path / "file").begin() for _ in range(2)]
+            assert [user.context for user in users] == ["content", "content"]
+            assert caplog.text.count("changes of certificate files are not noticed: Too many open files") == 1
+            with pytest.raises(ConfigError, match="unable to watch files of secrets: Too many open files"):
+                User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin()
 
     run(scenario)
