@@ -177,3 +177,13 @@ def load(context: ssl.SSLContext, certificate: Certificate) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = certificate.write(Path(folder))
         context.load_cert_chain(files.certificate_chain, files.private_key)
+
+
+def test_who_is_somebody_else_is_not_talked_to(
+    namespaces: Namespaces, proxy: Callable[..., RunningProxy], folder: Path
+) -> None:
+    with running_mesh(("proxeny", "proxeny"), namespaces, proxy, folder, "mallory") as mesh:
+        answer = mesh.shop.call("books", APP, "-w", "%{http_code}").stdout
+        assert answer.endswith("503")
+        mesh.shop.sidecar.wait_for_stat("cluster.books.ssl.fail_verify_san", 1)
+        assert mesh.books.service.requests == []
