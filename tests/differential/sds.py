@@ -141,6 +141,8 @@ class Side:
         self.folder = folder / "files"
         self.folder.mkdir(parents=True)
         write(self.folder)
+        for kind in ("lds", "cds"):
+            self._write(kind, version="v0", text="")
         self.proxy = Proxy(kind, json.dumps(make(self)), folder / "proxy")
         self.lines: list[str] = []
         self._connections: list[ssl.SSLSocket] = []
@@ -176,6 +178,20 @@ class Side:
     def _write(self, name: str, *resources: Json, version: str, text: str) -> None:
         content = text or json.dumps({"version_info": version, "resources": resources})
         move(self.folder / f"{name}.json", content)
+
+    def source(self, kind: str) -> Json:
+        """Where listeners ("lds") or clusters ("cds") come from."""
+        return {"resource_api_version": "V3", "path_config_source": {"path": str(self.folder / f"{kind}.json")}}
+
+    def replace(self, kind: str, *resources: Json) -> None:
+        """Other listeners or clusters; wait until they are taken."""
+        manager = {"lds": "listener_manager.lds", "cds": "cluster_manager.cds"}[kind]
+        taken = self.stat(f"{manager}.update_success")
+        self._write(kind, *resources, version=f"v{taken}", text="")
+        self.wait_for(f"{manager}.update_success", taken + 1)
+        self.wait_for("listener_manager.total_listeners_warming", 0)
+        self.wait_for("cluster_manager.warming_clusters", 0)
+        self.proxy.listeners = self.proxy._listener_addresses()
 
     def make_folder(self, name: str, certificate: Certificate) -> Path:
         """A folder with a certificate."""
@@ -300,8 +316,12 @@ class Side:
         """A request on a connection, and the certificate that it began with."""
         self.note(f"{subject_of(connection)} answers {_get(connection)}")
 
+    def is_known(self, name: str) -> bool:
+        """Whether a discovered secret has statistics."""
+        return bool(self.proxy.stats(rf"^sds[.]{name}[.]"))
+
     def fetch(self, name: str, path: str) -> str:
-        """Status and body of a request to a listener without TLS."""
+        """Status and body of a request to a listener without TLS; the path without its slash names a cluster."""
         with socket.create_connection(self.proxy.listeners[name], timeout=TIMEOUT) as connection:
             return _get(connection, path)
 
@@ -335,7 +355,7 @@ def subject_of(connection: ssl.SSLSocket) -> str:
 
 
 def _get(connection: socket.socket, path: str = "/") -> str:
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a.test\r\nx-cluster: {path[1:]}\r\n\r\n".encode())
     data = b""
     while b"\r\n\r\n" not in data:
         received = connection.recv(4096)

@@ -85,6 +85,7 @@ def bootstrap(side: Side) -> Json:
     return {
         "node": {"id": "node", "cluster": "cluster"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+        "dynamic_resources": {"lds_config": side.source("lds"), "cds_config": side.source("cds")},
         "static_resources": {"secrets": secrets, "listeners": listeners, "clusters": CLUSTERS(side)},
     }
 
@@ -227,6 +228,7 @@ LISTENERS["plain"] = lambda side: listener(
         {"match": {"prefix": f"/{name}"}, "route": {"cluster": name}}
         for name in ("validating", "showing", "waiting", "both")
     ],
+    {"match": {"prefix": "/later"}, "route": {"cluster_header": "x-cluster"}},
 )
 
 
@@ -602,6 +604,57 @@ def a_cluster_trusts_others(side: Side) -> None:
 def a_cluster_of_two_secrets(side: Side) -> None:
     side.fetches("plain", "/both", "200")
     side.stats(r"^cluster\.both\.(client_ssl|ssl\.certificate)")
+
+
+# -- listeners and clusters that come and go -------------------------------------------------------------------
+
+
+def _typed(kind: str, resource: Json) -> Json:
+    return {"@type": f"type.googleapis.com/envoy.config.{kind}", **resource}
+
+
+@case("dynamic serves one, 200", "dynamic serves two, 200", "dynamic serves three, 200", "update_by_sds: 1")
+def listeners_come_with_secrets(side: Side) -> None:
+    first = side.first("dynamic", secret("dynamic", tls_certificate=inline(ONE)))
+    side.replace("lds", _typed("listener.v3.Listener", listener("dynamic", named(first))))
+    side.serves("dynamic", "one, 200")
+    before = side.connect("dynamic")
+    side.stats(r"^listener\.dynamic\.(server_ssl|ssl\.certificate)")
+    side.deliver("dynamic", secret("dynamic", tls_certificate=inline(TWO)))
+    side.serves("dynamic", "two, 200")
+    # An update in place: another secret.
+    other = side.first("dynamic_other", secret("dynamic_other", tls_certificate=inline(THREE)))
+    side.replace("lds", _typed("listener.v3.Listener", listener("dynamic", named(other))))
+    side.serves("dynamic", "three, 200")
+    side.get(before)
+    side.secret_stats("dynamic_other")
+    side.dump("dynamic_other")
+
+
+@case("empty serves refused", "empty serves one, 200")
+def listeners_do_not_wait_for_secrets(side: Side) -> None:
+    reference = side.first("empty")
+    side.replace("lds", _typed("listener.v3.Listener", listener("empty", named(reference))))
+    side.serves("empty", "refused")
+    side.dump("empty")
+    side.deliver("empty", secret("empty", tls_certificate=inline(ONE)))
+    side.serves("empty", "one, 200")
+
+
+@case("/later: 200", "known: True", "known: False", "/later: 503")
+def clusters_come_and_go_with_secrets(side: Side) -> None:
+    reference = side.first("later", secret("later", tls_certificate=inline(CLIENT)))
+    one = cluster("later", side.pipe("mutual"), named(reference))
+    side.replace("cds", _typed("cluster.v3.Cluster", one))
+    side.fetches("plain", "/later", "200")
+    side.stats(r"^cluster\.later\.(client_ssl|ssl\.certificate)")
+    side.dump("later")
+    side.note(f"known: {side.is_known('later')}")
+    side.replace("cds")
+    side.fetches("plain", "/later", "503")
+    side.wait_until(lambda: not side.is_known("later"))
+    side.note("known: False")
+    side.dump("later")
 
 
 # -- admin -----------------------------------------------------------------------------------------------------
