@@ -46,12 +46,12 @@ class Call:
 class GrpcService:
     """Listens on 127.0.0.1, at a free port unless one is given; keeps its calls."""
 
-    def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None, **options: Any) -> None:
         self.calls: list[Call] = []
         self._failures: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(20)
-        self._server = grpc.server(self._pool, options=UNLIMITED)
+        self._server = grpc.server(self._pool, options=[*UNLIMITED, *options.items()])
         kinds = {
             "Unary": grpc.unary_unary_rpc_method_handler(self._unary),
             "ServerStream": grpc.unary_stream_rpc_method_handler(self._server_stream),

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from tests.differential.harness import Case, Pairs, case_id, request
+from tests.differential.http2_frames import HELLO, Frames, data
+from tests.differential.http2_frames import post as head_of_post
 from tests.differential.pieces import answered_in_pieces, in_pieces
 from tests.differential.upstream import Answer
 
@@ -353,6 +355,35 @@ KNOWING = [
 ]  # fmt: skip
 
 
+def over_http2(listener: str, name: str, content_type: bytes, body: bytes, *answers: Answer, **more: Any) -> Case:
+    """The call of an HTTP/2 client."""
+    path = more.pop("path", b"/a.B/C")
+    fields = ((b"content-type", content_type), (b"te", b"trailers"), *more.pop("fields", ()))
+    steps = (HELLO + head_of_post(1, path, *fields) + data(body), Frames())
+    return Case(f"{listener}_http2_{name}", steps, config="grpc", listener=listener, answers=answers, **more)
+
+
+HELLO_FRAME = frame(b"hello")
+ASKS_TEXT = ((b"accept", b"application/grpc-web-text"),)
+OVER_HTTP2 = [
+    over_http2("all", "unary", b"application/grpc", HELLO_FRAME, ONE, exact="grpc"),
+    over_http2("all", "trailers_only", b"application/grpc", HELLO_FRAME, ONLY, exact="grpc"),
+    over_http2("web", "binary", b"application/grpc-web+proto", HELLO_FRAME, ONE, exact="grpc"),
+    over_http2("web", "text", b"application/grpc-web-text", ENCODED, ONE, fields=ASKS_TEXT, exact="grpc"),
+    over_http2("web", "trailers_only", b"application/grpc-web", HELLO_FRAME, ONLY, exact="grpc"),
+    over_http2("web", "http_error", b"application/grpc-web", HELLO_FRAME, answer(503, body=b"down"), exact="grpc"),
+    over_http2("web", "direct", b"application/grpc-web", HELLO_FRAME, path=b"/direct/x"),
+    over_http2("bridge", "unary", b"application/grpc", HELLO_FRAME, ONE),
+    over_http2("upgrade", "protobuf", b"application/x-protobuf", b"abc", ONE),
+    over_http2("reverse", "unary", b"application/grpc", HELLO_FRAME, ANSWERED, contains=("trailer grpc-status: 0",)),
+    over_http2("reverse", "in_pieces", b"application/grpc", HELLO_FRAME, IN_PIECES),
+    over_http2("reverse", "empty", b"application/grpc", HELLO_FRAME, answer(200, PROTO)),
+    over_http2("reverse", "http_error", b"application/grpc", HELLO_FRAME, answer(403, PROTO, body=b"x")),
+    over_http2("size", "unary", b"application/grpc", HELLO_FRAME, answer(200, PROTO, "x-size: 6", body=b"answer")),
+    over_http2("keep", "empty", b"application/grpc", HELLO_FRAME, answer(200, PROTO)),
+    over_http2("main", "direct", b"application/grpc", HELLO_FRAME, path=b"/direct/x"),
+    over_http2("main", "refused", b"application/grpc", HELLO_FRAME, path=b"/refused/x"),
+]
 WHOLE = STATISTICS + WEB + BRIDGE + REVERSE + KNOWING
 CUT_REQUESTS = ("all_many", "web_text_request", "web_binary", "upgrade_protobuf", "reverse_unary", "all_connect_stream")
 CUT_ANSWERS = ("all_many", "web_text_two_frames", "web_failed", "bridge_two_pieces", "reverse_in_pieces", "size_unary")
@@ -360,6 +391,6 @@ PIECES = [in_pieces(case) for case in WHOLE if case.name in CUT_REQUESTS]
 PIECES += [answered_in_pieces(case) for case in WHOLE if case.name in CUT_ANSWERS]
 
 
-@pytest.mark.parametrize("case", WHOLE + PIECES, ids=case_id)
+@pytest.mark.parametrize("case", WHOLE + PIECES + OVER_HTTP2, ids=case_id)
 def test_grpc(case: Case, pairs: Pairs) -> None:
     pairs.check(case)

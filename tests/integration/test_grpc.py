@@ -48,7 +48,8 @@ CHECKED = """health_checks:
        grpc_health_check: {service_name: test.Echo}}"""
 
 
-def config(port: int) -> str:
+def config(port: int, narrow: int = 1) -> str:
+    """``narrow``: the port of a server that allows few streams at a time."""
     return (
         ADMIN
         + f"""
@@ -70,11 +71,13 @@ static_resources:
               routes:
               - match: {{prefix: /, headers: [{{name: route, string_match: {{exact: checked}}}}]}}
                 route: {{cluster: checked, timeout: 0s}}
+              - match: {{prefix: /, headers: [{{name: route, string_match: {{exact: narrow}}}}]}}
+                route: {{cluster: narrow, timeout: 0s}}
               - {{match: {{prefix: /}}, route: {{cluster: service, timeout: 0s}}}}
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {{"@type": {TYPES}/envoy.extensions.filters.http.router.v3.Router}}
-  clusters:{cluster("service", port)}{cluster("checked", port, CHECKED)}
+  clusters:{cluster("service", port)}{cluster("checked", port, CHECKED)}{cluster("narrow", narrow)}
 """
     )
 
@@ -86,8 +89,15 @@ def service() -> Iterator[GrpcService]:
 
 
 @pytest.fixture(scope="module")
-def running(service: GrpcService) -> Iterator[RunningProxy]:
-    with closing(RunningProxy(config(service.port))) as made:
+def narrow() -> Iterator[GrpcService]:
+    """A server that allows three streams per connection."""
+    with closing(GrpcService(**{"grpc.max_concurrent_streams": 3})) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(service: GrpcService, narrow: GrpcService) -> Iterator[RunningProxy]:
+    with closing(RunningProxy(config(service.port, narrow.port))) as made:
         yield made
 
 
@@ -110,6 +120,26 @@ def test_many_calls_at_once_share_a_connection(running: RunningProxy, client: Gr
         replies = list(pool.map(lambda number: client.unary(b"%d" % number), range(300)))
     assert replies == [b"%d" % number for number in range(300)]
     assert running.stat("http.main.downstream_cx_total") == before + 1
+
+
+def test_more_streams_than_a_connection_may_have(
+    running: RunningProxy, narrow: GrpcService, client: GrpcClient
+) -> None:
+    """Ten calls stay open where the server allows three per connection: there are as many of these as it takes."""
+    turn = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        yield b"one"
+        turn.wait(WAIT_SECONDS)
+        yield b"two"
+
+    assert client.unary(b"first", metadata=(("route", "narrow"),)) == b"first"
+    streams = [client.bidi(requests(), metadata=(("route", "narrow"),)) for _ in range(10)]
+    assert [next(stream) for stream in streams] == [b"one"] * 10
+    assert running.stat("cluster.narrow.upstream_cx_active") >= 4
+    turn.set()
+    assert [next(stream) for stream in streams] == [b"two"] * 10
+    assert [list(stream) for stream in streams] == [[]] * 10
 
 
 def test_streams_stay_apart(client: GrpcClient) -> None:
