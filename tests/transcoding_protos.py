@@ -115,6 +115,7 @@ def _everything() -> descriptor_pb2.DescriptorProto:
         field("self", 74, "lib.Everything"),
         field("Capital", 75, "string"),
         field("lower_camelCase_9x", 76, "string"),
+        F(name="renamed", number=77, type=F.TYPE_STRING, label=F.LABEL_OPTIONAL, json_name='other "name"'),
     ]
     fields += [field(f"box_{kind.lower()}", n, f"{GOOGLE}.{kind}Value") for n, kind in enumerate(_WRAPPERS, 81)]
     fields[[made.name for made in fields].index("maybe")].proto3_optional = True

@@ -138,13 +138,19 @@ def _together(group: list[Exchange]) -> Case:
 
 
 def in_chunks(
-    name: str, line: str, *pieces: bytes, trailers: bytes = b"", headers: str = "Host: a", gives: Message = SHELF
+    name: str,
+    line: str,
+    *pieces: bytes,
+    trailers: bytes = b"",
+    headers: str = "Host: a",
+    gives: Message = SHELF,
+    ignore: tuple[str, ...] = (),
 ) -> Case:
     """A body in pieces, each of which is sent by itself."""
     head = f"{line} HTTP/1.1\r\n{headers}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
     steps = request(head, *chunks, b"0\r\n" + trailers + b"\r\n")
-    return Case(name, steps, config="transcoder", answers=(answer(gives),), ignore=(LEAKS, ENDS_LATER))
+    return Case(name, steps, config="transcoder", answers=(answer(gives),), ignore=(LEAKS, ENDS_LATER, *ignore))
 
 
 def nested(levels: int) -> bytes:
@@ -339,6 +345,8 @@ JSON_IN = [
     bad("any_not_value", '{"any":{"@type":"type.googleapis.com/google.protobuf.Duration","seconds":"1s"}}'),
     echo("any_strict_bytes", '{"any":{"@type":"type.googleapis.com/lib.Everything","a_bytes":"aGl"}}'),
     echo("odd_names", '{"Capital":"a","lowerCamelCase9x":"b","empty":{}}'),
+    echo("other_name", '{"other \\"name\\"":"a"}'),
+    echo("renamed", '{"renamed":"a"}', path="/echo?other%20%22name%22=b"),
     echo("lenient", "{a_int32:1,'a_string':'x\\'y',\"many_int32\":[1,],}"),
     echo("escapes", '{"a_string":"\\u0041\\ud83d\\ude00\\/\\b\\v\\q\\u0000"}'),
     bad("lone_surrogate", '{"a_string":"\\ud83dx"}'),
@@ -385,7 +393,7 @@ JSON_IN = [
     refused("in_older_missing_inside", "POST /older", '{"id":1,"items":[{"id":1},{}]}'),
     refused("in_older_error", "POST /older", '{"id":1,"numbers":[1,2,"x"]}'),
     in_chunks("in_pieces", "POST /echo", b'{"a_string":"', b"a\\u", b'0041",', b'"a_int32":', b"1", b"2}", gives=EMPTY),
-    in_chunks("in_pieces_not_utf8", "POST /echo", b'{"a_string":"\xc3', b"\xa4\xff", b'"}'),
+    in_chunks("in_pieces_not_utf8", "POST /echo", b'{"a_string":"\xc3', b"\xa4\xff", b'"}', ignore=(UPSTREAM,)),
     in_chunks("in_trailers", "POST /echo", b'{"a_int32":12}', trailers=b"x-a: b\r\n", gives=EMPTY),
     in_chunks("in_trailers_unfinished", "POST /echo", b'{"a_int32":12', trailers=b"x-a: b\r\n", gives=EMPTY),
 ]  # fmt: skip
@@ -427,7 +435,7 @@ JSON_OUT = [
     everything("any_empty", new("lib.Everything", any={})),
     everything("any_no_type", new("lib.Everything", any={"value": b"x"})),
     everything("any_empty_inside", new("lib.Everything", any={"type_url": "type.googleapis.com/lib.Shelf"})),
-    everything("odd_names", Capital="a", lower_camelCase_9x="b", empty={}),
+    everything("odd_names", Capital="a", lower_camelCase_9x="b", empty={}, renamed="c"),
     everything("odd_names_kept", on="lenient", Capital="a", lower_camelCase_9x="b", color=1, many_color=[5]),
     everything("map_order", b"".join(b"\xa2\x03\x05\x08%c\x12\x01a" % key for key in (9, 3, 5))),
     everything("defaults_on_the_wire", b"\x28\x00\x4a\x00\x40\x00"),
@@ -486,7 +494,7 @@ ANSWERS = [
     Case(
         "limit_of_requests",
         request(b"PUT /v2/shelves/1 HTTP/1.1\r\nHost: a\r\ncontent-length: 99\r\n\r\n" + b'{"shelf":{"theme":"' + b"x" * 40),
-        config="transcoder", listener="limited", ignore=(LEAKS, ENDS_LATER), status=413,
+        config="transcoder", listener="limited", ignore=(LEAKS, ENDS_LATER, UPSTREAM), status=413,
     ),
     to("limit_of_responses", "GET /shelves/1", on="limited", gives=answer(new("lib.Shelf", theme="y" * 60))),
     to("limit_of_responses_as_json", "GET /shelves/1", on="limited", gives=answer(new("lib.Shelf", theme="y" * 31, tags=["a"]))),
@@ -545,6 +553,9 @@ STREAMS = [
 ]  # fmt: skip
 
 CASES = [*grouped(*ROUTES), *grouped(*JSON_IN), *grouped(*JSON_OUT), *grouped(*ANSWERS), *grouped(*STREAMS)]
+# Those come last whose requests may still be on their way to the upstream when they were answered: it would take the
+# head of one for a request of the next case.
+CASES.sort(key=lambda case: UPSTREAM in case.ignore)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
