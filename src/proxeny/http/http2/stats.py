@@ -1,6 +1,6 @@
 """Codec statistics (Envoy: ``Http2::CodecStats``): global under ``http2.``, per cluster ``cluster.<name>.http2.``.
 
-The kernel's sessions count by slot: the order of the names is that of ``Stat`` in ``kernel/http2_session.pxd``.
+The kernel's sessions count by slot: the order of the names is that of ``Stat`` in ``kernel/http2_receiver.pxd``.
 """
 
 from __future__ import annotations
