@@ -87,7 +87,7 @@ class JsonTranscoder(StreamFilter):
         self._request_counted = 0
         self._response_counted = 0
         # Of requests and responses that are an HttpBody.
-        self._body = b""
+        self._body = bytearray()
         self._initial = b""
         self._content_type = b""
         self._extensions = b""
@@ -249,13 +249,10 @@ class JsonTranscoder(StreamFilter):
         self._body += piece
         self._count_request(len(self._body))
         if method.client_streaming:
-            body, self._body = self._body, b""
-            at = 0
-            while not self._first_sent or at < len(body):
-                self._body = body[at : at + MOST_PIECE]
-                at += MOST_PIECE
+            while True:
                 data.append(self._http_body_message())
-            return DATA_CONTINUE
+                if not self._body:
+                    return DATA_CONTINUE
         if self._is_too_large(len(self._body)):
             return DATA_NO_BUFFER
         if not end_stream:
@@ -264,16 +261,18 @@ class JsonTranscoder(StreamFilter):
         return DATA_CONTINUE
 
     def _http_body_message(self) -> bytes:
-        """A message of what was kept of the body; nothing when there is no more."""
-        body = self._body
+        """A message of what was kept of the body (of a stream, MOST_PIECE at most); nothing when there is no more."""
+        body, method = self._body, self._method
         if self._first_sent and not body:
             return b""
-        assert self._method is not None
-        envelope = http_body.envelope(self._method.body_path, self._content_type, self._extensions, len(body))
-        message = frame(self._initial + envelope + body)
-        self._body = self._initial = self._content_type = b""
+        assert method is not None
+        piece = bytes(body[:MOST_PIECE] if method.client_streaming else body)
+        envelope = http_body.envelope(method.body_path, self._content_type, self._extensions, len(piece))
+        message = frame(b"".join((self._initial, envelope, piece)))
+        del body[: len(piece)]
+        self._initial = self._content_type = b""
         self._first_sent = True
-        self._count_request(0)
+        self._count_request(len(body))
         return message
 
     # Responses.

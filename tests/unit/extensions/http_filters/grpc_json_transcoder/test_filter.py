@@ -247,3 +247,13 @@ def test_a_descriptor_file(tmp_path: Any) -> None:
     file.write_bytes(descriptor_set())
     made = TranscoderConfig(transcoder_pb2.GrpcJsonTranscoder(proto_descriptor=str(file), services=["lib.Library"]))
     assert Stream(made).request("GET", "/shelves/1").get(b":path") == b"/lib.Library/GetShelf"
+
+
+def test_a_body_in_many_pieces_is_not_slow() -> None:
+    stream = Stream()
+    stream.request("POST", "/files/a")
+    piece = Buffer()
+    for _ in range(200_000):
+        piece.append(b"x")
+        assert stream.filter.decode_data(piece, False) is DATA_BUFFER
+    assert len(stream.data(b"", True)) > 200_000
