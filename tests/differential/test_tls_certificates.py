@@ -15,6 +15,7 @@ from tests.differential.tls_matrix import (
     CERTIFICATES,
     CONTEXTS,
     GOOD,
+    STATE_FILTER,
     Matrix,
     _validation,
     http_listener,
@@ -156,6 +157,20 @@ SHOWN = [
 OK = "200 ok"
 
 
+def http_options(fields: str) -> str:
+    """Protocol options of a cluster."""
+    return (
+        "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: "
+        '{"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, '
+        f"upstream_http_protocol_options: {{{fields}}}, explicit_http_config: {{http_protocol_options: {{}}}}}}}}"
+    )
+
+
+AUTO_SNI = http_options("auto_sni: true")
+AUTO_BOTH = http_options("auto_sni: true, auto_san_validation: true")
+AUTO_SAN = http_options("auto_san_validation: true")
+BY_HEADER = http_options("auto_sni: true, auto_san_validation: true, override_auto_sni_header: x-name")
+
 ASKED = [
     Asked("none", "stranger", OK),
     Asked("ca", "good", OK),
@@ -180,9 +195,25 @@ ASKED = [
     Asked("dns-wild", "wild", OK),
     Asked("spiffe", "workload", OK),
     Asked("spiffe", "workload-false", UNKNOWN_ISSUER),
+    Asked("ca", "good", OK, "auto", more=AUTO_SNI),
+    Asked("ca", "good", OK, "both", more=AUTO_BOTH),
+    Asked(
+        "ca", "good", "verify_SAN_list,_expected_SANs:_[other.test]", "both-wrong", more=AUTO_BOTH, host="other.test"
+    ),
+    Asked("ca", "wild", OK, "both-wild", more=AUTO_BOTH, host="x.wild.test:443"),
+    Asked("ca", "wild", "verify_SAN_list", "both-wild-deep", more=AUTO_BOTH, host="y.x.wild.test"),
+    Asked("ca", "good", OK, "both-address", more=AUTO_BOTH, host="10.1.2.3"),
+    Asked("ca", "good", OK, "san", more=AUTO_SAN),
+    Asked("ca", "stranger", UNKNOWN_ISSUER, "both", more=AUTO_BOTH),
+    Asked("dns", "wild", NO_MATCH, "both", more=AUTO_BOTH, host="x.wild.test"),
+    Asked("ca", "good", "verify_SAN_list,_expected_SANs:_[named.test]", "header", more=BY_HEADER),
     Asked("ca", "good", OK, "sni-san", "sni: peer.test\nauto_sni_san_validation: true"),
     Asked("ca", "good", NO_MATCH, "sni-san-wrong", "sni: other.test\nauto_sni_san_validation: true"),
     Asked("ca", "good", OK, "sni-san-none", "auto_sni_san_validation: true"),
+    Asked("ca", "wild", OK, "auto-and-sni-san", "auto_sni_san_validation: true", AUTO_SNI, "q.wild.test"),
+    Asked("dns", "good", "good: named.test custom", "state", listener="http_state"),
+    Asked("ca", "wild", "expected_SANs:_[nobody.test,_peer.test]", "state", listener="http_state"),
+    Asked("ca", "good", "good: named.test custom", "state-both", more=AUTO_BOTH, listener="http_state"),
     Asked("none", "good", OK, "offers", "common_tls_context: {alpn_protocols: [custom, http/1.1]}"),
 ]
 
@@ -193,7 +224,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     listeners = [listener(name, case.context, case.required, GOOD) for name, case in shown.items()]
     made = Matrix(
         tmp_path_factory.mktemp("tls"),
-        "".join([*listeners, http_listener()]),
+        "".join([*listeners, http_listener(), http_listener("http_state", STATE_FILTER)]),
         ((case.cluster, case.certificate, tls_fields(case), case.more) for case in ASKED),
     )
     yield made

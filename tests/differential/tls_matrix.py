@@ -192,10 +192,30 @@ def listener(name: str, context: str, required: bool, own: Certificate) -> str:
 _UPSTREAM_LOG = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%"
 
 
-def http_listener() -> str:
-    """Requests go to the cluster that they name."""
+def _state(key: str, value: str) -> str:
+    return f"{{object_key: {key}, format_string: {{text_format_source: {{inline_string: {json.dumps(value)}}}}}}}"
+
+
+_STATE = f'{{name: state, typed_config: {{"@type": {TYPE}/envoy.extensions.filters.http.set_filter_state.v3.Config, '
+STATE_FILTER = (
+    _STATE
+    + "on_request_headers: ["
+    + ", ".join(
+        (
+            _state("envoy.network.upstream_server_name", "%REQ(x-name)%"),
+            _state("envoy.network.upstream_subject_alt_names", "nobody.test,peer.test"),
+            _state("envoy.network.application_protocols", "other,custom"),
+        )
+    )
+    + "]}}, "
+)
+"""An HTTP filter that says what upstream connections ask for and expect."""
+
+
+def http_listener(name: str = "http", filters: str = "") -> str:
+    """Requests go to the cluster that they name; ``filters`` go before the router."""
     return f"""
-- name: http
+- name: {name}
   address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
   filter_chains:
   - filters:
@@ -203,8 +223,8 @@ def http_listener() -> str:
       typed_config:
         "@type": {TYPE}/{HCM}
         stat_prefix: http
-        access_log: [{_access_log("http", _UPSTREAM_LOG)}]
-        http_filters: [{ROUTER_FILTER}]
+        access_log: [{_access_log(name, _UPSTREAM_LOG)}]
+        http_filters: [{filters}{ROUTER_FILTER}]
         route_config:
           virtual_hosts:
           - name: all

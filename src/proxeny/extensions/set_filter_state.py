@@ -32,7 +32,10 @@ FACTORIES: Final[dict[str, Callable[[str], Any]]] = {
     "envoy.string": str,
     "envoy.hashable_string": HashableString,
     "envoy.tcp_proxy.cluster": str,
+    "envoy.network.application_protocols": str,
     "envoy.network.transport_socket.original_dst_address": parse_ip_port,
+    "envoy.network.upstream_server_name": str,
+    "envoy.network.upstream_subject_alt_names": str,
     "envoy.upstream.dynamic_host": str,
     "envoy.upstream.dynamic_port": _parse_uint32,
     "envoy.filters.listener.original_dst.local_ip": parse_ip_port,
@@ -43,12 +46,9 @@ FACTORIES: Final[dict[str, Callable[[str], Any]]] = {
 NOT_SERVED: Final = frozenset(
     (
         "envoy.bool",
-        "envoy.network.application_protocols",
         "envoy.network.ip",
         "envoy.network.network_namespace",
         "envoy.network.transport_socket.http_11_proxy.info",
-        "envoy.network.upstream_server_name",
-        "envoy.network.upstream_subject_alt_names",
         "envoy.ratelimit.hits_addend",
         "envoy.router.debug_config",
         "envoy.tcp_proxy.disable_tunneling",

@@ -53,7 +53,7 @@ class TransportSocketOptions:
         self.server_name_override = server_name_override
         """The name to ask for, in place of the configured one."""
         self.verify_san_list_override = verify_san_list_override
-        """Alternative names of which the peer's certificate must have one, in place of the configured matchers."""
+        """Alternative names of which the peer's certificate must have one, whatever else is verified."""
         self.alpn_override = alpn_override
         self.alpn_fallback = alpn_fallback
         """What to offer where neither the context nor ``alpn_override`` says."""

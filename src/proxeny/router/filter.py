@@ -163,6 +163,8 @@ class RouterFilter(RouterRetries):
         info.attempt_count = 1
         # Load balancers see the headers as the upstream will.
         self._prepare_headers(headers, forward)
+        if own.upstream_names is not None:
+            own.upstream_names.apply(headers, info, self.downstream_connection)
         override = info.override_host
         host = cluster.choose_host(self) if override is None else cluster.choose_override_host(override, self)
         if host is None:

@@ -31,6 +31,7 @@ from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.outlier.monitor import outlier_rules
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_per_host, parse_thresholds
 from proxeny.upstream.transport_socket_match import PLAIN, ClusterSocket
+from proxeny.upstream.upstream_names import compile_upstream_names
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -133,6 +134,9 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
         thresholds = parse_thresholds(present["circuit_breakers"])
     info = ClusterInfo(cluster.name, cluster.alt_stat_name, context, http, thresholds, generation)
     _set_info(info, present, context)
+    names = http_protocol_options.names_of(present)
+    if names is not None:
+        info.upstream_names = compile_upstream_names(names)
     overrides = http_protocol_options.overrides_of(present)
     if overrides is not None:
         compiler = REGISTRY.factory("cluster_overrides", http_protocol_options.NAME)

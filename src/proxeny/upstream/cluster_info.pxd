@@ -12,7 +12,7 @@ cdef class ClusterInfo:
     cdef list _managers
     cdef tuple _remaining
     cdef public object host_scope, http, metadata, name, observability_name, orca, outlier, overrides
-    cdef public object http2_settings, transport_socket, transport_sockets, upstream_pool
+    cdef public object http2_settings, transport_socket, transport_sockets, upstream_names, upstream_pool
     cdef public object address_selector, limits_base, local_address, max_connections_per_host
     cdef public double drop_overload, preconnect_ratio
     cdef public long long connect_timeout_ms, per_connection_buffer_limit

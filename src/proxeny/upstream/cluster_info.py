@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.outlier.monitor import OutlierRules
     from proxeny.upstream.resource_manager import Thresholds
     from proxeny.upstream.transport_socket_match import ClusterSocket, TransportSockets
+    from proxeny.upstream.upstream_names import UpstreamNames
 
 DEFAULT_CONNECT_TIMEOUT_MS = 5000
 """Cluster.connect_timeout."""
@@ -103,6 +104,7 @@ class ClusterInfo:
         "tracked",
         "transport_socket",
         "transport_sockets",
+        "upstream_names",
         "upstream_pool",
     )
 
@@ -139,6 +141,8 @@ class ClusterInfo:
         """Who chooses that for each connection, where there is a choice."""
         self.happy_eyeballs = (ANY_VERSION, 1)
         """Which IP version goes first where hosts have several addresses, and how many of it in a row."""
+        self.upstream_names: UpstreamNames | None = None
+        """What requests say of the names that connections ask for and expect; None: nothing."""
         self.upstream_pool: Any = None
         """The factory that ``Cluster.upstream_config`` names, None = the generic one."""
         self.transport_socket: ClusterSocket = PLAIN

@@ -123,6 +123,14 @@ def speaks_http2(cluster: Any) -> bool:
     return which == "auto_config" or (which is not None and _is_set(getattr(typed, which), _HTTP2))
 
 
+def names_of(present: dict[str, Any]) -> Any:
+    """The ``UpstreamHttpProtocolOptions`` message, None: there is none."""
+    typed = _typed(present) if "typed_extension_protocol_options" in present else None
+    if typed is None:
+        return present.get("upstream_http_protocol_options")
+    return typed.upstream_http_protocol_options if _is_set(typed, "upstream_http_protocol_options") else None
+
+
 def overrides_of(present: dict[str, Any]) -> Any:
     """The HttpProtocolOptions message where it says something to the router, else None."""
     typed = _typed(present) if "typed_extension_protocol_options" in present else None
@@ -185,8 +193,6 @@ def _legacy(present: dict[str, Any]) -> HttpProtocolOptions:
                 "'protocol_selection' values"
             )
         protocol = UpstreamProtocol.HTTP2
-    if "upstream_http_protocol_options" in present and present["upstream_http_protocol_options"].auto_sni:
-        raise UnsupportedFieldError("upstream_http_protocol_options.auto_sni needs TLS, which is not supported yet")
     return _from_parts(present.get("common_http_protocol_options"), None, present, protocol)
 
 

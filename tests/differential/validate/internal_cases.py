@@ -57,7 +57,7 @@ CASES = [
     _state("empty-key", f"{{object_key: '', {_FORMAT}}}"),
     _state("no-value", "{object_key: envoy.string}"),
     _state("bad-format", "{object_key: envoy.string, format_string: {text_format_source: {inline_string: '%NOPE%'}}}"),
-    _state("not-served", f"{{object_key: envoy.network.upstream_server_name, {_FORMAT}}}", "nothing looks at it"),
+    _state("not-served", f"{{object_key: envoy.network.network_namespace, {_FORMAT}}}", "nothing looks at it"),
     _listener("plain"),
     _listener("without-extension", head=""),
     _listener("with-address", f"address: {_ADDRESS}, "),

@@ -106,5 +106,5 @@ def test_unknown_factories(fields):
 
 
 def test_objects_that_nothing_looks_at():
-    with pytest.raises(UnsupportedFieldError, match="upstream_server_name"):
-        set_on_connection(value("envoy.network.upstream_server_name", "a"))
+    with pytest.raises(UnsupportedFieldError, match="network_namespace"):
+        set_on_connection(value("envoy.network.network_namespace", "a"))

@@ -86,8 +86,8 @@ TABLE: Final[Table] = {
     f"{_ENDPOINT}.Endpoint": fields(done="address hostname additional_addresses health_check_config"),
     _HTTP_OPTIONS: extension(
         done="""common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config
-            http_filters request_mirror_policies retry_policy outlier_detection hash_policy""",
-        accepted="upstream_http_protocol_options",
+            http_filters request_mirror_policies retry_policy outlier_detection hash_policy
+            upstream_http_protocol_options"""
     ),
     f"{_HTTP_OPTIONS}.OutlierDetection": fields(done="error_matcher"),
     f"{_HTTP_OPTIONS}.ExplicitHttpConfig": fields(done="http_protocol_options http2_protocol_options"),

@@ -47,38 +47,42 @@ def sans_for_logging(names: Sequence[AlternativeName]) -> str:
 class DefaultCertValidator:
     """Alternative names and pins."""
 
-    __slots__ = ("_accept_untrusted", "_auto_sni_san", "_hashes", "_keys", "_matchers")
+    __slots__ = ("_auto_sni_san", "_hashes", "_keys", "_matchers", "_trusts_nobody")
 
     def __init__(self, config: Validation) -> None:
         self._matchers = config.matchers
         self._hashes = config.hashes
         self._keys = config.keys
         self._auto_sni_san = config.auto_sni_san
-        self._accept_untrusted = config.accept_untrusted
+        self._trusts_nobody = not config.asks_for_certificate
 
     def verify(self, transport: TlsTransport, chain: list[bytes]) -> Refusal | None:
         """Judge a peer by its certificates (DER, its own first)."""
-        certificate = certificate_of(chain[0])
-        if certificate is None:
-            return _FAIL_VERIFY_ERROR, "verify cert failed: empty cert chain"
-        return self._check_names(transport, certificate) or self._check_pins(certificate)
-
-    def _check_names(self, transport: TlsTransport, certificate: Certificate) -> Refusal | None:
         options = transport.options
-        if options is not None and options.verify_san_list_override:
-            expected = options.verify_san_list_override
-            names = names_of(certificate)
-            if is_in_list(names, [one.encode() for one in expected]):
-                return None
-            return _FAIL_VERIFY_SAN, (
-                f"verify cert failed: verify SAN list, expected SANs: [{', '.join(expected)}], "
-                f"certificate SANs: [{sans_for_logging(names)}]"
-            )
+        expected = () if options is None else options.verify_san_list_override
         matchers: Sequence[SanMatcher] = self._matchers
-        if self._auto_sni_san:
+        if not expected and self._auto_sni_san:
             server_name = transport.server_name
             if server_name:
                 matchers = (DnsSanMatcher(server_name.encode("latin-1")),)
+        if not expected and not matchers and not self._hashes and not self._keys:
+            return None
+        certificate = certificate_of(chain[0])
+        if certificate is None:
+            return _FAIL_VERIFY_ERROR, "verify cert failed: empty cert chain"
+        if expected:
+            if self._trusts_nobody:
+                # Whoever likes can have a name in a certificate of his own.
+                return _FAIL_VERIFY_ERROR, "verify cert failed: a name is expected of a certificate without trusted CA"
+            names = names_of(certificate)
+            if not is_in_list(names, [one.encode("utf-8", "surrogateescape") for one in expected]):
+                return _FAIL_VERIFY_SAN, (
+                    f"verify cert failed: verify SAN list, expected SANs: [{', '.join(expected)}], "
+                    f"certificate SANs: [{sans_for_logging(names)}]"
+                )
+        return self._check_names(matchers, certificate) or self._check_pins(certificate)
+
+    def _check_names(self, matchers: Sequence[SanMatcher], certificate: Certificate) -> Refusal | None:
         if not matchers:
             return None
         names = names_of(certificate)

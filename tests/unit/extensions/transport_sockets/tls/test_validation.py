@@ -77,14 +77,25 @@ def test_names() -> None:
     assert judged(compiled()) is None
 
 
-def test_names_that_a_request_expects_take_the_place_of_the_matchers() -> None:
-    validation = compiled(match_typed_subject_alt_names=[exact("nobody")])
-    assert judged(validation, peer=Peer(options=TransportSocketOptions(verify_san_list_override=("x.a.test",)))) is None
-    assert judged(validation, peer=Peer(options=TransportSocketOptions(verify_san_list_override=("q", "r")))) == (
+def expecting(*names: str) -> Peer:
+    return Peer(options=TransportSocketOptions(verify_san_list_override=names))
+
+
+def test_names_that_a_request_expects_count_beside_the_matchers() -> None:
+    assert judged(compiled(), peer=expecting("q", "x.a.test")) is None
+    assert judged(compiled(), peer=expecting("q", "r")) == (
         SAN_SLOT,
         "verify cert failed: verify SAN list, expected SANs: [q, r], "
         "certificate SANs: [*.a.test, spiffe://a.test/x, 10.0.0.1]",
     )
+    assert judged(compiled(match_typed_subject_alt_names=[exact("nobody")]), peer=expecting("x.a.test")) is not None
+    assert judged(compiled(True), peer=expecting("x.a.test")) is None, "then the name that was asked for does not count"
+
+
+def test_names_mean_nothing_where_nobody_is_trusted() -> None:
+    refusal = judged(compiled(ca=""), peer=expecting("x.a.test"))
+    assert refusal is not None
+    assert refusal[0] == ERROR_SLOT
 
 
 def test_the_name_that_was_asked_for_takes_the_place_of_the_matchers() -> None:
