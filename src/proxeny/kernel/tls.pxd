@@ -35,6 +35,7 @@ cdef class TlsTransport(Transport):
     cdef int established(self, Stream stream) except -1
     cdef Py_ssize_t fail(self, Stream stream, int rc) except? -2000000
     cdef int explain(self) except -1
+    cdef int speak_before_hello(self) except -1
     cdef Py_ssize_t read_result(self, Stream stream, int rc) except? -2000000
     cdef Py_ssize_t send_wire(self, int fd) except? -2000000
     cdef int encrypt(self, const char* data, size_t n) except -1

@@ -51,6 +51,8 @@ cdef enum:
     SMALL_READ = 16384
     LARGE_READ = 65536
     FIRST_WIRE = 4096
+    ALERT = 21                  # the content type
+    ALERT_RECORD = 7            # bytes of a record with an alert in the clear
     VECTORS = 64
 
 # Made once and never changed: how libssl reaches our sockets.
@@ -190,10 +192,21 @@ cdef class TlsTransport(Transport):
     cdef Py_ssize_t fail(self, Stream stream, int rc) except? -2000000:
         """The session is over: say why, send the alert; -errno."""
         cdef int error = self.io_error
-        self.state = FAILED
         self.explain()
+        if current_cipher(self.ssl) == NULL:
+            self.speak_before_hello()
+        self.state = FAILED
         self.send_wire(stream.fd)
         return -(error if error else EPROTO)
+
+    cdef int speak_before_hello(self) except -1:
+        """As BoringSSL where no version was agreed on: alerts in records of TLS 1.0, one also for what is no TLS."""
+        cdef size_t at = self.wire_start
+        if self.wire_end - at == ALERT_RECORD and self.wire[at] == ALERT:
+            self.wire[at + 2] = 1
+        elif self.wire_end == 0 and self.failure_reason is not None and "WRONG_VERSION_NUMBER" in self.failure_reason:
+            self.put_on_wire(b"\x15\x03\x01\x00\x02\x02\x46", ALERT_RECORD)
+        return 0
 
     cdef int explain(self) except -1:
         """Take down and count what libssl has to say, in Envoy's words."""
@@ -438,18 +451,20 @@ cdef class TlsTransport(Transport):
     @property
     def cipher(self):
         """OpenSSL's name of the cipher; empty before the handshake."""
-        cdef const SSL_CIPHER* cipher = SSL_get_current_cipher(self.ssl)
+        cdef const SSL_CIPHER* cipher = current_cipher(self.ssl)
         return "" if cipher == NULL else (<bytes> SSL_CIPHER_get_name(cipher)).decode()
 
     @property
     def cipher_id(self):
         """The cipher's number in the registry; 0xffff before the handshake."""
-        cdef const SSL_CIPHER* cipher = SSL_get_current_cipher(self.ssl)
+        cdef const SSL_CIPHER* cipher = current_cipher(self.ssl)
         return 0xFFFF if cipher == NULL else SSL_CIPHER_get_protocol_id(cipher)
 
     @property
     def version(self):
-        """`TLSv1.3`."""
+        """`TLSv1.3`; `TLSv1.2` before one is agreed on, as BoringSSL has it."""
+        if self.state != ESTABLISHED and current_cipher(self.ssl) == NULL:
+            return "TLSv1.2"
         return (<bytes> SSL_get_version(self.ssl)).decode()
 
     @property
@@ -536,6 +551,12 @@ cdef class NotReadyTransport(Transport):
 
     cdef int shutdown(self, Stream stream) except -1:
         return 0
+
+
+cdef const SSL_CIPHER* current_cipher(SSL* ssl) noexcept:
+    """Also while the handshake goes on, and after it failed."""
+    cdef const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl)
+    return cipher if cipher != NULL else SSL_get_pending_cipher(ssl)
 
 
 cdef str os_error(int number):

@@ -53,6 +53,8 @@ cdef class TlsContext:
     cdef long session_timeout           # seconds; 0: as libssl has it
     cdef dict names_of_certificates     # server name -> certificates
     cdef set ecdsa_ciphers              # numbers of the enabled ones
+    cdef list equal_ciphers             # groups of names (bytes) among which the client chooses
+    cdef dict cipher_names              # number -> name (bytes), up to TLS 1.2, in our order
     cdef list ticket_keys               # the first one seals
     cdef bytes ticket_secret            # of which they are made, unless they are given
     cdef long long ticket_period
@@ -61,6 +63,7 @@ cdef class TlsContext:
 
     cdef Certificate next_certificate(self)
     cdef int added(self, Certificate made, X509* x509) except -1
+    cdef int note_ciphers(self) except -1
     cdef int apply_resumption(self, SSL_CTX* ctx) except -1
     cdef SSL_CTX* make(self) except NULL
     cdef int apply_to_all(self) except -1

@@ -88,15 +88,19 @@ cdef class TlsContext:
         self.sessions = []
         self.ticket_keys = []
         self.ecdsa_ciphers = set()
+        self.equal_ciphers = []
+        self.cipher_names = {}
         self.names_of_certificates = {}
         self.stateless = self.stateful = True
         self.alpn = b""
+        # libssl resumes nothing where clients are verified without one.
+        self.session_id_context = b"proxeny"
         self.verify_mode = SSL_VERIFY_NONE
         self.store = X509_STORE_new()
         if self.store == NULL:
             raise MemoryError()
         self.ctx = self.make()
-        self.ecdsa_ciphers = ecdsa_ciphers_of(self.ctx)
+        self.note_ciphers()
 
     def __dealloc__(self):
         SSL_CTX_free(self.ctx)
@@ -109,9 +113,13 @@ cdef class TlsContext:
         self.minimum, self.maximum = minimum, maximum
         self.apply_to_all()
 
-    def set_ciphers(self, bytes names):
-        """Ciphers of TLS 1.2 and below, as OpenSSL writes lists of them; those of TLS 1.3 are not configurable."""
+    def set_ciphers(self, bytes names, equal=()):
+        """Ciphers of TLS 1.2 and below, as OpenSSL writes lists of them; those of TLS 1.3 are not configurable.
+
+        `equal`: groups of them (lists of names) of equal preference: a server takes the one that its client prefers.
+        """
         self.ciphers = names
+        self.equal_ciphers = [list(group) for group in equal if len(group) > 1]
         self.apply_to_all()
 
     def set_groups(self, bytes names):
@@ -393,7 +401,22 @@ cdef class TlsContext:
         self.apply_verification(ctx)
         self.apply_resumption(ctx)
         if ctx == self.ctx:
-            self.ecdsa_ciphers = ecdsa_ciphers_of(ctx)
+            self.note_ciphers()
+        return 0
+
+    cdef int note_ciphers(self) except -1:
+        """What the choice of a certificate, and of a cipher among equal ones, goes by."""
+        cdef STACK_OF_CIPHERS* ciphers = SSL_CTX_get_ciphers(self.ctx)
+        cdef const SSL_CIPHER* cipher
+        cdef int i
+        self.ecdsa_ciphers.clear()
+        self.cipher_names.clear()
+        for i in range(sk_SSL_CIPHER_num(ciphers)):
+            cipher = sk_SSL_CIPHER_value(ciphers, i)
+            if SSL_CIPHER_get_kx_nid(cipher) != NID_kx_any:
+                self.cipher_names[SSL_CIPHER_get_protocol_id(cipher)] = <bytes> SSL_CIPHER_get_name(cipher)
+            if SSL_CIPHER_get_auth_nid(cipher) == NID_auth_ecdsa:
+                self.ecdsa_ciphers.add(SSL_CIPHER_get_protocol_id(cipher))
         return 0
 
     cdef int apply_resumption(self, SSL_CTX* ctx) except -1:
@@ -433,18 +456,6 @@ cdef class TlsContext:
         else:
             SSL_set_connect_state(ssl)
         return ssl
-
-
-cdef set ecdsa_ciphers_of(SSL_CTX* ctx):
-    cdef STACK_OF_CIPHERS* ciphers = SSL_CTX_get_ciphers(ctx)
-    cdef const SSL_CIPHER* cipher
-    cdef set found = set()
-    cdef int i
-    for i in range(sk_SSL_CIPHER_num(ciphers)):
-        cipher = sk_SSL_CIPHER_value(ciphers, i)
-        if SSL_CIPHER_get_auth_nid(cipher) == NID_auth_ecdsa:
-            found.add(SSL_CIPHER_get_protocol_id(cipher))
-    return found
 
 
 def alpn_wire(protocols):

@@ -97,6 +97,7 @@ cdef extern from "openssl/ssl.h":
     long SSL_CTX_set_tlsext_status_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept)
     long SSL_CTX_set_tlsext_status_arg(SSL_CTX* ctx, void* arg)
 
+    int SSL_set_cipher_list(SSL* ssl, const char* names)
     uint64_t SSL_clear_options(SSL* ssl, uint64_t options)
     SSL* SSL_new(SSL_CTX* ctx)
     void SSL_free(SSL* ssl)
@@ -258,5 +259,5 @@ cdef extern from *:
 
 cdef extern from "openssl/obj_mac.h":
     int NID_X25519, NID_X448, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1
-    int NID_auth_ecdsa, NID_kx_rsa
+    int NID_auth_ecdsa, NID_kx_rsa, NID_kx_any
     int NID_md5_sha1, NID_sha1, NID_sha256, NID_sha384, NID_sha512

@@ -235,6 +235,29 @@ cdef bint speaks_tls13(SSL* ssl) noexcept:
     return False
 
 
+cdef int follow_client(SSL* ssl, TlsContext context) except -1:
+    """Ciphers of equal preference: in the client's order."""
+    cdef const unsigned char* data = NULL
+    cdef size_t n = SSL_client_hello_get0_ciphers(ssl, &data)
+    cdef size_t at = 0
+    cdef dict wanted = {}
+    cdef list names = list(context.cipher_names.values())
+    cdef list ordered = list(names)
+    while at + 1 < n:
+        name = context.cipher_names.get(u16(data + at))
+        if name is not None:
+            wanted.setdefault(name, len(wanted))
+        at += 2
+    for group in context.equal_ciphers:
+        places = [place for place, name in enumerate(names) if name in group]
+        members = sorted([names[place] for place in places], key=lambda name: wanted.get(name, 1000))
+        for place, name in zip(places, members, strict=True):
+            ordered[place] = name
+    if ordered != names:
+        SSL_set_cipher_list(ssl, <bytes> b":".join(ordered))
+    return 0
+
+
 cdef int client_hello(SSL* ssl, int* alert, void* given) noexcept:
     """A ClientHello arrived: choose, count, give the connection another SSL_CTX if need be."""
     cdef TlsContext context = <TlsContext> given
@@ -245,6 +268,12 @@ cdef int client_hello(SSL* ssl, int* alert, void* given) noexcept:
     if context.maximum in (0, TLS1_3_VERSION) and speaks_tls13(ssl):
         # Of the ciphers of TLS 1.3 BoringSSL takes the client's first one.
         SSL_clear_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE)
+    elif context.equal_ciphers and not context.prefers_clients_order:
+        try:
+            follow_client(ssl, context)
+        except Exception:
+            alert[0] = SSL_AD_INTERNAL_ERROR
+            return SSL_CLIENT_HELLO_ERROR
     if len(context.certificates) < 2 and not wants_staple:
         return SSL_CLIENT_HELLO_SUCCESS
     try:

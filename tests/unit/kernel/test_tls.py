@@ -484,3 +484,21 @@ def test_a_misused_key_is_refused_where_that_is_wished(world):
     _, client = world.failed()
     assert client == ("TLS_error:|268435758:SSL routines:OPENSSL_internal:KEY_USAGE_BIT_INCORRECT:TLS_error_end")
     assert world.counts("client") == {"connection_error": 1}
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        (b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        (b"ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ],
+)
+def test_the_client_chooses_among_equal_ciphers(world, offered, taken):
+    names = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384"
+    world.server.set_ciphers(names, [names.split(b":")[:2]])
+    world.client.set_protocols(0x0303, 0x0303)
+    world.client.set_ciphers(offered)
+    server, _ = world.connected()
+    assert server.transport.cipher == taken

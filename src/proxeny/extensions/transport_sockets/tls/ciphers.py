@@ -124,7 +124,7 @@ class _Refused(Exception):
 
 
 class CipherList:
-    """What a string chooses, in its order; ``chacha_first``: a client that prefers ChaCha20 gets it."""
+    """What a string chooses, in its order."""
 
     __slots__ = ("_killed", "chosen", "groups")
 
@@ -141,9 +141,9 @@ class CipherList:
         return [_TABLE[index].name for index in self.chosen]
 
     @property
-    def chacha_first(self) -> bool:
-        """Whether ChaCha20 is in a group with another one."""
-        return any(_TABLE[index].encryption == "CHACHA20" for group in self.groups for index in group)
+    def equal(self) -> tuple[tuple[str, ...], ...]:
+        """What is of equal preference."""
+        return tuple([tuple([_TABLE[index].name for index in sorted(group)]) for group in self.groups])
 
     def run(self, rules: str) -> None:
         """Carry out a string."""

@@ -96,7 +96,8 @@ def _shown(scope: str, common: CommonSettings, certificates: list[x509.Certifica
 def _set_parameters(context: TlsContext, parameters: Parameters) -> None:
     try:
         context.set_protocols(parameters.minimum, parameters.maximum)
-        context.set_ciphers(parameters.ciphers.encode())
+        equal = [[name.encode() for name in group] for group in parameters.equal_ciphers]
+        context.set_ciphers(parameters.ciphers.encode(), equal)
         context.set_groups(parameters.groups.encode())
     except TlsError as error:
         raise ConfigError(f"libssl does not take the TLS parameters: {error}") from None

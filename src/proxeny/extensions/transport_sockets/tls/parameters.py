@@ -67,8 +67,8 @@ class Parameters:
     minimum: int
     maximum: int
     ciphers: str
-    chacha_first: bool
-    """Whether a client that prefers ChaCha20 gets it."""
+    equal_ciphers: tuple[tuple[str, ...], ...]
+    """Of which a server takes the one that its client prefers."""
     groups: str
     signature_algorithms: str
     """Empty: ``default_signature_algorithms``."""
@@ -83,7 +83,7 @@ def compile_parameters(config: Any, default_maximum: int) -> Parameters:
         minimum=_version(config.tls_minimum_protocol_version, TLS_1_2),
         maximum=_version(config.tls_maximum_protocol_version, default_maximum),
         ciphers=":".join(ciphers.names),
-        chacha_first=ciphers.chacha_first,
+        equal_ciphers=ciphers.equal,
         groups=_groups(list(config.ecdh_curves)),
         signature_algorithms=_signatures(list(config.signature_algorithms)),
     )
@@ -143,7 +143,7 @@ def _fips(config: Any) -> Parameters:
         minimum=TLS_1_2,
         maximum=TLS_1_3,
         ciphers=":".join(names),
-        chacha_first=False,
+        equal_ciphers=(),
         groups="P-256:P-384",
         signature_algorithms=_signatures([*signatures, "ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384"]),
     )

@@ -22,7 +22,7 @@ def test_the_default_is_envoys_in_its_order() -> None:
         "ECDHE-ECDSA-AES256-GCM-SHA384",
         "ECDHE-RSA-AES256-GCM-SHA384",
     ]
-    assert made.chacha_first
+    assert made.equal[0] == ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305")
     assert names("") == made.names
 
 
@@ -48,8 +48,8 @@ def test_groups() -> None:
         "AES256-SHA",
         "AES128-GCM-SHA256",
     ]
-    assert not compile_ciphers(["[AES128-SHA|AES256-SHA]"]).chacha_first
-    assert compile_ciphers(["[AES128-SHA|ECDHE-RSA-CHACHA20-POLY1305]"]).chacha_first
+    assert compile_ciphers(["[AES128-SHA|AES256-SHA]"]).equal == (("AES128-SHA", "AES256-SHA"),)
+    assert compile_ciphers(["AES128-SHA:AES256-SHA"]).equal == ()
     assert names("[]", "AES128-SHA") == ["AES128-SHA"]
 
 
