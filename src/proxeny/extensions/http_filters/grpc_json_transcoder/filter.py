@@ -12,6 +12,7 @@ from proxeny.extensions.http_filters.grpc_json_transcoder import grpc_status, ht
 from proxeny.extensions.http_filters.grpc_json_transcoder.config import FieldPathError, TranscoderConfig
 from proxeny.extensions.http_filters.grpc_json_transcoder.json_writer import JsonWriter
 from proxeny.extensions.http_filters.grpc_json_transcoder.request_translator import (
+    NO_LIST,
     MessageTranslator,
     RequestInfo,
     RequestTranslator,
@@ -123,12 +124,14 @@ class JsonTranscoder(StreamFilter):
         self._method = method
         self._expand_limits()
         self._response = ResponseTranslator(config.registry, method.response, method.server_streaming, config.options)
-        if not method.request_is_http_body:
-            self._request = RequestTranslator(info, method.client_streaming)
-        elif not self._begin_http_body(headers, info, unknown):
+        if method.request_is_http_body and not self._begin_http_body(headers, info, unknown):
             return STOP
         self._rewrite(headers, method)
-        return self._end_with_headers(method) if end_stream else CONTINUE
+        if end_stream:
+            return self._end_with_headers(method, info)
+        if not method.request_is_http_body:
+            self._request = RequestTranslator(info, method.client_streaming)
+        return CONTINUE
 
     def _refuse_early(self, status: int, body: bytes, code: str) -> FilterHeadersStatus:
         self._failed = True
@@ -156,19 +159,23 @@ class JsonTranscoder(StreamFilter):
         if not self._config.keeps_route:
             self.decoder_callbacks.clear_route_cache()
 
-    def _end_with_headers(self, method: Method) -> FilterHeadersStatus:
+    def _end_with_headers(self, method: Method, info: RequestInfo) -> FilterHeadersStatus:
         """There is no body: the URL alone makes the message."""
         if method.request_is_http_body:
             self._add_request_data(self._http_body_message())
             return CONTINUE
-        self._request.end()
-        data = self._request.read()
-        if self._request.error is not None:
+        if method.client_streaming:
+            error: bytes | None = NO_LIST
+            message = None
+        else:
+            message, error = _empty_object(info)
+        if error is not None:
             # The reply is of the route that the gRPC request has.
             _ = self.decoder_callbacks.route
-        if self._request_is_refused(self._request.error, EARLY):
+        if self._request_is_refused(error, EARLY):
             return STOP
-        self._add_request_data(data)
+        if message is not None:
+            self._add_request_data(frame(message))
         return CONTINUE
 
     def _add_request_data(self, data: bytes) -> None:
@@ -239,11 +246,9 @@ class JsonTranscoder(StreamFilter):
         """Encode what the URL binds; False when that cannot be."""
         self._content_type = headers.get(CONTENT_TYPE) or b""
         self._extensions = http_body.unknown_parameters(unknown)
-        translator = MessageTranslator(info)
-        translator.writer.start_object(b"")
-        translator.writer.end_object()
-        self._initial = translator.take() or b""
-        return not self._request_is_refused(translator.error, FAILED)
+        message, error = _empty_object(info)
+        self._initial = message or b""
+        return not self._request_is_refused(error, FAILED)
 
     def _take_http_body(self, method: Method, piece: bytes, data: Buffer, end_stream: bool) -> FilterDataStatus:
         self._body += piece
@@ -444,3 +449,11 @@ class JsonTranscoder(StreamFilter):
         """Nothing is kept any more."""
         self._count_request(0)
         self._count_response(0)
+
+
+def _empty_object(info: RequestInfo) -> tuple[bytes | None, bytes | None]:
+    """The message of a body without anything in it, and what is wrong with it."""
+    translator = MessageTranslator(info)
+    translator.writer.start_object(b"")
+    translator.writer.end_object()
+    return translator.take(), translator.error

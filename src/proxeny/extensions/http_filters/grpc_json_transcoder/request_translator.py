@@ -7,7 +7,7 @@ read.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxeny.extensions.http_filters.grpc_json_transcoder.json_stream import JsonStreamParser
 from proxeny.extensions.http_filters.grpc_json_transcoder.object_writer import ProtoObjectWriter
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from proxeny.extensions.http_filters.grpc_json_transcoder.json_stream import ObjectWriter, Scalar
     from proxeny.extensions.http_filters.grpc_json_transcoder.types import MessageType, TypeRegistry
     from proxeny.extensions.http_filters.grpc_json_transcoder.weaver import FieldPath
+
+
+NO_LIST: Final = b"Expected an array instead of an object"
 
 
 def frame(message: bytes) -> bytes:
@@ -132,7 +135,7 @@ class StreamTranslator:
         if self.error is not None:
             return
         if self._depth == 0:
-            self.error = b"Expected an array instead of an object"
+            self.error = NO_LIST
             return
         self._inner().start_object(name)
         self._depth += 1
