@@ -6,6 +6,7 @@ What single calls look like is compared with Envoy in tests/differential/test_gr
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -151,6 +152,47 @@ def test_streams_stay_apart(client: GrpcClient) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(exchange, range(8)))
+
+
+def give_up_sometime(client: GrpcClient, seed: int) -> list[str]:
+    """One call that may be given up at any moment; what was wrong with what came of it until then."""
+    chance = random.Random(seed)
+    size = chance.choice((1, 1000, 70_000, 300_000))
+    wrong = []
+    try:
+        if seed % 3 == 0:
+            stream = client.server_stream(b"", metadata=(("count", "20"), ("size", str(size))))
+            for number, message in enumerate(stream):
+                if message != bytes((number,)) * size:
+                    wrong.append(f"{seed}: message {number} of the stream")
+                if chance.random() < 0.1:
+                    stream.cancel()
+        elif seed % 3 == 1:
+            sent = [bytes((seed % 256, number)) * size for number in range(8)]
+            stream = client.bidi(iter(sent))
+            for number, message in enumerate(stream):
+                if message != sent[number]:
+                    wrong.append(f"{seed}: message {number} of the exchange")
+                if chance.random() < 0.1:
+                    stream.cancel()
+        elif client.unary(bytes((seed % 256,)) * size, timeout=chance.choice((0.002, 0.01, 20))) != (
+            bytes((seed % 256,)) * size
+        ):
+            wrong.append(f"{seed}: the reply")
+    except grpc.RpcError as error:
+        if error.code() not in (grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):  # type: ignore[attr-defined]
+            wrong.append(f"{seed}: {error}")
+    return wrong
+
+
+def test_calls_that_are_given_up_leave_the_others_whole(running: RunningProxy, client: GrpcClient) -> None:
+    """On one upstream connection: no byte of a call that ended in the middle goes to another."""
+    with ThreadPoolExecutor(10) as pool:
+        wrong = [text for texts in pool.map(lambda seed: give_up_sometime(client, seed), range(200)) for text in texts]
+    assert not wrong
+    wait_for(lambda: running.stat("cluster.service.upstream_rq_active") == 0)
+    wait_for(lambda: running.stat("http.main.downstream_rq_active") == 0)
+    assert client.unary(b"x", timeout=WAIT_SECONDS) == b"x"
 
 
 def test_a_client_that_does_not_read_holds_the_server_up(running: RunningProxy, service: GrpcService) -> None:
