@@ -56,6 +56,10 @@ connections to the old host, which still count in its block, are gone."""
 encode_hosts = msgspec.msgpack.Encoder().encode
 
 
+def _ignore(*facts: object) -> None:
+    """Nobody wants to hear."""
+
+
 class MainCluster:
     """A cluster, warming or active. ``on_hosts`` hears of each serialized ``HostUpdate`` for the workers."""
 
@@ -100,13 +104,13 @@ class MainCluster:
         """How many clusters of this name it follows."""
         self._store = store
         self.hosts: list[HostEntry] = config.hosts
-        self.on_hosts: Callable[[bytes, int], object] = lambda update, moved: None
+        self.on_hosts: Callable[[bytes, int], object] = _ignore
         self.health: ClusterHealth | None = None
         """The flags of the hosts, where somebody finds out more of them."""
         self.checks: ClusterHealthChecks | None = None
-        self.on_members: Callable[[], object] = lambda: None
+        self.on_members: Callable[[], object] = _ignore
         """Told that there are other hosts, before the workers are."""
-        self.on_ejected_passed: Callable[[int], object] = lambda index: None
+        self.on_ejected_passed: Callable[[int], object] = _ignore
         """Told when a host passes its check that was ejected as an outlier."""
         self.on_demand: OnDemandHosts | None = None
         """The hosts that workers made, where it is they who make them."""
@@ -175,15 +179,21 @@ class MainCluster:
             callback()
 
     def close(self) -> None:
-        """Look for hosts no more; nothing calls back."""
+        """Look for hosts no more; nothing calls back.
+
+        Whoever leads back here is let go of: what the cluster holds (secrets, statistics) goes with its last holder.
+        """
         self._closed = True
         self._on_initialized = None
         if self._discovery is not None:
             self._discovery.close()
+            self._discovery = None
         if self.checks is not None:
             self.checks.close()
+            self.checks.on_ejected_passed = _ignore
         if self.health is not None:
             self.health.close()
+        self.on_hosts = self.on_members = self.on_ejected_passed = _ignore
 
     def watch_health(self, hub: HostHealth) -> ClusterHealth:
         """The flags of the hosts: whoever sets some asks for this first."""

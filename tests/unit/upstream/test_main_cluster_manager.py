@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 
+from proxeny import extensions
 from proxeny.config.errors import ConfigError
+from proxeny.config.loader import LoadOptions
 from proxeny.network.factory_context import FactoryContext
 from proxeny.registry import REGISTRY, Extension
+from proxeny.secret.manager import SecretManager
+from proxeny.stats.store import MainStore
+from proxeny.testing.certificates import Authority
 from proxeny.upstream.cluster_config import ClusterConfig
 from proxeny.upstream.discovery import Discovery, DiscoveryOwner, PlainClusterFactory
 from proxeny.upstream.endpoints import HostEntry
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.upstream.stats import CLUSTER_MANAGER
+from proxeny.xds.validation import DynamicValidation
 
 MakeCluster = Callable[..., Any]
 NAME = "tests.clusters.manual"
@@ -186,3 +196,31 @@ def test_an_unknown_type(main: MainClusterManager, static_cluster: MakeCluster) 
     proto.cluster_type.name = "no.such.type"
     with pytest.raises(ConfigError, match="Didn't find a registered cluster factory implementation"):
         main.add_or_update(proto)
+
+
+def test_what_a_removed_cluster_holds_is_let_go_of_at_once(
+    main: MainClusterManager, context: FactoryContext, static_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    extensions.install()
+    root = tmp_path / "ca"
+    root.write_text(Authority("root").pem)
+    secrets = SecretManager(MainStore(), None, context.dispatcher, lambda: DynamicValidation(LoadOptions()))
+    context.secrets = secrets
+    typed: Any = tls_pb2.UpstreamTlsContext()
+    typed.common_tls_context.validation_context.trusted_ca.filename = str(root)
+    proto = static_cluster("c", 1)
+    proto.transport_socket.typed_config.Pack(typed)
+    main.initialize(lambda: None)
+    gc.collect()
+    gc.disable()
+    try:
+        main.add_or_update(proto)
+        assert len(secrets.snapshot()) == 1
+        main.remove("c")
+        dispatcher = context.dispatcher
+        assert dispatcher is not None
+        dispatcher.run_until_complete(asyncio.sleep(0))
+        assert secrets.snapshot() == []
+    finally:
+        gc.enable()
+        secrets.close()
