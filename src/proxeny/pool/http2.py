@@ -78,6 +78,11 @@ class ActiveHttp2Client(ActiveHttpClient):
             self._take_no_more()
         self.codec_client.close()
 
+    def assume(self, known_streams: int | None) -> None:
+        """How many streams the last connection of this host carried at a time; 1 may have been HTTP/1."""
+        if known_streams is not None and known_streams > 1:
+            self.concurrent_streams = min(self.concurrent_streams, known_streams)
+
     # -- the codec client's callbacks ----------------------------------------------------------------------------
     def on_stream_over(self, reason: StreamResetReason | None) -> None:
         """A request is over."""
@@ -113,6 +118,7 @@ class ActiveHttp2Client(ActiveHttpClient):
     def on_settings(self, max_concurrent_streams: int) -> None:
         """The peer's limit, if it is below ours."""
         pool = self.pool
+        pool.host.known_streams = max_concurrent_streams
         self.concurrent_streams = min(max_concurrent_streams, pool.cluster.http2_settings.max_concurrent_streams)
         room = self.unused_capacity > 0
         if self.state is READY and not room:

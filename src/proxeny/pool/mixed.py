@@ -74,9 +74,13 @@ class MixedConnPool(Http2ConnPool):
         ssl = connection.connection_info.ssl
         # A server that negotiates nothing is an old one, which speaks HTTP/1.
         speaks_http2 = ssl is not None and ssl.alpn == HTTP2_ALPN
-        make = ActiveHttp2Client if speaks_http2 else ActiveHttp1Client
-        self.host.known_streams = None if speaks_http2 else 1
-        heir: Any = make(self, connection, client)
+        heir: Any
+        if speaks_http2:
+            heir = ActiveHttp2Client(self, connection, client)
+            heir.assume(self.host.known_streams)
+        else:
+            self.host.known_streams = 1
+            heir = ActiveHttp1Client(self, connection, client)
         del self._connecting[client]
         client.state = CLOSED
         self._connecting[heir] = None

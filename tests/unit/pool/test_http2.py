@@ -251,8 +251,10 @@ def test_draining_waits_for_requests(h2world: World) -> None:
     h2world.until(lambda: h2world.upstream.closed[0])
 
 
-def test_a_body_waits_for_the_peers_window(h2world: World) -> None:
-    upstream = Http2Upstream(h2world)
+def test_a_body_waits_for_the_peers_window(world: World) -> None:
+    # So much may wait, too.
+    world.make_cluster(**http2(initial_stream_window_size=65535))
+    upstream = Http2Upstream(world)
     upstream.acknowledges = False
 
     class Watching(Request):
@@ -266,19 +268,19 @@ def test_a_body_waits_for_the_peers_window(h2world: World) -> None:
 
     request = Watching(head_only=False)
     request.events = []
-    h2world.ask(request)
+    world.ask(request)
     upstream.wait(1)
-    request.encoder.encode_data(Buffer(b"x" * (20 << 20)), True)
+    request.encoder.encode_data(Buffer(b"x" * (300_000)), True)
     assert set(request.events) == {"above"}
     upstream.until(lambda: len(upstream.bodies.get((0, 1), b"")) == 65535)
     side = upstream.sides[0]
-    side.increment_flow_control_window(32 << 20)
-    side.increment_flow_control_window(32 << 20, 1)
+    side.increment_flow_control_window(1 << 20)
+    side.increment_flow_control_window(1 << 20, 1)
     upstream.flush(0)
     upstream.until(lambda: (0, 1) in upstream.ended)
     # The stream's and the connection's: as many as there were.
     assert request.events.count("above") == request.events.count("below")
-    assert len(upstream.bodies[0, 1]) == 20 << 20
+    assert len(upstream.bodies[0, 1]) == 300_000
 
 
 def test_informational_responses(h2world: World) -> None:

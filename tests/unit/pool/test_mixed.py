@@ -64,7 +64,8 @@ def test_http2(new_request: Any) -> None:
     upstream.until(lambda: all(request.done for request in requests))
     assert world.stats("upstream_cx_total", "upstream_cx_http2_total", "upstream_cx_http1_total") == (1, 1, 0)
     assert world.pool.statistics() == {**EMPTY, "ready": 1}
-    assert world.host.known_streams is None
+    # As its SETTINGS say.
+    assert world.host.known_streams == 100
     world.close()
 
 

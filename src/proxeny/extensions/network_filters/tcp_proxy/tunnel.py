@@ -49,13 +49,13 @@ class Tunneling:
         self.keeps_headers: bool = message.propagate_response_headers
         self.keeps_trailers: bool = message.propagate_response_trailers
 
-    def request(self, info: Any) -> HeaderMap:
-        """The head that opens a tunnel for the session ``info`` tells of."""
+    def request(self, info: Any, secure: bool) -> HeaderMap:
+        """The head that opens a tunnel for the session ``info`` tells of; ``secure``: over TLS."""
         host = self._hostname.format(None, None, None, info)
         headers = HeaderMap([(b":method", self._method), (b":authority", host)])
         if self._path:
             headers.add(b":path", self._path)
-            headers.add(b":scheme", b"http")
+            headers.add(b":scheme", b"https" if secure else b"http")
         if self._mutation is not None:
             self._mutation.evaluate(headers, headers, None, info)
         return headers
@@ -134,7 +134,7 @@ class TunnelUpstream(ResponseDecoder):
         info.upstream_host = host
         info.upstream_stream = encoder.stream
         self.connection = codec_client.connection
-        error = encoder.encode_headers(self._config.request(info), False)
+        error = encoder.encode_headers(self._config.request(info, self.host.transport_socket.factory.secure), False)
         if error is not None:
             self._give_up()
             self._fail()
