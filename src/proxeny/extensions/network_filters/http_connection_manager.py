@@ -72,7 +72,7 @@ class HttpConnectionManagerExtension:
     def create_filter_factory(self, config: Any, context: FactoryContext) -> HttpConnectionManagerFilter:
         """Compile ``config``; ConfigError in Envoy's words."""
         if config.codec_type > HTTP2:
-            raise ConfigError(f"codec_type {config.CodecType.Name(config.codec_type)} is not supported yet")
+            raise ConfigError("HTTP/3 codec configured on non-QUIC listener.")
         if config.HasField("typed_header_validation_config"):
             raise ConfigError(
                 "This Envoy binary does not support header validator extensions.: "
