@@ -470,7 +470,11 @@ cdef class TlsTransport(Transport):
     @property
     def group(self):
         """BoringSSL's name of the group of the key exchange; empty where there is none."""
-        cdef int nid = SSL_get_negotiated_group(self.ssl)
+        cdef int nid
+        if SSL_get_session(self.ssl) == NULL:
+            # libssl would look into it.
+            return ""
+        nid = SSL_get_negotiated_group(self.ssl)
         return GROUPS.get(nid, "") if nid > 0 else ""
 
     @property
