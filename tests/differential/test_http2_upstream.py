@@ -30,7 +30,7 @@ from tests.differential.http2_upstream import (
     answer,
     head,
 )
-from tests.differential.upstream import BODY, FIN, RST, Hold, Read
+from tests.differential.upstream import BODY, FIN, NEVER, RST, Hold, Read
 from tests.differential.wire import End
 
 TRAILERS = Head([(b"x-checksum", b"7")], True)
@@ -265,6 +265,14 @@ VIOLATIONS = [
     get("bad_settings", Frame(4, b"12345", stream=0), cluster="violations", status=502),
     get("window_of_nothing", Frame(8, b"\0\0\0\0", stream=0), cluster="violations", status=502),
     get("http_1", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", cluster="violations", status=502),
+    get("empty_frames", head(), *[Body(b"", False)] * 3, cluster="violations"),
+    get("priorities", *[Frame(2, b"\0\0\0\0\x01")] * 300, *answer(), cluster="violations"),
+    get("window_updates", *[Frame(8, b"\0\0\0\x01")] * 50, *answer(), cluster="violations"),
+    get("settings_again", *[Frame(4, stream=0)] * 20, *answer(), cluster="violations", status=200),
+    get("fewer_streams_than_run", Frame(4, b"\0\x03\0\0\0\0", stream=0), *answer(), cluster="few_later", status=200),
+    get("continued", Frame(HEADERS, b"\x88", 0), Frame(9, b"", 4), Body(b"ok"), cluster="violations", status=200),
+    get("not_continued", Frame(HEADERS, b"\x88", 0), Body(b"ok"), cluster="violations", status=502),
+    get("large_frame", Frame(0, b"x" * 16385, 1), cluster="violations", status=502),
     get("lenient", head(200, (b"Bad", b"1"), end=True), cluster="lenient", status=502),
     get("lenient_no_status", Head([(b"a", b"b")], True), cluster="lenient", status=502),
     get("many_headers", head(200, *[(b"x-%d" % i, b"1") for i in range(9)], end=True), cluster="limits", status=503),
@@ -297,6 +305,17 @@ def two(cluster: str, *more: Step, upstream: str = "up", **rest: object) -> Case
 
 
 POOLS = [
+    case(
+        "pings",
+        "pings",
+        send("pings"),
+        UpstreamSaw(),
+        StatIs("cluster.pings.upstream_rq_active", 1),
+        Release(),
+        Reply(),
+        answers=[(Hold(), *answer())],
+        status=200,
+    ),
     two("parallel"),
     two("few"),
     case(
@@ -472,6 +491,15 @@ TCP = [
 ]
 
 RAW = [
+    case(
+        "pings_are_not_answered",
+        "deaf",
+        *request(send("deaf")),
+        raw=(NEVER,),
+        status=503,
+        contains=("keepalive_timeout",),
+        also_ignored=("upstream raw >",),
+    ),
     case(
         "preface",
         "raw",
