@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proxeny.extensions.http_filters.grpc_json_transcoder.weaver import FieldPath
 
 WORDS: Final = "transcoding_filter: "
+BUILT_IN: Final = frozenset(("google/protobuf/any.proto", "google/rpc/status.proto"))
+"""Files that Envoy brings along; of proto3."""
 _VERBS: Final = (("get", b"GET"), ("put", b"PUT"), ("post", b"POST"), ("delete", b"DELETE"), ("patch", b"PATCH"))
 
 
@@ -92,7 +94,7 @@ class TranscoderConfig:
         )
         files = _descriptor_set(config)
         pool = _build_pool(files, self.convert_status)
-        self.registry = TypeRegistry(pool, frozenset(file.name for file in files.file if file.syntax == "proto3"))
+        self.registry = TypeRegistry(pool, BUILT_IN | {file.name for file in files.file if file.syntax == "proto3"})
         self.status_type: MessageType | None = None
         if self.convert_status:
             self.status_type = self.registry.message("google.rpc.Status")

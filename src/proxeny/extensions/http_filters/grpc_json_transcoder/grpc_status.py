@@ -27,11 +27,11 @@ _NUMBER: Final = re.compile(rb"\+?[0-9]+")
 
 
 def status_of(trailers: HeaderMap) -> int | None:
-    """The status; None when there is none, INVALID when it is no number."""
+    """The status; None when there is none, INVALID when it is no number of 64 bits (or that which stands for none)."""
     text = trailers.get(GRPC_STATUS)
     if not text:
         return None
-    if not _NUMBER.fullmatch(text) or len(text) > 21 or int(text) >= 1 << 64:
+    if not _NUMBER.fullmatch(text) or len(text) > 21 or int(text) >= (1 << 64) - 1:
         return INVALID
     return int(text)
 
