@@ -72,6 +72,39 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FactsPair]:
     started.close()
 
 
+HELLO = (
+    bytes.fromhex("160301003b010000370303") + bytes(32) + bytes.fromhex("000002130101") + b"\x00\x00\x0c" + bytes(12)
+)
+BROKEN = {
+    "nothing": (b"", True),
+    "http": (b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n", False),
+    "connect": (b"CONNECT a.test:443 HTTP/1.1\r\n\r\n", False),
+    "garbage": (b"\x00" * 64, False),
+    "half_a_record": (b"\x16\x03\x01\x02\x00\x01", True),
+    "long_record": (b"\x16\x03\x01\xff\xff" + bytes(64), False),
+    "alert": (b"\x15\x03\x01\x00\x02\x02\x28", False),
+    "warning": (b"\x15\x03\x01\x00\x02\x01\x00", True),
+    "data": (b"\x17\x03\x03\x00\x04abcd", False),
+    "no_key_share": (HELLO, False),
+}
+
+
+DIFFERING = ("alert", "warning", "data", "no_key_share")
+"""Where OpenSSL says something else than BoringSSL, or says it to the client (docs/transport_sockets.md)."""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_handshakes_that_fail(pair: FactsPair, name: str) -> None:
+    pair.check_bytes("handshakes", *BROKEN[name], "^client.*|DOWN=.*" if name in DIFFERING else "^$")
+
+
+def test_a_handshake_that_takes_too_long(pair: FactsPair) -> None:
+    pair.check_bytes("timed", b"", False, "^$")
+    for side in pair.sides:
+        found = side.stats("transport_socket_connect_timeout$")
+        assert sum(found.values()) == 1, side.kind
+
+
 @pytest.mark.parametrize("exchange", ALL, ids=lambda exchange: exchange.name)
 def test_facts(pair: FactsPair, exchange: Exchange) -> None:
     pair.check(exchange)

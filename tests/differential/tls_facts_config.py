@@ -19,6 +19,7 @@ TIMES = "".join(
 OTHERS = (
     "SNI=%REQUESTED_SERVER_NAME% SNI_ONLY=%REQUESTED_SERVER_NAME(SNI_ONLY)% "
     "SNI_FIRST=%REQUESTED_SERVER_NAME(SNI_FIRST)% HOST_FIRST=%REQUESTED_SERVER_NAME(HOST_FIRST)% "
+    "DETAILS=%CONNECTION_TERMINATION_DETAILS% CLOSED=%DOWNSTREAM_DETECTED_CLOSE_TYPE% "
     "JA3=%TLS_JA3_FINGERPRINT% JA4=%TLS_JA4_FINGERPRINT% "
     "CHAIN=%FILTER_CHAIN_NAME% XFCC_URI=%XFCC_VALUE(uri)% FLAGS=%RESPONSE_FLAGS% "
     "DOWN=%DOWNSTREAM_TRANSPORT_FAILURE_REASON% UP=%UPSTREAM_TRANSPORT_FAILURE_REASON%"
@@ -155,6 +156,15 @@ def listener(name: str, network_filter: dict[str, Any], socket: dict[str, Any] |
     }
 
 
+def of_connections(name: str, timeout: str) -> dict[str, Any]:
+    """A listener that logs its connections, whose handshakes must be done in time."""
+    made = listener(name, http(f"{name}_requests"), downstream())
+    made["access_log"] = file_log(name)
+    made["listener_filters"] = []
+    made["filter_chains"][0]["transport_socket_connect_timeout"] = timeout
+    return made
+
+
 def cluster(name: str, port: int | str, socket: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """One cluster with one host."""
     address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
@@ -201,6 +211,8 @@ def template(ports: dict[str, int]) -> str:
             )
             for name, (message, exact) in MATCHERS.items()
         ],
+        of_connections("handshakes", "60s"),
+        of_connections("timed", "0.1s"),
         listener("plain", http("plain", "ALWAYS_FORWARD_ONLY"), None),
         listener("to_tls", http("to_tls", cluster="tls_up"), None),
         listener("to_mutual", http("to_mutual", cluster="mutual"), None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
@@ -159,9 +160,36 @@ class FactsPair:
         envoy, proxeny = self._pool.map(lambda side: self._run(side, exchange), self.sides)
         for text in exchange.contains:
             assert re.search(text, "\n".join(envoy)), f"envoy: no {text!r} in\n" + "\n".join(envoy)
+        self._compare(exchange.name, envoy, proxeny)
+
+    def _compare(self, name: str, envoy: list[str], proxeny: list[str]) -> None:
         if envoy != proxeny:
             differing = [f"envoy:   {a}\nproxeny: {b}" for a, b in zip(envoy, proxeny, strict=False) if a != b]
-            pytest.fail("\n".join([exchange.name, *differing, f"{len(envoy)} {len(proxeny)} lines"]), pytrace=False)
+            pytest.fail("\n".join([name, *differing, f"{len(envoy)} {len(proxeny)} lines"]), pytrace=False)
+
+    def check_bytes(self, listener: str, data: bytes, ends: bool, ignore: str) -> None:
+        """As ``check``, of a client that sends these bytes, and its end of stream if it ``ends``."""
+        envoy, proxeny = (
+            [re.sub(ignore, "", line) for line in lines]
+            for lines in self._pool.map(lambda side: self._send(side, listener, data, ends), self.sides)
+        )
+        self._compare(listener, envoy, proxeny)
+
+    def _send(self, side: Proxy, listener: str, data: bytes, ends: bool) -> list[str]:
+        log = side.log_path(listener)
+        offset = log.stat().st_size if log.exists() else 0
+        address = side.address_of(listener)
+        assert isinstance(address, tuple)
+        with socket.create_connection(address, timeout=STALL_SECONDS) as plain:
+            plain.sendall(data)
+            if ends:
+                plain.shutdown(socket.SHUT_WR)
+            received = b""
+            with contextlib.suppress(ConnectionError):
+                while part := plain.recv(4096):
+                    received += part
+        # What an alert says stands in its seventh byte; a client that is gone may miss it.
+        return [f"client < {received[:7].hex()}", *[side.normalise(line) for line in self._log(log, offset)]]
 
     def _run(self, side: Proxy, exchange: Exchange) -> list[str]:
         upstream = side.upstreams["up"]

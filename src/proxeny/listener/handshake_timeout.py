@@ -31,6 +31,7 @@ class HandshakeTimeout(ConnectionCallbacks):
     def _timed_out(self) -> None:
         info = self._connection.connection_info
         info.termination_details = "transport socket timeout was reached"
-        info.transport_failure_reason = self._connection.transport_failure_reason = "connect timeout"
+        # Which logs do not show, in Envoy either.
+        self._connection.transport_failure_reason = "connect timeout"
         self._connection.close(ConnectionCloseType.NO_FLUSH, "transport_socket_timeout")
         self._stats.inc(s.TRANSPORT_SOCKET_CONNECT_TIMEOUT)

@@ -54,7 +54,8 @@ def test_the_connection_is_closed(world: World) -> None:
     info = world.connection.connection_info
     assert info.local_close_reason == "transport_socket_timeout"
     assert info.termination_details == "transport socket timeout was reached"
-    assert info.transport_failure_reason == "connect timeout"
+    assert world.connection.transport_failure_reason == "connect timeout"
+    assert info.transport_failure_reason == ""
     assert world.count == 1
 
 

@@ -138,6 +138,8 @@ class Downstream(DownstreamTransportSocketFactory):
     def create(self, connection: Connection) -> Transport:
         """As DownstreamTransportSocketFactory.create."""
         facts = ConnectionFacts(self._stats, self._period_ms)
+        # An accepted socket is connected.
+        facts.connected(connection)
         return Observed(facts.connected, facts.closing, self._inner.create(connection))
 
 
