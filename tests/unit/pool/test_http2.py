@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import h2.events
 import pytest
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
 from tests.unit.pool.conftest import Request, World
@@ -298,3 +299,26 @@ def test_informational_responses(h2world: World) -> None:
     upstream.until(lambda: request.done)
     assert interim == [b"103"]
     assert request.status == b"200"
+
+
+def test_a_ping_after_a_silence(world: World) -> None:
+    world.make_cluster(**http2(connection_keepalive={"timeout": "5s", "connection_idle_interval": "0.01s"}))
+    upstream = Http2Upstream(world)
+    for nth in range(2):
+        request = world.ask()
+        upstream.wait(nth + 1)
+        upstream.answer(nth)
+        upstream.until(lambda request=request: request.done)  # type: ignore[misc]
+        silent_since = world.dispatcher.now_ms
+        world.until(lambda since=silent_since: world.dispatcher.now_ms > since + 20)  # type: ignore[misc]
+    upstream.until(lambda: any(isinstance(event, h2.events.PingReceived) for event in upstream.events))
+    assert world.stat("upstream_cx_total") == 1
+
+
+def test_an_unanswered_ping_ends_the_connection(world: World) -> None:
+    world.make_cluster(**http2(connection_keepalive={"timeout": "0.02s", "interval": "0.02s", "interval_jitter": {}}))
+    request = world.ask()
+    # An upstream that reads, and says nothing.
+    world.until(lambda: request.done)
+    assert request.reset == (StreamResetReason.CONNECTION_TERMINATION, "")
+    assert world.stats("upstream_cx_destroy_local", "upstream_cx_active") == (1, 0)
