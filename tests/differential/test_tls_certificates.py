@@ -17,9 +17,10 @@ from tests.differential.tls_matrix import (
     GOOD,
     STATE_FILTER,
     Matrix,
-    _validation,
     http_listener,
     listener,
+    validating,
+    validation,
 )
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -218,10 +219,73 @@ ASKED = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """A client with ciphers and versions of its own meets a listener with parameters."""
+
+    name: str
+    expect: str
+    params: str = ""
+    tls: str = ""
+    own: str = "good"
+    ciphers: str = ""
+    versions: tuple[ssl.TLSVersion, ssl.TLSVersion] = (TLS_1_2, TLS_1_2)
+    curve: str = ""
+
+    @property
+    def listener(self) -> str:
+        """Its listener."""
+        return f"params_{self.name}".replace("-", "_")
+
+    @property
+    def common(self) -> str:
+        """Fields of its CommonTlsContext."""
+        return self.params and f"tls_params: {{{self.params}}}"
+
+    def client(self) -> ssl.SSLContext:
+        """The client."""
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+        made.minimum_version, made.maximum_version = self.versions
+        if self.ciphers:
+            made.set_ciphers(self.ciphers)
+        if self.curve:
+            made.set_ecdh_curve(self.curve)
+        return made
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_AES128, _AES256, _CHACHA = (
+    f"ECDHE-ECDSA-{name}" for name in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+)
+OLDER, EITHER, NEWER = (TLS_1_2, TLS_1_2), (TLS_1_2, TLS_1_3), (TLS_1_3, TLS_1_3)
+_WITHOUT_GROUP = f"cipher_suites: [{_AES128}, {_CHACHA}]"
+_CLIENTS_FIRST = "prefer_client_ciphers: true"
+_ONE_OF_RSA = "cipher_suites: ['RSA+SHA1', '-AES256']"
+NEGOTIATED = [
+    Negotiated("ours-first", f"ciphers.{_AES128}", ciphers=f"{_AES256}:{_AES128}"),
+    Negotiated("chacha", f"ciphers.{_CHACHA}", ciphers=f"{_CHACHA}:{_AES128}"),
+    Negotiated("no-group", f"ciphers.{_AES128}", _WITHOUT_GROUP, ciphers=f"{_CHACHA}:{_AES128}"),
+    Negotiated("clients-first", f"ciphers.{_AES256}", tls=_CLIENTS_FIRST, ciphers=f"{_AES256}:{_AES128}"),
+    Negotiated("no-common-cipher", "NO_SHARED_CIPHER", f"cipher_suites: [{_AES256}]", ciphers=_AES128),
+    Negotiated("alias", "ciphers.AES128-SHA", _ONE_OF_RSA, own="rsa", ciphers="AES128-SHA:AES256-SHA"),
+    Negotiated("too-old", "UNSUPPORTED_PROTOCOL", "tls_minimum_protocol_version: TLSv1_3"),
+    Negotiated("newest-by-default", "versions.TLSv1.3", versions=EITHER),
+    Negotiated("older-at-most", "versions.TLSv1.2", "tls_maximum_protocol_version: TLSv1_2", versions=EITHER),
+    Negotiated("curve", "curves.P-384", "ecdh_curves: [P-521, P-384]", own="rsa", curve="secp384r1"),
+    Negotiated("no-common-curve", "NO_SHARED_CIPHER", own="rsa", curve="secp521r1"),
+    Negotiated("newer-curve", "curves.P-384", "ecdh_curves: [P-384]", curve="secp384r1", versions=NEWER),
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     shown = {case.listener: case for case in SHOWN}
-    listeners = [listener(name, case.context, case.required, GOOD) for name, case in shown.items()]
+    listeners = [validating(name, case.context, case.required, GOOD) for name, case in shown.items()]
+    listeners += [listener(case.listener, CERTIFICATES[case.own], case.tls, case.common) for case in NEGOTIATED]
     made = Matrix(
         tmp_path_factory.mktemp("tls"),
         "".join([*listeners, http_listener(), http_listener("http_state", STATE_FILTER)]),
@@ -235,14 +299,14 @@ def tls_fields(case: Asked) -> str:
     """What the cluster's UpstreamTlsContext says."""
     if "common_tls_context" in case.tls:
         return case.tls
-    return f"common_tls_context: {{{_validation(case.context)}}}\n{case.tls}"
+    return f"common_tls_context: {{{validation(case.context)}}}\n{case.tls}"
 
 
 PIN_ALERT = ("TLSV1_BAD_CERTIFICATE_HASH_VALUE", "SSLV3_ALERT_CERTIFICATE_UNKNOWN")
 """Envoy's alert about pins, which OpenSSL cannot send, and ours."""
 
 
-def check(case: Shown | Asked, envoy: list[str], proxeny: list[str]) -> None:
+def check(case: Shown | Asked | Negotiated, envoy: list[str], proxeny: list[str]) -> None:
     """Both as expected, and alike but for the alert about pins."""
     envoy = [line.replace(*PIN_ALERT) for line in envoy]
     table = "\n".join(["Envoy:", *envoy, "Proxeny:", *proxeny])
@@ -256,13 +320,19 @@ def test_a_client_shows(case: Shown, matrix: Matrix) -> None:
     check(case, *[side.show(case.listener, case.certificate, case.version) for side in matrix.sides])
 
 
+@pytest.mark.parametrize("case", NEGOTIATED, ids=str)
+def test_parameters(case: Negotiated, matrix: Matrix) -> None:
+    client = case.client()
+    check(case, *[side.greet(case.listener, client) for side in matrix.sides])
+
+
 @pytest.mark.parametrize("case", ASKED, ids=str)
 def test_a_server_shows(case: Asked, matrix: Matrix) -> None:
     check(case, *[side.ask(case.listener, case.cluster, case.certificate, case.host) for side in matrix.sides])
 
 
 def test_the_matrix_has_what_the_issue_asks_for() -> None:
-    assert len(SHOWN) + len(ASKED) >= 60
+    assert len(SHOWN) + len(ASKED) + len(NEGOTIATED) >= 60
     assert {case.context for case in SHOWN} == set(CONTEXTS)
     assert CA
     assert {case.certificate for case in (*SHOWN, *ASKED)} - {""} == set(CERTIFICATES)

@@ -140,7 +140,7 @@ CONTEXTS: dict[str, str] = {
 """Validation contexts by name."""
 
 
-def _validation(context: str) -> str:
+def validation(context: str) -> str:
     return f"validation_context: {{{CONTEXTS[context]}}}" if CONTEXTS[context] else ""
 
 
@@ -162,8 +162,8 @@ _DOWNSTREAM_LOG = (
 )
 
 
-def listener(name: str, context: str, required: bool, own: Certificate) -> str:
-    """A listener that greets whoever it lets in."""
+def listener(name: str, own: Certificate, tls: str = "", common: str = "") -> str:
+    """A listener that greets whoever it lets in; further fields of its contexts, each on one line."""
     return f"""
 - name: {name}
   stat_prefix: {name}
@@ -180,13 +180,18 @@ def listener(name: str, context: str, required: bool, own: Certificate) -> str:
       name: tls
       typed_config:
         "@type": {_TLS}.DownstreamTlsContext
-        require_client_certificate: {str(required).lower()}
+        {tls}
         disable_stateless_session_resumption: true
         disable_stateful_session_resumption: true
         common_tls_context:
           tls_certificates: [{{certificate_chain: {_text(own.chain_pem)}, private_key: {_text(own.key_pem)}}}]
-          {_validation(context)}
+          {common}
 """
+
+
+def validating(name: str, context: str, required: bool, own: Certificate) -> str:
+    """A listener with a validation context."""
+    return listener(name, own, f"require_client_certificate: {str(required).lower()}", validation(context))
 
 
 _UPSTREAM_LOG = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%"
@@ -298,10 +303,14 @@ class Side:
 
     def show(self, listener: str, certificate: str, version: ssl.TLSVersion) -> list[str]:
         """A client shows a certificate ("" for none) to a listener."""
+        return self.greet(listener, _client_context(self._folder, certificate, version))
+
+    def greet(self, listener: str, client: ssl.SSLContext) -> list[str]:
+        """A client connects to a listener."""
         before = self._before(listener, rf"^listener\.{listener}\.ssl\.")
         address = self.proxy.address_of(listener)
         assert isinstance(address, tuple)
-        seen = exchange(address, _client_context(self._folder, certificate, version))
+        seen = exchange(address, client)
         return [f"client: {seen}", *self._after(listener, rf"^listener\.{listener}\.ssl\.", before)]
 
     def ask(self, listener: str, cluster: str, server: str, host: str) -> list[str]:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from proxeny.access_log.manager import open_log
+from proxeny.access_log.stats import FILESYSTEM, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ class KeyLogFile:
             self._file = context.access_log_manager.create_access_log(config.path)
         else:
             os.close(open_log(config.path))
+            context.stats.block(FILESYSTEM, PREFIX)
 
     def writer(self, connection: Connection) -> Callable[[bytes], None] | None:
         """What takes the lines of a connection; None: its secrets are not written."""
