@@ -221,6 +221,7 @@ class GrpcStatsFactory:
 
     filter_class = GrpcStats
     is_terminal = False
+    rehearses = True
 
     def __init__(self, config: StatsConfig) -> None:
         self._config = config
