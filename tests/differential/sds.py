@@ -39,13 +39,19 @@ OTHER = Authority("other")
 ONE, TWO, THREE = (ROOT.issue(name, f"DNS:{name}.test") for name in ("one", "two", "three"))
 RSA = ROOT.issue("rsa", "DNS:rsa.test", key="rsa2048")
 CLIENT, STRANGER = ROOT.issue("client", "DNS:client.test"), OTHER.issue("stranger", "DNS:stranger.test")
+INTERMEDIATE = ROOT.intermediate()
+SHOWN = INTERMEDIATE.issue(
+    "shown", "DNS:shown.test", "IP:2001:db8::1", "email:a@b.test", "URI:spiffe://a/b", "DNS:*.b.test"
+)
 TICKET_KEYS = [bytes([number]) * 80 for number in range(3)]
 
 
 def write(folder: Path) -> None:
     """All certificates as files."""
-    for one in (ONE, TWO, THREE, RSA, CLIENT, STRANGER, ROOT, OTHER):
+    for one in (ONE, TWO, THREE, RSA, CLIENT, STRANGER, ROOT, OTHER, SHOWN):
         one.write(folder)
+    (folder / "shown.ocsp").write_bytes(INTERMEDIATE.ocsp_response(SHOWN))
+    (folder / "bundle.ca").write_text(ROOT.pem + OTHER.pem)
     for number, key in enumerate(TICKET_KEYS):
         (folder / f"ticket{number}").write_bytes(key)
 
@@ -306,11 +312,21 @@ class Side:
         self.note(f"{name} serves {what}")
 
     def serves_rsa(self, name: str) -> None:
-        """What a listener shows to a client that takes RSA only."""
+        """Wait until a listener serves a client that takes RSA only."""
         context = client_context(self.folder)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
-        self.get(self.connect(name, context=context, sni="rsa.test"))
+        found: list[ssl.SSLSocket] = []
+
+        def is_served() -> bool:
+            try:
+                found.append(self.connect(name, context=context, sni="rsa.test"))
+            except OSError:
+                return False
+            return True
+
+        self.wait_until(is_served)
+        self.get(found[0])
 
     def get(self, connection: ssl.SSLSocket) -> None:
         """A request on a connection, and the certificate that it began with."""
@@ -348,7 +364,7 @@ def client_context(folder: Path, client: str = "") -> ssl.SSLContext:
 def subject_of(connection: ssl.SSLSocket) -> str:
     """The first name of the certificate that was shown."""
     shown = connection.getpeercert(binary_form=True)
-    for one in (ONE, TWO, THREE, RSA, CLIENT, STRANGER):
+    for one in (ONE, TWO, THREE, RSA, CLIENT, STRANGER, SHOWN):
         if one.der == shown:
             return one.name
     return "unknown"

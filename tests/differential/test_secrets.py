@@ -186,6 +186,21 @@ def combined(side: Side) -> Json:
     return {"tls_certificates": [inline(ONE)], "combined_validation_context": both}
 
 
+def shown_in_files(side: Side) -> Json:
+    """Everything that /certs tells."""
+    own = in_files(side.folder, "shown.crt", "shown.key", ocsp_staple={"filename": str(side.folder / "shown.ocsp")})
+    bundle = {"trusted_ca": {"filename": str(side.folder / "bundle.ca")}}
+    return {"tls_certificates": [own, inline(RSA)], "validation_context": bundle}
+
+
+def shown_bundle(side: Side) -> Json:
+    return {"tls_certificates": [{"pkcs12": {"filename": str(side.folder / "shown.p12")}}]}
+
+
+LISTENERS["shown_in_files"] = shown_in_files
+LISTENERS["shown_bundle"] = shown_bundle
+
+
 def static_validation(side: Side) -> Json:
     return {"tls_certificates": [inline(ONE)], "validation_context_sds_secret_config": {"name": "static"}}
 
@@ -339,7 +354,7 @@ def connections_are_refused_until_a_secret_comes(side: Side) -> None:
     side.secret_stats("nothing")
     side.deliver("nothing", secret("nothing", tls_certificate=inline(ONE)))
     side.serves("nothing", "one, 200")
-    side.stats(r"^listener\.nothing\.(server_ssl|ssl\.certificate)")
+    side.stats(r"^listener\.nothing\.(server_ssl.*sds|ssl\.certificate)")
     side.dump("nothing")
 
 
@@ -665,9 +680,18 @@ def certificates_in_use(side: Side) -> None:
     side.certificates("one", "rsa")
 
 
-@case("days_until_first_cert_expiring: (29|30)", "seconds_until_first_ocsp_response_expiring: 0")
+@case("ocsp_details", "shown.p12", "bundle.ca", '"ip_address": "2001:db8::1"')
+def details_of_certificates(side: Side) -> None:
+    side.serves("shown_in_files", "shown, 200")
+    side.certificates("shown")
+    side.stats(r"^listener\.shown_.*\.ssl\.certificate")
+
+
+@case("days_until_first_cert_expiring: (29|30)", "seconds_until_first_ocsp_response_expiring: ")
 def expiration(side: Side) -> None:
-    side.stats("days_until", "seconds_until_first_ocsp")
+    side.stats("days_until")
+    seconds = side.stat("server.seconds_until_first_ocsp_response_expiring")
+    side.note(f"seconds_until_first_ocsp_response_expiring: {seconds // 86400} days")
 
 
 @case("tls_certificate=.static")
