@@ -43,6 +43,7 @@ INTERMEDIATE = ROOT.intermediate()
 SHOWN = INTERMEDIATE.issue(
     "shown", "DNS:shown.test", "IP:2001:db8::1", "email:a@b.test", "URI:spiffe://a/b", "DNS:*.b.test"
 )
+SHOWN_STAPLE = INTERMEDIATE.ocsp_response(SHOWN)
 TICKET_KEYS = [bytes([number]) * 80 for number in range(3)]
 
 
@@ -50,7 +51,7 @@ def write(folder: Path) -> None:
     """All certificates as files."""
     for one in (ONE, TWO, THREE, RSA, CLIENT, STRANGER, ROOT, OTHER, SHOWN):
         one.write(folder)
-    (folder / "shown.ocsp").write_bytes(INTERMEDIATE.ocsp_response(SHOWN))
+    (folder / "shown.ocsp").write_bytes(SHOWN_STAPLE)
     (folder / "bundle.ca").write_text(ROOT.pem + OTHER.pem)
     for number, key in enumerate(TICKET_KEYS):
         (folder / f"ticket{number}").write_bytes(key)
@@ -183,7 +184,11 @@ class Side:
 
     def _write(self, name: str, *resources: Json, version: str, text: str) -> None:
         content = text or json.dumps({"version_info": version, "resources": resources})
-        move(self.folder / f"{name}.json", content)
+        path = self.folder / f"{name}.json"
+        if path.exists():
+            move(path, content)
+        else:
+            path.write_text(content)  # a rename would be news to whoever watches the folder
 
     def source(self, kind: str) -> Json:
         """Where listeners ("lds") or clusters ("cds") come from."""
