@@ -285,6 +285,7 @@ NEGOTIATED = [
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     shown = {case.listener: case for case in SHOWN}
     listeners = [validating(name, case.context, case.required, GOOD) for name, case in shown.items()]
+    listeners.append(listener("unsaid", GOOD, common=validation("ca")))
     listeners += [listener(case.listener, CERTIFICATES[case.own], case.tls, case.common) for case in NEGOTIATED]
     made = Matrix(
         tmp_path_factory.mktemp("tls"),
@@ -329,6 +330,12 @@ def test_parameters(case: Negotiated, matrix: Matrix) -> None:
 @pytest.mark.parametrize("case", ASKED, ids=str)
 def test_a_server_shows(case: Asked, matrix: Matrix) -> None:
     check(case, *[side.ask(case.listener, case.cluster, case.certificate, case.host) for side in matrix.sides])
+
+
+def test_deprecated_uses_are_counted(matrix: Matrix) -> None:
+    """An older field, and a validation context without a word about requiring certificates."""
+    envoy, proxeny = (side.proxy.stats("^runtime.deprecated_feature_use$") for side in matrix.sides)
+    assert envoy == proxeny == {"runtime.deprecated_feature_use": 2}
 
 
 def test_the_matrix_has_what_the_issue_asks_for() -> None:

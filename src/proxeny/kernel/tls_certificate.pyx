@@ -9,7 +9,7 @@ from libc.time cimport tm as c_tm
 
 import calendar
 import hashlib
-import ipaddress
+import socket
 import ssl
 
 cdef extern from "openssl/x509v3.h" nogil:
@@ -188,7 +188,9 @@ cdef str name_text(const GENERAL_NAME* name):
         packed = PyBytes_FromStringAndSize(
             <const char*> ASN1_STRING_get0_data(name.ip), ASN1_STRING_length(name.ip)
         )
-        return str(ipaddress.ip_address(packed)) if len(packed) in (4, 16) else ""
+        if len(packed) not in (4, 16):
+            return ""
+        return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
     return string_text(name.string)
 
 

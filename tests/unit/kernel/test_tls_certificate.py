@@ -1,5 +1,6 @@
 """Certificates as Envoy shows them: names, numbers, digests, odd encodings."""
 
+import base64
 import datetime
 import hashlib
 
@@ -7,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from proxeny.kernel.tls_certificate import DNS, EMAIL, IP, OTHERNAME, URI, Certificate
+from proxeny.kernel.tls_certificate import DNS, EMAIL, IP, OTHERNAME, URI, Certificate, object_identifier
 from proxeny.testing.certificates import Authority, der_string, make
 
 ROOT = Authority("the root")
@@ -102,3 +103,31 @@ def test_validity_after_2050() -> None:
 def test_what_is_no_certificate(der: bytes) -> None:
     with pytest.raises(ValueError, match="not a certificate"):
         Certificate(der)
+
+
+def test_mapped_addresses_are_shown_as_the_system_does() -> None:
+    assert parse("IP:::ffff:10.0.0.1").names(IP) == ("::ffff:10.0.0.1",)
+
+
+def test_alternative_names_in_their_order() -> None:
+    parsed = parse("URI:a://b", "DNS:a.test", "RID:1.2.3", "otherName:1.2.3;UTF8:me")
+    assert parsed.alternative_names == ((6, "a://b", ""), (2, "a.test", ""), (8, "", ""), (0, "me", "1.2.3"))
+    assert parse().alternative_names == ()
+
+
+def test_digest_of_the_public_key() -> None:
+    made = ROOT.issue("leaf")
+    assert base64.b64encode(Certificate(made.der).public_key_sha256).decode() == made.spki_pin
+
+
+def test_who_may_issue() -> None:
+    assert not parse().may_issue
+    assert parse(usages=None).may_issue
+    assert parse(usages=("crl_sign",)).may_issue
+    assert parse(ca=True).may_issue
+
+
+def test_object_identifiers() -> None:
+    assert object_identifier("1.2.3") == "1.2.3"
+    assert object_identifier("commonName") == "2.5.4.3"
+    assert object_identifier("nope") == object_identifier("") == ""

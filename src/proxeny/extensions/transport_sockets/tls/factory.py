@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.extensions.transport_sockets.tls.context_builder import fill_client_context, fill_server_context
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from proxeny.network.transport_socket import DownstreamTransportSocketFactory, UpstreamTransportSocketFactory
     from proxeny.secret.certificates import ContextCertificates
 
+log = logging.getLogger("proxeny.config")
+
 
 class TlsTransportSockets:
     """Compiles ``DownstreamTlsContext`` and ``UpstreamTlsContext``."""
@@ -33,12 +36,28 @@ class TlsTransportSockets:
     def create_downstream(self, message: Any, context: FactoryContext) -> DownstreamTransportSocketFactory:
         """For a filter chain."""
         scope = context.listener_scope
+        if context.role == "main":
+            _warn(message, context)
         return TlsDownstreamFactory(ServerContext(message, scope, context), scope, context)
 
     def create_upstream(self, message: Any, scope: str, context: FactoryContext) -> UpstreamTransportSocketFactory:
         """For a cluster."""
         holder = ClientContext(message, scope, context)
         return TlsUpstreamFactory(holder, scope, context, message.sni, message.auto_host_sni)
+
+
+def _warn(message: Any, context: FactoryContext) -> None:
+    """Of what Envoy warns of, and counts."""
+    asks = message.common_tls_context.WhichOneof("validation_context_type") is not None
+    if not asks or message.HasField("require_client_certificate"):
+        return
+    log.warning(
+        "Using deprecated insecure default of not requiring client cert when a validation context is configured. This "
+        "default will be changed in a future version. Please explicitly configure a value for "
+        "require_client_certificate."
+    )
+    if context.runtime is not None:
+        context.runtime.count_deprecated(1)
 
 
 class BuiltContext(ContextHolder):
