@@ -60,6 +60,7 @@ UPSTREAM = [
     Exchange("to_mutual", "to_mutual", plain=True, contains=("UPSTREAM_LOCAL_DNS_SAN=a.test",)),
     Exchange("to_tls12", "to_tls12", plain=True, contains=("UPSTREAM_TLS_VERSION=TLSv1.2",)),
     Exchange("to_tcp", "to_tcp", plain=True, contains=("UPSTREAM_LOCAL_URI_SAN=spiffe",)),
+    Exchange("to_inside", "to_inside", plain=True, contains=("UPSTREAM_PEER_SUBJECT=CN=server",)),
     Exchange("to_many", "to_many", plain=True, contains=("UPSTREAM_PEER_IP_SAN=10.0.0.1,2001:db8::1",)),
 ]
 ALL = [*CERTIFICATES, *SESSIONS, *FORWARDED, *DETAILS, *ROUTES, *MATCHERS, *UPSTREAM]
@@ -70,6 +71,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FactsPair]:
     started = FactsPair(tmp_path_factory.mktemp("tls_facts"))
     yield started
     started.close()
+
+
+def test_connections_are_counted(pair: FactsPair) -> None:
+    """What was exchanged before counts alike."""
+    pair.check(Exchange("one", certificate="plain"))
+    envoy, proxeny = (side.stats(r"^http\.[a-z_]*\.downstream_cx_ssl_total$") for side in pair.sides)
+    assert envoy == proxeny and envoy["http.main.downstream_cx_ssl_total"]
 
 
 HELLO = (

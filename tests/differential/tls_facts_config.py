@@ -19,6 +19,7 @@ TIMES = "".join(
 OTHERS = (
     "SNI=%REQUESTED_SERVER_NAME% SNI_ONLY=%REQUESTED_SERVER_NAME(SNI_ONLY)% "
     "SNI_FIRST=%REQUESTED_SERVER_NAME(SNI_FIRST)% HOST_FIRST=%REQUESTED_SERVER_NAME(HOST_FIRST)% "
+    "HANDSHAKE=%DOWNSTREAM_HANDSHAKE_DURATION% "
     "DETAILS=%CONNECTION_TERMINATION_DETAILS% CLOSED=%DOWNSTREAM_DETECTED_CLOSE_TYPE% "
     "JA3=%TLS_JA3_FINGERPRINT% JA4=%TLS_JA4_FINGERPRINT% "
     "CHAIN=%FILTER_CHAIN_NAME% XFCC_URI=%XFCC_VALUE(uri)% FLAGS=%RESPONSE_FLAGS% "
@@ -181,6 +182,18 @@ def cluster(name: str, port: int | str, socket: dict[str, Any] | None = None, **
     return made
 
 
+def internal(name: str, socket: dict[str, Any]) -> dict[str, Any]:
+    """A cluster that leads to an internal listener."""
+    around = typed("x", "transport_sockets.internal_upstream.v3.InternalUpstreamTransport", transport_socket=socket)
+    address = {"envoy_internal_address": {"server_listener_name": name}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {
+        "name": name,
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
+        "transport_socket": around,
+    }
+
+
 MODES = ("SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "ALWAYS_FORWARD_ONLY")
 PARTS = ("subject", "cert", "chain", "dns", "uri")
 MATCHERS = {
@@ -211,6 +224,12 @@ def template(ports: dict[str, int]) -> str:
             )
             for name, (message, exact) in MATCHERS.items()
         ],
+        listener("to_inside", http("to_inside", cluster="inside"), None),
+        {
+            "name": "inside",
+            "internal_listener": {},
+            "filter_chains": [{"filters": [http("inside")], "transport_socket": downstream()}],
+        },
         of_connections("handshakes", "60s"),
         of_connections("timed", "0.1s"),
         listener("plain", http("plain", "ALWAYS_FORWARD_ONLY"), None),
@@ -229,10 +248,12 @@ def template(ports: dict[str, int]) -> str:
         cluster("tls12", ports["server"], upstream("spiffe", **tls12)),
         cluster("tcp_tls", ports["server"], upstream("spiffe")),
         cluster("many", ports["many"], upstream("")),
+        internal("inside", upstream("spiffe")),
     ]
     text = json.dumps(
         {
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "bootstrap_extensions": [typed("internal", "bootstrap.internal_listener.v3.InternalListener")],
             "static_resources": {"listeners": listeners, "clusters": clusters},
         }
     )

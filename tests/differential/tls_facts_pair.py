@@ -261,6 +261,7 @@ class FactsPair:
         line = side.normalise(line)
         line = _SESSION_ID.sub(lambda found: f"{found[1]}<{len(found[2])} digits> ", line + " ")
         line = re.sub(r"(x-request-id|date|x-envoy-upstream-service-time): .*", r"\1: <>", line)
+        line = re.sub(r"(HANDSHAKE=)-?[0-9]+", r"\1<ms>", line)
         for text in exchange.ignore:
             line = re.sub(text, "", line)
         return line.strip()

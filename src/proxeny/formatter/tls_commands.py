@@ -77,10 +77,12 @@ def _time(session: str, fact: str) -> tuple[Syntax, Build]:
 
 
 def _handshake_ms(info: StreamInfo) -> int | None:
+    """From the beginning of a request, which comes later, so it is below zero, as in Envoy; sessions have none."""
     ssl = info.connection.ssl
-    done = 0 if ssl is None else ssl.handshake_done_ns
-    # Of a connection's later requests there is nothing to say.
-    return (done - info.start_ns) // 1_000_000 if done >= info.start_ns else None
+    if ssl is None or info.protocol is None or not ssl.handshake_done_ns:
+        return None
+    passed = ssl.handshake_done_ns - info.start_ns
+    return passed // 1_000_000 if passed >= 0 else -(-passed // 1_000_000)
 
 
 def _handshake(command: Command, names: Namespace) -> Expression:

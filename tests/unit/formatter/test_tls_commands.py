@@ -114,10 +114,12 @@ def test_server_name_and_handshake() -> None:
     session = Session(PEER)
     session.handshake_done_ns = 105 * MS
     info = stream(session, session)
-    assert line("%UPSTREAM_SERVER_NAME%|%DOWNSTREAM_HANDSHAKE_DURATION%", info) == "a.test|5"
+    assert line("%UPSTREAM_SERVER_NAME%|%DOWNSTREAM_HANDSHAKE_DURATION%", info) == "a.test|-"
+    info.protocol = "HTTP/1.1"
+    assert line("%DOWNSTREAM_HANDSHAKE_DURATION%", info) == "5"
     assert line("%COMMON_DURATION(DS_RX_BEG:US_HS_END:ms)%", info) == "5"
-    info.start_ns = 110 * MS
-    assert line("%DOWNSTREAM_HANDSHAKE_DURATION%", info) == "-"
+    info.start_ns = 110 * MS + 1
+    assert line("%DOWNSTREAM_HANDSHAKE_DURATION%", info) == "-5"
 
 
 def test_a_session_without_certificates() -> None:

@@ -8,7 +8,7 @@ from tests.unit.kernel.test_stream import Recorder, turn_until
 
 from proxeny.kernel.epoll import Poller
 from proxeny.kernel.sockets import connect_to, open_socket
-from proxeny.kernel.transports import Observed, Preface, Tunnel
+from proxeny.kernel.transports import Observed, Preface, StartTls, Tunnel
 from proxeny.network.address import ip_address
 
 
@@ -191,3 +191,17 @@ def test_an_observer_of_a_preface(poller, peer):
     there.stream.write(b"data")
     turn_until(poller, lambda: there.stream.events)
     assert there.receive(10) == b"outer,data"
+
+
+def test_plain_until_told_otherwise(poller, peer):
+    there = peer(StartTls(Preface(lambda stream: b"hello,")))
+    there.stream.write(b"plain,")
+    turn_until(poller, lambda: there.stream.events == ["connected"])
+    assert there.receive(6) == b"plain,"
+    there.socket.sendall(b"go")
+    turn_until(poller, lambda: there.stream.received == b"go")
+    there.stream.transport.start_secure(there.stream)
+    there.stream.write(b"secure")
+    turn_until(poller, lambda: not there.stream.unsent)
+    assert there.receive(12) == b"hello,secure"
+    assert there.stream.events == ["connected", "connected"]
