@@ -9,6 +9,8 @@ import pytest
 from tests.integration.configs import http
 from tests.integration.test_http import Start, StartUpstream, wait_until
 
+from proxeny.testing.certificates import Authority
+
 
 def run(name: str, *arguments: str) -> str:
     command = shutil.which(name)
@@ -50,3 +52,24 @@ def test_h2load(proxy: Start, upstream: StartUpstream) -> None:
     assert running.stat("http.web.downstream_rq_2xx") == 2000
     wait_until(lambda: running.stat("http.web.downstream_cx_active") == 0, "connections are closed")
     assert running.stat("http2.streams_active") == running.stat("http2.pending_send_bytes") == 0
+
+
+def test_alpn(proxy: Start, upstream: StartUpstream, tmp_path: Path) -> None:
+    files = Authority("root").issue("localhost").write(tmp_path)
+    tls = f"""
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates:
+            - certificate_chain: {{filename: {files.certificate_chain}}}
+              private_key: {{filename: {files.private_key}}}
+  clusters:"""
+    running = proxy(http(upstream(name="service").port).replace("\n  clusters:", tls))
+    url = f"https://127.0.0.1:{running.port('web')}"
+    for option, version in (("--http2", "2"), ("--http1.1", "1.1"), ("--no-alpn", "1.1")):
+        shown = run("curl", "-sk", option, "-w", " %{http_version}", f"{url}/a")
+        assert shown == f"service: GET /a\n {version}"
+    assert running.stat("http.web.downstream_cx_http2_total") == 1
