@@ -322,3 +322,53 @@ def test_an_unanswered_ping_ends_the_connection(world: World) -> None:
     world.until(lambda: request.done)
     assert request.reset == (StreamResetReason.CONNECTION_TERMINATION, "")
     assert world.stats("upstream_cx_destroy_local", "upstream_cx_active") == (1, 0)
+
+
+def test_a_goaway_that_crosses_a_request(h2world: World) -> None:
+    upstream = Http2Upstream(h2world)
+    first = h2world.ask()
+    upstream.wait(1)
+    upstream.answer(0)
+    upstream.until(lambda: first.done)
+    upstream.sides[0].close_connection(0, last_stream_id=1)
+    upstream.flush(0)
+    # The request is begun before the GOAWAY is read, and sent afterwards.
+    crossing = h2world.ask()
+    h2world.until(lambda: crossing.done)
+    assert crossing.reset == (StreamResetReason.REMOTE_REFUSED_STREAM_RESET, "")
+    h2world.until(lambda: h2world.upstream.closed[0])
+    assert h2world.pool_state() == EMPTY
+
+
+def test_a_request_that_is_given_up_at_once(h2world: World) -> None:
+    upstream = Http2Upstream(h2world)
+    first = h2world.ask()
+    upstream.wait(1)
+    upstream.answer(0)
+    upstream.until(lambda: first.done)
+    given_up = h2world.ask()
+    given_up.encoder.stream.reset_stream(StreamResetReason.LOCAL_RESET)
+    last = h2world.ask()
+    upstream.wait(3)
+    upstream.answer(2)
+    upstream.until(lambda: last.done)
+    assert (0, 3) in upstream.resets
+    assert (last.status, h2world.stat("upstream_rq_active")) == (b"200", 0)
+    assert last.codec_client.codec.active == 0
+
+
+def test_a_client_that_is_closed_from_within_its_codec(h2world: World) -> None:
+    upstream = Http2Upstream(h2world)
+
+    class Closing(Request):
+        def decode_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+            super().decode_headers(headers, end_stream)
+            self.codec_client.close()
+
+    closing, other = h2world.ask(Closing()), h2world.ask()
+    upstream.wait(2)
+    upstream.answer(0)
+    upstream.until(lambda: other.done)
+    assert (closing.body, closing.complete) == (b"ok", True)
+    assert other.reset == (StreamResetReason.CONNECTION_TERMINATION, "")
+    assert h2world.pool_state() == EMPTY
