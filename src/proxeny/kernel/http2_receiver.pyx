@@ -192,7 +192,8 @@ cdef class Http2Receiver(Watcher):
         stream.field_bytes_received += name_len + value_len
         if name_len == 6 and memcmp(name, b"cookie", 6) == 0:
             add_crumb(stream, value, value_len)
-        elif name_len == 10 and memcmp(name, b":authority", 10) == 0 and memchr(value, USERINFO, value_len) != NULL:
+        elif not self.client and (name_len == 10 and memcmp(name, b":authority", 10) == 0 or name_len == 4
+                                  and memcmp(name, b"host", 4) == 0) and memchr(value, USERINFO, value_len) != NULL:
             return self.bad_field(stream)
         elif name_len == 4 and not self.client and memcmp(name, b"host", 4) == 0:
             if not (options.discard_host and headers.c_find(b":authority", 10, 0) >= 0):
