@@ -67,6 +67,16 @@ REFUSALS = {
 }
 TUNNELS = [
     case("no_proxy_asked_for", "http11", b"", b""),
+    # Plain bytes need no tunnel: they go to the proxy.
+    case("proxy_of_filter_state", "http11_state", b"", b""),
+    Case(
+        "text_that_names_no_proxy",
+        (b"ping", Do("end")),
+        "transport_sockets",
+        "http11_no_state",
+        end=End.CLOSED,
+        log="UF",
+    ),
     *[
         case(name, "http11_metadata", b"", b"", raw=(Read(len(CONNECT)), answer, Read(4), b"pong", READ_END, FIN))
         for name, answer in ANSWERS.items()

@@ -13,6 +13,7 @@ from proxeny.formatter import compile_format_string
 from proxeny.matcher.integer import parse_uint64
 from proxeny.network.address import parse_ip_port
 from proxeny.network.filter_state import HashableString, Sharing
+from proxeny.network.proxy_info import parse_proxy_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +34,7 @@ FACTORIES: Final[dict[str, Callable[[str], Any]]] = {
     "envoy.hashable_string": HashableString,
     "envoy.tcp_proxy.cluster": str,
     "envoy.network.application_protocols": str,
+    "envoy.network.transport_socket.http_11_proxy.info": parse_proxy_info,
     "envoy.network.transport_socket.original_dst_address": parse_ip_port,
     "envoy.network.upstream_server_name": str,
     "envoy.network.upstream_subject_alt_names": str,
@@ -48,7 +50,6 @@ NOT_SERVED: Final = frozenset(
         "envoy.bool",
         "envoy.network.ip",
         "envoy.network.network_namespace",
-        "envoy.network.transport_socket.http_11_proxy.info",
         "envoy.ratelimit.hits_addend",
         "envoy.router.debug_config",
         "envoy.tcp_proxy.disable_tunneling",

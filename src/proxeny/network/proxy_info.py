@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxeny.network.address import parse_ip_port
+
 if TYPE_CHECKING:
     from proxeny.network.address import Address
 
@@ -16,3 +18,10 @@ class Http11ProxyInfo:
     def __init__(self, hostname: str, address: Address) -> None:
         self.hostname = hostname
         self.address = address
+
+
+def parse_proxy_info(text: str) -> Http11ProxyInfo | None:
+    """``<name>,<IP address and port of the proxy>``; None of any other text."""
+    hostname, comma, rest = text.partition(",")
+    address = parse_ip_port(rest) if comma and hostname else None
+    return None if address is None else Http11ProxyInfo(hostname, address)

@@ -11,7 +11,7 @@ from proxeny.extensions.transport_sockets.http_11_proxy import (
 )
 from proxeny.kernel.transports import Tunnel
 from proxeny.network.address import ip_address
-from proxeny.network.proxy_info import Http11ProxyInfo
+from proxeny.network.proxy_info import Http11ProxyInfo, parse_proxy_info
 from proxeny.network.transport_socket import PLAIN_UPSTREAM, TransportSocketOptions, UpstreamTransportSocketFactory
 
 PROXY = Http11ProxyInfo("a.test", ip_address("10.0.0.9", 3128))
@@ -84,3 +84,16 @@ def test_what_needs_a_tunnel() -> None:
     assert isinstance(secure.create(None, asked, Host()), Tunnel)  # type: ignore[arg-type]
     assert secure.hash_key(None) == ()
     assert secure.hash_key(asked) == ("10.0.0.9:3128", "a.test")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a.test", "10.0.0.1:80", ",10.0.0.1:80", "a.test,", "a.test,b.test:80", "a.test,10.0.0.1"]
+)
+def test_texts_that_name_no_proxy(text: str) -> None:
+    assert parse_proxy_info(text) is None
+
+
+def test_texts_that_name_a_proxy() -> None:
+    info = parse_proxy_info("a.test,[::1]:3128")
+    assert info is not None
+    assert (info.hostname, info.address) == ("a.test", ip_address("::1", 3128))
