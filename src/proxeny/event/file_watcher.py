@@ -110,8 +110,10 @@ class FileWatcher:
                     watch.callback()
         elif mask & _IN_IGNORED:
             if number in self._watches:
+                # Who watches files through links goes elsewhere by itself.
+                level = logging.DEBUG if self._mask & _IN_CREATE else logging.WARNING
                 directory = self._directories.get(number)
-                log.warning("the directory '%s' is gone: nothing in it is watched any more", directory)
+                log.log(level, "the directory '%s' is gone: nothing in it is watched any more", directory)
         elif mask & self._mask:
             files = self._watches.get(number, {})
             for watch in [*files.get("", ()), *files.get(name, ())]:

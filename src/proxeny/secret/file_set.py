@@ -115,22 +115,29 @@ class FileSet(SharedSecret):
         if content is None:
             content = self.value[path] = read_file(path)
             self.is_sent = False
-            self._watch(path)
+            self._watch(places_of(path))
         return content
 
     def serialized(self) -> bytes:
         """As it goes to the workers."""
         return encode(self.value)
 
-    def _watch(self, path: str) -> None:
+    def _watch(self, places: Iterable[str]) -> None:
         if self._watcher is None:
             return
-        for place in places_of(path):
+        for place in places:
             if place not in self._watches:
                 try:
                     self._watches[place] = self._watcher.add(place, self._on_event)
                 except OSError as error:
-                    log.warning("changes of '%s' are not noticed: %s", path, error.strerror)
+                    log.warning("changes of '%s' are not noticed: %s", place, error.strerror)
+
+    def _watch_anew(self) -> None:
+        """Links may lead elsewhere now."""
+        places = {place for path in self.value for place in places_of(path)}
+        for place in [place for place in self._watches if place not in places]:
+            self._watches.pop(place).close()
+        self._watch(places)
 
     def _on_event(self) -> None:
         if self._timer is not None and not self._timer.enabled:
@@ -138,6 +145,7 @@ class FileSet(SharedSecret):
 
     def _check(self) -> None:
         """A file was replaced, or a link to one."""
+        self._watch_anew()
         try:
             fresh = read_stable(self.value)
             if fresh == self.value:
@@ -150,8 +158,6 @@ class FileSet(SharedSecret):
             return
         self._stats.inc(UPDATE_SUCCESS)
         log.info("new content of %s is in use", ", ".join(fresh))
-        for path in fresh:
-            self._watch(path)  # links may lead elsewhere now
         self.is_sent = False
         self._on_change(self)
 

@@ -81,6 +81,16 @@ def test_files_are_taken_over_together(tmp_path: Path) -> None:
             (tmp_path / "data.new").rename(tmp_path / "data")
             await until(lambda: user.context == "chain2 key2")
             assert user.builds == 2
+            # The old folder may go; what is in the new one is watched.
+            for name in ("chain", "key"):
+                (folder / name).unlink()
+            folder.rmdir()
+            (tmp_path / "2" / "key").write_text("key3")
+            await until(lambda: user.context == "chain2 key3")
+            (tmp_path / "data.new").symlink_to("nowhere")
+            (tmp_path / "data.new").rename(tmp_path / "data")
+            await until(lambda: main.counters().get("secret_files.update_rejected") == 1)
+            assert user.context == "chain2 key3"
 
     run(scenario)
 
