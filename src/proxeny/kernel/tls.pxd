@@ -19,6 +19,7 @@ cdef class TlsTransport(Transport):
     cdef list refused                       # certificates (DER) that were not: libssl forgets them
     cdef public object key_log              # called with lines of secrets, None: nobody
     cdef object about                       # what the connection is for: sessions of others are not resumed
+    cdef str resumed_signature              # of the handshake whose session was offered
     cdef bytes staple                       # the OCSP response that goes along
     cdef bint misused_key                   # the server's RSA key is not for what it is used for
     cdef readonly long long handshake_done_ns   # 0: it was not

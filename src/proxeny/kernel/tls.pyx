@@ -22,7 +22,6 @@ from proxeny.kernel.tls_context cimport (
     HANDSHAKE,
     NO_CERTIFICATE,
     SESSION_REUSED,
-    WAS_KEY_USAGE_INVALID,
     TlsContext,
 )
 from proxeny.kernel.tls_lib cimport *
@@ -122,7 +121,7 @@ cdef class TlsTransport(Transport):
             SSL_set_alpn_protos(self.ssl, alpn, <unsigned int> len(alpn))
         if context.most_sessions:
             self.about = (server_name, alpn, None if options is None else options.tls_key())
-            resume(context, self.ssl, self.about)
+            self.resumed_signature = resume(context, self.ssl, self.about)
 
     def __dealloc__(self):
         SSL_free(self.ssl)
@@ -176,8 +175,6 @@ cdef class TlsTransport(Transport):
             context.stats.c_inc(SESSION_REUSED)
             self.verified = SSL_get0_peer_certificate(self.ssl) != NULL and (
                 context.verifies_chain or context.validator is not None)
-        if self.misused_key:
-            context.stats.c_inc(WAS_KEY_USAGE_INVALID)
         names.inc("ciphers." + self.cipher)
         names.inc("versions." + self.version)
         name = self.group
@@ -234,7 +231,7 @@ cdef class TlsTransport(Transport):
                     continue
                 counted = True
             text = ERR_reason_error_string(error)
-            if unverified and self.misused_key and self.context.enforces_key_usage:
+            if unverified and self.misused_key:
                 counted = unverified = False
                 text = "key usage bit incorrect"
             said.append(boringssl_reason(ERR_GET_LIB(error), ERR_GET_REASON(error),
@@ -479,9 +476,11 @@ cdef class TlsTransport(Transport):
 
     @property
     def peer_signature_algorithm(self):
-        """The name of what the peer signed the handshake with; empty where it did not."""
+        """The name of what the peer signed the handshake with, or that whose session is resumed; empty where it did not."""
         cdef int kind = 0
         cdef int digest = 0
+        if SSL_session_reused(self.ssl):
+            return self.resumed_signature or ""
         if not SSL_get_peer_signature_type_nid(self.ssl, &kind):
             return ""
         SSL_get_peer_signature_nid(self.ssl, &digest)
@@ -622,11 +621,10 @@ cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
     cdef int error
     if not context.is_server and misuses_key(transport.ssl, X509_STORE_CTX_get0_cert(store)):
         transport.misused_key = True
-        if context.enforces_key_usage:
-            # Whatever is said of verification: a client that does not verify would go on.
-            SSL_set_verify(transport.ssl, SSL_VERIFY_PEER, NULL)
-            X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
-            return 0
+        # Whatever is said of verification: a client that does not verify would go on.
+        SSL_set_verify(transport.ssl, SSL_VERIFY_PEER, NULL)
+        X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+        return 0
     if SSL_get_verify_mode(transport.ssl) == SSL_VERIFY_NONE:
         # A client that does not verify: libssl goes on whatever we say, but remembers it.
         return 1

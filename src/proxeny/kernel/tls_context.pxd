@@ -16,7 +16,6 @@ cdef enum:
     OCSP_STAPLE_REQUESTS = 9
     OCSP_STAPLE_RESPONSES = 10
     SESSION_REUSED = 11
-    WAS_KEY_USAGE_INVALID = 12
 
 
 cdef class Certificate:
@@ -32,6 +31,7 @@ cdef class Certificate:
 cdef class Session:
     cdef SSL_SESSION* session
     cdef object about               # what the connection was for: only its like may resume it
+    cdef str signature              # the algorithm by which the server proved its certificate
 
 
 cdef class TlsContext:
@@ -48,7 +48,6 @@ cdef class TlsContext:
     cdef bytes ciphers, groups, signature_algorithms, session_id_context
     cdef list issuers                   # DER subjects that clients are told
     cdef bint full_scan, prefers_clients_order, stateless, stateful, logs_keys
-    cdef bint enforces_key_usage
     cdef int staple_policy
     cdef long session_timeout           # seconds; 0: as libssl has it
     cdef dict names_of_certificates     # server name -> certificates

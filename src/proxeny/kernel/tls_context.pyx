@@ -26,7 +26,6 @@ COUNTERS = (
     "ocsp_staple_requests",
     "ocsp_staple_responses",
     "session_reused",
-    "was_key_usage_invalid",
 )
 """What a context counts, in the order of the slots of its block (``ssl.*``)."""
 
@@ -188,10 +187,6 @@ cdef class TlsContext:
     def set_full_scan(self, bint full_scan):
         """Whether all certificates are looked at where none has the server name that is asked for."""
         self.full_scan = full_scan
-
-    def enforce_rsa_key_usage(self, bint enforce):
-        """Whether a client refuses a server whose RSA certificate is not for what it is used for."""
-        self.enforces_key_usage = enforce
 
     # Verification of the peer
 

@@ -89,13 +89,17 @@ cdef int keep_session(SSL* ssl, SSL_SESSION* session) noexcept:
     cdef Session kept = Session()
     kept.session = session
     kept.about = transport.about
+    try:
+        kept.signature = transport.peer_signature_algorithm
+    except Exception:
+        kept.signature = ""
     context.sessions.insert(0, kept)
     del context.sessions[context.most_sessions:]
     return 1
 
 
-cdef int resume(TlsContext context, SSL* ssl, object about) except -1:
-    """Offer the newest session of those that were made for the same; those of TLS 1.3 serve once."""
+cdef str resume(TlsContext context, SSL* ssl, object about):
+    """Offer the newest session of those that were made for the same; those of TLS 1.3 serve once. Its signature."""
     cdef Session kept
     cdef Py_ssize_t at
     for at in range(len(context.sessions)):
@@ -104,5 +108,5 @@ cdef int resume(TlsContext context, SSL* ssl, object about) except -1:
             SSL_set_session(ssl, kept.session)
             if SSL_SESSION_get_protocol_version(kept.session) >= TLS1_3_VERSION:
                 del context.sessions[at]
-            return 1
-    return 0
+            return kept.signature
+    return None

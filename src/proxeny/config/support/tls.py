@@ -14,7 +14,8 @@ TABLE: Final[Table] = {
         accepted="require_sni",  # Envoy has it in its API and does nothing with it
     ),
     f"{_TLS}.UpstreamTlsContext": extension(
-        done="""common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys enforce_rsa_key_usage"""
+        done="common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys",
+        accepted="enforce_rsa_key_usage",  # Envoy 1.40 enforces it whatever is said,
     ),
     f"{_TLS}.CommonTlsContext": fields(
         done="""tls_params tls_certificates tls_certificate_sds_secret_configs validation_context

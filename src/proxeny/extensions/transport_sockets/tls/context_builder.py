@@ -65,7 +65,6 @@ def fill_client_context(context: TlsContext, settings: UpstreamSettings, scope: 
     _verify(context, common.validation or NO_VALIDATION, False)
     certificates = _load(context, common)
     context.keep_sessions(settings.max_session_keys)
-    context.enforce_rsa_key_usage(settings.enforce_rsa_key_usage)
     return _shown(scope, common, certificates)
 
 

@@ -88,7 +88,6 @@ class UpstreamSettings:
     auto_host_sni: bool
     auto_sni_san_validation: bool
     max_session_keys: int
-    enforce_rsa_key_usage: bool
 
     @property
     def is_complete(self) -> bool:
@@ -133,7 +132,6 @@ def compile_upstream_settings(config: Any, secrets: Secrets) -> UpstreamSettings
         auto_host_sni=config.auto_host_sni,
         auto_sni_san_validation=config.auto_sni_san_validation,
         max_session_keys=config.max_session_keys.value if config.HasField("max_session_keys") else 1,
-        enforce_rsa_key_usage=config.enforce_rsa_key_usage.value if config.HasField("enforce_rsa_key_usage") else True,
     )
 
 

@@ -86,7 +86,6 @@ def test_defaults_of_a_client() -> None:
     made = up()
     assert made.is_complete
     assert made.max_session_keys == 1
-    assert made.enforce_rsa_key_usage
     assert made.common.certificates == ()
     shown = filled(made)
     assert list(shown.all()) == []
