@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,7 +102,9 @@ class Side:
             if end == "rst":
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif end == "fin":
-                client.shutdown(socket.SHUT_WR)
+                # The proxy may have ended the connection already.
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_WR)
             received = b"" if end == "rst" else _read_all(client)
         deadline = time.monotonic() + DEADLINE_S
         while len(self.log(listener)) <= logged and time.monotonic() < deadline:
