@@ -90,6 +90,7 @@ SHOWN = [
     *let_in("none", "", required=True),
     *let_in("ca", "", "good", "rsa", "p384", "one-between", "two-between", "any-use", "client-only", "nameless"),
     *refused("ca", UNKNOWN_ISSUER, "stranger", "self-signed", "by-a-leaf"),
+    *refused("ca", "self_signed_certificate", "other"),
     *refused("ca", EXPIRED, "expired", "old-between"),
     *refused("ca", "certificate_is_not_yet_valid", "future"),
     *refused("ca", "unsupported_certificate_purpose", "server-only"),

@@ -52,6 +52,7 @@ CERTIFICATES: dict[str, Certificate] = {
         ROOT.issue("revoked", "DNS:peer.test"),
         OTHER.issue("stranger", "DNS:peer.test"),
         make("self-signed", "DNS:peer.test"),
+        OTHER,
         MIDDLE.issue("one-between", "DNS:peer.test"),
         DEEP.issue("two-between", "DNS:peer.test"),
         OLD_AUTHORITY.issue("old-between", "DNS:peer.test"),

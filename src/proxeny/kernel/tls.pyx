@@ -629,7 +629,7 @@ cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
         # A client that does not verify: libssl goes on whatever we say, but remembers it.
         return 1
     if context.verifies_chain and X509_verify_cert(store) <= 0:
-        error = X509_STORE_CTX_get_error(store)
+        error = verification_error(store)
         ERR_clear_error()
         context.stats.c_inc(FAIL_VERIFY_ERROR)
         if context.accepts_untrusted:

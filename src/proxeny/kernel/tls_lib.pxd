@@ -261,3 +261,17 @@ cdef extern from "openssl/obj_mac.h":
     int NID_X25519, NID_X448, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1
     int NID_auth_ecdsa, NID_kx_rsa, NID_kx_any
     int NID_md5_sha1, NID_sha1, NID_sha256, NID_sha384, NID_sha512
+
+cdef extern from * nogil:
+    """
+    #include <openssl/x509v3.h>
+    static int px_verification_error(X509_STORE_CTX *ctx) {
+        /* BoringSSL takes a certificate for its own issuer only if its key may sign certificates. */
+        int error = X509_STORE_CTX_get_error(ctx);
+        X509 *own = X509_STORE_CTX_get0_cert(ctx);
+        if (error == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT && !(X509_get_key_usage(own) & KU_KEY_CERT_SIGN))
+            return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+        return error;
+    }
+    """
+    int verification_error "px_verification_error" (X509_STORE_CTX* ctx)

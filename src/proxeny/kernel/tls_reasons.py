@@ -82,7 +82,7 @@ _REVOCATION: Final = "certificate revocation check against provided CRLs failed:
 
 _VERIFICATION: Final = {
     "certificate chain too long": _NO_ISSUER,
-    "self-signed certificate": _NO_ISSUER,
+    "self-signed certificate": "self signed certificate",
     "self-signed certificate in certificate chain": "self signed certificate in certificate chain",
     **{
         text: _REVOCATION + text

@@ -143,7 +143,7 @@ cdef class TrustStore:
                 X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME)
             if X509_verify_cert(ctx) > 0:
                 return None
-            error = X509_STORE_CTX_get_error(ctx)
+            error = verification_error(ctx)
             ERR_clear_error()
             return (X509_STORE_CTX_get_error_depth(ctx),
                     (<bytes> X509_verify_cert_error_string(error)).decode())
