@@ -56,7 +56,7 @@ class ShownCertificate(NamedTuple):
 
         try:
             found = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (x509.ExtensionNotFound, ValueError):
+        except (x509.DuplicateExtension, x509.ExtensionNotFound, ValueError):
             return []
         names = [("dns", one) for one in found.get_values_for_type(x509.DNSName)]
         names += [("uri", one) for one in found.get_values_for_type(x509.UniformResourceIdentifier)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509 import ocsp
@@ -28,6 +30,8 @@ _CAUSES: Final = {
     "bad password read": "error:09000068:PEM routines:OPENSSL_internal:BAD_PASSWORD_READ",
 }
 """OpenSSL's reasons in BoringSSL's words."""
+_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.InvalidVersion)
+"""What reading the fields of a certificate may raise where libssl is content."""
 _BAD_PASSWORD: Final = frozenset({"bad decrypt", "bad password read", "pkcs12 cipherfinal error"})
 
 _CURVE_SIGNATURES: Final = {
@@ -92,7 +96,7 @@ def load_certificate(context: TlsContext, own: OwnCertificate) -> x509.Certifica
     except TlsError as error:
         raise _refusal(own, error) from None
     certificate = _parse(own)
-    key = certificate.public_key()
+    key = _public_key(certificate)
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < SMALLEST_RSA_BITS:
         raise ConfigError(
             f"Failed to load certificate chain from {own.path}, only RSA certificates with 2048-bit or larger keys are "
@@ -104,9 +108,9 @@ def load_certificate(context: TlsContext, own: OwnCertificate) -> x509.Certifica
 def _parse(own: OwnCertificate) -> x509.Certificate:
     try:
         if not own.pkcs12.data:
-            return x509.load_der_x509_certificate(read_pem(own.chain.data)[0][0])
+            return _load(read_pem(own.chain.data)[0][0])
         found = pkcs12.load_key_and_certificates(own.pkcs12.data, own.password or None)[1]
-    except (ValueError, IndexError):
+    except (IndexError, *_UNREADABLE):
         found = None
     if found is None:
         raise ConfigError(f"Failed to load certificate chain from {own.path}")
@@ -125,9 +129,33 @@ def _refusal(own: OwnCertificate, error: TlsError) -> ConfigError:
     return ConfigError(f"Failed to load certificate chain from {own.path}")
 
 
+def readable(certificates: Iterable[bytes]) -> Iterator[x509.Certificate]:
+    """Those of trusted certificates (DER) that can be shown: libssl is more lenient than who reads their fields."""
+    for der in certificates:
+        try:
+            yield _load(der)
+        except _UNREADABLE:
+            continue
+
+
+def _load(der: bytes) -> x509.Certificate:
+    """A certificate whose times can be read."""
+    certificate = x509.load_der_x509_certificate(der)
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate
+
+
+def _public_key(certificate: x509.Certificate) -> Any:
+    """None where only libssl knows what kind it is."""
+    try:
+        return certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+
+
 def signature_algorithm_of(certificate: x509.Certificate) -> str:
     """What a certificate's key signs with besides what every peer is asked for; empty: nothing."""
-    key = certificate.public_key()
+    key = _public_key(certificate)
     if isinstance(key, ed25519.Ed25519PublicKey):
         return "ed25519"
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -139,7 +167,7 @@ def must_staple(certificate: x509.Certificate) -> bool:
     """Whether a certificate promises an OCSP response (RFC 7633)."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return False
     return list(found) == [x509.TLSFeatureType.status_request]
 
@@ -165,11 +193,12 @@ def check_staple(certificate: x509.Certificate, own: OwnCertificate, required: b
 def _parse_staple(data: bytes) -> ocsp.OCSPSingleResponse:
     try:
         response = ocsp.load_der_ocsp_response(data)
+        successful = response.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+        responses = list(response.responses) if successful else []
     except ValueError:
         raise ConfigError("Data contained more than a single OCSP response") from None
-    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+    if not successful:
         raise ConfigError("OCSP response has no body")
-    responses = list(response.responses)
     if len(responses) != 1:
         raise ConfigError("OCSP Response must be for one certificate only")
     return responses[0]

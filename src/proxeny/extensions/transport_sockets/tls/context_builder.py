@@ -12,6 +12,7 @@ from proxeny.extensions.transport_sockets.tls.cert_validator import DefaultCertV
 from proxeny.extensions.transport_sockets.tls.certificates import (
     check_staple,
     load_certificate,
+    readable,
     signature_algorithm_of,
 )
 from proxeny.extensions.transport_sockets.tls.parameters import default_signature_algorithms
@@ -84,7 +85,7 @@ def _shown(scope: str, common: CommonSettings, certificates: list[x509.Certifica
         domains = validation.trust_domains
         trusted = validation.authorities if domains is None else domains.authorities
         path = validation.authorities_path if domains is None else domains.path
-        authorities = [ShownCertificate(validation.name, path, x509.load_der_x509_certificate(der)) for der in trusted]
+        authorities = [ShownCertificate(validation.name, path, one) for one in readable(trusted)]
     own = [
         ShownCertificate(one.name, one.path, certificate, one.ocsp_staple)
         for one, certificate in zip(common.certificates, certificates, strict=True)

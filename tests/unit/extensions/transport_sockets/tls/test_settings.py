@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import random
+import ssl
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +240,26 @@ def test_clients_are_refused_in_envoys_words(fields: dict[str, Any], reason: str
 def test_renegotiation_is_named() -> None:
     with pytest.raises(UnsupportedFieldError):
         up(allow_renegotiation=True)
+
+
+def test_bytes_at_random_are_accepted_or_refused_and_nothing_else() -> None:
+    chance = random.Random(6)
+
+    def mutated(data: bytes) -> bytes:
+        changed = bytearray(data)
+        for _ in range(chance.randint(0, 3)):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        return bytes(changed)
+
+    for _ in range(300):
+        chain = ssl.DER_cert_to_PEM_cert(mutated(STAPLED.der))
+        authority = ssl.DER_cert_to_PEM_cert(mutated(ROOT.der)) + mutated(ROOT.crl().encode()).decode("latin-1")
+        message = tls_pb2.DownstreamTlsContext()
+        certificate = message.common_tls_context.tls_certificates.add()
+        certificate.certificate_chain.inline_string = chain
+        certificate.private_key.inline_string = STAPLED.key_pem
+        certificate.ocsp_staple.inline_bytes = mutated(ROOT.ocsp_response(STAPLED))
+        message.common_tls_context.validation_context.trusted_ca.inline_string = authority
+        with contextlib.suppress(ConfigError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            filled(compile_downstream_settings(message, Secrets()))
