@@ -59,7 +59,7 @@ class GrpcProber:
         if self.mutation is not None:
             self.mutation.evaluate(headers, headers, None, check_stream_info(owner, "HTTP/2"))
         headers.set(b"grpc-timeout", self.timeout)
-        headers.set(b":scheme", b"http")
+        headers.set(b":scheme", owner.scheme)
         return headers
 
 

@@ -111,7 +111,7 @@ class HttpProber:
                 (b":authority", authority.encode()),
                 (b":path", self.path),
                 (b"user-agent", USER_AGENT),
-                (b":scheme", b"http"),
+                (b":scheme", owner.scheme),
             ]
         )
         if self.mutation is not None:

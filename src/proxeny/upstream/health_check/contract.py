@@ -54,6 +54,10 @@ class ProbeOwner(Protocol):
     def stats(self) -> Block:
         """The block of ``HEALTH_CHECK``."""
 
+    @property
+    def scheme(self) -> bytes:
+        """``https`` where its transport socket encrypts."""
+
     def connect(self) -> ClientConnection:
         """A connection to ``address`` with the cluster's settings, not yet connecting."""
 

@@ -131,6 +131,12 @@ class Session:
         """Where the host is checked."""
         return check_address(self.entry)
 
+    @property
+    def scheme(self) -> bytes:
+        """What requests to the host are sent as."""
+        secure = self.checker.config.transport.is_secure(self.entry, self.checker.info)
+        return b"https" if secure else b"http"
+
     def connect(self) -> ClientConnection:
         """A connection with the cluster's settings; checks are no traffic, so its bytes are not counted."""
         info = self.checker.info

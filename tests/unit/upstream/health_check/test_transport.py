@@ -1,5 +1,6 @@
 """Through what health checks speak."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2, health_check_pb2
@@ -8,6 +9,7 @@ from google.protobuf import json_format
 from proxeny.network.address import ip_address, pipe_address
 from proxeny.network.transport_socket import UpstreamTransportSocketFactory
 from proxeny.upstream.endpoints import INTERNAL, PIPE, HostEntry
+from proxeny.upstream.health_check.session import Session
 from proxeny.upstream.health_check.transport import CheckedHost, CheckTransport
 from proxeny.upstream.transport_socket_match import PLAIN, ClusterSocket, SocketMatch, TransportSockets
 
@@ -101,3 +103,12 @@ def test_hosts() -> None:
     assert NAMESPACE in host.metadata.filter_metadata
     assert host.locality_metadata is None
     assert CheckedHost(entry(port=PIPE, address="/x")).address == pipe_address("/x")
+
+
+def test_schemes() -> None:
+    for socket, scheme in ((PLAIN, b"http"), (ClusterSocket(Factory()), b"https")):
+        session = object.__new__(Session)
+        config = SimpleNamespace(transport=transport())
+        session.checker = SimpleNamespace(config=config, info=Info(socket))  # type: ignore[assignment]
+        session.entry = entry()
+        assert session.scheme == scheme
