@@ -335,6 +335,7 @@ FLOW = [
         body=b"alive",
     ),
     case("flush_timeout", settings((4, 2)) + ALIVE, Frames((1,)), listener="flushing", ignore=("tx_bytes",)),
+    case("flush_timeout_of_a_route", settings((4, 1)) + get(1, b"/slow"), Frames((1,)), ignore=("tx_bytes",)),
     case("reset_of_what_is_flushed", settings((4, 2)) + ALIVE, Frames((), bytes_of={1: 2}), reset(), QUIET),
     case("closed_while_flushed", settings((4, 2)) + ALIVE, Frames((), bytes_of={1: 2}), Do("fin")),
     case(

@@ -434,9 +434,16 @@ class ActiveStream(RequestChecks):
             self.stream_info.last_downstream_tx_ns = self.config.clock.monotonic_ns()
             self.manager.destroy_stream(self)
 
-    def on_codec_blocked(self) -> None:
+    def on_codec_blocked(self) -> int:
         """The client does not let the end of the response out: from now on that is timed by the codec."""
+        timeout_ms = self.config.stream_flush_timeout_ms
+        if timeout_ms < 0:
+            timeout_ms = self.idle_timeout_ms
+        route = self.resolved_route
+        if route is not None and not route.entry.is_direct and route.entry.policy.flush_timeout_ms is not None:
+            timeout_ms = route.entry.policy.flush_timeout_ms
         self._close_timers()
+        return timeout_ms
 
     # The end.
 

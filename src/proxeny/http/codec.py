@@ -94,8 +94,12 @@ class StreamCallbacks(TimerTarget):
     def on_codec_complete(self) -> None:
         """The last frame of our message is on its way (HTTP/2)."""
 
-    def on_codec_blocked(self) -> None:
-        """All of our message was handed over, and the peer's window keeps its end back (HTTP/2)."""
+    def on_codec_blocked(self) -> int:
+        """All of our message was handed over, and the peer's window keeps its end back (HTTP/2).
+
+        For how long it may, in ms; 0 = for ever.
+        """
+        return 0
 
 
 class Stream(Protocol):

@@ -310,16 +310,9 @@ class ConnectionManager(StreamManager):
             connection.redeliver_read_buffer()
 
     def _await_codec(self, stream: ActiveStream, encoder: Http2ServerStream) -> bool:
-        """A stream is over once the end of its response was sent: the codec says when, or that it takes too long.
-
-        False when it was sent already.
-        """
-        if encoder.is_sent():
-            return False
-        stream.waits_for_codec = True
-        flush_timeout_ms = self.config.stream_flush_timeout_ms
-        encoder.expect_flush(stream.idle_timeout_ms if flush_timeout_ms < 0 else flush_timeout_ms)
-        return True
+        """A stream is over once the end of its response was sent, which the codec tells; False when it was already."""
+        stream.waits_for_codec = not encoder.is_sent()
+        return stream.waits_for_codec
 
     def destroy_stream(self, stream: ActiveStream) -> None:
         """Log and forget the stream."""

@@ -26,7 +26,8 @@ cdef class RoutePolicy:
     cdef public bint append_x_forwarded_host, auto_host_rewrite, hedge_on_per_try_timeout, using_new_timeouts
     cdef public long long global_timeout_ms, timeout_ms
     cdef public bytes expected_timeout
-    cdef public object cluster_not_found_response_code, connect, grpc_timeout_header_max_ms, grpc_timeout_header_offset_ms
+    cdef public object cluster_not_found_response_code, connect, flush_timeout_ms
+    cdef public object grpc_timeout_header_max_ms, grpc_timeout_header_offset_ms
     cdef public object grpc_timeout_offset_ms, hash_policy, host_rewrite, idle_timeout_ms, max_grpc_timeout_ms
     cdef public object max_stream_duration_ms, metadata_match, path_rewrite, priority, request_buffer_limit
     cdef public object cors, internal_redirect, rate_limits, upgrades

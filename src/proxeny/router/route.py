@@ -129,6 +129,7 @@ class RoutePolicy:
         "connect",
         "cors",
         "expected_timeout",
+        "flush_timeout_ms",
         "global_timeout_ms",
         "grpc_timeout_header_max_ms",
         "grpc_timeout_header_offset_ms",
@@ -155,6 +156,7 @@ class RoutePolicy:
     def __init__(self, retry_policy: RetryPolicy) -> None:
         self.timeout_ms = DEFAULT_TIMEOUT_MS
         self.idle_timeout_ms: int | None = None
+        self.flush_timeout_ms: int | None = None
         self.max_stream_duration_ms: int | None = None
         self.grpc_timeout_header_max_ms: int | None = None
         self.grpc_timeout_header_offset_ms: int | None = None

@@ -317,6 +317,7 @@ def compile_policy(action: Any, host: VirtualHost, context: FactoryContext) -> R
     if action.HasField("timeout"):
         policy.timeout_ms = milliseconds(action.timeout)
     policy.idle_timeout_ms = optional_milliseconds(action, "idle_timeout")
+    policy.flush_timeout_ms = optional_milliseconds(action, "flush_timeout")
     policy.max_grpc_timeout_ms = optional_milliseconds(action, "max_grpc_timeout")
     policy.grpc_timeout_offset_ms = optional_milliseconds(action, "grpc_timeout_offset")
     if action.HasField("max_stream_duration"):

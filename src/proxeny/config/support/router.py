@@ -44,11 +44,12 @@ TABLE: Final[Table] = {
         done="""cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite
             regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite host_rewrite_header
             host_rewrite_path_regex
-            append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
+            append_x_forwarded_host timeout idle_timeout flush_timeout
+            retry_policy priority upgrade_configs max_stream_duration
             max_grpc_timeout grpc_timeout_offset hedge_policy request_mirror_policies hash_policy
             internal_redirect_policy internal_redirect_action max_internal_redirects rate_limits include_vh_rate_limits
             cors inline_cluster_specifier_plugin cluster_specifier_plugin path_rewrite host_rewrite""",
-        accepted="early_data_policy flush_timeout retry_policy_typed_config",
+        accepted="early_data_policy retry_policy_typed_config",
     ),
     f"{_ROUTE}.RouteAction.UpgradeConfig": fields(done="upgrade_type enabled connect_config"),
     f"{_ROUTE}.RouteAction.UpgradeConfig.ConnectConfig": fields(done="proxy_protocol_config allow_post"),

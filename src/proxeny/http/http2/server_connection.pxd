@@ -18,12 +18,11 @@ cdef class Http2ServerStream(ResponseEncoder):
     cdef public RequestDecoder decoder
     cdef public bint extended_connect
     cdef public Timer flush_timer
-    cdef public long long flush_timeout_ms, header_bytes_of_head
+    cdef public long long header_bytes_of_head
 
     cpdef encode_headers(self, HeaderMap headers, bint end_stream)
     cpdef encode_data(self, Buffer data, bint end_stream)
     cpdef bint is_sent(self)
-    cpdef expect_flush(self, long long timeout_ms)
     cpdef on_blocked(self)
     cpdef let_go(self)
 

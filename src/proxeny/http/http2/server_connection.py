@@ -61,7 +61,6 @@ class Http2ServerStream(ResponseEncoder):
         "_codec",
         "decoder",
         "extended_connect",
-        "flush_timeout_ms",
         "flush_timer",
         "h2",
         "header_bytes_of_head",
@@ -75,8 +74,6 @@ class Http2ServerStream(ResponseEncoder):
         self.extended_connect = False
         self.header_bytes_of_head = 0
         self.flush_timer: Timer | None = None
-        self.flush_timeout_ms = 0
-        """How long the end of the response may wait for the client's window; 0 = for ever."""
 
     def __repr__(self) -> str:
         return f"<Http2ServerStream {self.h2!r}>"
@@ -176,19 +173,12 @@ class Http2ServerStream(ResponseEncoder):
         """Keep the stream's window, or give it back (counted)."""
         self._codec.read_disable(self.h2, disable)
 
-    def expect_flush(self, timeout_ms: int) -> None:
-        """The response is handed over: its end may wait so long for the client's window (0: for ever)."""
-        self.flush_timeout_ms = timeout_ms
-        if self.h2.end_blocked:
-            self.on_blocked()
-
     def on_blocked(self) -> None:
-        """It waits."""
-        if self.callbacks is not None:
-            self.callbacks.on_codec_blocked()
-        if self.flush_timeout_ms and self.flush_timer is None:
+        """The end of the response waits for the client's window."""
+        timeout_ms = 0 if self.callbacks is None else self.callbacks.on_codec_blocked()
+        if timeout_ms:
             self.flush_timer = self._codec.connection.dispatcher.create_timer(self.on_timer)
-            self.flush_timer.enable(self.flush_timeout_ms)
+            self.flush_timer.enable(timeout_ms)
 
     def on_timer(self) -> None:
         """The client did not make room for the end of the response in time."""

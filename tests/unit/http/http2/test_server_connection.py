@@ -47,8 +47,9 @@ class Decoder(RequestDecoder):
     def on_codec_complete(self) -> None:
         self.notes.append("complete")
 
-    def on_codec_blocked(self) -> None:
+    def on_codec_blocked(self) -> int:
         self.notes.append("blocked")
+        return 0
 
     def on_above_write_buffer_high_watermark(self) -> None:
         self.notes.append("above")
