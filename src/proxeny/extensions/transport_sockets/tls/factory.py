@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from proxeny.extensions.transport_sockets.tls.context_builder import fill_client_context, fill_server_context
 from proxeny.extensions.transport_sockets.tls.key_log import KeyLogFile
@@ -18,6 +19,7 @@ from proxeny.extensions.transport_sockets.tls.sockets import (
 )
 from proxeny.extensions.transport_sockets.tls.stats import SOCKET_FACTORY, SSL, UPDATE_BY_SDS
 from proxeny.kernel.tls_context import TlsContext
+from proxeny.secret.sources import file_key
 
 if TYPE_CHECKING:
     from proxeny.extensions.transport_sockets.tls.settings import CommonSettings
@@ -38,7 +40,7 @@ class TlsTransportSockets:
         scope = context.listener_scope
         if context.role == "main":
             _warn(message, context)
-        return TlsDownstreamFactory(ServerContext(message, scope, context), scope, context)
+        return TlsDownstreamFactory(_shared(message, scope, context), scope, context)
 
     def create_upstream(self, message: Any, scope: str, context: FactoryContext) -> UpstreamTransportSocketFactory:
         """For a cluster."""
@@ -63,7 +65,7 @@ def _warn(message: Any, context: FactoryContext) -> None:
 class BuiltContext(ContextHolder):
     """A context that is built anew when what it is made of changes; a build that fails leaves the one before."""
 
-    __slots__ = ("_context", "_message", "_names", "_scope", "_sources", "_stats")
+    __slots__ = ("_context", "_message", "_names", "_scope", "_sources", "stats")
 
     prefix = ""
 
@@ -73,7 +75,7 @@ class BuiltContext(ContextHolder):
         self._scope = scope
         self._context = context
         # Allotted with the listener or cluster, whenever its secrets come.
-        self._stats = context.stats.block(SSL, f"{scope}ssl.")
+        self.stats = context.stats.block(SSL, f"{scope}ssl.")
         self._names = context.stats.dynamic(f"{scope}ssl.")
         count = functools.partial(context.stats.block(SOCKET_FACTORY, scope + self.prefix).add, UPDATE_BY_SDS)
         self._sources = context.secrets.sources(message, self._build, count)
@@ -89,7 +91,7 @@ class BuiltContext(ContextHolder):
 
     def _new(self, server: bool) -> TlsContext:
         """An empty context that counts under the scope."""
-        return TlsContext(server, self._stats, self._names)
+        return TlsContext(server, self.stats, self._names)
 
     def _wait(self) -> None:
         """A secret has not come yet."""
@@ -145,6 +147,18 @@ class ClientContext(BuiltContext):
         made = self._new(False)
         shown = fill_client_context(made, settings, self._scope)
         self._take(made, settings.common, shown)
+
+
+def _shared(message: Any, scope: str, context: FactoryContext) -> ServerContext:
+    """Chains of one listener that are configured alike have one context: there may be thousands of them."""
+    stats = context.stats.block(SSL, f"{scope}ssl.")  # each generation of a listener owns its statistics
+    contexts: WeakValueDictionary[tuple[str, str], ServerContext]
+    contexts = context.singletons.setdefault("tls server contexts", WeakValueDictionary())
+    key = scope, file_key(message)
+    made = contexts.get(key)
+    if made is None or made.stats.base != stats.base:
+        made = contexts[key] = ServerContext(message, scope, context)
+    return made
 
 
 FACTORY: Final = TlsTransportSockets()

@@ -114,3 +114,23 @@ def test_main_keeps_no_contexts_of_servers(tmp_path: Path) -> None:
     assert len(main.manager.certificates.contexts()) == 1
     with pytest.raises(ConfigError, match="KEY_VALUES_MISMATCH"):
         holder(main, {"tls_certificates": [{**inline(ONE), "private_key": {"inline_string": TWO.key_pem}}]}, "main")
+
+
+def test_chains_of_a_listener_that_are_alike_share_a_context() -> None:
+    main = Main(None)
+    message = ParseDict({"common_tls_context": {"tls_certificates": [inline(ONE)]}}, tls_pb2.DownstreamTlsContext())
+    other = ParseDict({"common_tls_context": {"tls_certificates": [inline(TWO)]}}, tls_pb2.DownstreamTlsContext())
+    context = FactoryContext("worker", main.store, secrets=main.manager)
+    one, two = (context.for_listener(name, f"listener.{name}.", 0) for name in ("a", "b"))
+    made: list[Any] = []
+    tables = []
+    for chain, listener in ((message, one), (message, one), (other, one), (message, two)):
+        with main.store.recording() as table:
+            made.append(FACTORY.create_downstream(chain, listener))
+        tables.append(table)
+    assert made[0].holder is made[1].holder
+    assert len({id(factory.holder) for factory in made}) == 3
+    assert all(any(schema == "ssl" for schema, _ in table) for table in tables)
+    assert len(main.manager.certificates.contexts()) == 3
+    del made[:2]
+    assert len(main.manager.certificates.contexts()) == 2
