@@ -47,6 +47,7 @@ PROXY_PROTOCOL = [
         v2((1, b"a"), (2, b"bc"), (3, b"d"), (0xE3, b"x" * 40000), (0xE4, b"y" * 25410)),
         raw=(Read(12), READ_END, FIN),
     ),
+    case("tlvs_of_the_filter_are_not_added", "own_tlvs", v2(*TLVS), v2(*TLVS)),
     case("v2_format", "v2_format", V1, v2((0xF0, b"to 127.0.0.1 - - -"), (0xF1, b"x"))),
 ]
 STATS = [

@@ -211,3 +211,44 @@ def test_health_checks_choose_a_transport_socket(
     running.wait_for_stat("cluster.up.membership_healthy", 1)
     assert set(there.protocols) == {"check"}
     assert running.stat("cluster.up.secure.total_match_count") >= 1
+
+
+def test_tlvs_of_a_tcp_proxy(proxy: Start) -> None:
+    """Of a client without a header of its own."""
+    typed = f'{{"@type": {FILTERS}.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: up, proxy_protocol_tlvs: ['
+    text = "format_string: {text_format_source: {inline_string: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'}}"
+    around = (
+        f"{SOCKETS}.proxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {{version: V2, pass_through_tlvs: {{}}}}"
+    )
+    raw = f'{{name: raw, typed_config: {{"@type": {SOCKETS}.raw_buffer.v3.RawBuffer}}}}'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        config = (
+            ADMIN
+            + f"""
+static_resources:
+  listeners:
+  - name: tcp
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters: [{{name: tcp, typed_config: {typed}{{type: 241, {text}}}, {{type: 240, value: YQ==}}]}}}}]
+  clusters:
+  - name: up
+    load_assignment:
+      cluster_name: up
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {server.getsockname()[1]}}}}}}}
+    transport_socket: {{name: pp, typed_config: {{"@type": {around}, transport_socket: {raw}}}}}
+"""
+        )
+        running = proxy(config)
+        with socket.create_connection(("127.0.0.1", running.port("tcp")), timeout=SECONDS) as client:
+            accepted, _ = server.accept()
+            with accepted, accepted.makefile("rb") as stream:
+                head = stream.read(28)
+                source = client.getsockname()[1]
+                addresses = b"\x7f\x00\x00\x01" * 2 + source.to_bytes(2, "big") + running.port("tcp").to_bytes(2, "big")
+                tlvs = b"\xf0\x00\x01a\xf1\x00\x09127.0.0.1"
+                assert head == b"\r\n\r\n\x00\r\nQUIT\n!\x11" + (12 + len(tlvs)).to_bytes(2, "big") + addresses
+                assert stream.read(len(tlvs)) == tlvs

@@ -20,7 +20,7 @@ TABLE: Final[Table] = {
         done="""stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts
             max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage backoff_options
             upstream_connect_mode max_early_data_bytes access_log_options flush_access_log_on_connected
-            access_log_flush_interval hash_policy tunneling_config"""
+            access_log_flush_interval hash_policy tunneling_config proxy_protocol_tlvs"""
     ),
     f"{_NETWORK}.tcp_proxy.v3.TcpProxy.TunnelingConfig": fields(
         done="""hostname use_post headers_to_add propagate_response_headers propagate_response_trailers post_path"""

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import proxy_protocol_pb2
 
-from proxeny.config.errors import ConfigError
+from proxeny.extensions.proxy_protocol_tlvs import compile_tlvs
 from proxeny.extensions.transport_sockets.passthrough import PassthroughUpstreamFactory
-from proxeny.formatter import compile_format_string
 from proxeny.kernel.sockets import local_sockaddr
 from proxeny.kernel.transports import Preface
 from proxeny.network.address import from_sockaddr
@@ -22,14 +21,13 @@ from proxeny.network.transport_socket import compile_upstream
 from proxeny.stats.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from proxeny.kernel.stats import Block
     from proxeny.kernel.stream import Stream, Transport
     from proxeny.network.connection import ClientConnection
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.proxy_protocol import ProxyProtocolData
-    from proxeny.network.stream_info import StreamInfo
     from proxeny.network.transport_socket import TransportSocketOptions, UpstreamHost, UpstreamTransportSocketFactory
 
 log = logging.getLogger("proxeny.connection")
@@ -45,31 +43,6 @@ _V2: Final = proxy_protocol_pb2.ProxyProtocolConfig.V2
 _INCLUDE_ALL: Final = proxy_protocol_pb2.ProxyProtocolPassThroughTLVs.INCLUDE_ALL
 
 
-class AddedTlv:
-    """One TLV of the configuration: fixed, or a text about the upstream connection."""
-
-    __slots__ = ("_format", "_value", "kind", "varies")
-
-    def __init__(self, message: Any) -> None:
-        self.varies = has_format = message.HasField("format_string")
-        if message.value and has_format:
-            raise ConfigError("Invalid TLV configuration: only one of 'value' or 'format_string' may be set.")
-        if not message.value and not has_format:
-            raise ConfigError("Invalid TLV configuration: one of 'value' or 'format_string' must be set.")
-        self.kind = message.type & 0xFF
-        self._value: bytes = message.value
-        self._format: Callable[..., bytes] | None = None
-        if has_format:
-            try:
-                self._format = compile_format_string(message.format_string).formatter.format
-            except ConfigError as error:
-                raise ConfigError(f"Failed to parse TLV format string: {error}") from error
-
-    def value(self, info: StreamInfo) -> bytes:
-        """What a connection with this stream info tells."""
-        return self._value if self._format is None else self._format(None, None, None, info)
-
-
 class HeaderRules:
     """What headers say (``core.v3.ProxyProtocolConfig``)."""
 
@@ -80,8 +53,7 @@ class HeaderRules:
         self._pass_all = config.HasField("pass_through_tlvs") and passed.match_type == _INCLUDE_ALL
         self._passed = frozenset([kind & 0xFF for kind in passed.tlv_type])
         self._version_2 = config.version == _V2
-        # Those that are the same for all connections go first.
-        self._added = tuple(sorted(map(AddedTlv, config.added_tlvs), key=lambda tlv: tlv.varies))
+        self._added = compile_tlvs(config.added_tlvs)
         self._stats = stats
 
     def compose(self, connection: ClientConnection, data: ProxyProtocolData | None, host: UpstreamHost) -> bytes:

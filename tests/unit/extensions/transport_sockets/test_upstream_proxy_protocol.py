@@ -5,8 +5,8 @@ from envoy.config.core.v3 import base_pb2, proxy_protocol_pb2
 from google.protobuf import json_format
 
 from proxeny.config.errors import ConfigError
+from proxeny.extensions.proxy_protocol_tlvs import AddedTlv
 from proxeny.extensions.transport_sockets.upstream_proxy_protocol import (
-    AddedTlv,
     HeaderRules,
     ProxyProtocolSocketFactory,
     host_tlvs,

@@ -10,6 +10,7 @@ from proxeny.access_log.config import compile_access_logs
 from proxeny.config.errors import ConfigError
 from proxeny.extensions.network_filters.tcp_proxy.stats import TCP_PROXY
 from proxeny.extensions.network_filters.tcp_proxy.tunnel import Tunneling
+from proxeny.extensions.proxy_protocol_tlvs import compile_tlvs
 from proxeny.http.hash_policy import FilterStateHash, SourceIpHash
 from proxeny.upstream.metadata_criteria import MetadataCriteria, criteria_of
 
@@ -21,7 +22,6 @@ DEFAULT_IDLE_TIMEOUT_MS: Final = 3_600_000
 """TcpProxy.idle_timeout: one hour when it is not set."""
 UNSUPPORTED: Final = (
     "on_demand",
-    "proxy_protocol_tlvs",
     "downstream_idle_timeout",
     "upstream_idle_timeout",
 )
@@ -74,14 +74,14 @@ class TcpProxyConfig:
         "max_connect_attempts",
         "max_duration_ms",
         "max_early_data_bytes",
+        "proxy_protocol_tlvs",
         "stats",
         "tunneling",
     )
 
     def __init__(self, message: Any, context: FactoryContext) -> None:
         for field in UNSUPPORTED:
-            present = message.HasField(field) if field != "proxy_protocol_tlvs" else len(message.proxy_protocol_tlvs)
-            if present:
+            if message.HasField(field):
                 raise ConfigError(f"tcp_proxy: {field} is not supported yet")
         self.context = context
         self.stats = context.stats.block(TCP_PROXY, f"tcp.{message.stat_prefix}.")
@@ -90,6 +90,8 @@ class TcpProxyConfig:
         self._compile_timeouts(message)
         self._compile_connect(message)
         self.tunneling = Tunneling(message.tunneling_config) if message.HasField("tunneling_config") else None
+        self.proxy_protocol_tlvs = compile_tlvs(message.proxy_protocol_tlvs)
+        """What PROXY protocol headers upstream tell of connections that came without one."""
         self._compile_access_logs(message)
 
     def _compile_clusters(self, message: Any) -> None:

@@ -38,6 +38,7 @@ from proxeny.network.filter import (
     FilterStatus,
     NetworkFilter,
 )
+from proxeny.network.proxy_protocol import PROXY_PROTOCOL_OPTIONS, ProxyProtocolData
 from proxeny.network.stream_info import ResponseFlag
 from proxeny.pool.cluster_stats import (
     UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED,
@@ -126,6 +127,8 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
     def on_new_connection(self) -> FilterStatus:
         """Start the session's timers and find an upstream."""
         config = self.config
+        if config.proxy_protocol_tlvs:
+            self._set_proxy_protocol_tlvs()
         create_timer = self.connection.dispatcher.create_timer
         if config.max_duration_ms:
             self._duration_timer = create_timer(self._on_max_duration)
@@ -137,6 +140,15 @@ class TcpProxy(NetworkFilter, ConnectionCallbacks):
             return CONTINUE
         self._connect_upstream()
         return STOP_ITERATION
+
+    def _set_proxy_protocol_tlvs(self) -> None:
+        """What a header of the client's own said goes before the configuration."""
+        info = self.connection.stream_info
+        state = info.filter_state
+        if PROXY_PROTOCOL_OPTIONS not in state:
+            here = self.connection.connection_info
+            tlvs = tuple([(tlv.kind, tlv.value(info)) for tlv in self.config.proxy_protocol_tlvs])
+            state[PROXY_PROTOCOL_OPTIONS] = ProxyProtocolData(here.remote_address, here.local_address, tlvs)
 
     # What a load balancer may ask (``LbContext``)
 
