@@ -38,6 +38,7 @@ TABLE: Final[Table] = {
         done="""trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash
             match_typed_subject_alt_names match_subject_alt_names crl allow_expired_certificate trust_chain_verification
             custom_validator_config only_verify_leaf_cert_crl max_verify_depth suppress_client_ca_list""",
+        accepted="require_signed_certificate_timestamp",  # not implemented in Envoy
     ),
     f"{_TLS}.CertificateValidationContext.SystemRootCerts": fields(),
     f"{_TLS}.SubjectAltNameMatcher": fields(done="san_type matcher oid"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -129,19 +131,21 @@ def _refusal(own: OwnCertificate, error: TlsError) -> ConfigError:
     return ConfigError(f"Failed to load certificate chain from {own.path}")
 
 
-def readable(certificates: Iterable[bytes]) -> Iterator[x509.Certificate]:
+def readable(certificates: Iterable[bytes]) -> list[x509.Certificate]:
     """Those of trusted certificates (DER) that can be shown: libssl is more lenient than who reads their fields."""
+    found = []
     for der in certificates:
-        try:
-            yield _load(der)
-        except _UNREADABLE:
-            continue
+        with contextlib.suppress(*_UNREADABLE):
+            found.append(_load(der))
+    return found
 
 
 def _load(der: bytes) -> x509.Certificate:
     """A certificate whose times can be read."""
-    certificate = x509.load_der_x509_certificate(der)
-    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old authorities have odd serial numbers
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return certificate
 
 
