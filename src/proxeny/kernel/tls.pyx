@@ -13,7 +13,6 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, strerror
 from posix.uio cimport iovec
 
-from proxeny.kernel.buffer cimport Buffer
 from proxeny.kernel.stream cimport BLOCKED, WAITING, Stream, Transport
 from proxeny.kernel.tls_context cimport (
     CONNECTION_ERROR,
@@ -476,7 +475,7 @@ cdef class TlsTransport(Transport):
 
     @property
     def peer_signature_algorithm(self):
-        """The name of what the peer signed the handshake with, or that whose session is resumed; empty where it did not."""
+        """What the peer signed the handshake with, or that whose session is resumed; empty where it did not."""
         cdef int kind = 0
         cdef int digest = 0
         if SSL_session_reused(self.ssl):

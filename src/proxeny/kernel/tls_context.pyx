@@ -191,7 +191,7 @@ cdef class TlsContext:
     # Verification of the peer
 
     def trust(self, bytes pem, bint tell_clients=True):
-        """Trust the certificates in `pem`; how many there were. `tell_clients`: name them when asking for certificates."""
+        """Trust the certificates in `pem`; how many there were. `tell_clients`: name them in certificate requests."""
         cdef BIO* bio = memory_of(pem)
         cdef X509* certificate
         cdef int count = 0
@@ -246,8 +246,8 @@ cdef class TlsContext:
         """How peers are verified.
 
         `ask` for a certificate (servers), `require` one. With `chain` it has to lead to a trusted certificate, unless
-        `accept_untrusted`; X509_V_FLAG_* in `flags`. Then `validator.verify(transport, certificates)` is asked, with the
-        peer's certificates as DER, its own first: None, or the slot to count and what to say of the failure.
+        `accept_untrusted`; X509_V_FLAG_* in `flags`. Then `validator.verify(transport, certificates)` is asked, with
+        the peer's certificates as DER, its own first: None, or the slot to count and what to say of the failure.
         """
         self.verifies_chain = chain
         self.accepts_untrusted = accept_untrusted

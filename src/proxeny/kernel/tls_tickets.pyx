@@ -5,7 +5,6 @@ and the one before still opens what it has sealed.
 """
 from libc.string cimport memcmp, memcpy
 
-import hashlib
 import hmac
 from time import time
 
@@ -37,7 +36,8 @@ cdef extern from *:
 cdef bytes key_of(bytes secret, long long period):
     """The 80 bytes of one period."""
     cdef bytes about = period.to_bytes(8, "big", signed=True)
-    return (hmac.digest(secret, b"ticket" + about, "sha512") + hmac.digest(secret, b"cipher" + about, "sha256"))[:KEY_SIZE]
+    ticket = hmac.digest(secret, b"ticket" + about, "sha512")
+    return (ticket + hmac.digest(secret, b"cipher" + about, "sha256"))[:KEY_SIZE]
 
 
 cdef int renew_keys(TlsContext context) except -1:
@@ -54,7 +54,7 @@ cdef int renew_keys(TlsContext context) except -1:
 
 cdef int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                     int sealing) noexcept:
-    """libssl seals or opens a ticket: 1, 2 where it should be sealed anew, 0 where the key is not known, -1 = failed."""
+    """libssl seals or opens a ticket: 1, 2 where it should be sealed anew, 0 where the key is unknown, -1 = failed."""
     cdef TlsContext context = (<TlsTransport> SSL_get_app_data(ssl)).context
     cdef unsigned char* key
     cdef bytes one

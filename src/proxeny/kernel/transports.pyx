@@ -48,7 +48,7 @@ cdef class Preface(Transport):
 
     cdef Py_ssize_t flush(self, Stream stream) except? -2000000:
         # The stream may let go of it.
-        cdef Preface kept = self
+        cdef Preface _kept = self
         cdef const char* text
         cdef Py_ssize_t n, size
         if self.data is None:
@@ -112,7 +112,7 @@ cdef class Tunnel(Preface):
         return 0
 
     cdef Py_ssize_t read(self, Stream stream, bint* short) except? -2000000:
-        cdef Tunnel kept = self
+        cdef Tunnel _kept = self
         cdef char[LONGEST_ANSWER] answer
         cdef Py_ssize_t n, size
         while True:
