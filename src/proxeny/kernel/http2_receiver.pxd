@@ -70,6 +70,7 @@ cdef class Http2Receiver(Watcher):
     cdef object raised
     cdef Py_ssize_t ends                    # streams whose end was handed over and was not sent yet
     cdef list resets
+    cdef list kept                          # streams that were abandoned in a callback, until the call ends
     cdef PyObject* first                    # streams, the latest first
     cdef PyObject* current                  # the stream whose header block is being received
 

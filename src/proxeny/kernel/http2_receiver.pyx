@@ -119,6 +119,7 @@ cdef class Http2Receiver(Watcher):
             self.depth -= 1
             self.slab.refs -= 1
             self.slab = NULL
+            self.kept = None
             if self.raised is not None:
                 error, self.raised = self.raised, None
                 self.stopped = True

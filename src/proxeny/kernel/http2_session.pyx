@@ -95,7 +95,7 @@ cdef class Http2Session(Http2Receiver):
         if self.depth or self.stopped or self.failure is not None or self.connection.is_closed:
             return
         self.hand_over()
-        if self.failure is not None:
+        if self.failure is not None and not self.connection.is_closed:
             self.violated()
 
     cdef int hand_over(self) except -1:
@@ -116,9 +116,14 @@ cdef class Http2Session(Http2Receiver):
                 stream = <Http2Stream> self.resets.pop()
                 if stream.session is not None:
                     self.submit_reset(stream, stream.reset_code)
+        self.kept = None
         if self.raised is not None:
             error, self.raised = self.raised, None
             raise error
+        if connection.is_closed:
+            # A callback did that.
+            self.out.c_drain(<size_t> self.out.length)
+            return 0
         if result != 0 and self.failure is None:
             self.fail((<bytes> ng.nghttp2_strerror(result)).decode(), False)
         if self.out.length:
@@ -261,6 +266,9 @@ cdef class Http2Session(Http2Receiver):
         """How much of a body goes into the next DATA frame."""
         cdef size_t length = 0 if stream.out is None else <size_t> stream.out.length
         cdef Fields fields
+        if stream.session is None:
+            # Abandoned in a callback of this call.
+            return ng.NGHTTP2_ERR_CALLBACK_FAILURE
         if length == 0 and not stream.local_end:
             stream.deferred = True
             return ng.NGHTTP2_ERR_DEFERRED
@@ -347,11 +355,18 @@ cdef class Http2Session(Http2Receiver):
         return max(0, min(window, ng.nghttp2_session_get_stream_remote_window_size(self.session, stream.id)))
 
     def abandon(self):
-        """The connection is closed: let go of the streams that were open; nobody is told."""
+        """The connection is closed: let go of the streams that were open; nobody is told.
+
+        Inside a callback they stay in memory until the call into the session ends: nghttp2 still knows them.
+        """
         cdef Http2Stream stream
+        cdef list open_streams = self.streams()
         self.stopped = True
-        for item in self.streams():
+        if self.depth and self.kept is None:
+            self.kept = open_streams
+        for item in open_streams:
             stream = <Http2Stream> item
+            ng.nghttp2_session_set_stream_user_data(self.session, stream.id, NULL)
             self.unlink(stream)
             self.drop(stream)
         self.guard.drained(0)

@@ -30,6 +30,7 @@ cdef class TlsTransport(Transport):
     cdef char* wire                         # made by libssl, not taken by the socket yet
     cdef size_t wire_start, wire_end, wire_size
     cdef Py_ssize_t encrypted               # at the front of the write buffer, and in `wire`
+    cdef int late_messages                  # of the handshake's kind, after it, since the last byte of data
     cdef Py_ssize_t late_result             # of a read that had bytes to deliver first; 0: none
 
     cdef Py_ssize_t advance(self, Stream stream) except? -2000000
@@ -48,6 +49,7 @@ cdef class NotReadyTransport(Transport):
     pass
 
 
+cdef void count_message(int sent, int version, int kind, const void* data, size_t n, SSL* ssl, void* given) noexcept
 cdef void log_key(const SSL* ssl, const char* line) noexcept
 cdef int verify_chain(X509_STORE_CTX* store, void* context) noexcept
 cdef int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* n, const unsigned char* offered,

@@ -52,6 +52,7 @@ cdef enum:
     ALERT = 21                  # the content type
     ALERT_RECORD = 7            # bytes of a record with an alert in the clear
     VECTORS = 64
+    MOST_LATE_MESSAGES = 32     # BoringSSL: kMaxKeyUpdates
 
 # Made once and never changed: how libssl reaches our sockets.
 cdef BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, b"proxeny stream")
@@ -64,6 +65,8 @@ cdef int bio_read(BIO* bio, char* target, int size) noexcept:
     cdef TlsTransport transport = <TlsTransport> BIO_get_data(bio)
     cdef Py_ssize_t n
     BIO_clear_retry_flags(bio)
+    if transport.late_messages > MOST_LATE_MESSAGES:
+        return -1
     if transport.dry:
         BIO_set_retry_read(bio)
         return -1
@@ -86,8 +89,11 @@ cdef int bio_read(BIO* bio, char* target, int size) noexcept:
 
 
 cdef int bio_write(BIO* bio, const char* data, int size) noexcept:
+    cdef TlsTransport transport = <TlsTransport> BIO_get_data(bio)
     BIO_clear_retry_flags(bio)
-    return (<TlsTransport> BIO_get_data(bio)).put_on_wire(data, <size_t> size)
+    if transport.late_messages > MOST_LATE_MESSAGES:
+        return -1
+    return transport.put_on_wire(data, <size_t> size)
 
 
 cdef long bio_ctrl(BIO* bio, int command, long number, void* pointer) noexcept:
@@ -212,6 +218,8 @@ cdef class TlsTransport(Transport):
         cdef unsigned long error
         cdef list said = []
         cdef const char* text
+        if self.late_messages > MOST_LATE_MESSAGES:
+            said.append(boringssl_reason(ERR_LIB_SSL, 0, "too many key updates"))
         if self.io_error:
             counted = True
             said.append(f"|{33554432 + self.io_error}:system library:OPENSSL_internal:{os_error(self.io_error)}")
@@ -273,6 +281,7 @@ cdef class TlsTransport(Transport):
             if rc != 1:
                 break
             total += n
+            self.late_messages = 0
             if self.dry and not SSL_has_pending(self.ssl):
                 short[0] = True
                 break
@@ -321,6 +330,7 @@ cdef class TlsTransport(Transport):
             result = self.encrypted
             self.encrypted = 0
             return result
+        ERR_clear_error()
         count = stream.write_buffer.fill_iovec(vector, VECTORS)
         i = 0
         at = 0
@@ -657,6 +667,15 @@ cdef int verify(TlsTransport transport, X509_STORE_CTX* store) except -1:
             return 0
     transport.verified = context.verifies_chain or context.validator is not None
     return 1
+
+
+cdef void count_message(int sent, int version, int kind, const void* data, size_t n, SSL* ssl, void* given) noexcept:
+    """libssl answers updates of keys, and wishes to negotiate anew, without end: a flood of them ends the session."""
+    cdef TlsTransport transport
+    if kind == (SSL3_RT_ALERT if sent else SSL3_RT_HANDSHAKE):
+        transport = <TlsTransport> SSL_get_app_data(ssl)
+        if transport.state == ESTABLISHED:
+            transport.late_messages += 1
 
 
 cdef void log_key(const SSL* ssl, const char* line) noexcept:

@@ -8,7 +8,7 @@ asks for it.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from proxeny.kernel.stats cimport Block
-from proxeny.kernel.tls cimport log_key, select_alpn, verify_chain
+from proxeny.kernel.tls cimport count_message, log_key, select_alpn, verify_chain
 from proxeny.kernel.tls_lib cimport *
 from proxeny.kernel.tls_selection cimport client_hello, describe, staple
 from proxeny.kernel.tls_tickets cimport keep_session, ticket_key
@@ -353,6 +353,7 @@ cdef class TlsContext:
         # BoringSSL sends two; each costs a tenth of a handshake here.
         SSL_CTX_set_num_tickets(ctx, 1)
         SSL_CTX_set_cert_verify_callback(ctx, verify_chain, <void*> self)
+        SSL_CTX_set_msg_callback(ctx, count_message)
         try:
             self.apply(ctx)
         except BaseException:

@@ -86,6 +86,9 @@ cdef extern from "openssl/ssl.h":
     int SSL_client_hello_get0_ext(SSL* ssl, unsigned int kind, const unsigned char** out, size_t* n)
     size_t SSL_client_hello_get0_ciphers(SSL* ssl, const unsigned char** out)
     unsigned int SSL_client_hello_get0_legacy_version(SSL* ssl)
+    int SSL3_RT_ALERT, SSL3_RT_HANDSHAKE
+    void SSL_CTX_set_msg_callback(
+        SSL_CTX* ctx, void (*cb)(int, int, int, const void*, size_t, SSL*, void*) noexcept)
     void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept)
     long SSL_CTX_set_session_cache_mode(SSL_CTX* ctx, long mode)
     void SSL_CTX_sess_set_new_cb(SSL_CTX* ctx, int (*cb)(SSL*, SSL_SESSION*) noexcept)

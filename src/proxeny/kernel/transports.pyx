@@ -19,6 +19,26 @@ cdef enum:
     LONGEST_ANSWER = 2000       # bytes of an answer to CONNECT (Envoy: MAX_RESPONSE_HEADER_SIZE)
 
 
+cdef int take_place(Stream stream, Transport before, Transport after, bint connected) except -1:
+    """As Stream.use_transport, where `before` may stand behind observers: they stay."""
+    cdef Transport outer = stream.transport
+    cdef Observed observer = None
+    while outer is not before and isinstance(outer, Observed):
+        observer = <Observed> outer
+        outer = observer.inner
+    if observer is None:
+        return stream.use_transport(after, connected)
+    observer.inner = after
+    # The stream goes on as with a new one, which calls nobody: `after` alone is to be told.
+    stream.use_transport(stream.transport, False)
+    if not connected:
+        return 0
+    if after is not None:
+        return after.socket_connected(stream)
+    stream.on_connected()
+    return 0
+
+
 cdef class Preface(Transport):
     """Says something before the transport behind it (None: plain bytes) begins.
 
@@ -76,7 +96,7 @@ cdef class Preface(Transport):
 
     cdef int go_on(self, Stream stream) except -1:
         """It is the inner transport's turn."""
-        stream.use_transport(self.inner, True)
+        take_place(stream, self, self.inner, True)
         if self.missed and stream.poller is not None:
             stream.read_ready = True
             stream.poller.c_mark_ready(stream)
@@ -108,7 +128,7 @@ cdef class Tunnel(Preface):
         return 0
 
     cdef int go_on(self, Stream stream) except -1:
-        stream.use_transport(self.inner, self.inner is not None)
+        take_place(stream, self, self.inner, self.inner is not None)
         return 0
 
     cdef Py_ssize_t read(self, Stream stream, bint* short) except? -2000000:
@@ -160,7 +180,7 @@ cdef class Observed(Transport):
 
     cdef Py_ssize_t outcome(self, Py_ssize_t result) noexcept:
         """Of the inner transport."""
-        if result < 0:
+        if result < 0 and self.inner is not None:
             self.failure_reason = self.inner.failure_reason
         return result
 
@@ -190,7 +210,7 @@ cdef class StartTls(Transport):
 
     def start_secure(self, Stream stream not None):
         """Go on with the secure transport; on_connected() is called again when its handshake is done."""
-        stream.use_transport(self.secure, True)
+        take_place(stream, self, self.secure, True)
 
     cdef int socket_connected(self, Stream stream) except -1:
         stream.on_connected()

@@ -205,3 +205,36 @@ def test_plain_until_told_otherwise(poller, peer):
     turn_until(poller, lambda: not there.stream.unsent)
     assert there.receive(12) == b"hello,secure"
     assert there.stream.events == ["connected", "connected"]
+
+
+def test_an_observer_stays_when_the_preface_behind_it_has_gone(poller, peer):
+    told = []
+    observed = Observed(
+        lambda stream: told.append("connected"),
+        lambda stream: told.append("closing"),
+        Tunnel(lambda stream: b"CONNECT", accepts, Preface(lambda stream: b"inner,")),
+    )
+    there = peer(observed)
+    there.stream.write(b"data")
+    poller.wait(1000)
+    there.socket.sendall(b"ok\n\nfirst")
+    turn_until(poller, lambda: there.stream.received == b"first")
+    assert there.receive(17) == b"CONNECTinner,data"
+    assert there.stream.events == ["connected"]
+    there.stream.close_stream()
+    assert told == ["connected", "closing"]
+
+
+def test_observers_of_a_session_that_begins_late(poller, peer):
+    told = []
+    late = StartTls(Preface(lambda stream: b"secure,"))
+    outer = Observed(lambda stream: None, lambda stream: told.append("outer"), late)
+    there = peer(Observed(lambda stream: None, lambda stream: told.append("outermost"), outer))
+    there.stream.write(b"plain,")
+    turn_until(poller, lambda: there.stream.events and not there.stream.unsent)
+    late.start_secure(there.stream)
+    there.stream.write(b"data")
+    turn_until(poller, lambda: not there.stream.unsent)
+    assert there.receive(17) == b"plain,secure,data"
+    there.stream.close_stream()
+    assert told == ["outermost", "outer"]
