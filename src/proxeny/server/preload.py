@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from proxeny import extensions
@@ -21,13 +22,33 @@ _COMMON: Final = (
 """What nearly every configuration needs; the rest is imported when a configuration names it."""
 
 
-def preload() -> None:
+_TLS: Final = (
+    "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+    "proxeny.extensions.transport_sockets.tls.context_builder",
+    "proxeny.extensions.transport_sockets.tls.factory",
+    "cryptography.x509.ocsp",
+)
+"""What TLS needs besides: 16 MB that workers share, if the zygote has them."""
+_SPEAKS_TLS: Final = b"envoy.extensions.transport_sockets.tls."
+
+
+def preload(options: Options) -> None:
     """Import the data plane and register the extensions; ConfigError when one of a third party fails."""
     import proxeny.worker.worker  # noqa: F401
 
     extensions.install()
-    for module in _COMMON:
+    for module in (*_COMMON, *(_TLS if _mentions_tls(options) else ())):
         import_module(module)
+
+
+def _mentions_tls(options: Options) -> bool:
+    """Whether the configuration, which nobody has read yet, is about TLS: a guess that only memory depends on."""
+    if _SPEAKS_TLS in options.config_yaml.encode():
+        return True
+    try:
+        return bool(options.config_path) and _SPEAKS_TLS in Path(options.config_path).read_bytes()
+    except OSError:
+        return False
 
 
 def worker_main(options: Options, index: int, epoch: int, sock: socket.socket, shared: list[int]) -> int:

@@ -56,7 +56,7 @@ def serve(options: Options) -> int:
     limit = process.raise_file_limit()
     try:
         claim = base_id.claim(options)
-        preload()
+        preload(options)
     except ConfigError as error:
         _report(options, error)
         return _end(1, error)
