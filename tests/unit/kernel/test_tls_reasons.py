@@ -35,7 +35,7 @@ def test_other_libraries_keep_their_numbers() -> None:
     ("depth", "text", "told"),
     [
         (0, "certificate has expired", "0: certificate has expired"),
-        (0, "self-signed certificate", "0: unable to get local issuer certificate"),
+        (0, "self-signed certificate", "0: self signed certificate"),
         (1, "invalid CA certificate", "0: unable to get local issuer certificate"),
         (0, "certificate revoked", "0: certificate revocation check against provided CRLs failed: certificate revoked"),
     ],

@@ -313,7 +313,12 @@ class Http1ServerConnection:
         """HTTP/1 writes at once."""
 
     def close(self) -> None:
-        """The connection is closed."""
+        """The connection is closed: break the cycle with a stream that is not over."""
+        stream = self._stream
+        if stream is not None:
+            self._stream = None
+            self._reset = True
+            stream.decoder = GONE
 
     def on_underlying_connection_above_write_buffer_high_watermark(self) -> None:
         """The client reads too slowly."""

@@ -335,6 +335,19 @@ def test_a_finished_exchange_leaves_nothing_to_the_collector() -> None:
     assert gc.collect() == 0
 
 
+def test_a_connection_that_closes_within_a_request_leaves_nothing_to_the_collector() -> None:
+    manager = Manager()
+    gc.collect()
+    manager.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+    manager.codec.close()
+    manager.take_log()
+    assert manager.receive(b"defghi") is None
+    assert manager.take_log() == []
+    manager.encoders.pop().callbacks = None
+    del manager.codec
+    assert gc.collect() == 0
+
+
 def test_what_comes_for_a_stream_that_is_over_is_ignored() -> None:
     manager = Manager()
     manager.receive(GET % 1)
