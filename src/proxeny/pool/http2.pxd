@@ -12,5 +12,5 @@ cdef class ActiveHttp2Client(ActiveHttpClient):
 
 
 cdef class Http2ConnPool(HttpConnPool):
-    @cython.locals(client=ActiveHttp2Client, codec_client=CodecClient)
+    @cython.locals(client=ActiveHttpClient, codec_client=CodecClient)
     cpdef new_stream(self, response_decoder, callbacks)

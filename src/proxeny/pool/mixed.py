@@ -11,14 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent
-from proxeny.pool.base import CLOSED, CONNECTING, ActiveClient, PendingStream
+from proxeny.pool.base import CLOSED, CONNECTING, ActiveClient
 from proxeny.pool.http1 import ActiveHttp1Client
 from proxeny.pool.http2 import ActiveHttp2Client, Http2ConnPool
 
 if TYPE_CHECKING:
-    from proxeny.http.codec import ResponseDecoder
     from proxeny.network.connection import ClientConnection
-    from proxeny.pool.failure import HttpPoolCallbacks
 
 NO_FLUSH = ConnectionCloseType.NO_FLUSH
 CONNECTED = ConnectionEvent.CONNECTED
@@ -48,10 +46,6 @@ class MixedConnPool(Http2ConnPool):
     """The HTTP connections to one host at one priority, whatever each of them speaks."""
 
     __slots__ = ()
-
-    def new_stream(self, response_decoder: ResponseDecoder, callbacks: HttpPoolCallbacks) -> PendingStream | None:
-        """As HttpConnPool.new_stream."""
-        return self._new_stream(callbacks, response_decoder)
 
     def _instantiate_client(self) -> Any:
         connection = self.host.create_connection(self.dispatcher, self.options, ALPN)
