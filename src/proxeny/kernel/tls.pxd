@@ -2,28 +2,18 @@
 from proxeny.kernel.stream cimport Stream, Transport
 from proxeny.kernel.tls_context cimport TlsContext
 from proxeny.kernel.tls_lib cimport SSL, X509_STORE_CTX
+from proxeny.kernel.tls_session cimport TlsSession
 
-cdef enum State:
-    NEW                 # nothing was sent or received
-    HANDSHAKING
-    ESTABLISHED
-    FAILED              # of no further use
-
-
-cdef class TlsTransport(Transport):
-    cdef SSL* ssl
+cdef class TlsTransport(TlsSession):
     cdef readonly TlsContext context
     cdef readonly object options            # of the upstream request that it was opened for (TransportSocketOptions)
     cdef public object verification_error   # what to say besides, where the peer's certificate was refused
     cdef readonly bint verified             # the peer's certificate was accepted
-    cdef list refused                       # certificates (DER) that were not: libssl forgets them
     cdef public object key_log              # called with lines of secrets, None: nobody
     cdef object about                       # what the connection is for: sessions of others are not resumed
-    cdef str resumed_signature              # of the handshake whose session was offered
     cdef bytes staple                       # the OCSP response that goes along
     cdef bint misused_key                   # the server's RSA key is not for what it is used for
     cdef readonly long long handshake_done_ns   # 0: it was not
-    cdef State state
     cdef int fd, io_error
     cdef bint dry, ended, hang_up           # the socket has no more now, or ever; its end is behind what it has
     cdef bint sent_shutdown, shutdown_wanted

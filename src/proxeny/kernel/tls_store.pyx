@@ -6,6 +6,7 @@ verifies here.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from proxeny.kernel.tls_lib cimport *
+from proxeny.kernel.tls_session cimport der_of
 
 cdef extern from "openssl/x509_vfy.h" nogil:
     X509_STORE_CTX* X509_STORE_CTX_new()
@@ -57,17 +58,6 @@ def read_pem(bytes pem not None):
     finally:
         free_infos(infos)
     return found, revocations
-
-
-cdef bytes der_of(X509* certificate):
-    cdef unsigned char* data = NULL
-    cdef int length = i2d_X509(certificate, &data)
-    if length < 0:
-        raise MemoryError
-    try:
-        return data[:length]
-    finally:
-        OPENSSL_free(data)
 
 
 cdef X509* parse(bytes der) except NULL:

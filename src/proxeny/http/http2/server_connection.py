@@ -264,7 +264,8 @@ class Http2ServerConnection(Http2Session):
     def on_underlying_connection_above_write_buffer_high_watermark(self) -> None:
         """The client reads too slowly."""
         for h2 in self.streams():
-            callbacks = h2.owner.callbacks
+            owner = h2.owner
+            callbacks = None if owner is None else owner.callbacks
             if callbacks is not None:
                 callbacks.on_above_write_buffer_high_watermark()
 
