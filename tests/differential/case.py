@@ -108,6 +108,8 @@ class Case:
     """How many requests reached the upstreams."""
     logged: int | None = None
     """How many access-log lines to wait for; otherwise one per request (connection) counted."""
+    lines_per_request: int = 1
+    """How many lines the listener's log has of each request."""
     log: str = ""
     """Text that a line of the access log must hold."""
     contains: tuple[str, ...] = ()

@@ -276,7 +276,7 @@ class Driver:
             return 0
         now = self.proxy.stats(self._pattern)
         names = [f"http.{self.case.listener}.downstream_rq_total", f"tcp.{self.case.listener}.downstream_cx_total"]
-        return sum(now.get(name, 0) - self._before.get(name, 0) for name in names)
+        return self.case.lines_per_request * sum(now.get(name, 0) - self._before.get(name, 0) for name in names)
 
     def _moved(self) -> list[str]:
         """Every compared counter's step during this case (gauges end where they began)."""

@@ -119,7 +119,7 @@ ORIGIN = "Origin: http://good.test"
 
 def filtered(name: str, steps: tuple[Step, ...], *answers: Answer, **more: object) -> Case:
     # Each request that an answer is for writes a line when it begins and one when it ends.
-    return case(f"filtered_{name}", steps, *answers, listener="filtered", logged=2 * len(answers), **more)
+    return case(f"filtered_{name}", steps, *answers, listener="filtered", lines_per_request=2, **more)
 
 
 FILTERED = [
