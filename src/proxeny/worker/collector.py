@@ -17,6 +17,9 @@ INTERVAL_MS: Final = 30_000
 LONGEST_INTERVAL_MS: Final = 3_600_000
 BUDGET_S: Final = 0.005
 FREEZE_DELAY_MS: Final = 20
+YOUNG: Final = 10_000
+"""How many more containers must be alive before the youngest are looked through. With Python's 700, requests that run
+at the same time are traversed again and again: 3 % of a small HTTP/2 request."""
 _NEVER: Final = 1_000_000_000
 
 
@@ -24,8 +27,8 @@ class Collector:
     """Runs full collections of one process."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
-        first, second, _ = gc.get_threshold()
-        gc.set_threshold(first, second, _NEVER)
+        _, second, _ = gc.get_threshold()
+        gc.set_threshold(YOUNG, second, _NEVER)
         self._interval_ms = INTERVAL_MS
         self._timer = dispatcher.create_timer(self._collect)
         self._timer.enable(self._interval_ms)
