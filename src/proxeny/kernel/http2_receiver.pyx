@@ -255,7 +255,6 @@ cdef class Http2Receiver(Watcher):
             ng.nghttp2_session_consume_connection(self.session, n)
             return 0
         stream = <Http2Stream> found
-        self.current = <PyObject*> stream
         if n >= COPY_BELOW and n * PINNED_SHARE >= self.slab.capacity:
             self.slab.refs += 1
             self.body.push(self.slab, <char*> data, n)
@@ -290,7 +289,6 @@ cdef class Http2Receiver(Watcher):
                 stream.remote_end = frame.hd.flags & ng.NGHTTP2_FLAG_END_STREAM != 0
                 if not stream.reset_pending:
                     self.data_received(stream, self.body, stream.remote_end)
-            self.current = NULL
             if self.body.length:
                 self.body.c_drain(<size_t> self.body.length)
             return 0
@@ -359,9 +357,6 @@ cdef class Http2Receiver(Watcher):
         cdef Http2Stream _held = stream
         if self.current == <PyObject*> stream:
             self.current = NULL
-            # What came of a frame that goes on: the next frame is another stream's.
-            if self.body.length:
-                self.body.c_drain(<size_t> self.body.length)
         ng.nghttp2_session_set_stream_user_data(self.session, stream_id, NULL)
         if stream.unconsumed:
             # Its window is gone; the connection's must not go with it.

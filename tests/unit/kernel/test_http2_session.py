@@ -347,16 +347,6 @@ class TestResets:
         pair.run()
         assert stream is None or stream.session is None
 
-    def test_half_a_frame_of_a_stream_that_ends_is_nobodys(self, raw):
-        post = b"\x83\x86\x84\x01\x01a"
-        raw.send(frame(HEADERS, 4, 1, post) + frame(DATA, 0, 1, b"theirs and theirs alone")[:-6])
-        (_, stream, _, _) = raw.server.of("headers")[0]
-        raw.server.submit_response(stream, HeaderMap(OK), True)
-        raw.server.reset(stream, 0, True)
-        raw.turn()
-        raw.send(b" alone" + frame(HEADERS, 4, 3, post) + frame(DATA, 1, 3, b"mine"))
-        assert [note[2:] for note in raw.server.of("data")] == [(b"mine", True)]
-
     def test_an_error_of_a_callback_comes_out_of_receive(self, pair):
         def fail(*what):
             raise ValueError("mine")
