@@ -1,14 +1,11 @@
 """h2spec against the downstream codec: every case passes that passes with Envoy 1.40."""
 
-import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
-import pytest
 from tests.integration.configs import http
 from tests.integration.test_http import Start, StartUpstream
+from tests.peers import peer
 
 NOT_IN_ENVOY_EITHER = {
     # It closes where h2spec wants the frame of the RFC, or goes on where h2spec wants an error.
@@ -26,23 +23,13 @@ NOT_IN_ENVOY_EITHER = {
 """What fails with Envoy 1.40 in the same way."""
 
 
-def h2spec() -> str:
-    folders = os.pathsep.join((os.environ.get("PATH", ""), str(Path.home() / "go/bin")))
-    found = shutil.which("h2spec", path=folders)
-    if found is None:
-        if os.environ.get("CI") == "true" and shutil.which("go"):
-            pytest.fail("h2spec is not installed although there is Go: run tools/setup-peers.sh")
-        pytest.skip("h2spec is not installed, and there is no Go to build it with")
-    return found
-
-
 def failed_cases(output: str) -> set[str]:
     plain = re.sub(r"\x1b\[[0-9;]*m|\r", "\n", output.partition("Failures:")[0])
     return {match.group(1).strip() for match in re.finditer(r"\u00d7 \d+: (.*)", plain)}
 
 
 def test_h2spec(proxy: Start, upstream: StartUpstream) -> None:
-    command = h2spec()
+    command = peer("h2spec", builder="go")
     config = http(upstream().port).replace(
         "stat_prefix: web", "stat_prefix: web\n          delayed_close_timeout: 0.05s"
     )

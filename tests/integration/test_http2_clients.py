@@ -1,22 +1,18 @@
 """Real clients of HTTP/2: curl, nghttp and h2load, with prior knowledge."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from tests.integration.configs import http
 from tests.integration.test_http import Start, StartUpstream, wait_until
+from tests.peers import peer
 
 from proxeny.testing.certificates import Authority
 
 
 def run(name: str, *arguments: str) -> str:
-    command = shutil.which(name)
-    if command is None:
-        pytest.skip(f"{name} is not installed")
-    done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([peer(name), *arguments], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -1,7 +1,6 @@
 """A real HTTP/2 server as upstream (nginx), in the clear and with TLS, from clients of HTTP/1 and HTTP/2 (curl)."""
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from tests.integration.configs import ADMIN
+from tests.peers import peer
 
 from proxeny.testing import RunningProxy
 from proxeny.testing.certificates import Authority
 
 Start = Callable[..., RunningProxy]
-
-pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -105,7 +103,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     text = "user root;" if os.geteuid() == 0 else ""
     text += NGINX.format(folder=folder, chain=files.certificate_chain, key=files.private_key)
     (folder / "nginx.conf").write_text(text)
-    process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+    process = subprocess.Popen([peer("nginx"), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
     try:
         # Written once all sockets listen.
         until(lambda: (folder / "nginx.pid").exists())
@@ -170,11 +168,10 @@ def test_large_bodies(running: RunningProxy, nginx: Path, client: str, name: str
     assert (nginx / "files" / f"{name}_{client}").read_bytes() == expected
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 def test_many_at_a_time_share_a_connection(running: RunningProxy) -> None:
     before = running.stat("cluster.plain.upstream_cx_total")
     url = f"http://127.0.0.1:{running.port('web')}/echo"
-    load = ["h2load", "-n", "500", "-c", "5", "-m", "10", "-H", "x-cluster: plain", url]
+    load = [peer("h2load"), "-n", "500", "-c", "5", "-m", "10", "-H", "x-cluster: plain", url]
     result = subprocess.run(load, check=True, capture_output=True, timeout=60).stdout
     assert b"500 succeeded" in result
     assert running.stat("cluster.plain.upstream_cx_total") == max(before, 1)
