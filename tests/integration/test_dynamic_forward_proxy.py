@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from tests.integration.configs import ADMIN
 from tests.name_server import Fault, NameServer
 
 from proxeny.testing import FakeUpstream, RunningProxy
+from proxeny.testing.certificates import Authority
 from proxeny.testing.upstream import Answer
 
 Start = Callable[..., RunningProxy]
@@ -82,6 +87,18 @@ static_resources:
     )
 
 
+def with_sub_clusters(names: NameServer) -> str:
+    """The same with a cluster of its own for every host."""
+    one = config(names)
+    for cache in ("&cache", "*cache"):
+        at = one.index(f"dns_cache_config: {cache}")
+        end = one.index("\n          -" if cache == "&cache" else "\n", at)
+        one = (
+            one[:at] + ("sub_cluster_config: {}" if cache == "&cache" else SUB_CLUSTERS.format(names.port)) + one[end:]
+        )
+    return one
+
+
 def get(port: int, host: str) -> tuple[int, bytes]:
     """One request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -98,6 +115,60 @@ def get_until(port: int, host: str, status: int) -> None:
     deadline = time.monotonic() + 20
     while get(port, host)[0] != status:
         assert time.monotonic() < deadline
+
+
+class SecureUpstream:
+    """Answers one request per connection over TLS, and notes which name each client asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = Authority("root")
+        files = authority.issue("a", "DNS:a.test").write(folder, "a")
+        self.authority = files.authority
+        self.asked: list[str | None] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.certificate_chain, files.private_key)
+        context.sni_callback = lambda _sock, name, _context: self.asked.append(name)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SecureUpstream.Answer)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_port
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *what: object) -> None:
+            pass
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[SecureUpstream]:
+    made = SecureUpstream(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("sub_clusters", [False, True], ids=["cache", "sub_clusters"])
+def test_connections_over_tls_ask_for_their_host_and_expect_it(
+    proxy: Start, names: NameServer, secure: SecureUpstream, sub_clusters: bool
+) -> None:
+    names.records.update({"a.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]})
+    text = with_sub_clusters(names) if sub_clusters else config(names)
+    context = (
+        f'"@type": {TYPE}.transport_sockets.tls.v3.UpstreamTlsContext, '
+        f"common_tls_context: {{validation_context: {{trusted_ca: {{filename: {secure.authority}}}}}}}"
+    )
+    running = proxy(text + f"    transport_socket: {{name: tls, typed_config: {{{context}}}}}\n")
+    assert get(running.port("web"), f"a.test:{secure.port}")[0] == 200
+    assert secure.asked == ["a.test"]
+    assert get(running.port("web"), f"other.test:{secure.port}")[0] == 503
+    assert secure.asked[1:] and set(secure.asked[1:]) == {"other.test"}
 
 
 def test_one_resolution_serves_all_workers(
@@ -243,14 +314,7 @@ def test_hostile_names(proxy: Start, names: NameServer) -> None:
 
 def test_sub_clusters_serve_all_workers(proxy: Start, upstream: Callable[..., FakeUpstream], names: NameServer) -> None:
     names.records["a.test"] = ["127.0.0.1"]
-    one = config(names)
-    for cache in ("&cache", "*cache"):
-        at = one.index(f"dns_cache_config: {cache}")
-        end = one.index("\n          -" if cache == "&cache" else "\n", at)
-        one = (
-            one[:at] + ("sub_cluster_config: {}" if cache == "&cache" else SUB_CLUSTERS.format(names.port)) + one[end:]
-        )
-    running = proxy(one, concurrency=3)
+    running = proxy(with_sub_clusters(names), concurrency=3)
     port, host = running.port("web"), f"a.test:{upstream().port}"
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: get(port, host)[0], range(48)))

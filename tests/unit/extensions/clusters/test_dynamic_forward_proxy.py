@@ -77,13 +77,13 @@ class Request(TimerTarget):
 class World:
     """The cluster in a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, **fields: Any) -> None:
         self.dispatcher = Dispatcher()
         self.context = FactoryContext("worker", MainStore(), self.dispatcher)
         self.caches = WorkerDnsCaches.of(self.context)
         self.caches.link = self
         self.asked: list[str] = []
-        config = cluster_config.compile(message(), self.context)
+        config = cluster_config.compile(message(**fields), self.context)
         self.info = config.info
         self.balancer = DynamicLoadBalancer(config.info, config.options.cache, self.dispatcher.monotonic_ns)
 
@@ -119,6 +119,33 @@ def test_a_known_name_is_one_host(world: World) -> None:
     assert host.known.last_used_ns > 0
     assert world.balancer.hosts() == [host]
     assert not world.asked
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "a.test:80"),
+        (
+            {
+                "transport_socket": {
+                    "name": "tls",
+                    "typed_config": {"@type": f"{TYPE}.transport_sockets.tls.v3.UpstreamTlsContext"},
+                }
+            },
+            "a.test:443",
+        ),
+    ],
+)
+def test_a_host_without_a_port_has_that_of_its_scheme(fields: dict[str, Any], name: str) -> None:
+    world = World(**fields)
+    world.choose(b"a.test")
+    assert world.asked == [name]
+    world.balancer.close()
+    world.dispatcher.close()
+
+
+def test_connections_ask_for_the_name_of_their_host(world: World) -> None:
+    assert world.info.upstream_names is not None
 
 
 def test_an_address_moves_in_place(world: World) -> None:

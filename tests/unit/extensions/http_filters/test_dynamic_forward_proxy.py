@@ -38,6 +38,7 @@ class World:
         self.context = FactoryContext("worker", MainStore(), self.dispatcher)
         self.caches = WorkerDnsCaches.of(self.context)
         self.balancer = balancer.__new__(balancer)
+        self.balancer.default_port = 80
         self.context.cluster_manager = SimpleNamespace(get=self.get_cluster)
         fields = {"dns_cache_config": {"name": "foo"}, **config}
         if "sub_cluster_config" in fields:
@@ -163,10 +164,10 @@ class SubClusters(SubClusterLoadBalancer):
     there: bool = False
     full: bool = False
 
-    def find(self, host: bytes, default_port: int) -> Any:
+    def find(self, host: bytes, port: int) -> Any:
         return self.there or None
 
-    def ask(self, host: bytes, default_port: int, callback: Any) -> Any:
+    def ask(self, host: bytes, port: int, callback: Any) -> Any:
         self.callback = callback
         return None if self.full else SimpleNamespace(cancel=lambda: setattr(self, "cancelled", True))
 

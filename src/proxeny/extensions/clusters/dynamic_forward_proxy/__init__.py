@@ -16,6 +16,7 @@ from proxeny.extensions.clusters.dynamic_forward_proxy.sub_clusters import (
     SubClusterLoadBalancer,
     SubClusterOptions,
 )
+from proxeny.upstream import http_protocol_options
 from proxeny.upstream.discovery import Compiled, PlainClusterFactory
 from proxeny.upstream.dns_cache.caches import MainDnsCaches, WorkerDnsCaches
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.discovery import ClusterLoadBalancer, Discovery, DiscoveryOwner, WorkerSeat
     from proxeny.upstream.dns_cache.worker_cache import WorkerDnsCache
 
-_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_OLD_OPTIONS: Final = "upstream_http_protocol_options"
 
 
 @dataclass(slots=True)
@@ -46,6 +47,9 @@ class DynamicForwardProxyFactory(PlainClusterFactory):
     def compile(self, cluster: Any, present: dict[str, Any], context: FactoryContext) -> Compiled:
         """ConfigError in Envoy's words."""
         config: Any = unpack_any(cluster.cluster_type.typed_config)
+        if _OLD_OPTIONS not in present:
+            cluster = _with_names_of_hosts(cluster)
+            present[_OLD_OPTIONS] = cluster.upstream_http_protocol_options
         if context.role == "worker":
             cache = WorkerDnsCaches.of(context).add(config.dns_cache_config)
             options = DynamicForwardProxyOptions(cache.options.name, cache)
@@ -77,17 +81,21 @@ class DynamicForwardProxyFactory(PlainClusterFactory):
         return DynamicLoadBalancer(config.info, config.options.cache, seat.dispatcher.monotonic_ns)
 
 
+def _with_names_of_hosts(cluster: Any) -> Any:
+    """Where the older options are absent, connections ask for, and expect, the names of their hosts, as in Envoy; typed
+    ones take precedence over that.
+    """
+    made = type(cluster)()
+    made.CopyFrom(cluster)
+    made.upstream_http_protocol_options.auto_sni = True
+    made.upstream_http_protocol_options.auto_san_validation = True
+    return made
+
+
 def _is_secure(present: dict[str, Any]) -> bool:
-    """Whether server names and certificates would follow the hosts, as they do where nothing is said."""
-    extensions = present.get("typed_extension_protocol_options", {})
-    if _PROTOCOL_OPTIONS in extensions:
-        message: Any = unpack_any(extensions[_PROTOCOL_OPTIONS])
-        options = message.upstream_http_protocol_options
-    elif "upstream_http_protocol_options" in present:
-        options = present["upstream_http_protocol_options"]
-    else:
-        return True
-    return bool(options.auto_sni and options.auto_san_validation)
+    """Whether server names and certificates follow the hosts."""
+    options = http_protocol_options.names_of(present)
+    return options is not None and bool(options.auto_sni and options.auto_san_validation)
 
 
 FACTORY = DynamicForwardProxyFactory(provides_lb=True)

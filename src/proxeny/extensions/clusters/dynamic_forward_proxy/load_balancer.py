@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.extensions.clusters.dynamic_forward_proxy.absent_host import ABSENT_STAT_INDEX, AbsentHost
-from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import wanted_host, wanted_port
+from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import default_port, wanted_host, wanted_port
 from proxeny.upstream.dns_cache.names import with_port
 from proxeny.upstream.endpoints import HostEntry
 from proxeny.upstream.host import Health, Host
@@ -55,7 +55,7 @@ def host_stat_index(entry: DnsEntry) -> int:
 class DynamicLoadBalancer:
     """``choose_host`` by the host that the request, or the connection, is for."""
 
-    __slots__ = ("_hosts", "_info", "_now", "cache")
+    __slots__ = ("_hosts", "_info", "_now", "cache", "default_port")
 
     always_finds = True
     """Where it does not, it counts that itself."""
@@ -66,6 +66,7 @@ class DynamicLoadBalancer:
         self._now = now
         self._hosts: dict[bytes, DynamicHost] = {}
         self.cache = cache
+        self.default_port = default_port(info)
         cache.add_listener(self)
 
     # -- choosing ------------------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ class DynamicLoadBalancer:
         if not name:
             return self._none(context, EMPTY_HOST)
         assert context is not None
-        port = wanted_port(context)
+        port = wanted_port(context, self.default_port)
         host = self._hosts.get(name) or self._hosts.get(with_port(name, port))
         if host is None:
             return self._look_up(context, name, port)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
-from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import wanted_host, wanted_port
+from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import default_port, wanted_host, wanted_port
 from proxeny.kernel.limits import LimitTable, Resource
 from proxeny.upstream.dns_cache.names import parse_authority
 from proxeny.upstream.dns_cache.stats import DNS_CACHE_LIMITS, HOSTS_ROW
@@ -70,10 +70,11 @@ def count_of(options: SubClusterOptions, context: FactoryContext) -> Resource:
     return Resource(table, options.limits_base + HOSTS_ROW, options.max_sub_clusters)
 
 
-def sub_cluster_name(host: bytes, default_port: int) -> tuple[str, str, int]:
+def sub_cluster_name(host: bytes, port: int) -> tuple[str, str, int]:
     """The name of the sub-cluster of a host header, the host and its port."""
     authority = parse_authority(host.decode("latin-1"))
-    port = default_port if authority.port is None else authority.port
+    if authority.port is not None:
+        port = authority.port
     return f"DFPCluster:{authority.host}:{port}", authority.host, port
 
 
@@ -184,7 +185,7 @@ class SubClusterDiscovery:
 class SubClusterLoadBalancer:
     """A worker's choice: the sub-cluster of the host that is wanted chooses among its hosts."""
 
-    __slots__ = ("_context", "_count", "_info", "_link", "_now")
+    __slots__ = ("_context", "_count", "_info", "_link", "_now", "default_port")
 
     always_finds = True
     """Where it does not, it counts that itself."""
@@ -196,18 +197,19 @@ class SubClusterLoadBalancer:
         self._link = WorkerSubClusters.of(config.context)
         self._count = count_of(options, config.context)
         self._now = now
+        self.default_port = default_port(config.info)
 
-    def find(self, host: bytes, default_port: int) -> Any:
-        """The sub-cluster of a host, which is used now; None: it is not there."""
-        name, _, _ = sub_cluster_name(host, default_port)
+    def find(self, host: bytes, port: int) -> Any:
+        """The sub-cluster of a host, which is used now; None: it is not there. ``port``: where the host names none."""
+        name, _, _ = sub_cluster_name(host, port)
         cluster = self._context.cluster_manager.get(name)
         if cluster is not None:
             self._link.touch(self._info.name, name, self._now())
         return cluster
 
-    def ask(self, host: bytes, default_port: int, callback: Callable[[], object]) -> PendingSubCluster | None:
+    def ask(self, host: bytes, port: int, callback: Callable[[], object]) -> PendingSubCluster | None:
         """Have main add one; ``callback`` comes when it is there. None: there are too many."""
-        name, bare, port = sub_cluster_name(host, default_port)
+        name, bare, port = sub_cluster_name(host, port)
         if not self._count.can_create() and not self._link.is_known(self._info.name, name):
             return None
         return self._link.ask(self._info.name, name, bare, port, callback)
@@ -217,7 +219,7 @@ class SubClusterLoadBalancer:
         name = b"" if context is None else wanted_host(context)
         host = None
         if context is not None and name:
-            cluster = self.find(name, wanted_port(context))
+            cluster = self.find(name, wanted_port(context, self.default_port))
             if cluster is not None and cluster.priority_set.hosts():
                 host = cluster.choose_host(context)
         if host is None:

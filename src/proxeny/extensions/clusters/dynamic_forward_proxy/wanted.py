@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from proxeny.network.connection import Connection
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.upstream.cluster_info import ClusterInfo
     from proxeny.upstream.load_balancer.context import LbContext
 
 HOST_KEY: Final = "envoy.upstream.dynamic_host"
 PORT_KEY: Final = "envoy.upstream.dynamic_port"
 """Filter state by which filters name host and port."""
-DEFAULT_PORT: Final = 80
-"""Of an upstream without TLS."""
+PLAIN_PORT: Final = 80
+SECURE_PORT: Final = 443
 LARGEST_PORT: Final = 65535
 
 
@@ -29,9 +30,14 @@ def wanted_host(context: LbContext) -> bytes:
     return b"" if connection is None else connection.connection_info.requested_server_name.encode("latin-1")
 
 
-def wanted_port(context: LbContext) -> int:
-    """Where the host names no port: by filter state, or HTTP's."""
-    return state_port(context.request_stream_info, context.downstream_connection) or DEFAULT_PORT
+def default_port(info: ClusterInfo) -> int:
+    """Of hosts that name none: as the cluster's connections are secure or not."""
+    return SECURE_PORT if info.transport_socket.factory.secure else PLAIN_PORT
+
+
+def wanted_port(context: LbContext, default: int) -> int:
+    """Where the host names no port: by filter state, or the cluster's default."""
+    return state_port(context.request_stream_info, context.downstream_connection) or default
 
 
 def state_port(info: StreamInfo | None, connection: Connection | None) -> int:

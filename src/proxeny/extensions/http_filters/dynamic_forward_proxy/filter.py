@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.extensions.clusters.dynamic_forward_proxy.load_balancer import DynamicLoadBalancer
 from proxeny.extensions.clusters.dynamic_forward_proxy.sub_clusters import SubClusterLoadBalancer
-from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import DEFAULT_PORT, HOST_KEY, state_of, state_port
+from proxeny.extensions.clusters.dynamic_forward_proxy.wanted import HOST_KEY, state_of, state_port
 from proxeny.http.filter import FilterHeadersStatus, StreamFilter
 from proxeny.network.address import ip_address
 from proxeny.network.filter_state import UpstreamAddress
@@ -117,7 +117,7 @@ class DynamicForwardProxy(StreamFilter):
             )
         info = self.decoder_callbacks.stream_info
         info.set_time_point(DNS_START, config.clock.monotonic_ns())
-        host, port = self._wanted(headers)
+        host, port = self._wanted(headers, balancer.default_port)
         if not host:
             return self._refuse(400, b"Empty host header", "empty_host_header")
         known = cache.find(host, port)
@@ -129,22 +129,22 @@ class DynamicForwardProxy(StreamFilter):
         cache.pending.inc()
         return WAIT
 
-    def _wanted(self, headers: HeaderMap) -> tuple[bytes, int]:
+    def _wanted(self, headers: HeaderMap, default_port: int) -> tuple[bytes, int]:
         """The host to resolve, and the port that it has if it names none."""
         host = headers.get(b":authority") or b""
         if not self._config.from_filter_state:
-            return host, DEFAULT_PORT
+            return host, default_port
         callbacks = self.decoder_callbacks
         info, connection = callbacks.stream_info, callbacks.connection
         named = state_of(info, connection, HOST_KEY)
         port = state_port(info, connection)
         if named is None and not port:
-            return host, DEFAULT_PORT
+            return host, default_port
         # What of the authority is not replaced by state still counts.
         name, own_port = split_port(host)
         if named is not None:
             name = str(named).encode("utf-8", "surrogateescape")
-        return name, port or own_port or DEFAULT_PORT
+        return name, port or own_port or default_port
 
     def _use(self, known: KnownHost) -> FilterHeadersStatus:
         info = self.decoder_callbacks.stream_info
@@ -178,10 +178,10 @@ class DynamicForwardProxy(StreamFilter):
         callbacks = self.decoder_callbacks
         callbacks.stream_info.set_time_point(DNS_START, self._config.clock.monotonic_ns())
         host = headers.get(b":authority") or b""
-        if balancer.find(host, DEFAULT_PORT) is not None:
+        if balancer.find(host, balancer.default_port) is not None:
             self._end_cluster_wait()
             return CONTINUE
-        self._pending_cluster = balancer.ask(host, DEFAULT_PORT, self._on_sub_cluster)
+        self._pending_cluster = balancer.ask(host, balancer.default_port, self._on_sub_cluster)
         if self._pending_cluster is None:
             return self._refuse(503, b"Sub cluster overflow", "sub_cluster_overflow")
         self._timer = callbacks.dispatcher.create_timer(self._on_init_timeout)
