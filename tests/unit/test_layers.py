@@ -26,6 +26,7 @@ LAYERS = [
     {"pool"},
     {"upstream"},
     {"router"},
+    {"rpc"},
     {"listener"},
     {"explain"},
     {"admin"},

@@ -1,0 +1,234 @@
+"""``google_grpc``: streams and calls over grpcio (Envoy: ``Grpc::GoogleAsyncClientImpl``).
+
+grpcio has connections, reconnecting and their pauses of its own; it is imported when the first stream is opened. Its
+thread hands what arrives to the event loop, where everything here runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.stats.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import grpc.aio
+
+    from proxeny.kernel.stats import Block
+    from proxeny.rpc.google_credentials import GoogleCredentials
+    from proxeny.xds.grpc_client import GrpcStreamCallbacks, GrpcUnaryCallbacks, Metadata
+
+log = logging.getLogger("proxeny.grpc")
+
+CODES: Final = 17
+UNKNOWN, INTERNAL = 2, 13
+"""Of gRPC's status codes."""
+
+GOOGLE_GRPC: Final = Schema(
+    "google_grpc",
+    counters=("streams_total", *[f"streams_closed_{code}" for code in range(CODES)]),
+)
+"""``grpc.<stat_prefix>.*``"""
+_STREAMS_TOTAL: Final = GOOGLE_GRPC.slot("streams_total")
+_STREAMS_CLOSED: Final = GOOGLE_GRPC.slot("streams_closed_0")
+
+ChannelArgs = tuple[tuple[str, "str | int"], ...]
+
+
+class GoogleGrpcClient:
+    """A ``GrpcClient`` for one ``target`` in grpcio's notation."""
+
+    __slots__ = (
+        "__weakref__", "_args", "_channel", "_credentials", "_loop", "_metadata", "_stats", "_streams", "_target",
+        "_timeout_ms",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        target: str,
+        credentials: GoogleCredentials,
+        args: ChannelArgs,
+        metadata: tuple[tuple[str, str | bytes], ...],
+        timeout_ms: int,
+        stats: Block,
+    ) -> None:
+        """``timeout_ms``: of calls that say no other; 0 = none."""
+        self._loop = loop
+        self._target = target
+        self._credentials = credentials
+        self._args = args
+        self._metadata = metadata
+        self._timeout_ms = timeout_ms
+        self._stats = stats
+        self._channel: grpc.aio.Channel | None = None
+        self._streams: dict[GoogleGrpcStream, None] = {}
+
+    def open(self, method: str, callbacks: GrpcStreamCallbacks, metadata: Metadata = ()) -> GoogleGrpcStream:
+        """A stream of ``/package.Service/Method``."""
+        return self._start(method, callbacks, metadata, 0)
+
+    def unary(
+        self, method: str, data: bytes, callbacks: GrpcUnaryCallbacks, timeout_ms: int = 0, metadata: Metadata = ()
+    ) -> UnaryCall:
+        """One call; ``timeout_ms`` 0: as the service's configuration says."""
+        call = UnaryCall(callbacks)
+        call.stream = stream = self._start(method, call, metadata, timeout_ms or self._timeout_ms)
+        stream.send(data)
+        stream.half_close()
+        return call
+
+    def _start(self, method: str, callbacks: Any, metadata: Sequence[Any], timeout_ms: int) -> GoogleGrpcStream:
+        if self._channel is None:
+            import grpc.aio
+
+            # As Envoy's, which lets no environment variable decide on a proxy for it.
+            args = (("grpc.enable_http_proxy", 0), *self._args)
+            self._channel = grpc.aio.secure_channel(self._target, self._credentials.channel(), args)
+        self._stats.inc(_STREAMS_TOTAL)
+        call = self._channel.stream_stream(method)(
+            metadata=(*self._metadata, *metadata), timeout=timeout_ms / 1000 if timeout_ms else None
+        )
+        stream = GoogleGrpcStream(self, self._loop, call, callbacks)
+        self._streams[stream] = None
+        return stream
+
+    def forget(self, stream: GoogleGrpcStream, status: int | None) -> None:
+        """A stream is over: by itself with a ``status``, or reset from here."""
+        self._streams.pop(stream, None)
+        if status is not None:
+            self._stats.inc(_STREAMS_CLOSED + (status if 0 <= status < CODES else UNKNOWN))
+
+    def close(self) -> None:
+        """End its streams without callbacks."""
+        for stream in list(self._streams):
+            stream.reset()
+        channel, self._channel = self._channel, None
+        if channel is not None and self._loop.is_running():
+            self._loop.create_task(channel.close())  # the loop holds it as long as it runs
+
+
+class GoogleGrpcStream:
+    """One stream: one task reads it, another sends while there is something to send."""
+
+    __slots__ = ("_call", "_callbacks", "_client", "_loop", "_outgoing", "_reader", "_writer")
+
+    def __init__(self, client: GoogleGrpcClient, loop: asyncio.AbstractEventLoop, call: Any, callbacks: Any) -> None:
+        self._client = client
+        self._loop = loop
+        self._call = call
+        self._callbacks: GrpcStreamCallbacks | None = callbacks
+        self._outgoing: deque[bytes | None] = deque()
+        """Messages; None: the end of them."""
+        self._writer: asyncio.Task[None] | None = None
+        self._reader = loop.create_task(self._read())
+
+    def send(self, data: bytes) -> None:
+        """Send a message."""
+        self._enqueue(data)
+
+    def half_close(self) -> None:
+        """No more messages from here."""
+        self._enqueue(None)
+
+    def reset(self) -> None:
+        """Over, without another callback."""
+        if self._callbacks is not None:
+            self._callbacks = None
+            self._let_go(None)
+
+    def _enqueue(self, item: bytes | None) -> None:
+        if self._callbacks is None:
+            return
+        self._outgoing.append(item)
+        if self._writer is None:
+            self._writer = self._loop.create_task(self._write())
+
+    async def _write(self) -> None:
+        import grpc.aio
+
+        outgoing, call = self._outgoing, self._call
+        try:
+            while outgoing:
+                item = outgoing.popleft()
+                await (call.done_writing() if item is None else call.write(item))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The call is over: whoever reads it is told why.
+            outgoing.clear()
+        finally:
+            self._writer = None
+
+    async def _read(self) -> None:
+        import grpc.aio
+
+        call = self._call
+        try:
+            while (message := await call.read()) is not grpc.aio.EOF:
+                if not self._pass_on(message):
+                    return
+            status, text = await call.code(), await call.details()
+        except grpc.aio.AioRpcError as error:
+            status, text = error.code(), error.details()
+        self._end(status.value[0], text or "")
+
+    def _pass_on(self, message: bytes) -> bool:
+        callbacks = self._callbacks
+        if callbacks is None:
+            return False
+        try:
+            callbacks.on_message(message)
+        except Exception:
+            log.exception("a gRPC message could not be handled")
+            self._end(INTERNAL, "")
+        return self._callbacks is not None
+
+    def _end(self, status: int, text: str) -> None:
+        callbacks, self._callbacks = self._callbacks, None
+        if callbacks is None:
+            return
+        log.debug("notifyRemoteClose %d %s", status, text)
+        self._let_go(status)
+        callbacks.on_close(status, text)
+
+    def _let_go(self, status: int | None) -> None:
+        self._outgoing.clear()
+        self._client.forget(self, status)
+        # Ends both tasks; each lets go of us.
+        self._call.cancel()
+
+
+class UnaryCall:
+    """One call, as the callbacks of its stream."""
+
+    __slots__ = ("_answer", "_callbacks", "stream")
+
+    def __init__(self, callbacks: GrpcUnaryCallbacks) -> None:
+        self._callbacks: GrpcUnaryCallbacks | None = callbacks
+        self._answer: bytes | None = None
+        self.stream: Any = None
+
+    def cancel(self) -> None:
+        """No callback any more."""
+        self._callbacks = None
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.reset()
+
+    def on_message(self, data: bytes) -> None:
+        """The answer, which counts if the call ends well."""
+        self._answer = data
+
+    def on_close(self, status: int, message: str) -> None:
+        """The end of the call."""
+        self.stream = None
+        callbacks, self._callbacks = self._callbacks, None
+        if callbacks is None:
+            return
+        if status == 0 and self._answer is not None:
+            callbacks.on_success(self._answer)
+        else:
+            callbacks.on_failure(status or INTERNAL, message)
