@@ -12,6 +12,7 @@ from proxeny.config.errors import ConfigError, UnknownExtensionError, Unsupporte
 from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.message_types import type_name_of
 from proxeny.config.validate import inspect
+from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.validation import DynamicValidation
 
 Amend = Callable[[Any], bool]
@@ -21,15 +22,21 @@ _WRAPPER: Final = "envoy.service.discovery.v3.Resource"
 
 
 class DecodedResource:
-    """One resource. ``error``: what Envoy would find only when it builds the resource, not when it decodes it."""
+    """One resource. ``error``: what Envoy would find only when it builds the resource, not when it decodes it.
 
-    __slots__ = ("error", "message", "name", "version")
+    ``serialized``: its message as it was delivered.
+    """
 
-    def __init__(self, name: str, message: Any, version: str, error: ConfigError | None = None) -> None:
+    __slots__ = ("error", "message", "name", "serialized", "version")
+
+    def __init__(
+        self, name: str, message: Any, version: str, error: ConfigError | None = None, serialized: bytes = b""
+    ) -> None:
         self.name = name
         self.message = message
         self.version = version
         self.error = error
+        self.serialized = serialized
 
 
 class ResourceDecoder:
@@ -64,10 +71,15 @@ class ResourceDecoder:
             if self._amend is not None and not self._amend(message):
                 return None
         except ConfigError as refused:
-            return DecodedResource(name or own_name, message, version, refused)
-        error = self._check(message)
+            return DecodedResource(name or own_name, message, version, refused, any_message.value)
         new_name = getattr(message, self._name_field)
-        return DecodedResource(name if name and new_name == own_name else new_name, message, version, error)
+        name = name if name and new_name == own_name else new_name
+        try:
+            error = self._check(message)
+        except ConfigError as broken:
+            refused_resource = RefusedResource(name, str(broken), any_message.value)
+            raise UpdateRejected(str(broken), [refused_resource]) from broken
+        return DecodedResource(name, message, version, error, any_message.value)
 
     def _check(self, message: Any) -> ConfigError | None:
         findings = Findings(self._validation.accepts_unsupported)

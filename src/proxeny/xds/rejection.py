@@ -1,0 +1,28 @@
+"""Which resources of an update were refused, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxeny.config.errors import ConfigError
+
+
+class RefusedResource(NamedTuple):
+    """One resource that could not be taken."""
+
+    name: str
+    details: str
+    serialized: bytes | None = None
+    """Its message as delivered, where whoever refused it has it at hand."""
+
+
+class UpdateRejected(ConfigError):
+    """An update was refused, as a whole or in part. ``message`` is what the control plane hears."""
+
+    def __init__(self, message: str, refused: Sequence[RefusedResource]) -> None:
+        super().__init__(message)
+        self.refused = tuple(refused)
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
+        return type(self), (self.message, self.refused)
