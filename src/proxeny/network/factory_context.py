@@ -6,6 +6,8 @@ In main (``role == "main"``) a compile validates and allots stats and must not o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from proxeny.kernel.token_bucket import BucketTable
     from proxeny.secret.sources import Secrets
     from proxeny.stats.store import Store
+    from proxeny.xds.init_manager import InitManager
+    from proxeny.xds.manager import XdsManager
 
 
 class Runtime(Protocol):
@@ -106,6 +110,10 @@ class FactoryContext:
     """Where failed requests are taken down (``http.recent_failures``); None: nowhere."""
     log_commands: Any = None
     """Commands that access log formats have besides or (a ``ClosedTable``) instead of the usual ones."""
+    xds: XdsManager | None = None
+    """Where subscriptions come from; in main."""
+    init_manager: InitManager | None = None
+    """Takes what must be waited for by what is being compiled: a listener's, a cluster's, or the server's; in main."""
     singletons: dict[str, Any] = field(default_factory=dict)
     """What extensions have once per process, by name (Envoy: ``Singleton::Manager``)."""
     # Facts of the listener being compiled.
@@ -114,6 +122,15 @@ class FactoryContext:
     """Stat prefix of the listener: ``listener.127.0.0.1_80.``."""
     listener_direction: int = 0
     drain_decision: Any = None
+
+    @contextmanager
+    def initializing(self, init_manager: InitManager) -> Iterator[InitManager]:
+        """What is compiled within adds its targets to ``init_manager``."""
+        before, self.init_manager = self.init_manager, init_manager
+        try:
+            yield init_manager
+        finally:
+            self.init_manager = before
 
     @property
     def is_worker(self) -> bool:

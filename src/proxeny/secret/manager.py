@@ -17,11 +17,12 @@ from proxeny.secret.certificates import ContextCertificates, LiveCertificates
 from proxeny.secret.file_set import SECRET_FILES, FileSet
 from proxeny.secret.sds_api import SdsApi
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key, static_key
-from proxeny.xds.config_source import check_source, is_passed_over
+from proxeny.xds.config_source import is_passed_over
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.stats.store import MainStore
+    from proxeny.xds.manager import XdsManager
     from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.secret")
@@ -36,6 +37,7 @@ class SecretManager:
         node: Any,
         dispatcher: Dispatcher | None,
         validation: Callable[[], DynamicValidation],
+        xds: XdsManager,
         options: Any = None,
     ) -> None:
         """``node``: ``config.core.v3.Node``."""
@@ -43,6 +45,7 @@ class SecretManager:
         self._node = node
         self._dispatcher = dispatcher
         self._validation = validation
+        self._xds = xds
         self._options = options
         self.static: dict[str, Any] = {}
         """``Secret`` messages of the bootstrap, by ``static_key``."""
@@ -118,7 +121,7 @@ class SecretManager:
                 return None
             secret = SdsApi(key, kind, config.name, self._on_unused, self._tell)
             watcher = self._watcher(self._dispatcher)
-            secret.connect(config.sds_config, self._dispatcher, self._store, self._validation(), watcher)
+            secret.connect(config.sds_config, self._xds, self._store, self._validation(), watcher)
             self._dynamic[key] = secret
             self._to_start.append(secret)
         secret.add_user(user)
@@ -131,7 +134,7 @@ class SecretManager:
                 "via --service-node and --service-cluster options."
             )
         if not is_passed_over(config.sds_config, self._options):
-            check_source(config.sds_config)
+            self._xds.check_source(config.sds_config)
 
     def _watcher(self, dispatcher: Dispatcher) -> FileWatcher:
         if self._moved is None:

@@ -14,14 +14,14 @@ from proxeny.secret import kinds
 from proxeny.secret.file_set import read_file, read_stable
 from proxeny.secret.sources import SharedSecret
 from proxeny.stats.schema import Schema
-from proxeny.xds.config_source import subscribe
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
-    from proxeny.event.dispatcher import Dispatcher
     from proxeny.event.file_watcher import FileWatcher, Watch
     from proxeny.stats.store import MainStore
+    from proxeny.xds.manager import XdsManager
     from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.secret")
@@ -60,7 +60,7 @@ class SdsApi(SharedSecret):
     def connect(
         self,
         source: Any,
-        dispatcher: Dispatcher,
+        xds: XdsManager,
         store: MainStore,
         validation: DynamicValidation,
         watcher: FileWatcher,
@@ -74,7 +74,7 @@ class SdsApi(SharedSecret):
             self._stats = store.block(SDS, prefix)
             stats = SubscriptionStats(store, prefix)
         try:
-            self._subscription = subscribe(dispatcher, source, self, decoder, stats, validation, watcher)
+            self._subscription = xds.subscribe(source, self, decoder, stats, watcher)
         except ConfigError:
             self._release()
             raise
@@ -152,7 +152,12 @@ class SdsApi(SharedSecret):
             user.updated()
         self._on_change(self)
 
-    def on_config_update_failed(self, error: ConfigError) -> None:
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        """Likewise; a secret that was removed is kept."""
+        if added:
+            self.on_config_update(added, version)
+
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """What there was holds; the subscription counted it."""
 
     # -- files -------------------------------------------------------------------------------------------------

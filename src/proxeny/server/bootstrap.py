@@ -110,7 +110,7 @@ class Bootstrapped:
         if not dynamic.HasField("cds_config") or is_passed_over(dynamic.cds_config, server.options):
             return None
         validation = configuration.context.dynamic_validation
-        return CdsApi(server.dispatcher, dynamic.cds_config, self.clusters, server.store, validation)
+        return CdsApi(configuration.xds, dynamic.cds_config, self.clusters, server.store, validation)
 
     def _lds(self) -> LdsApi | None:
         """The subscription to listeners, where there is one; ConfigError."""
@@ -121,7 +121,7 @@ class Bootstrapped:
         validation = configuration.context.dynamic_validation
         node = configuration.local_info.node
         patch = listener_patcher(self.loaded.patches)
-        return LdsApi(server.dispatcher, dynamic.lds_config, node, self.listeners, server.store, validation, patch)
+        return LdsApi(configuration.xds, dynamic.lds_config, node, self.listeners, server.store, validation, patch)
 
     def _without_resources(self) -> bytes:
         """The bootstrap as every worker gets it: listeners and clusters travel by themselves."""
@@ -144,13 +144,20 @@ class Bootstrapped:
         self.configuration.runtime.load()
         logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
         log.info("all clusters initialized. initializing init manager")
-        if self.lds is not None:
-            await self.lds.initialize()
+        await self._initialize_targets()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
         self.overload.start(self._server.dispatcher)
         self.listeners.listen()
         await self._supervisor.feed_all()
         self.listeners.workers_started()
+
+    async def _initialize_targets(self) -> None:
+        """Listeners from LDS, and what listeners wait for."""
+        initialized = asyncio.Event()
+        if self.lds is not None:
+            self.configuration.init_manager.add(self.lds.target)
+        self.configuration.init_manager.initialize(initialized.set)
+        await initialized.wait()
 
     # -- Feeder ------------------------------------------------------------------------------------------------
 
@@ -258,4 +265,5 @@ class Bootstrapped:
         self.clusters.close()
         self.secrets.close()
         self.dns_caches.close()
+        self.configuration.xds.close()
         self.access_logs.close()

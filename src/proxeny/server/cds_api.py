@@ -11,15 +11,15 @@ from envoy.config.cluster.v3 import cluster_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.stats.schema import Schema
-from proxeny.xds.config_source import check_node, check_source, subscribe
+from proxeny.xds.config_source import check_node
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
-    import asyncio
-
     from proxeny.stats.store import Store
     from proxeny.upstream.main_cluster_manager import MainClusterManager
+    from proxeny.xds.manager import XdsManager
     from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.upstream")
@@ -31,10 +31,10 @@ _CONFIG_RELOAD: Final = _CDS.slot("config_reload")
 _CONFIG_RELOAD_TIME_MS: Final = _CDS.slot("config_reload_time_ms")
 
 
-def check_cds(cds_config: Any, node: Any) -> None:
+def check_cds(cds_config: Any, node: Any, xds: XdsManager) -> None:
     """ConfigError for a ``config.core.v3.ConfigSource`` that clusters cannot come from."""
     check_node(node, CLUSTER_TYPE)
-    check_source(cds_config)
+    xds.check_source(cds_config)
 
 
 class CdsApi:
@@ -42,7 +42,7 @@ class CdsApi:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        xds: XdsManager,
         cds_config: Any,
         clusters: MainClusterManager,
         store: Store,
@@ -55,7 +55,7 @@ class CdsApi:
         self.version_info = ""
         decoder = ResourceDecoder(cluster_pb2.Cluster, "name", validation)
         stats = SubscriptionStats(store, _PREFIX)
-        self._subscription = subscribe(loop, cds_config, self, decoder, stats, validation)
+        self._subscription = xds.subscribe(cds_config, self, decoder, stats)
 
     def start(self, on_ready: Callable[[], None]) -> None:
         """Fetch the first clusters; ``on_ready`` is called when they are there, or cannot be had."""
@@ -66,29 +66,32 @@ class CdsApi:
     def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
         """Add and update, then remove what is no longer there; what is refused does not keep the rest from it."""
         named = {resource.message.name for resource in resources}
-        gone = [name for name in self._clusters.all_names() if name not in named]
+        self.on_config_delta(resources, [name for name in self._clusters.all_names() if name not in named], version)
+
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        """Likewise, for what changed."""
         log.info(
             "cds: response indicates %d added/updated cluster(s), %d removed cluster(s); applying changes",
-            len(resources),
-            len(gone),
+            len(added),
+            len(removed),
         )
         errors: list[str] = []
         seen: set[str] = set()
         changed = 0
-        for resource in resources:
+        for resource in added:
             name = resource.message.name
             try:
                 changed += self._apply(resource, seen)
             except ConfigError as error:
                 errors.append(f"{name}: {error}")
-        removed = sum([self._clusters.remove_dynamic(name) for name in gone])
+        gone = sum([self._clusters.remove_dynamic(name) for name in removed])
         log.info(
             "cds: added/updated %d cluster(s) (skipped %d unmodified cluster(s)); removed %d cluster(s)",
             changed,
-            len(resources) - changed - len(errors),
-            removed,
+            len(added) - changed - len(errors),
+            gone,
         )
-        if changed or removed:
+        if changed or gone:
             self.version_info = version
         self._ready()
         if errors:
@@ -107,9 +110,10 @@ class CdsApi:
         log.debug("cds: add/update cluster '%s'%s", name, "" if applied else " skipped")
         return applied
 
-    def on_config_update_failed(self, error: ConfigError) -> None:
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """The start goes on without."""
-        self._ready()
+        if reason is not FailureReason.CONNECTION_FAILURE:
+            self._ready()
 
     def _ready(self) -> None:
         callback, self._on_ready = self._on_ready, None

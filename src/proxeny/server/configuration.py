@@ -10,7 +10,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxeny.access_log.config import compile_access_logs
@@ -41,6 +41,8 @@ from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.xds.config_source import is_passed_over
+from proxeny.xds.init_manager import InitManager
+from proxeny.xds.manager import XdsManager
 from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.config")
@@ -57,6 +59,8 @@ class CompiledListener:
     data: bytes
     hash: bytes
     has_own_name: bool = True
+    init_manager: InitManager = field(default_factory=lambda: InitManager(""))
+    """What this generation waits for before the workers hear of it."""
 
     @property
     def name(self) -> str:
@@ -115,9 +119,13 @@ class Configuration:
         clusters = self.bootstrap.static_resources.clusters
         self.context = make_context("main", store, self, dispatcher, self.runtime)
         self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
-        self.context.secrets = self.secrets = SecretManager(
-            store, self.local_info.node, dispatcher, self._dynamic_validation, options
+        self.context.xds = self.xds = XdsManager(
+            dispatcher, self.bootstrap, self.local_info.node, store, self._dynamic_validation
         )
+        self.context.secrets = self.secrets = SecretManager(
+            store, self.local_info.node, dispatcher, self._dynamic_validation, self.xds, options
+        )
+        self.context.init_manager = self.init_manager = InitManager("Server")
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:
@@ -147,7 +155,7 @@ class Configuration:
             seen.add(proto.name)
         dynamic = self.bootstrap.dynamic_resources
         if dynamic.HasField("cds_config") and not is_passed_over(dynamic.cds_config, self.options):
-            check_cds(dynamic.cds_config, self.local_info.node)
+            check_cds(dynamic.cds_config, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         manager.add_static(protos)
         local = self.bootstrap.cluster_manager.local_cluster_name
@@ -161,9 +169,10 @@ class Configuration:
         if not has_own_name:
             proto.name = str(uuid.uuid4())
         data = proto.SerializeToString(deterministic=True)
-        with self.store.recording() as table:
+        init_manager = InitManager(f"Listener-local-init-manager {proto.name}")
+        with self.store.recording() as table, self.context.initializing(init_manager):
             config = compile_listener(proto, self.context)
-        return CompiledListener(proto, config, table, data, content_hash(data), has_own_name)
+        return CompiledListener(proto, config, table, data, content_hash(data), has_own_name, init_manager)
 
     def listeners(self) -> list[CompiledListener]:
         """All static listeners, in order, no two on one address; of two with one name the first counts, as in Envoy."""

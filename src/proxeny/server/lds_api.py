@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,9 +12,12 @@ from proxeny.config.errors import ConfigError
 from proxeny.server.listener_errors import UpdateFailure
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.stats.store import Store
-from proxeny.xds.config_source import check_node, subscribe
+from proxeny.xds.config_source import check_node
+from proxeny.xds.init_manager import InitTarget
+from proxeny.xds.manager import XdsManager
 from proxeny.xds.resource import Amend, DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.upstream")
@@ -28,7 +30,7 @@ class LdsApi:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        xds: XdsManager,
         lds_config: Any,
         node: Any,
         listeners: ListenerManager,
@@ -39,32 +41,35 @@ class LdsApi:
         """``lds_config``: a ``config.core.v3.ConfigSource``."""
         check_node(node, LISTENER_TYPE)
         self._listeners = listeners
-        self._ready = asyncio.Event()
+        self.target = InitTarget("LDS", self._start)
+        """Ready when the first listeners are there, or cannot be had."""
         self.version_info = ""
         decoder = ResourceDecoder(listener_pb2.Listener, "name", validation, amend)
         stats = SubscriptionStats(store, "listener_manager.lds.")
-        self._subscription = subscribe(loop, lds_config, self, decoder, stats, validation)
+        self._subscription = xds.subscribe(lds_config, self, decoder, stats)
 
-    async def initialize(self) -> None:
-        """Fetch the first listeners; ends when they are there, or cannot be had."""
+    def _start(self) -> None:
         self._subscription.start()
-        await self._ready.wait()
 
     def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
         """Remove what is no longer there, then add and update; what is refused does not keep the rest from it."""
+        named = {resource.name for resource in resources}
+        self.on_config_delta(resources, [name for name in self._listeners.names() if name not in named], version)
+
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        """Likewise, for what changed."""
         listeners = self._listeners
         listeners.errors.begin_update()
-        named = {resource.name for resource in resources}
         # Removals go first: a new listener may have the address of one that goes.
         applied = False
-        for name in listeners.names():
-            if name not in named and listeners.remove(name):
+        for name in removed:
+            if listeners.remove(name):
                 log.info("lds: remove listener '%s'", name)
                 applied = True
         failures: list[UpdateFailure] = []
         messages: list[str] = []
         seen: set[str] = set()
-        for resource in resources:
+        for resource in added:
             name = resource.message.name
             try:
                 applied |= self._apply(resource, seen)
@@ -75,7 +80,7 @@ class LdsApi:
         listeners.errors.end_update(failures)
         if applied:
             self.version_info = version
-        self._ready.set()
+        self.target.ready()
         if messages:
             raise ConfigError(f"Error adding/updating listener(s) {''.join(messages)}")
 
@@ -93,9 +98,10 @@ class LdsApi:
         log.info("lds: add/update listener '%s'", name)
         return True
 
-    def on_config_update_failed(self, error: ConfigError) -> None:
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """The start goes on without."""
-        self._ready.set()
+        if reason is not FailureReason.CONNECTION_FAILURE:
+            self.target.ready()
 
     def close(self) -> None:
         """Hear of no more updates."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from proxeny.listener.socket_factory import ListenSocketFactory
 from proxeny.network.address import Address
 from proxeny.server.configuration import CompiledListener, content_hash
+from proxeny.xds.init_manager import InitTarget
 
 MOST_INLINE: Final = 65_536
 """Thousands of listeners must not cost a descriptor each; a large one is not copied for each worker."""
@@ -88,6 +89,10 @@ class ManagedListener:
         """Accepts no more, by an admin's command."""
         self.settled = asyncio.Event()
         """Set once the workers have answered, or it was given up."""
+        self.warmed = asyncio.Event()
+        """Set once all that it waits for is ready, or nobody wants it any more."""
+        self.init_target = InitTarget(f"Listener-init-target {self.name}", self.initialize)
+        """What the start of the server waits for."""
         self.balance_row = -1
         """Its row in the balance table, which generations of one tag share; -1 without exact balance."""
         self.answers: list[asyncio.Future[Any]] = []
@@ -97,6 +102,16 @@ class ManagedListener:
 
     def __repr__(self) -> str:
         return f"<ManagedListener {self.name} tag={self.tag} version={self.version} {self.state.value}>"
+
+    def initialize(self) -> None:
+        """Begin to wait for what it needs."""
+        self.compiled.init_manager.initialize(self.stop_waiting)
+
+    def stop_waiting(self) -> None:
+        """Everything is there, or nobody wants it any more."""
+        self.compiled.init_manager.cancel()
+        self.warmed.set()
+        self.init_target.ready()
 
     @property
     def name(self) -> str:
@@ -142,7 +157,8 @@ class ManagedListener:
             self._sockets = None
 
     def close(self) -> None:
-        """Let go of all of main's descriptors."""
+        """Let go of all of main's descriptors, and wait for nothing."""
+        self.stop_waiting()
         self.release_sockets()
         if self._memfd >= 0:
             os.close(self._memfd)

@@ -122,7 +122,9 @@ class ListenerManager:
         """Take the compiled static listeners and bind their sockets; ConfigError."""
         for item in compiled:
             sockets = self._open(item, None)
-            self._active.put(self._generation(item, sockets, is_static=True))
+            listener = self._generation(item, sockets, is_static=True)
+            self._active.put(listener)
+            self._configuration.init_manager.add(listener.init_target)
             self._stats.inc(ADDED)
         self._gauges()
 
@@ -151,6 +153,7 @@ class ListenerManager:
             raise
         self._stats.inc(ADDED if newest is None else MODIFIED)
         if self._started:
+            self._stop_warming(name)
             self._warming.put(fresh)
             before, self._unsettled[name] = self._unsettled.get(name), fresh
             self._answers.spawn(self._warm(fresh, before))
@@ -158,8 +161,15 @@ class ListenerManager:
             self._active.put(fresh)
             if newest is not None:
                 self._discard(newest)
+            self._configuration.init_manager.add(fresh.init_target)
         self._gauges()
         return True
+
+    def _stop_warming(self, name: str) -> None:
+        """The generation that warms, if there is one, is not wanted any more: its task finds out."""
+        warming = self._warming.drop(name)
+        if warming is not None:
+            warming.stop_waiting()
 
     def _successor(
         self, compiled: CompiledListener, newest: ManagedListener | None, version_info: str
@@ -197,7 +207,7 @@ class ListenerManager:
         return True
 
     def _remove(self, name: str) -> None:
-        self._warming.drop(name)
+        self._stop_warming(name)
         active = self._active.drop(name)
         told = self._in_flight.get(name)
         if told is not None:
@@ -336,6 +346,8 @@ class ListenerManager:
     async def _warm(self, fresh: ManagedListener, before: ManagedListener | None) -> None:
         """Bring a generation to the workers; then its predecessor drains."""
         name = fresh.name
+        fresh.initialize()
+        await fresh.warmed.wait()
         await self._ready.wait()
         if before is not None:
             await before.settled.wait()

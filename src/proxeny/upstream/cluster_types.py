@@ -14,7 +14,7 @@ from proxeny.upstream.dns_cluster import DnsCluster
 from proxeny.upstream.eds_cluster import ASSIGNMENT_TYPE, EdsCluster, EdsOptions
 from proxeny.upstream.endpoints import parse_dns, parse_static
 from proxeny.upstream.original_dst import OriginalDstHosts
-from proxeny.xds.config_source import check_node, check_source, is_passed_over
+from proxeny.xds.config_source import check_node, is_passed_over
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -92,7 +92,8 @@ class EdsClusterFactory(PlainClusterFactory):
         if context.role == "main" and not is_passed_over(source, context.options):
             if context.local_info.node is not None:
                 check_node(context.local_info.node, ASSIGNMENT_TYPE)
-            check_source(source)
+            if context.xds is not None:
+                context.xds.check_source(source)
         return Compiled(EdsOptions(config.service_name or cluster.name, config.service_name, source))
 
     def discovery(self, config: ClusterConfig, owner: DiscoveryOwner) -> Discovery | None:

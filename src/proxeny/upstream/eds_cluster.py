@@ -31,8 +31,8 @@ from proxeny.upstream.stats import (
     UPDATE_NO_REBUILD,
     UPDATE_SUCCESS,
 )
-from proxeny.xds.config_source import subscribe
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class EdsCluster:
 
     def __init__(self, config: ClusterConfig, owner: DiscoveryOwner) -> None:
         context = owner.context
-        dispatcher = context.dispatcher
-        assert dispatcher is not None
+        dispatcher, xds = context.dispatcher, context.xds
+        assert dispatcher is not None and xds is not None
         self._context = context
         self._info = config.info
         self._options: EdsOptions = config.options
@@ -112,8 +112,8 @@ class EdsCluster:
         decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", validation)
         self._stats = EdsStats(config.info, cast("MainStore", context.stats))
         self._stale_timer = dispatcher.create_timer(self._on_stale)
-        self._subscription = subscribe(
-            dispatcher, self._options.source, self, decoder, self._stats, validation, owner.clusters.file_watcher
+        self._subscription = xds.subscribe(
+            self._options.source, self, decoder, self._stats, owner.clusters.file_watcher
         )
 
     def start(self) -> None:
@@ -163,9 +163,14 @@ class EdsCluster:
         self._take(endpoint_pb2.ClusterLoadAssignment(cluster_name=self._options.service_name))
         self._info.stats.inc(ASSIGNMENT_STALE)
 
-    def on_config_update_failed(self, error: ConfigError) -> None:
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        """Likewise; a removed assignment is kept."""
+        self.on_config_update(added, version)
+
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """The start goes on without."""
-        self._owner.initialized()
+        if reason is not FailureReason.CONNECTION_FAILURE:
+            self._owner.initialized()
 
     def close(self) -> None:
         """Hear of no more updates."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.discovery import Discovery, DiscoveryOwner
     from proxeny.upstream.host_health import ClusterHealth, HostHealth
+    from proxeny.xds.init_manager import InitManager
 
 SPARE_HOST_BLOCKS = 256
 """Stat blocks of hosts that went away are used again only when so many are spare: by then the workers' draining
@@ -66,6 +67,7 @@ class MainCluster:
     __slots__ = (
         "_closed",
         "_discovery",
+        "_init_manager",
         "_next_index",
         "_on_initialized",
         "_spare",
@@ -91,7 +93,13 @@ class MainCluster:
     )
 
     def __init__(
-        self, config: ClusterConfig, serialized: bytes, table: StatTable, store: MainStore, added_via_api: bool
+        self,
+        config: ClusterConfig,
+        serialized: bytes,
+        table: StatTable,
+        store: MainStore,
+        added_via_api: bool,
+        init_manager: InitManager | None = None,
     ) -> None:
         self.config = config
         self.serialized = serialized
@@ -122,6 +130,7 @@ class MainCluster:
         """Whether the first hosts are known, or will not come."""
         self._on_initialized: Callable[[], None] | None = None
         self._discovery: Discovery | None = None
+        self._init_manager = init_manager
         self._closed = False
         self.policy: AssignmentPolicy | None = None
         """What the last assignment said besides; None: none came."""
@@ -163,7 +172,13 @@ class MainCluster:
             self._discovery.start()
 
     def on_discovered(self) -> None:
-        """The first hosts are known, or will not come."""
+        """The first hosts are known, or will not come: now for what the cluster waits for besides."""
+        if self._init_manager is None or self.initialized:
+            self._check_hosts()
+        else:
+            self._init_manager.initialize(self._check_hosts)
+
+    def _check_hosts(self) -> None:
         if self.checks is not None and not self.initialized:
             self.checks.wait(self._on_warm)
         else:
@@ -185,6 +200,8 @@ class MainCluster:
         """
         self._closed = True
         self._on_initialized = None
+        if self._init_manager is not None:
+            self._init_manager.cancel()
         if self._discovery is not None:
             self._discovery.close()
             self._discovery = None

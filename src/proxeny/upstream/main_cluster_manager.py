@@ -48,6 +48,7 @@ from proxeny.upstream.stats import (
     LIMITS,
     THREAD_LOCAL_CLUSTER_MANAGER,
 )
+from proxeny.xds.init_manager import InitManager
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -128,9 +129,10 @@ class MainClusterManager:
             return False
         self._stats.inc(CM_CLUSTER_ADDED if newest is None else CM_CLUSTER_MODIFIED)
         generation = 0 if newest is None else newest.generation + 1
-        with self._store.recording() as table:
+        init_manager = InitManager(f"Cluster {name}")
+        with self._store.recording() as table, self._context.initializing(init_manager):
             config = cluster_config.compile(proto, self._context, generation)
-        cluster = MainCluster(config, serialized, table, self._store, added_via_api)
+        cluster = MainCluster(config, serialized, table, self._store, added_via_api, init_manager)
         cluster.version, cluster.generation = version, generation
         warming = self._warming.pop(name, None)
         if warming is not None:

@@ -1,20 +1,11 @@
-"""From a ConfigSource to its subscription (Envoy: ``SubscriptionFactoryImpl``)."""
+"""What a ConfigSource must be like."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import Any, Final
 
-from envoy.config.core.v3 import config_source_pb2
-
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
-from proxeny.event.file_watcher import FileWatcher
-from proxeny.xds.filesystem import FilesystemSubscription
-from proxeny.xds.resource import ResourceDecoder
-from proxeny.xds.stats import UpdateStats
-from proxeny.xds.subscription import Subscription, SubscriptionCallbacks
-from proxeny.xds.validation import DynamicValidation
 
 _SERVED: Final = ("path", "path_config_source")
 
@@ -37,7 +28,7 @@ def is_passed_over(source: Any, options: Any) -> bool:
 
 
 def check_source(source: Any) -> None:
-    """ConfigError for a ``config.core.v3.ConfigSource`` that ``subscribe`` would refuse."""
+    """ConfigError for a ``config.core.v3.ConfigSource`` that nobody can subscribe to."""
     kind = source.WhichOneof("config_source_specifier")
     if kind in (None, "self"):
         raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
@@ -49,23 +40,3 @@ def check_source(source: Any) -> None:
     directory = source.path_config_source.watched_directory.path
     if directory and not os.path.isdir(directory):
         raise ConfigError(f"unable to add filesystem watch for file {directory}/: No such file or directory")
-
-
-def subscribe(
-    loop: asyncio.AbstractEventLoop,
-    source: Any,
-    callbacks: SubscriptionCallbacks,
-    decoder: ResourceDecoder,
-    stats: UpdateStats,
-    validation: DynamicValidation,
-    watcher: FileWatcher | None = None,
-) -> Subscription:
-    """A subscription (not started) for ``source``, a ``config.core.v3.ConfigSource``; raises ConfigError.
-
-    ``watcher``: shared by subscriptions of which there may be many.
-    """
-    check_source(source)
-    path = source.path_config_source
-    if source.WhichOneof("config_source_specifier") == "path":
-        path = config_source_pb2.PathConfigSource(path=source.path)
-    return FilesystemSubscription(loop, path, callbacks, decoder, stats, validation, watcher)

@@ -15,7 +15,7 @@ from proxeny.config.sources import read_file
 from proxeny.event.file_watcher import FileWatcher
 from proxeny.xds.resource import ResourceDecoder
 from proxeny.xds.stats import UpdateStats
-from proxeny.xds.subscription import SubscriptionCallbacks
+from proxeny.xds.subscription import FailureReason, SubscriptionCallbacks
 from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.config")
@@ -60,6 +60,13 @@ class FilesystemSubscription:
         self._started = True
         self.refresh()
 
+    def update_names(self, names: Iterable[str]) -> None:
+        """A file has what it has; counted as with other transports."""
+        self._stats.attempt()
+
+    def request_on_demand(self, names: Iterable[str]) -> None:
+        """A file has what it has."""
+
     def close(self) -> None:
         """Watch no more."""
         self._started = False
@@ -85,7 +92,7 @@ class FilesystemSubscription:
         except ConfigError as error:
             log.warning("Filesystem config update failure: in %s, %s", self._path, error)
             self._stats.failure()
-            self._callbacks.on_config_update_failed(error)
+            self._callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
             return
         self._validation.on_unknown(source.unknown)
         try:
@@ -102,4 +109,4 @@ class FilesystemSubscription:
     def _reject(self, error: ConfigError) -> None:
         log.warning("Filesystem config update rejected: %s", error)
         self._stats.rejected()
-        self._callbacks.on_config_update_failed(error)
+        self._callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)

@@ -17,6 +17,7 @@ from proxeny.secret.kinds import TLS_CERTIFICATE
 from proxeny.secret.manager import SecretManager
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
+from proxeny.xds.manager import XdsManager
 from proxeny.xds.validation import DynamicValidation
 
 TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
@@ -84,7 +85,13 @@ class Main:
     def __init__(self, dispatcher: Dispatcher | None, node: Any = NODE) -> None:
         self.store = MainStore()
         validation = DynamicValidation(LoadOptions())
-        self.manager = SecretManager(self.store, node, dispatcher, lambda: validation)
+        self.manager = SecretManager(
+            self.store,
+            node,
+            dispatcher,
+            lambda: validation,
+            XdsManager(dispatcher, None, node, self.store, lambda: validation),
+        )
         self.told: list[tuple[str, bytes | None]] = []
         self.manager.on_change = lambda key, data: self.told.append((key, data))
 

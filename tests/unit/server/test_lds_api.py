@@ -13,7 +13,10 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_dump import dump_listeners
+from proxeny.xds.init_manager import InitManager
+from proxeny.xds.manager import XdsManager
 from proxeny.xds.resource import DecodedResource
+from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
 
@@ -26,7 +29,9 @@ class Setup:
         node = base_pb2.Node(id="i", cluster="c")
         dispatcher, store = self.fixture.dispatcher, self.fixture.store
         manager = self.fixture.manager
-        self.lds = LdsApi(dispatcher, source, node, manager, store, DynamicValidation(LoadOptions()))
+        validation = DynamicValidation(LoadOptions())
+        xds = XdsManager(dispatcher, None, node, store, lambda: validation)
+        self.lds = LdsApi(xds, source, node, manager, store, validation)
 
     def update(self, version: str, *protos: listener_pb2.Listener, error: str = "") -> str:
         """The error, if there is one; the workers carry everything out."""
@@ -133,15 +138,13 @@ def test_states(setup: Setup) -> None:
 
 
 def test_a_start_waits_for_the_first_answer_and_no_longer(setup: Setup) -> None:
-    async def scenario() -> None:
-        async with asyncio.timeout(10):
-            await setup.lds.initialize()
-
-    setup.fixture.dispatcher.run_until_complete(scenario())
-    other = asyncio.Event()
-    setup.lds._ready = other
-    setup.lds.on_config_update_failed(ConfigError("unreadable"))
-    assert other.is_set()
+    ready: list[str] = []
+    manager = InitManager("server")
+    manager.add(setup.lds.target)
+    manager.initialize(lambda: ready.append("once"))
+    setup.lds.on_config_update_failed(FailureReason.CONNECTION_FAILURE, None)
+    setup.lds.on_config_update_failed(FailureReason.UPDATE_REJECTED, ConfigError("unreadable"))
+    assert ready == ["once"]
 
 
 def test_before_the_workers_start_everything_warms(tmp_path: Path) -> None:

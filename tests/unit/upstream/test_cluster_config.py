@@ -211,7 +211,6 @@ def test_accepted_as_by_envoy(case: str) -> None:
     [
         cluster(**http_options(explicit_http_config={"http3_protocol_options": {}})),
         cluster(**http_options(use_downstream_protocol_config={"http3_protocol_options": {}})),
-        {"name": "c", "type": "EDS", "eds_cluster_config": {"eds_config": {"ads": {}}}},
     ],
 )
 def test_what_is_not_served_yet_is_refused_by_name(fields: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from proxeny.upstream.discovery import Discovery, DiscoveryOwner, PlainClusterFa
 from proxeny.upstream.endpoints import HostEntry
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.upstream.stats import CLUSTER_MANAGER
+from proxeny.xds.manager import XdsManager
 from proxeny.xds.validation import DynamicValidation
 
 MakeCluster = Callable[..., Any]
@@ -204,7 +205,9 @@ def test_what_a_removed_cluster_holds_is_let_go_of_at_once(
     extensions.install()
     root = tmp_path / "ca"
     root.write_text(Authority("root").pem)
-    secrets = SecretManager(MainStore(), None, context.dispatcher, lambda: DynamicValidation(LoadOptions()))
+    validation = DynamicValidation(LoadOptions())
+    xds = XdsManager(context.dispatcher, None, None, context.stats, lambda: validation)
+    secrets = SecretManager(MainStore(), None, context.dispatcher, lambda: validation, xds)
     context.secrets = secrets
     typed: Any = tls_pb2.UpstreamTlsContext()
     typed.common_tls_context.validation_context.trusted_ca.filename = str(root)

@@ -17,9 +17,11 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
-from proxeny.xds.config_source import check_node, subscribe
+from proxeny.xds.config_source import check_node
+from proxeny.xds.manager import XdsManager
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
 ECHO = '{"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}'
@@ -39,7 +41,11 @@ class Owner:
         if version == "bad":
             raise ConfigError("refused")
 
-    def on_config_update_failed(self, error: ConfigError) -> None:
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        raise AssertionError("files have whole states")
+
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
+        assert reason is FailureReason.UPDATE_REJECTED
         self.errors.append(str(error))
 
 
@@ -60,7 +66,9 @@ class Source:
             source.path_config_source.watched_directory.path = watched
         stats = SubscriptionStats(self.store, "lds.")
         loop = asyncio.get_running_loop()
-        self.subscription = subscribe(loop, source, self.owner, decoder, stats, validation)
+        self.subscription = XdsManager(loop, None, None, self.store, lambda: validation).subscribe(
+            source, self.owner, decoder, stats
+        )
 
     def _unknown(self, count: int) -> None:
         self.unknown += count
@@ -313,7 +321,8 @@ def _subscribe(folder: Path, **fields: object) -> None:
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        subscribe(loop, source, Owner(), decoder, SubscriptionStats(store, "x."), validation)
+        manager = XdsManager(loop, None, None, store, lambda: validation)
+        manager.subscribe(source, Owner(), decoder, SubscriptionStats(store, "x."))
 
     asyncio.run(scenario())
 
