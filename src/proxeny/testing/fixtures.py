@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from proxeny.testing.proxy import RunningProxy
 from proxeny.testing.upstream import FakeUpstream
+
+if TYPE_CHECKING:
+    from proxeny.testing.xds import ControlPlane
 
 
 @pytest.fixture
@@ -32,6 +35,22 @@ def upstream() -> Iterator[Callable[..., FakeUpstream]]:
 
     def start(*args: Any, **options: Any) -> FakeUpstream:
         running.append(FakeUpstream(*args, **options))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+@pytest.fixture
+def control_plane() -> Iterator[Callable[..., ControlPlane]]:
+    """``control_plane(**options)``: a control plane that serves xDS, closed at the end of the test. Needs grpcio."""
+    from proxeny.testing.xds import ControlPlane
+
+    running: list[ControlPlane] = []
+
+    def start(**options: Any) -> ControlPlane:
+        running.append(ControlPlane(**options))
         return running[-1]
 
     yield start
