@@ -40,3 +40,17 @@ def check_source(source: Any) -> None:
     directory = source.path_config_source.watched_directory.path
     if directory and not os.path.isdir(directory):
         raise ConfigError(f"unable to add filesystem watch for file {directory}/: No such file or directory")
+
+
+def describe(source: Any) -> str:
+    """Where a ``config.core.v3.ConfigSource`` leads, for people: a path, "ads", "self", clusters, a target."""
+    kind = source.WhichOneof("config_source_specifier") or ""
+    if kind == "path":
+        return str(source.path)
+    if kind == "path_config_source":
+        return str(source.path_config_source.path)
+    if kind != "api_config_source":
+        return kind
+    api = source.api_config_source
+    services = [one.envoy_grpc.cluster_name or one.google_grpc.target_uri for one in api.grpc_services]
+    return ", ".join([*services, *api.cluster_names])

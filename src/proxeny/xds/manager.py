@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from envoy.config.core.v3 import config_source_pb2
 
-from proxeny.xds.config_source import check_source
+from proxeny.config.errors import ConfigError
+from proxeny.xds.config_source import check_source, describe
 from proxeny.xds.filesystem import FilesystemSubscription
+from proxeny.xds.record import XdsRecord
+from proxeny.xds.recording import RecordedCallbacks, RecordedSubscription
 
 if TYPE_CHECKING:
     from proxeny.event.file_watcher import FileWatcher
@@ -39,6 +42,7 @@ class XdsManager:
         self._node = node
         self._store = store
         self._validation = validation
+        self.record = XdsRecord()
         self.grpc_clients: GrpcClients | None = None
         """Set by the server before anything subscribes."""
 
@@ -59,6 +63,22 @@ class XdsManager:
         ``watcher``: shared by subscriptions of which there may be many.
         """
         self.check_source(source)
+        record = self.record.subscription(decoder.type_name, describe(source))
+        recorded = RecordedCallbacks(callbacks, record)
+        try:
+            return RecordedSubscription(self._subscription(source, recorded, decoder, stats, watcher), record)
+        except ConfigError:
+            record.closed()
+            raise
+
+    def _subscription(
+        self,
+        source: Any,
+        callbacks: SubscriptionCallbacks,
+        decoder: ResourceDecoder,
+        stats: UpdateStats,
+        watcher: FileWatcher | None,
+    ) -> Subscription:
         assert self._loop is not None
         path = source.path_config_source
         if source.WhichOneof("config_source_specifier") == "path":

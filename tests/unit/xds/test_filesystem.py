@@ -275,7 +275,7 @@ def test_unknown_fields_are_warned_of_and_counted_once(tmp_path: Path, caplog: p
     source = read(tmp_path, UNKNOWN)
     assert source.unknown == 1
     assert "no such field: 'no_such_field'" in caplog.text
-    source.subscription.refresh()  # type: ignore[attr-defined]
+    source.subscription.start()
     assert (source.unknown, source.stat("update_success")) == (1, 2)
 
 

@@ -1,0 +1,93 @@
+"""Between a subscription and the owner of its resources: what passes is written to the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from proxeny.config.errors import ConfigError
+from proxeny.xds.subscription import FailureReason
+
+if TYPE_CHECKING:
+    from proxeny.xds.record import SubscriptionRecord
+    from proxeny.xds.resource import DecodedResource
+    from proxeny.xds.subscription import Subscription, SubscriptionCallbacks
+
+
+class RecordedCallbacks:
+    """Passes every call on (``SubscriptionCallbacks``)."""
+
+    __slots__ = ("_callbacks", "_is_told", "_record")
+
+    def __init__(self, callbacks: SubscriptionCallbacks, record: SubscriptionRecord) -> None:
+        self._callbacks = callbacks
+        self._record = record
+        self._is_told: ConfigError | None = None
+        """The refusal that is in the record already: transports say it again."""
+
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+        """The whole state of the world."""
+        began = time.perf_counter()
+        failure: ConfigError | None = None
+        try:
+            self._callbacks.on_config_update(resources, version)
+        except ConfigError as error:
+            failure = self._is_told = error
+            raise
+        finally:
+            self._record.updated(resources, None, version, time.perf_counter() - began, failure)
+
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        """What changed."""
+        began = time.perf_counter()
+        failure: ConfigError | None = None
+        try:
+            self._callbacks.on_config_delta(added, removed, version)
+        except ConfigError as error:
+            failure = self._is_told = error
+            raise
+        finally:
+            self._record.updated(added, removed, version, time.perf_counter() - began, failure)
+
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
+        """Nothing came, or it was refused."""
+        told, self._is_told = self._is_told, None
+        if reason is not FailureReason.UPDATE_REJECTED:
+            self._record.failed(f"{reason.value}: {error}" if error is not None else reason.value)
+        elif error is not None and error is not told:
+            self._record.rejected("", error)
+        self._callbacks.on_config_update_failed(reason, error)
+
+
+class RecordedSubscription:
+    """Passes every call on (``Subscription``)."""
+
+    __slots__ = ("_record", "_subscription")
+
+    def __init__(self, subscription: Subscription, record: SubscriptionRecord) -> None:
+        self._subscription = subscription
+        self._record = record
+
+    def start(self, names: Iterable[str] = ()) -> None:
+        """Fetch."""
+        wanted = tuple(names)
+        self._record.interested(wanted or None)
+        self._subscription.start(wanted)
+
+    def update_names(self, names: Iterable[str]) -> None:
+        """Want these."""
+        wanted = tuple(names)
+        self._record.interested(wanted)
+        self._subscription.update_names(wanted)
+
+    def request_on_demand(self, names: Iterable[str]) -> None:
+        """Ask for these besides."""
+        wanted = tuple(names)
+        self._record.also_interested(wanted)
+        self._subscription.request_on_demand(wanted)
+
+    def close(self) -> None:
+        """No more callbacks."""
+        self._record.closed()
+        self._subscription.close()
