@@ -12,6 +12,7 @@ class FrameInspector:
 
 class FrameDecoder:
     failed: bool
+    too_long: bool
     most: int
     buffered: int
     def __init__(self, most: int = ...) -> None: ...

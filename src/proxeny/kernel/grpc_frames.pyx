@@ -76,9 +76,10 @@ cdef class FrameInspector:
 
 
 cdef class FrameDecoder:
-    """Takes frames out; a frame with flags other than COMPRESSED, or one longer than `most`, ends the decoding."""
+    """Takes frames out; a frame with flags other than COMPRESSED, or one longer than `most` (`too_long`), ends the
+    decoding."""
 
-    cdef readonly bint failed
+    cdef readonly bint failed, too_long
     cdef readonly Py_ssize_t most
     cdef Buffer held
 
@@ -97,6 +98,7 @@ cdef class FrameDecoder:
             size = (<Py_ssize_t>head[1] << 24) | (head[2] << 16) | (head[3] << 8) | head[4]
             if head[0] & 0xFE or size > self.most:
                 self.failed = True
+                self.too_long = head[0] & 0xFE == 0
                 self.held.clear()
             elif self.held.length < HEAD + size:
                 break

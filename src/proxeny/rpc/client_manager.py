@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
+from proxeny.rpc.envoy_client import EnvoyGrpcClient
 from proxeny.rpc.google_client import GOOGLE_GRPC, GoogleGrpcClient
 from proxeny.rpc.google_credentials import GoogleCredentials
 from proxeny.rpc.initial_metadata import check_initial_metadata, literal_metadata
@@ -14,23 +14,23 @@ from proxeny.rpc.initial_metadata import check_initial_metadata, literal_metadat
 if TYPE_CHECKING:
     import asyncio
 
+    from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import Store
     from proxeny.xds.grpc_client import GrpcClient
 
 
 class GrpcClientManager:
-    """The clients of one process. ``make_envoy`` makes a client of a service that is a cluster."""
+    """The clients of one process (``GrpcClients``)."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, make_envoy: Callable[[Any], GrpcClient]) -> None:
-        self._loop = loop
-        self._store = store
-        self._make_envoy = make_envoy
+    def __init__(self, context: FactoryContext) -> None:
+        self._context = context
         self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def of(self, grpc_service: Any, stat_prefix: str = "") -> GrpcClient:
         """A client for a ``config.core.v3.GrpcService``, its caller's alone; ConfigError.
 
-        ``stat_prefix``: what the statistics of a ``google_grpc`` stand below.
+        Whether the cluster of an ``envoy_grpc`` is there is not looked at. ``stat_prefix``: what the statistics of a
+        ``google_grpc`` stand below.
         """
         client = self._make(grpc_service, stat_prefix)
         self._clients.add(client)
@@ -39,10 +39,10 @@ class GrpcClientManager:
     def _make(self, service: Any, stat_prefix: str) -> GrpcClient:
         kind = service.WhichOneof("target_specifier")
         if kind == "envoy_grpc":
-            return self._make_envoy(service)
+            return EnvoyGrpcClient(service, self._context)
         if kind != "google_grpc":
             raise ConfigError("a gRPC service needs a target_specifier")
-        return make_google(self._loop, service, self._store, stat_prefix)
+        return make_google(self._context.dispatcher, service, self._context.stats, stat_prefix)
 
     def close(self) -> None:
         """End all streams without callbacks."""
@@ -50,7 +50,9 @@ class GrpcClientManager:
             client.close()
 
 
-def make_google(loop: asyncio.AbstractEventLoop, service: Any, store: Store, stat_prefix: str) -> GoogleGrpcClient:
+def make_google(
+    loop: asyncio.AbstractEventLoop | None, service: Any, store: Store, stat_prefix: str
+) -> GoogleGrpcClient:
     """A client over grpcio; ConfigError."""
     check_initial_metadata(service)
     google = service.google_grpc

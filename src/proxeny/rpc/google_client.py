@@ -11,6 +11,8 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from proxeny.network.grpc_status import INTERNAL, UNKNOWN
+from proxeny.rpc.unary import UnaryCall
 from proxeny.stats.schema import Schema
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("proxeny.grpc")
 
 CODES: Final = 17
-UNKNOWN, INTERNAL = 2, 13
-"""Of gRPC's status codes."""
 
 GOOGLE_GRPC: Final = Schema(
     "google_grpc",
@@ -49,7 +49,7 @@ class GoogleGrpcClient:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: asyncio.AbstractEventLoop | None,
         target: str,
         credentials: GoogleCredentials,
         args: ChannelArgs,
@@ -57,7 +57,7 @@ class GoogleGrpcClient:
         timeout_ms: int,
         stats: Block,
     ) -> None:
-        """``timeout_ms``: of calls that say no other; 0 = none."""
+        """``loop`` None: the configuration is only checked. ``timeout_ms``: of calls that say no other; 0 = none."""
         self._loop = loop
         self._target = target
         self._credentials = credentials
@@ -83,6 +83,7 @@ class GoogleGrpcClient:
         return call
 
     def _start(self, method: str, callbacks: Any, metadata: Sequence[Any], timeout_ms: int) -> GoogleGrpcStream:
+        assert self._loop is not None
         if self._channel is None:
             import grpc.aio
 
@@ -108,7 +109,7 @@ class GoogleGrpcClient:
         for stream in list(self._streams):
             stream.reset()
         channel, self._channel = self._channel, None
-        if channel is not None and self._loop.is_running():
+        if channel is not None and self._loop is not None and self._loop.is_running():
             self._loop.create_task(channel.close())  # the loop holds it as long as it runs
 
 
@@ -199,36 +200,3 @@ class GoogleGrpcStream:
         self._client.forget(self, status)
         # Ends both tasks; each lets go of us.
         self._call.cancel()
-
-
-class UnaryCall:
-    """One call, as the callbacks of its stream."""
-
-    __slots__ = ("_answer", "_callbacks", "stream")
-
-    def __init__(self, callbacks: GrpcUnaryCallbacks) -> None:
-        self._callbacks: GrpcUnaryCallbacks | None = callbacks
-        self._answer: bytes | None = None
-        self.stream: Any = None
-
-    def cancel(self) -> None:
-        """No callback any more."""
-        self._callbacks = None
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.reset()
-
-    def on_message(self, data: bytes) -> None:
-        """The answer, which counts if the call ends well."""
-        self._answer = data
-
-    def on_close(self, status: int, message: str) -> None:
-        """The end of the call."""
-        self.stream = None
-        callbacks, self._callbacks = self._callbacks, None
-        if callbacks is None:
-            return
-        if status == 0 and self._answer is not None:
-            callbacks.on_success(self._answer)
-        else:
-            callbacks.on_failure(status or INTERNAL, message)

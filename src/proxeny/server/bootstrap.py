@@ -246,6 +246,7 @@ class Bootstrapped:
         self._supervisor.broadcast(messages.SetSecrets([(key, data)]))
 
     def _push_health(self, changes: dict[str, HealthChange]) -> None:
+        self.clusters.own.update_health(changes)
         self._supervisor.broadcast(messages.UpdateHealth(changes))
 
     def reopen_logs(self) -> None:
@@ -266,4 +267,5 @@ class Bootstrapped:
         self.secrets.close()
         self.dns_caches.close()
         self.configuration.xds.close()
+        self.configuration.grpc_clients.close()
         self.access_logs.close()

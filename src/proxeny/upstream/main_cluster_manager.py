@@ -35,6 +35,7 @@ from proxeny.upstream.endpoints import HealthChange, HostChange
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
 from proxeny.upstream.limit_gauges import LimitGauges
 from proxeny.upstream.main_cluster import MainCluster
+from proxeny.upstream.main_thread_clusters import MainThreadClusters
 from proxeny.upstream.outlier.hub import Outliers
 from proxeny.upstream.stats import (
     CLUSTER_MANAGER,
@@ -104,6 +105,8 @@ class MainClusterManager:
         self.outliers = Outliers(context)
         """Which hosts are outliers."""
         self.health.has_workers = self._has_workers
+        self.own = context.cluster_manager = MainThreadClusters(self, self._store, context.dispatcher)
+        """Those that main itself sends requests to."""
 
     # -- clusters ------------------------------------------------------------------------------------------------
     def add_static(self, clusters: Iterable[Any]) -> None:
@@ -167,6 +170,7 @@ class MainClusterManager:
             self.outliers.forget(name)
             self._gauges.end(replaced.config.info)
             blocks = replaced.all_blocks
+        self.own.changed(name)
         self._gauges.begin(cluster.config.info)
         if self._started:
             self._watch_outliers(cluster)
@@ -196,6 +200,7 @@ class MainClusterManager:
         self._show_counts()
         if active is not None:
             active.close()
+            self.own.changed(name)
             self.outliers.forget(name)
             self._gauges.end(active.config.info)
             self.on_cluster_removed(name, active.all_blocks)
@@ -289,6 +294,7 @@ class MainClusterManager:
         if self._active.get(cluster.name) is cluster:
             if cluster.initialized:
                 self._stats.add(CM_CLUSTER_UPDATED, moved)
+            self.own.update_hosts(cluster.name, update)
             self.on_hosts_changed(cluster.name, update)
 
     @property
@@ -395,6 +401,7 @@ class MainClusterManager:
 
     def close(self) -> None:
         """The server ends."""
+        self.own.close()
         for clusters in (self._active, self._warming):
             for cluster in clusters.values():
                 cluster.close()

@@ -9,6 +9,7 @@ from proxeny.config.message_types import is_extension_type
 from proxeny.config.support import (
     access_log,
     bootstrap,
+    grpc,
     health,
     http,
     listener,
@@ -45,6 +46,7 @@ AREAS: Final[dict[str, Table]] = {
     "TLS": tls.TABLE,
     "Access logs": access_log.TABLE,
     "Dynamic configuration": xds.TABLE,
+    "gRPC services": grpc.TABLE,
 }
 TABLES: Final[Table] = {name: support for table in AREAS.values() for name, support in table.items()}
 

@@ -1,0 +1,255 @@
+"""``envoy_grpc``: streams and calls to a cluster of this proxy (Envoy: ``Grpc::AsyncClientImpl``)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2
+
+from proxeny.http.grpc import GRPC_MESSAGE, GRPC_STATUS
+from proxeny.http.grpc_timeout import grpc_timeout_value
+from proxeny.kernel.buffer import Buffer
+from proxeny.kernel.grpc_frames import FrameDecoder, frame_head
+from proxeny.kernel.headers import HeaderMap
+from proxeny.matcher.integer import parse_uint64
+from proxeny.network.grpc_status import INTERNAL, UNKNOWN, grpc_status_of_http
+from proxeny.router.async_client import AsyncClient
+from proxeny.router.header_mutation import compile_mutation
+from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
+from proxeny.rpc.unary import UnaryCall
+
+if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
+    from proxeny.router.async_client import AsyncStream
+    from proxeny.router.header_mutation import HeaderMutation
+    from proxeny.xds.grpc_client import GrpcStreamCallbacks, GrpcUnaryCallbacks, Metadata
+
+log = logging.getLogger("proxeny.grpc")
+
+RESOURCE_EXHAUSTED: Final = 8
+UNAVAILABLE: Final = 14
+LARGEST: Final = 0xFFFFFFFF
+_COMPRESSED: Final = 1
+RETRY_BASE_MS: Final = 1000
+_APPEND: Final = base_pb2.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+
+
+class EnvoyGrpcClient:
+    """A ``GrpcClient`` for the cluster that a ``GrpcService`` names; ConfigError."""
+
+    __slots__ = (
+        "__weakref__", "_authority", "_client", "_context", "_envoy_headers", "_most", "_mutation", "_retry_policy",
+        "_streams", "_timeout_ms", "cluster",
+    )  # fmt: skip
+
+    def __init__(self, service: Any, context: FactoryContext) -> None:
+        envoy = service.envoy_grpc
+        self._context = context
+        self.cluster: str = envoy.cluster_name
+        self._client: AsyncClient | None = None
+        self._authority = (envoy.authority or envoy.cluster_name).encode()
+        self._envoy_headers = not envoy.skip_envoy_headers
+        self._most: int = envoy.max_receive_message_length.value or LARGEST
+        self._mutation = compile_mutation([_option(header) for header in service.initial_metadata], ())
+        self._retry_policy = NO_RETRIES
+        if service.HasField("retry_policy"):
+            self._retry_policy = retry_policy_of(service.retry_policy)
+        self._timeout_ms: int = service.timeout.ToMilliseconds()
+        self._streams: dict[EnvoyGrpcStream, None] = {}
+
+    def open(self, method: str, callbacks: GrpcStreamCallbacks, metadata: Metadata = ()) -> EnvoyGrpcStream | None:
+        """A stream of ``/package.Service/Method``; None while there is no such cluster."""
+        return self._start(method, callbacks, metadata, 0)
+
+    def unary(
+        self, method: str, data: bytes, callbacks: GrpcUnaryCallbacks, timeout_ms: int = 0, metadata: Metadata = ()
+    ) -> UnaryCall:
+        """One call; ``timeout_ms`` 0: as the service's configuration says."""
+        call = UnaryCall(callbacks)
+        call.stream = stream = self._start(method, call, metadata, timeout_ms or self._timeout_ms)
+        if stream is None:
+            assert self._context.dispatcher is not None
+            self._context.dispatcher.call_soon(call.on_close, UNAVAILABLE, "Cluster not available")
+        else:
+            stream.send_last(data)
+        return call
+
+    def _start(
+        self, method: str, callbacks: GrpcStreamCallbacks, metadata: Metadata, timeout_ms: int
+    ) -> EnvoyGrpcStream | None:
+        if self._client is None:
+            self._client = AsyncClient(self.cluster, self._context)
+        if not self._client.available:
+            return None
+        stream = EnvoyGrpcStream(callbacks, self._most, self._streams)
+        stream.begin(
+            self._client.start(stream, timeout_ms, self._retry_policy, self._envoy_headers),
+            self._head(method, metadata, timeout_ms),
+            self._mutation,
+        )
+        return stream
+
+    def _head(self, method: str, metadata: Metadata, timeout_ms: int) -> HeaderMap:
+        head = [
+            (b":method", b"POST"),
+            (b":path", method.encode()),
+            (b":authority", self._authority),
+            (b"te", b"trailers"),
+        ]
+        if timeout_ms:
+            head.append((b"grpc-timeout", grpc_timeout_value(timeout_ms)))
+        head.append((b"content-type", b"application/grpc"))
+        head += [(name.lower().encode(), value.encode()) for name, value in metadata]
+        return HeaderMap(head)
+
+    def close(self) -> None:
+        """End its streams without callbacks."""
+        for stream in list(self._streams):
+            stream.reset()
+
+
+class EnvoyGrpcStream:
+    """One stream, as the callbacks of its HTTP stream.
+
+    Whoever uses it is never called from inside ``open`` or ``send``: what happens there is told in the next turn.
+    """
+
+    __slots__ = ("_callbacks", "_decoder", "_inside", "_siblings", "_stream")
+
+    def __init__(self, callbacks: GrpcStreamCallbacks, most: int, siblings: dict[EnvoyGrpcStream, None]) -> None:
+        """``siblings``: where it is while it is open."""
+        self._callbacks: GrpcStreamCallbacks | None = callbacks
+        self._decoder = FrameDecoder(most)
+        self._inside = False
+        self._siblings = siblings
+        siblings[self] = None
+        self._stream: AsyncStream | None = None
+
+    def begin(self, stream: AsyncStream, headers: HeaderMap, mutation: HeaderMutation | None) -> None:
+        """Ask for a stream of the cluster's."""
+        self._stream = stream
+        if mutation is not None:
+            mutation.evaluate(headers, headers, None, stream.stream_info)
+        self._inside = True
+        stream.send_headers(headers, False)
+        self._inside = False
+
+    def send(self, data: bytes) -> None:
+        """Send a message."""
+        self._send(data, False)
+
+    def send_last(self, data: bytes) -> None:
+        """Send a message, and no more."""
+        self._send(data, True)
+
+    def half_close(self) -> None:
+        """No more messages from here."""
+        self._write(Buffer(), True)
+
+    def _send(self, data: bytes, last: bool) -> None:
+        framed = Buffer()
+        framed.append(frame_head(len(data)))
+        framed.append(data)
+        self._write(framed, last)
+
+    def _write(self, data: Buffer, last: bool) -> None:
+        if self._stream is not None:
+            self._inside = True
+            self._stream.send_data(data, last)
+            self._inside = False
+
+    def reset(self) -> None:
+        """Over, without another callback."""
+        self._callbacks = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._siblings.pop(self, None)
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.reset()
+
+    # -- what the HTTP stream tells --------------------------------------------------------------------------------
+    def on_headers(self, headers: HeaderMap, end_stream: bool) -> None:
+        """The response's head, or all there is of it."""
+        status = headers.get(b":status") or b""
+        if end_stream and (status == b"200" or GRPC_STATUS in headers):
+            self.on_trailers(headers)
+        elif status != b"200":
+            self._end(grpc_status_of_http(parse_uint64(status) or 0), "")
+
+    def on_data(self, data: Buffer, end_stream: bool) -> None:
+        """Frames."""
+        decoder = self._decoder
+        for flags, message in decoder.decode(data):
+            if flags & _COMPRESSED and message:
+                self._end(INTERNAL, "")
+                return
+            if not self._pass_on(message):
+                return
+        if decoder.failed:
+            if decoder.too_long:
+                self._end(RESOURCE_EXHAUSTED, "")
+            else:
+                self._end(INTERNAL, "")
+        elif end_stream:
+            self._end(UNKNOWN, "")
+
+    def on_trailers(self, trailers: HeaderMap) -> None:
+        """The end, and how it ended."""
+        status = parse_uint64(trailers.get(GRPC_STATUS) or b"")
+        message = unquote_to_bytes(trailers.get(GRPC_MESSAGE) or b"").decode("utf-8", "replace")
+        self._end(UNKNOWN if status is None else status, message)
+
+    def on_reset(self) -> None:
+        """The response was cut short."""
+        self._end(INTERNAL, "")
+
+    # -- what is told of it ----------------------------------------------------------------------------------------
+    def _pass_on(self, message: bytes) -> bool:
+        """Whether the stream goes on."""
+        callbacks = self._callbacks
+        if callbacks is None:
+            return False
+        try:
+            callbacks.on_message(message)
+        except Exception:
+            log.exception("a gRPC message could not be handled")
+            self._end(INTERNAL, "")
+        return self._callbacks is not None
+
+    def _end(self, status: int, message: str) -> None:
+        dispatcher = None if self._stream is None else self._stream.dispatcher
+        self._let_go()
+        if self._inside and dispatcher is not None:
+            dispatcher.call_soon(self._tell, status, message)
+        else:
+            self._tell(status, message)
+
+    def _tell(self, status: int, message: str) -> None:
+        callbacks, self._callbacks = self._callbacks, None
+        if callbacks is not None:
+            callbacks.on_close(status, message)
+
+
+def _option(header: Any) -> Any:
+    return base_pb2.HeaderValueOption(header=header, append_action=_APPEND)
+
+
+def retry_policy_of(core: Any) -> RetryPolicy:
+    """A router's policy from a ``config.core.v3.RetryPolicy`` (Envoy: ``convertCoreToRouteRetryPolicy``)."""
+    policy = route_components_pb2.RetryPolicy(retry_on=core.retry_on)
+    if core.HasField("num_retries"):
+        policy.num_retries.CopyFrom(core.num_retries)
+    back_off = policy.retry_back_off
+    back_off.base_interval.FromMilliseconds(RETRY_BASE_MS)
+    if core.retry_back_off.HasField("base_interval"):
+        back_off.base_interval.CopyFrom(core.retry_back_off.base_interval)
+    if core.retry_back_off.HasField("max_interval"):
+        back_off.max_interval.CopyFrom(core.retry_back_off.max_interval)
+    else:
+        back_off.max_interval.FromMilliseconds(back_off.base_interval.ToMilliseconds() * 10)
+    return RetryPolicy.compile(policy)
