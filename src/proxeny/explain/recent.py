@@ -24,6 +24,7 @@ from proxeny.stats.store import MainStore
 if TYPE_CHECKING:
     from proxeny.explain.world import World
     from proxeny.http.recent_failures import FailedRequest
+    from proxeny.router.rds.provider import RouteConfigProviders
 
 RECENT_PARAMETERS: Final = {
     "code": "only answers of this code, or class of codes (5xx); 0: none",
@@ -121,6 +122,11 @@ class _Tables:
         return None
 
     @property
+    def discovered(self) -> RouteConfigProviders | None:
+        """Route configurations that did not come with their listener."""
+        return self._world.context.routes
+
+    @property
     def context(self) -> FactoryContext:
         """To compile questions with."""
         if self._context is None:
@@ -150,7 +156,7 @@ def _failure(request: FailedRequest, tables: _Tables) -> Failure:
         *[(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers],
     ]
     headers = HeaderMap([pair for pair in pairs if pair[1]])
-    config, table = routes_of(manager, whole, headers)
+    config, table = routes_of(manager, whole, headers, tables.discovered)
     if table is None:
         return Failure(request, RouteTrace(whole.name), "no scope has the key of this request")
     if tables.left <= 0:

@@ -28,6 +28,8 @@ from proxeny.network.connection import Connection
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState
 from proxeny.network.stream_info import StreamInfo
 from proxeny.registry import REGISTRY
+from proxeny.router.rds.provider import RouteConfigProvider, rds_key
+from proxeny.router.route_table import RouteTable
 from proxeny.stats.store import MainStore
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import ConnectionInfo
+    from proxeny.router.rds.provider import RouteConfigProviders
 
 HCM: Final = "envoy.filters.network.http_connection_manager"
 BUFFER_LIMIT: Final = 1 << 20
@@ -123,6 +126,25 @@ class _TracedRoutes:
         return getattr(self.table, name)
 
 
+class _HeldRoutes:
+    """Discovered route configurations as they are now, for the rehearsal alone."""
+
+    def __init__(self, routes: RouteConfigProviders | None) -> None:
+        self._routes = routes
+
+    def provider(self, rds: Any, stat_prefix: str, context: FactoryContext) -> RouteConfigProvider:
+        """One of its own, which hears of no updates."""
+        made = RouteConfigProvider(rds_key(rds), rds.route_config_name)
+        message = self.held(rds)
+        if message is not None:
+            made.exchange(RouteTable.compile(message, context, False))
+        return made
+
+    def held(self, rds: Any) -> Any | None:
+        """What main has."""
+        return None if self._routes is None else self._routes.held(rds)
+
+
 class _TracedTerminal:
     """Makes the last filter of the chain, and keeps it."""
 
@@ -195,6 +217,7 @@ class Rehearsal:
             token_buckets=None,
             outliers=None,
             drain_decision=None,
+            routes=_HeldRoutes(context.routes),
         )
         extension = REGISTRY.factory("network_filter", HCM, message.DESCRIPTOR.full_name)
         self.config = config = extension.create_filter_factory(message, inner).config

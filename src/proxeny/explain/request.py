@@ -112,7 +112,7 @@ def _explain(
         sanitised = changes.explain_sanitising(found, rehearsal.config.sanitizer.internal_only)
     trace, config = None, None
     if outcome.routed is not None and rehearsal.table is not None:
-        config, table = routes_of(message, rehearsal.table, outcome.routed)
+        config, table = routes_of(message, rehearsal.table, outcome.routed, rehearsal.context.routes)
         if table is None:
             trace = RouteTrace(rehearsal.table.name, notes=["no scope has the key of this request"])
         else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.rds.provider import RouteConfigProviders
 
 MOST_HOSTS: Final = 10
 """How many of the other virtual hosts are told of."""
@@ -79,13 +80,17 @@ class RouteTrace:
     notes: list[str] = field(default_factory=list)
 
 
-def routes_of(manager: Any, table: Any, headers: HeaderMap) -> tuple[Any, RouteTable | None]:
+def routes_of(
+    manager: Any, table: Any, headers: HeaderMap, discovered: RouteConfigProviders | None
+) -> tuple[Any, RouteTable | None]:
     """The ``RouteConfiguration`` that a connection manager has for a request, and its table; None: it has none.
 
     ``table``: what the connection manager asks, which with ``scoped_routes`` asks the table of the request's scope.
     """
     if manager.WhichOneof("route_specifier") == "route_config":
         return manager.route_config, table
+    if manager.WhichOneof("route_specifier") == "rds":
+        return None if discovered is None else discovered.held(manager.rds), table
     chosen = table.table_of(headers)
     if chosen is None:
         return None, None

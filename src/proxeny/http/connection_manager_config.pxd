@@ -14,7 +14,9 @@ cdef class UpgradeConfig:
 
 
 cdef class ConnectionManagerConfig:
+    cdef object __weakref__
     cdef public object context, dispatcher, local_info, recent_failures, route_table, codec_settings, codec_stats, stat_prefix
+    cdef public object route_provider
     cdef public object http2_settings
     cdef public Block http2_stats
     cdef public int codec_type

@@ -53,6 +53,7 @@ class ConnectionManagerConfig:
     """The runtime form of one HttpConnectionManager; shared by all its connections."""
 
     __slots__ = (
+        "__weakref__",
         "accept_http_10",
         "access_logs",
         "append_local_overload",
@@ -88,6 +89,7 @@ class ConnectionManagerConfig:
         "recent_failures",
         "request_headers_timeout_ms",
         "request_timeout_ms",
+        "route_provider",
         "route_table",
         "sanitizer",
         "server_name",
@@ -108,6 +110,7 @@ class ConnectionManagerConfig:
     )
 
     def __init__(self, config: Any, context: FactoryContext, route_table: Any, chain: FilterChain) -> None:
+        """``route_table``: None where there is none, or it is discovered (``use_routes``)."""
         self.context = context
         self.dispatcher = context.dispatcher
         self.clock = RealTimeSource() if context.dispatcher is None else context.dispatcher.time_source
@@ -115,7 +118,8 @@ class ConnectionManagerConfig:
         self.random = context.random
         self.recent_failures = context.recent_failures
         self.overload = context.overload
-        self.route_table = route_table
+        self.route_provider: Any = None
+        """Where ``route_table`` comes from, if it is discovered."""
         self.chain = chain
         self.access_logs: tuple[Any, ...] = ()
         self.local_reply: LocalReplyRewriter | None = None
@@ -134,8 +138,7 @@ class ConnectionManagerConfig:
         self.stats = context.stats.block(HTTP, self.stat_prefix)
         self.listener_stats = context.stats.block(LISTENER_HTTP, f"{context.listener_scope}http.{config.stat_prefix}.")
         self.sanitizer = HeaderSanitizer(config, context.local_info, context.random)
-        if route_table is not None:
-            self.sanitizer.internal_only = route_table.internal_only_headers
+        self.use_routes(route_table)
         self.sanitizer.early_mutations = compile_early_mutations(config, context)
         self.sanitizer.detect_by(compile_detections(config, context))
         rules = compile_forward_client_cert(config, context)
@@ -148,6 +151,11 @@ class ConnectionManagerConfig:
         self._set_timeouts(config)
         self._set_identity(config)
         self._set_http1(config)
+
+    def use_routes(self, table: Any) -> None:
+        """Route by this table from now on; None: no request has a route."""
+        self.route_table = table
+        self.sanitizer.internal_only = () if table is None else table.internal_only_headers
 
     def _set_timeouts(self, config: Any) -> None:
         common = config.common_http_protocol_options

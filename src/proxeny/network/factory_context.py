@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.limits import LimitTable
     from proxeny.kernel.outlier import OutlierTable
     from proxeny.kernel.token_bucket import BucketTable
+    from proxeny.router.rds.provider import RouteConfigProviders
     from proxeny.secret.sources import Secrets
     from proxeny.stats.store import Store
     from proxeny.xds.init_manager import InitManager
@@ -114,6 +115,8 @@ class FactoryContext:
     """Where subscriptions come from; in main."""
     init_manager: InitManager | None = None
     """Takes what must be waited for by what is being compiled: a listener's, a cluster's, or the server's; in main."""
+    routes: RouteConfigProviders | None = None
+    """Where route configurations come from that are discovered: main's manager, or a worker's copies."""
     singletons: dict[str, Any] = field(default_factory=dict)
     """What extensions have once per process, by name (Envoy: ``Singleton::Manager``)."""
     # Facts of the listener being compiled.

@@ -8,6 +8,7 @@ cdef class RouteConfigInfo:
     cdef public dict cluster_plugins
     cdef public tuple internal_only_headers
     cdef public object max_direct_response_body_size, name, per_filter, request_mutation, response_mutation
+    cdef public object stats_holder
     cdef public dict metadata
     cdef public tuple mirrors
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxeny.router.path_policy import PolicyRewrite
     from proxeny.router.per_filter_config import PerFilterConfigs
     from proxeny.router.rate_limit import RateLimits
+    from proxeny.router.rds.stats_holder import StatsHolder
     from proxeny.router.route_condition import RouteCondition
     from proxeny.router.shadow import MirrorPolicy
     from proxeny.router.virtual_cluster import RequestStats, VirtualCluster
@@ -57,6 +58,7 @@ class RouteConfigInfo:
         "per_filter",
         "request_mutation",
         "response_mutation",
+        "stats_holder",
     )
 
     def __init__(self, name: str) -> None:
@@ -72,6 +74,8 @@ class RouteConfigInfo:
         self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.request_mutation: HeaderMutation | None = None
         self.response_mutation: HeaderMutation | None = None
+        self.stats_holder: StatsHolder | None = None
+        """Of a discovered configuration: lives as long as anything that counts for it."""
 
 
 class VirtualHost:

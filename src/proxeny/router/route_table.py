@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import Steps, finish
 from proxeny.router.cluster_specifier import compile_specifiers
 from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.per_filter_config import PerFilterConfigs
@@ -61,6 +62,13 @@ class RouteTable:
 
         ``validate_clusters_default``: True for static configurations, False for RDS (Envoy's defaults).
         """
+        return finish(cls.compile_steps(config, context, validate_clusters_default))
+
+    @classmethod
+    def compile_steps(
+        cls, config: Any, context: FactoryContext, validate_clusters_default: bool = True
+    ) -> Steps[RouteTable]:
+        """The same, in steps."""
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
         info = _compile_info(config, context)
         domains = _Domains(config.name)
@@ -70,6 +78,7 @@ class RouteTable:
             hosts.append(routes)
             for domain in host.domains:
                 domains.add(domain, routes)
+            yield
         host_header = config.vhost_header.lower().encode("utf-8") or b":authority"
         table = cls(info, domains, config.ignore_port_in_host_matching, host_header)
         table.virtual_hosts = tuple(hosts)

@@ -24,6 +24,7 @@ from proxeny.server.dns_cache_link import DnsCacheLink, FromWorker
 from proxeny.server.failure_log import FailureLog
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
+from proxeny.server.route_feed import RouteFeed
 from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, SHRINK_COUNT, WIP_PROTOS, memory_used
 from proxeny.server.supervisor import Worker
 from proxeny.server.validation import load_options
@@ -73,6 +74,9 @@ class Bootstrapped:
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.dns_caches.watch(self.clusters)
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
+        self.routes = self.configuration.routes
+        self.routes.cluster_names = self.clusters.names
+        self.route_feed = RouteFeed(self.routes, self._supervisor, server.store)
         self.cds = self._cds()
         self.clusters.health.on_change = self._push_health
         self.clusters.outliers.log_to(self._outlier_log())
@@ -162,7 +166,7 @@ class Bootstrapped:
     # -- Feeder ------------------------------------------------------------------------------------------------
 
     def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
-        """Send a worker all that it needs; the first answer is that of the clusters, then one per listener."""
+        """Send a worker all that it needs; the answers of the clusters, the route configurations and the listeners."""
         self.clusters.worker_started(worker.index)
         self.cluster_feed.worker_started(worker.index)
         state = self.configuration.server_state
@@ -188,6 +192,7 @@ class Bootstrapped:
         if health:
             worker.send(messages.UpdateHealth(health))
         self.dns_caches.feed(worker)
+        answers += self.route_feed.feed(worker)
         return answers + self.listeners.feed(worker)
 
     def _feed_clusters(self, worker: Worker) -> asyncio.Future[messages.Done]:
@@ -222,6 +227,9 @@ class Bootstrapped:
             return
         if isinstance(message, messages.ClustersReleased):
             self.cluster_feed.on_released(worker.index, message.serials)
+            return
+        if isinstance(message, messages.RoutesReleased):
+            self.route_feed.on_released(worker.index, message.serials)
             return
         if isinstance(message, messages.RequestsFailed):
             self.failures.add(worker.index, message.requests)
@@ -263,6 +271,7 @@ class Bootstrapped:
         if self.cds is not None:
             self.cds.close()
         self.listeners.close()
+        self.routes.close()
         self.clusters.close()
         self.secrets.close()
         self.dns_caches.close()

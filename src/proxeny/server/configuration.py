@@ -27,6 +27,7 @@ from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
+from proxeny.router.rds.manager import RouteConfigProviderManager
 from proxeny.rpc.client_manager import GrpcClientManager
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
@@ -127,6 +128,7 @@ class Configuration:
             store, self.local_info.node, dispatcher, self._dynamic_validation, self.xds, options
         )
         self.context.init_manager = self.init_manager = InitManager("Server")
+        self.context.routes = self.routes = RouteConfigProviderManager(self.context)
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:

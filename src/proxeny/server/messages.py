@@ -88,6 +88,27 @@ class SetSecrets(Message):
     secrets: list[tuple[str, bytes | None]]
 
 
+class SetRoutes(Message):
+    """A discovered route configuration holds, for the users of the ``Rds`` message whose key is ``key``.
+
+    ``data`` is the serialized ``RouteConfiguration``; where it is empty the descriptor is a memfd that holds it
+    (``size`` bytes). ``serial`` is told in ``RoutesReleased`` when nothing counts in ``stats`` any more.
+    """
+
+    id: int
+    key: str
+    serial: int
+    size: int
+    stats: StatRows
+    data: bytes = b""
+
+
+class DropRoutes(Message):
+    """Nobody has this discovered route configuration any more but listeners that drain."""
+
+    key: str
+
+
 class UpdateHosts(Message):
     """The hosts that main resolved for a DNS cluster: ``upstream.endpoints.HostUpdate``, serialized."""
 
@@ -308,6 +329,12 @@ class ClustersReleased(Message):
     serials: list[int]
 
 
+class RoutesReleased(Message):
+    """Nothing counts any more for these versions of discovered route configurations."""
+
+    serials: list[int]
+
+
 class AskSubCluster(Message):
     """A request waits for a sub-cluster of the cluster ``parent``."""
 
@@ -343,6 +370,8 @@ Any = (
     | AddClusters
     | ChangeClusters
     | SetSecrets
+    | SetRoutes
+    | DropRoutes
     | UpdateHosts
     | UpdateHealth
     | DnsHostResolved
@@ -372,6 +401,7 @@ Any = (
     | ResolveDnsHost
     | DnsHostUsed
     | ClustersReleased
+    | RoutesReleased
     | AskSubCluster
     | SubClustersUsed
     | RequestsFailed

@@ -29,6 +29,7 @@ from proxeny.listener.hand_over import HandOver
 from proxeny.listener.kinds import compile_listener_steps
 from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, ServerState
+from proxeny.router.rds.worker_routes import WorkerRoutes
 from proxeny.runtime.snapshot import RuntimeReader, Snapshot
 from proxeny.secret.worker_secrets import WorkerSecrets
 from proxeny.server import log as log_set_up
@@ -64,6 +65,7 @@ class Worker:
 
     context: FactoryContext
     clusters: ClusterManager
+    routes: WorkerRoutes
     dns_caches: DnsCacheLink
     leaving: LeavingClusters
     handler: ConnectionHandler
@@ -109,6 +111,8 @@ class Worker:
             messages.AddClusters: self._add_clusters,
             messages.ChangeClusters: self._change_clusters,
             messages.SetSecrets: self._set_secrets,
+            messages.SetRoutes: self._set_routes,
+            messages.DropRoutes: self._drop_routes,
             messages.UpdateHosts: self._update_hosts,
             messages.UpdateHealth: self._update_health,
             messages.DnsHostResolved: self._on_dns_cache,
@@ -147,6 +151,7 @@ class Worker:
         if hasattr(self, "handler"):
             self.handler.close()
             self.clusters.close()
+            self.routes.close()
             self.leaving.close()
             self.access_logs.close()
             self.recent_failures.close()
@@ -234,6 +239,7 @@ class Worker:
         self.clusters.on_outlier = self._report_outlier
         self.clusters.on_hosts_failed = self._report_failed_hosts
         self.dns_caches = DnsCacheLink(self.context, self.channel)
+        self.routes = self.context.routes = WorkerRoutes(self.context, self.store, self._report_released_routes)
         self.leaving = LeavingClusters(self.dispatcher, self.store, self._report_released)
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
@@ -289,6 +295,16 @@ class Worker:
 
     def _set_secrets(self, message: messages.SetSecrets, fds: Fds) -> Steps[None]:
         return self.secrets.update(message.secrets)
+
+    def _set_routes(self, message: messages.SetRoutes, fds: Fds) -> Steps[None]:
+        data = message.data if message.data or not fds else _read_memfd(fds[0], message.size)
+        return self.routes.set(message.key, message.serial, messages.stat_table(message.stats), data)
+
+    def _drop_routes(self, message: messages.DropRoutes, fds: Fds) -> None:
+        self.routes.drop(message.key)
+
+    def _report_released_routes(self, serials: list[int]) -> None:
+        self.channel.send(messages.RoutesReleased(serials))
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)

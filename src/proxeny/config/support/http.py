@@ -10,7 +10,7 @@ _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
     f"{_HCM}.HttpConnectionManager": extension(
-        done="""codec_type stat_prefix route_config scoped_routes http_filters add_user_agent
+        done="""codec_type stat_prefix rds route_config scoped_routes http_filters add_user_agent
             common_http_protocol_options
             http_protocol_options server_name server_header_transformation scheme_header_transformation
             max_request_headers_kb stream_idle_timeout request_timeout request_headers_timeout drain_timeout
@@ -27,6 +27,7 @@ TABLE: Final[Table] = {
         accepted="""represent_ipv4_remote_address_as_ipv4_mapped_ipv6
             add_proxy_protocol_connection_state path_normalization_options""",
     ),
+    f"{_HCM}.Rds": fields(done="config_source route_config_name"),
     f"{_HCM}.LocalReplyConfig": fields(done="mappers body_format"),
     f"{_HCM}.ResponseMapper": fields(done="filter status_code body body_format_override headers_to_add"),
     f"{_HCM}.HttpConnectionManager.ProxyStatusConfig": fields(

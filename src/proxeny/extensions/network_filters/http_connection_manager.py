@@ -46,8 +46,8 @@ class HttpConnectionManagerFilter:
 
     def describe(self) -> str:
         """Where requests go, for people."""
-        table = self.config.route_table
-        return "HTTP, without routes" if table is None else f"HTTP by the route configuration '{table.name}'"
+        routes = self.config.route_provider or self.config.route_table
+        return "HTTP, without routes" if routes is None else f"HTTP by the route configuration '{routes.name}'"
 
 
 def compile_server(config: Any, runtime: Any) -> Http2Settings:
@@ -86,13 +86,15 @@ class HttpConnectionManagerExtension:
             route_table = RouteTable.compile(config.route_config, context)
         elif which == "scoped_routes":
             route_table = ScopedRouteTable.compile(config.scoped_routes, context)
-        elif which is not None:
-            raise ConfigError(f"{which} is not supported yet")
         stat_prefix = f"http.{config.stat_prefix}."
         chain = compile_filters(config.http_filters, stat_prefix, context)
         compiled = ConnectionManagerConfig(config, context, route_table, chain)
         if isinstance(route_table, ScopedRouteTable) and route_table.has_internal_only_headers:
             compiled.sanitizer.scopes = route_table
+        if which == "rds":
+            assert context.routes is not None
+            compiled.route_provider = context.routes.provider(config.rds, stat_prefix, context)
+            compiled.route_provider.attach(compiled)
         compiled.upgrades = compile_upgrades(config, stat_prefix, context)
         compile_stream_logs(compiled, config, context)
         if config.HasField("local_reply_config"):

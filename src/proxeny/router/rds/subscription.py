@@ -1,0 +1,153 @@
+"""The subscription of one route configuration (Envoy: ``RdsRouteConfigSubscription``)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from envoy.config.route.v3 import route_pb2
+
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import LoadOptions
+from proxeny.router.rds.provider import RouteConfigProvider
+from proxeny.router.rds.stats import CONFIG_RELOAD, CONFIG_RELOAD_TIME_MS, RDS, UPDATE_EMPTY
+from proxeny.router.route_table import RouteTable
+from proxeny.xds.init_manager import InitTarget
+from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.subscription import FailureReason, Subscription
+from proxeny.xds.validation import DynamicValidation
+
+if TYPE_CHECKING:
+    from proxeny.router.rds.manager import RouteConfigProviderManager
+    from proxeny.stats.store import MainStore, StatTable
+    from proxeny.xds.init_manager import InitManager
+
+log = logging.getLogger("proxeny.rds")
+
+
+@dataclass(slots=True, eq=False)
+class RouteVersion:
+    """A route configuration that was accepted."""
+
+    message: Any
+    data: bytes
+    """It, serialized."""
+    version_info: str
+    last_updated: float
+    """Seconds since the epoch."""
+    stats: StatTable
+    """What it counts in; its owner is who is told of the change."""
+
+
+class RdsSubscription:
+    """Subscribes to one route configuration, compiles what comes, and says what holds."""
+
+    def __init__(
+        self, provider: RouteConfigProvider, rds: Any, stat_prefix: str, manager: RouteConfigProviderManager
+    ) -> None:
+        """``rds``: an ``Rds`` message; ConfigError where its source cannot be subscribed to."""
+        context = manager.compile_context()
+        assert context.xds is not None
+        self.provider = provider
+        self.version: RouteVersion | None = None
+        self._name: str = rds.route_config_name
+        self._manager = manager
+        self._store = cast("MainStore", context.stats)
+        self._prefix = f"{stat_prefix}rds.{self._name}."
+        self._subscription: Subscription | None = None
+        self._target = InitTarget(f"RdsRouteConfigSubscription RDS init {self._name}", self._start)
+        context.xds.check_source(rds.config_source)
+        with self._store.recording() as self._table:
+            self._stats = self._store.block(RDS, self._prefix)
+            stats = SubscriptionStats(self._store, self._prefix)
+        if context.dispatcher is None:
+            return
+        validation = context.dynamic_validation or DynamicValidation(LoadOptions())
+        decoder = ResourceDecoder(route_pb2.RouteConfiguration, "name", validation)
+        try:
+            self._subscription = context.xds.subscribe(rds.config_source, self, decoder, stats)
+        except ConfigError:
+            self._release()
+            raise
+
+    def wait_in(self, init_manager: InitManager | None) -> None:
+        """Have a listener wait for the first answer."""
+        if init_manager is not None:
+            init_manager.add(self._target)
+
+    def _start(self) -> None:
+        if self._subscription is not None:
+            self._subscription.start([self._name])
+
+    def close(self) -> None:
+        """Nobody uses it any more."""
+        if self._subscription is not None:
+            self._subscription.close()
+        self._target.ready()
+        self._release()
+
+    def _release(self) -> None:
+        self._store.release(self._table)
+        if (RDS.name, self._prefix) not in self._store.entries:
+            self._store.forget_version(self._prefix)
+
+    # -- the subscription --------------------------------------------------------------------------------------
+
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+        """The route configuration, alone; ConfigError when it is another one, or cannot be compiled."""
+        try:
+            self._update(resources, version)
+        except ConfigError as error:
+            log.warning("rds: route config '%s' rejected: %s", self._name, error)
+            raise
+
+    def _update(self, resources: Sequence[DecodedResource], version: str) -> None:
+        if not resources:
+            log.debug("Missing RDS RouteConfiguration for %s in onConfigUpdate()", self._name)
+            self._stats.inc(UPDATE_EMPTY)
+            self._target.ready()
+            return
+        if len(resources) != 1:
+            raise ConfigError(f"Unexpected RDS resource length: {len(resources)}")
+        (resource,) = resources
+        message = resource.message
+        if message.name != self._name:
+            raise ConfigError(f"Unexpected RDS configuration (expecting {self._name}): {message.name}")
+        if resource.error is not None:
+            raise resource.error
+        data = message.SerializeToString(deterministic=True)
+        if self.version is None or data != self.version.data:
+            self._take(message, data, version)
+        self._target.ready()
+
+    def _take(self, message: Any, data: bytes, version: str) -> None:
+        with self._store.recording() as table:
+            compiled = RouteTable.compile(message, self._manager.compile_context(), False)
+        now = time.time()
+        self.version = RouteVersion(message, data, version, now, table)
+        self._stats.inc(CONFIG_RELOAD)
+        self._stats.set(CONFIG_RELOAD_TIME_MS, int(now * 1000))
+        log.debug("rds: loading new configuration: config_name=%s", self._name)
+        self.provider.exchange(compiled)
+        self._manager.changed(self)
+
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        """Likewise; a route configuration that was removed is kept, as in Envoy."""
+        if removed:
+            log.debug(
+                "Server sent a delta RDS update attempting to remove a resource (name: %s). Ignoring.", removed[0]
+            )
+        if added:
+            self.on_config_update(added, added[0].version)
+
+    def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
+        """The start goes on without, unless it is tried again."""
+        if reason is not FailureReason.CONNECTION_FAILURE:
+            self._target.ready()
+
+    def __repr__(self) -> str:
+        return f"<RdsSubscription {self._name} version={self.version and self.version.version_info!r}>"
