@@ -165,6 +165,7 @@ class AsyncStream:
     def encode_headers(self, headers: HeaderMap, end_stream: bool, details: str) -> None:
         """The response's head."""
         self._started = True
+        self.stream_info.response_code_details = details
         callbacks = self._end() if end_stream else self._callbacks
         if callbacks is not None:
             callbacks.on_headers(headers, end_stream)

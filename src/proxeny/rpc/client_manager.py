@@ -9,7 +9,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.rpc.envoy_client import EnvoyGrpcClient
 from proxeny.rpc.google_client import GOOGLE_GRPC, GoogleGrpcClient
 from proxeny.rpc.google_credentials import GoogleCredentials
-from proxeny.rpc.initial_metadata import check_initial_metadata, literal_metadata
+from proxeny.rpc.initial_metadata import check_characters, for_grpcio, initial_metadata
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,7 +54,7 @@ def make_google(
     loop: asyncio.AbstractEventLoop | None, service: Any, store: Store, stat_prefix: str
 ) -> GoogleGrpcClient:
     """A client over grpcio; ConfigError."""
-    check_initial_metadata(service)
+    check_characters(service)
     google = service.google_grpc
     args: list[tuple[str, str | int]] = []
     for name, value in google.channel_args.args.items():
@@ -65,7 +65,7 @@ def make_google(
         google.target_uri,
         GoogleCredentials(google),
         tuple(args),
-        literal_metadata(service),
+        for_grpcio(initial_metadata(service)),
         service.timeout.ToMilliseconds(),
         store.block(GOOGLE_GRPC, f"{stat_prefix}grpc.{google.stat_prefix}."),
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote_to_bytes
 
-from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
+from google.protobuf.message import DecodeError
 
 from proxeny.http.grpc import GRPC_MESSAGE, GRPC_STATUS
 from proxeny.http.grpc_timeout import grpc_timeout_value
@@ -17,14 +16,13 @@ from proxeny.kernel.headers import HeaderMap
 from proxeny.matcher.integer import parse_uint64
 from proxeny.network.grpc_status import INTERNAL, UNKNOWN, grpc_status_of_http
 from proxeny.router.async_client import AsyncClient
-from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.retry_policy import NO_RETRIES, RetryPolicy
+from proxeny.rpc.initial_metadata import for_headers, initial_metadata
 from proxeny.rpc.unary import UnaryCall
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.router.async_client import AsyncStream
-    from proxeny.router.header_mutation import HeaderMutation
     from proxeny.xds.grpc_client import GrpcStreamCallbacks, GrpcUnaryCallbacks, Metadata
 
 log = logging.getLogger("proxeny.grpc")
@@ -34,15 +32,27 @@ UNAVAILABLE: Final = 14
 LARGEST: Final = 0xFFFFFFFF
 _COMPRESSED: Final = 1
 RETRY_BASE_MS: Final = 1000
-_APPEND: Final = base_pb2.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+RETRY_PER_TRY_MS: Final = 10_000
+INVALID: Final = -1
+"""Of a status that is none of gRPC's."""
+MOST: Final = 16
 
 
 class EnvoyGrpcClient:
     """A ``GrpcClient`` for the cluster that a ``GrpcService`` names; ConfigError."""
 
     __slots__ = (
-        "__weakref__", "_authority", "_client", "_context", "_envoy_headers", "_most", "_mutation", "_retry_policy",
-        "_streams", "_timeout_ms", "cluster",
+        "__weakref__",
+        "_authority",
+        "_client",
+        "_context",
+        "_envoy_headers",
+        "_metadata",
+        "_most",
+        "_retry_policy",
+        "_streams",
+        "_timeout_ms",
+        "cluster",
     )  # fmt: skip
 
     def __init__(self, service: Any, context: FactoryContext) -> None:
@@ -53,7 +63,7 @@ class EnvoyGrpcClient:
         self._authority = (envoy.authority or envoy.cluster_name).encode()
         self._envoy_headers = not envoy.skip_envoy_headers
         self._most: int = envoy.max_receive_message_length.value or LARGEST
-        self._mutation = compile_mutation([_option(header) for header in service.initial_metadata], ())
+        self._metadata = for_headers(initial_metadata(service))
         self._retry_policy = NO_RETRIES
         if service.HasField("retry_policy"):
             self._retry_policy = retry_policy_of(service.retry_policy)
@@ -88,7 +98,6 @@ class EnvoyGrpcClient:
         stream.begin(
             self._client.start(stream, timeout_ms, self._retry_policy, self._envoy_headers),
             self._head(method, metadata, timeout_ms),
-            self._mutation,
         )
         return stream
 
@@ -102,6 +111,7 @@ class EnvoyGrpcClient:
         if timeout_ms:
             head.append((b"grpc-timeout", grpc_timeout_value(timeout_ms)))
         head.append((b"content-type", b"application/grpc"))
+        head += self._metadata
         head += [(name.lower().encode(), value.encode()) for name, value in metadata]
         return HeaderMap(head)
 
@@ -128,11 +138,9 @@ class EnvoyGrpcStream:
         siblings[self] = None
         self._stream: AsyncStream | None = None
 
-    def begin(self, stream: AsyncStream, headers: HeaderMap, mutation: HeaderMutation | None) -> None:
+    def begin(self, stream: AsyncStream, headers: HeaderMap) -> None:
         """Ask for a stream of the cluster's."""
         self._stream = stream
-        if mutation is not None:
-            mutation.evaluate(headers, headers, None, stream.stream_info)
         self._inside = True
         stream.send_headers(headers, False)
         self._inside = False
@@ -179,34 +187,39 @@ class EnvoyGrpcStream:
         if end_stream and (status == b"200" or GRPC_STATUS in headers):
             self.on_trailers(headers)
         elif status != b"200":
-            self._end(grpc_status_of_http(parse_uint64(status) or 0), "")
+            self._end(grpc_status_of_http(parse_uint64(status) or 0))
 
     def on_data(self, data: Buffer, end_stream: bool) -> None:
         """Frames."""
         decoder = self._decoder
         for flags, message in decoder.decode(data):
             if flags & _COMPRESSED and message:
-                self._end(INTERNAL, "")
+                self._end(INTERNAL)
                 return
             if not self._pass_on(message):
                 return
         if decoder.failed:
             if decoder.too_long:
-                self._end(RESOURCE_EXHAUSTED, "")
+                self._end(RESOURCE_EXHAUSTED)
             else:
-                self._end(INTERNAL, "")
+                self._end(INTERNAL)
         elif end_stream:
-            self._end(UNKNOWN, "")
+            self._end(UNKNOWN)
 
     def on_trailers(self, trailers: HeaderMap) -> None:
         """The end, and how it ended."""
-        status = parse_uint64(trailers.get(GRPC_STATUS) or b"")
-        message = unquote_to_bytes(trailers.get(GRPC_MESSAGE) or b"").decode("utf-8", "replace")
-        self._end(UNKNOWN if status is None else status, message)
+        text = trailers.get(GRPC_STATUS)
+        status: int | None = UNKNOWN
+        if text is not None:
+            status = parse_uint64(text)
+        if status is None or status > MOST:
+            status = INVALID
+        # As it came: Envoy shows percent-encoding as it is.
+        self._end(status, (trailers.get(GRPC_MESSAGE) or b"").decode("utf-8", "replace"))
 
     def on_reset(self) -> None:
         """The response was cut short."""
-        self._end(INTERNAL, "")
+        self._end(INTERNAL)
 
     # -- what is told of it ----------------------------------------------------------------------------------------
     def _pass_on(self, message: bytes) -> bool:
@@ -216,15 +229,21 @@ class EnvoyGrpcStream:
             return False
         try:
             callbacks.on_message(message)
+        except DecodeError:
+            self._end(INTERNAL)
         except Exception:
             log.exception("a gRPC message could not be handled")
-            self._end(INTERNAL, "")
+            self._end(INTERNAL)
         return self._callbacks is not None
 
-    def _end(self, status: int, message: str) -> None:
-        dispatcher = None if self._stream is None else self._stream.dispatcher
+    def _end(self, status: int, message: str = "") -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        dispatcher, details = stream.dispatcher, stream.stream_info.response_code_details
         self._let_go()
-        if self._inside and dispatcher is not None:
+        message = f"{message}{{{details}}}" if message and details else message or details
+        if self._inside:
             dispatcher.call_soon(self._tell, status, message)
         else:
             self._tell(status, message)
@@ -235,15 +254,12 @@ class EnvoyGrpcStream:
             callbacks.on_close(status, message)
 
 
-def _option(header: Any) -> Any:
-    return base_pb2.HeaderValueOption(header=header, append_action=_APPEND)
-
-
 def retry_policy_of(core: Any) -> RetryPolicy:
     """A router's policy from a ``config.core.v3.RetryPolicy`` (Envoy: ``convertCoreToRouteRetryPolicy``)."""
     policy = route_components_pb2.RetryPolicy(retry_on=core.retry_on)
     if core.HasField("num_retries"):
         policy.num_retries.CopyFrom(core.num_retries)
+    policy.per_try_timeout.FromMilliseconds(RETRY_PER_TRY_MS)
     back_off = policy.retry_back_off
     back_off.base_interval.FromMilliseconds(RETRY_BASE_MS)
     if core.retry_back_off.HasField("base_interval"):

@@ -11,6 +11,8 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from google.protobuf.message import DecodeError
+
 from proxeny.network.grpc_status import INTERNAL, UNKNOWN
 from proxeny.rpc.unary import UnaryCall
 from proxeny.stats.schema import Schema
@@ -182,12 +184,14 @@ class GoogleGrpcStream:
             return False
         try:
             callbacks.on_message(message)
+        except DecodeError:
+            self._end(INTERNAL)
         except Exception:
             log.exception("a gRPC message could not be handled")
-            self._end(INTERNAL, "")
+            self._end(INTERNAL)
         return self._callbacks is not None
 
-    def _end(self, status: int, text: str) -> None:
+    def _end(self, status: int, text: str = "") -> None:
         callbacks, self._callbacks = self._callbacks, None
         if callbacks is None:
             return

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _decode_hosts: Final = msgspec.msgpack.Decoder(HostUpdate).decode
 
-LEAVING_CHECK_MS: Final = 1000
+LEAVING_CHECK_MS: Final = 250
 """How often is looked whether the last connections of a cluster that went are gone."""
 
 

@@ -15,10 +15,10 @@ class GrpcStreamCallbacks(Protocol):
     """Who uses a stream; called from the event loop, never from inside ``open`` or ``send``."""
 
     def on_message(self, data: bytes) -> None:
-        """One message."""
+        """One message; raises DecodeError where it is none of the right kind: the stream ends with INTERNAL then."""
 
     def on_close(self, status: int, message: str) -> None:
-        """The stream is over (a gRPC status code and its message); nothing is called afterwards."""
+        """The stream is over (a gRPC status code, -1: none of them, and a message); nothing is called afterwards."""
 
 
 class GrpcStream(Protocol):
