@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
 from proxeny.event.file_watcher import FileWatcher
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.secret")
+
+
+SECRET_TYPE: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
 class SecretManager:
@@ -134,7 +137,7 @@ class SecretManager:
                 "via --service-node and --service-cluster options."
             )
         if not is_passed_over(config.sds_config, self._options):
-            self._xds.check_source(config.sds_config)
+            self._xds.check_source(config.sds_config, SECRET_TYPE)
 
     def _watcher(self, dispatcher: Dispatcher) -> FileWatcher:
         if self._moved is None:

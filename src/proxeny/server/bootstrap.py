@@ -72,6 +72,8 @@ class Bootstrapped:
         self.secrets.on_change = self._push_secret
         self.configuration.add_secrets()
         self.clusters = self.configuration.clusters(self._supervisor.limits)
+        self.xds = self.configuration.xds
+        self.xds.initialize()
         self.dns_caches.watch(self.clusters)
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
         self.routes = self.configuration.routes
@@ -91,6 +93,7 @@ class Bootstrapped:
                 server.store.block(PYTHON_CALLS, "server.")
         self._process_stats.update(table)
         self._bootstrap = self._without_resources()
+        self._initialized = asyncio.Event()
 
     def _outlier_log(self) -> OutlierEventLog | None:
         """Where ejections are written down, if anywhere; ConfigError when it cannot be opened."""
@@ -141,27 +144,24 @@ class Bootstrapped:
     async def start(self) -> None:
         """Serve admin, initialise the clusters, then start the workers' listeners; ConfigError, WorkerDied."""
         self.admin.start()
-        initialized = asyncio.Event()
-        self.clusters.initialize(initialized.set, self.cds.start if self.cds is not None else None)
-        await initialized.wait()
-        # Envoy loads the runtime again once what it could depend on is there.
-        self.configuration.runtime.load()
-        logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
-        log.info("all clusters initialized. initializing init manager")
-        await self._initialize_targets()
+        self.xds.start()
+        self.clusters.initialize(self._initialize_targets, self.cds.start if self.cds is not None else None)
+        await self._initialized.wait()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
         self.overload.start(self._server.dispatcher)
         self.listeners.listen()
         await self._supervisor.feed_all()
         self.listeners.workers_started()
 
-    async def _initialize_targets(self) -> None:
-        """Listeners from LDS, and what listeners wait for."""
-        initialized = asyncio.Event()
+    def _initialize_targets(self) -> None:
+        """The clusters are there: begin with listeners from LDS, and what listeners wait for."""
+        # Envoy loads the runtime again once what it could depend on is there.
+        self.configuration.runtime.load()
+        logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
+        log.info("all clusters initialized. initializing init manager")
         if self.lds is not None:
             self.configuration.init_manager.add(self.lds.target)
-        self.configuration.init_manager.initialize(initialized.set)
-        await initialized.wait()
+        self.configuration.init_manager.initialize(self._initialized.set)
 
     # -- Feeder ------------------------------------------------------------------------------------------------
 
@@ -275,6 +275,6 @@ class Bootstrapped:
         self.clusters.close()
         self.secrets.close()
         self.dns_caches.close()
-        self.configuration.xds.close()
+        self.xds.close()
         self.configuration.grpc_clients.close()
         self.access_logs.close()

@@ -22,6 +22,8 @@ from proxeny.upstream.stats import (
     ASSIGNMENT_TIMEOUT_RECEIVED,
     DEFAULT_TOTAL_MATCH_COUNT,
     EDS,
+    EDS_INIT_FETCH_TIMEOUT,
+    EDS_UPDATE_DURATION,
     EDS_UPDATE_REJECTED,
     EDS_UPDATE_TIME,
     MAX_HOST_WEIGHT,
@@ -81,11 +83,20 @@ class EdsStats:
     def rejected(self) -> None:
         self._own.inc(EDS_UPDATE_REJECTED)
 
-    def success(self, version: str) -> None:
+    def success(self, version: str, duration_ms: int | None = None) -> None:
         self._block.inc(UPDATE_SUCCESS)
+        if duration_ms is not None:
+            self._own.record(EDS_UPDATE_DURATION, duration_ms)
         self._own.set(EDS_UPDATE_TIME, int(time.time() * 1000))
         self._store.wide_gauge(f"{self._prefix}version", xxhash64(version.encode()))
         self._store.text_readout(f"{self._prefix}version_text", version)
+
+    def timed_out(self) -> None:
+        self._own.inc(EDS_INIT_FETCH_TIMEOUT)
+
+    @property
+    def prefix(self) -> str:
+        return self._prefix
 
     def close(self) -> None:
         """The subscription is gone."""

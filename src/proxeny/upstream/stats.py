@@ -50,6 +50,8 @@ EDS: Final = Schema(
     histograms=("update_duration",),
 )
 """Of the subscription of an EDS cluster; prefix ``cluster.<observability name>.``. The rest is in ``CLUSTER``."""
+EDS_INIT_FETCH_TIMEOUT: Final = EDS.slot("init_fetch_timeout")
+EDS_UPDATE_DURATION: Final = EDS.slot("update_duration")
 EDS_UPDATE_REJECTED: Final = EDS.slot("update_rejected")
 EDS_UPDATE_TIME: Final = EDS.slot("update_time")
 

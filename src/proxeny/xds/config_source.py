@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.config.errors import ConfigError
+from proxeny.xds.resource import TYPE_URL_PREFIX
 
-_SERVED: Final = ("path", "path_config_source")
+_SERVED: Final = ("path", "path_config_source", "api_config_source", "ads")
 
 
 def check_node(node: Any, type_name: str) -> None:
-    """Subscriptions say who asks: ConfigError unless the node has an id and a cluster."""
+    """Subscriptions say who asks: ConfigError unless the node has an id and a cluster. ``type_name``: or "ads"."""
     if not (node.id and node.cluster):
+        owner = type_name if type_name == "ads" else TYPE_URL_PREFIX + type_name
         raise ConfigError(
-            f"type.googleapis.com/{type_name}: node 'id' and 'cluster' are required. Set it either in 'node' config or "
+            f"{owner}: node 'id' and 'cluster' are required. Set it either in 'node' config or "
             "via --service-node and --service-cluster options."
         )
 
@@ -27,14 +29,9 @@ def is_passed_over(source: Any, options: Any) -> bool:
     )
 
 
-def check_source(source: Any) -> None:
-    """ConfigError for a ``config.core.v3.ConfigSource`` that nobody can subscribe to."""
-    kind = source.WhichOneof("config_source_specifier")
-    if kind in (None, "self"):
-        raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
-    if kind not in _SERVED:
-        raise UnsupportedFieldError(f"the config source '{kind}' is not supported yet")
-    path = source.path if kind == "path" else source.path_config_source.path
+def check_path(source: Any) -> None:
+    """ConfigError for files of a ``config.core.v3.ConfigSource`` that cannot be watched."""
+    path = source.path_config_source.path or source.path
     if not os.path.exists(path):
         raise ConfigError(f"paths must refer to an existing path in the system: '{path}' does not exist")
     directory = source.path_config_source.watched_directory.path

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
+from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.core.v3 import config_source_pb2
 
 from proxeny.config.errors import ConfigError
-from proxeny.xds.config_source import check_source, describe
+from proxeny.xds import api_config_source, backoff, delta_mux, rate_limit, services, sotw_mux
+from proxeny.xds.config_source import check_node, check_path, describe
+from proxeny.xds.config_stream import ConfigStream, ConfigStreamCallbacks, StreamOptions
+from proxeny.xds.control_plane_stats import ControlPlaneStats
+from proxeny.xds.eds_cache import EdsResourcesCache
 from proxeny.xds.filesystem import FilesystemSubscription
+from proxeny.xds.grpc_subscription import INITIAL_FETCH_TIMEOUT_MS, GrpcSubscription, GrpcSubscriptionOptions
 from proxeny.xds.record import XdsRecord
 from proxeny.xds.recording import RecordedCallbacks, RecordedSubscription
+from proxeny.xds.resource import TYPE_URL_PREFIX
 
 if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
     from proxeny.event.file_watcher import FileWatcher
     from proxeny.stats.store import Store
     from proxeny.xds.grpc_client import GrpcClients
+    from proxeny.xds.mux import Mux
     from proxeny.xds.resource import ResourceDecoder
     from proxeny.xds.stats import UpdateStats
     from proxeny.xds.subscription import Subscription, SubscriptionCallbacks
     from proxeny.xds.validation import DynamicValidation
+
+_NO_ADS: Final = "ADS must be configured to support an ADS config source"
 
 
 class XdsManager:
@@ -30,25 +41,66 @@ class XdsManager:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop | None,
+        loop: Dispatcher | None,
         bootstrap: Any,
         node: Any,
         store: Store,
         validation: Callable[[], DynamicValidation],
     ) -> None:
-        """``node``: the ``config.core.v3.Node`` that asks."""
+        """``bootstrap``: None is an empty one; ``node``: the ``config.core.v3.Node`` that asks."""
+        if bootstrap is None:
+            bootstrap = bootstrap_pb2.Bootstrap()
         self._loop = loop
-        self._bootstrap = bootstrap
         self._node = node
         self._store = store
         self._validation = validation
+        self._ads_config = bootstrap.dynamic_resources.ads_config
+        self._has_ads = bootstrap.dynamic_resources.HasField("ads_config")
+        self._primaries = api_config_source.primary_clusters(bootstrap)
+        self._ads: Mux | None = None
         self.record = XdsRecord()
+        self.eds_cache: EdsResourcesCache | None = None
+        """The assignments that came over ADS; None: there is no ADS."""
         self.grpc_clients: GrpcClients | None = None
         """Set by the server before anything subscribes."""
 
-    def check_source(self, source: Any) -> None:
+    # -- ADS ---------------------------------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        """Make the stream of ``ads_config``, once the clusters are there that it may go through; ConfigError."""
+        if not self._has_ads:
+            return
+        check_node(self._node, "ads")
+        api_config_source.check_ads(self._ads_config)
+        if self._loop is not None:
+            self.eds_cache = EdsResourcesCache(self._loop)
+            self._ads = self._mux(self._ads_config, services.ADS, "", self.eds_cache)
+
+    def start(self) -> None:
+        """Open the stream of ADS."""
+        if self._ads is not None:
+            self._ads.start()
+
+    def pause(self, *type_names: str) -> AbstractContextManager[object]:
+        """Within it nothing is requested of these types over ADS (Envoy: ``ScopedResume``); afterwards what is due."""
+        paused = ExitStack()
+        if self._ads is not None:
+            paused.enter_context(self._ads.pause([TYPE_URL_PREFIX + name for name in type_names]))
+        return paused
+
+    # -- subscriptions -----------------------------------------------------------------------------------------
+
+    def check_source(self, source: Any, type_name: str = "") -> None:
         """ConfigError for a ``config.core.v3.ConfigSource`` that ``subscribe`` would refuse."""
-        check_source(source)
+        kind = source.WhichOneof("config_source_specifier")
+        if kind in ("path", "path_config_source"):
+            check_path(source)
+        elif kind == "api_config_source":
+            api_config_source.check_subscription(source, type_name, self._primaries)
+        elif kind != "ads":
+            raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
+        elif not self._has_ads:
+            raise ConfigError(_NO_ADS)
 
     def subscribe(
         self,
@@ -57,21 +109,27 @@ class XdsManager:
         decoder: ResourceDecoder,
         stats: UpdateStats,
         watcher: FileWatcher | None = None,
+        namespaces: bool = False,
     ) -> Subscription:
         """A subscription (not started) for ``source``, a ``config.core.v3.ConfigSource``; ConfigError.
 
-        ``watcher``: shared by subscriptions of which there may be many.
+        ``watcher``: shared by subscriptions of which there may be many. ``namespaces``: each name stands for all that
+        begin with it and a slash.
         """
-        self.check_source(source)
+        self.check_source(source, decoder.type_name)
         record = self.record.subscription(decoder.type_name, describe(source))
         recorded = RecordedCallbacks(callbacks, record)
         try:
-            return RecordedSubscription(self._subscription(source, recorded, decoder, stats, watcher), record)
+            if source.WhichOneof("config_source_specifier") in ("path", "path_config_source"):
+                subscription = self._filesystem(source, recorded, decoder, stats, watcher)
+            else:
+                subscription = self._grpc(source, recorded, decoder, stats, namespaces)
         except ConfigError:
             record.closed()
             raise
+        return RecordedSubscription(subscription, record)
 
-    def _subscription(
+    def _filesystem(
         self,
         source: Any,
         callbacks: SubscriptionCallbacks,
@@ -85,9 +143,73 @@ class XdsManager:
             path = config_source_pb2.PathConfigSource(path=source.path)
         return FilesystemSubscription(self._loop, path, callbacks, decoder, stats, self._validation(), watcher)
 
-    def pause(self, *type_names: str) -> AbstractContextManager[object]:
-        """Within it nothing is requested of these types (Envoy: ``ScopedResume``); afterwards what is due."""
-        return nullcontext()
+    def _grpc(
+        self,
+        source: Any,
+        callbacks: SubscriptionCallbacks,
+        decoder: ResourceDecoder,
+        stats: UpdateStats,
+        namespaces: bool,
+    ) -> Subscription:
+        assert self._loop is not None
+        options = GrpcSubscriptionOptions(_initial_fetch_timeout_ms(source), namespaces=namespaces)
+        find_mux = self._find_ads
+        if source.WhichOneof("config_source_specifier") == "api_config_source":
+            options.is_aggregated = False
+            methods = services.methods_of(decoder.type_name)
+            find_mux = partial(self._mux, source.api_config_source, methods, stats.prefix)
+            if self.grpc_clients is not None:
+                find_mux = partial(_given, find_mux())
+        return GrpcSubscription(self._loop, find_mux, callbacks, decoder, stats, options)
+
+    def _find_ads(self) -> Mux:
+        assert self._ads is not None
+        return self._ads
+
+    def _mux(
+        self,
+        api: Any,
+        methods: services.DiscoveryMethods,
+        stat_prefix: str,
+        eds_cache: EdsResourcesCache | None = None,
+    ) -> Mux:
+        loop, clients = self._loop, self.grpc_clients
+        assert loop is not None and clients is not None
+        delta = api_config_source.is_delta(api)
+        service = api.grpc_services[0]
+        options = StreamOptions(
+            clients.of(service, stat_prefix),
+            service.envoy_grpc.cluster_name or service.google_grpc.target_uri,
+            methods.delta if delta else methods.sotw,
+            delta_mux.MESSAGE if delta else sotw_mux.MESSAGE,
+            backoff.from_api_config_source(api),
+            rate_limit.from_api_config_source(api, loop.time_source),
+        )
+
+        def open_stream(callbacks: ConfigStreamCallbacks) -> ConfigStream:
+            return ConfigStream(loop, callbacks, options, ControlPlaneStats(self._store, stat_prefix))
+
+        make: Callable[..., Mux] = delta_mux.DeltaMux if delta else sotw_mux.SotwMux
+        return make(
+            loop,
+            self._node,
+            open_stream,
+            skip_subsequent_node=api.set_node_on_first_message_only,
+            eds_cache=eds_cache,
+        )
 
     def close(self) -> None:
         """The server ends."""
+        if self._ads is not None:
+            self._ads.close()
+
+
+def _initial_fetch_timeout_ms(source: Any) -> int:
+    if not source.HasField("initial_fetch_timeout"):
+        return INITIAL_FETCH_TIMEOUT_MS
+    milliseconds: int = source.initial_fetch_timeout.ToMilliseconds()
+    return milliseconds
+
+
+def _given(mux: Mux) -> Mux:
+    return mux

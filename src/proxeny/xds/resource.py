@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from google.protobuf import text_format
+from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
+from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
 from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.message_types import type_name_of
@@ -18,7 +19,11 @@ from proxeny.xds.validation import DynamicValidation
 Amend = Callable[[Any], bool]
 """Changes a message that was delivered, before it is checked; False: it is not wanted. Raises ConfigError."""
 
-_WRAPPER: Final = "envoy.service.discovery.v3.Resource"
+LONGEST_DETAIL: Final = 4096
+"""Of an error as control planes are told of it (Envoy: ``truncateGrpcStatusMessage``)."""
+TYPE_URL_PREFIX: Final = "type.googleapis.com/"
+WRAPPER: Final = "envoy.service.discovery.v3.Resource"
+"""A resource with a name, a version and more of its own."""
 
 
 class DecodedResource:
@@ -27,7 +32,7 @@ class DecodedResource:
     ``serialized``: its message as it was delivered.
     """
 
-    __slots__ = ("error", "message", "name", "serialized", "version")
+    __slots__ = ("aliases", "error", "has_resource", "message", "name", "serialized", "ttl_ms", "version")
 
     def __init__(
         self, name: str, message: Any, version: str, error: ConfigError | None = None, serialized: bytes = b""
@@ -37,6 +42,12 @@ class DecodedResource:
         self.version = version
         self.error = error
         self.serialized = serialized
+        self.aliases: tuple[str, ...] = ()
+        """Other names that it goes by."""
+        self.ttl_ms: int | None = None
+        """How long it lives unless it is sent again; None: until it is removed."""
+        self.has_resource = True
+        """False: there is only a name, and ``message`` is empty."""
 
 
 class ResourceDecoder:
@@ -55,16 +66,39 @@ class ResourceDecoder:
         """The full name of the message type."""
         return str(self._message_class.DESCRIPTOR.full_name)
 
+    @property
+    def type_url(self) -> str:
+        """What discovery requests call the type."""
+        return TYPE_URL_PREFIX + self.type_name
+
     def decode(self, any_message: Any, version: str) -> DecodedResource | None:
-        """None when the resource is amended away. Raises ConfigError for another type, malformed bytes and broken
+        """An Any of a state of the world, which may be a ``discovery.v3.Resource``; its version is the response's.
+
+        None when the resource is amended away. Raises ConfigError for another type, malformed bytes and broken
         constraints of the message itself.
         """
-        name = ""
-        if type_name_of(any_message.type_url) == _WRAPPER:
-            from envoy.service.discovery.v3 import discovery_pb2
+        if type_name_of(any_message.type_url) != WRAPPER:
+            return self._decode("", any_message, version)
+        return self._decode_wrapped(_unpack(discovery_pb2.Resource, any_message), version)
 
-            wrapper = _unpack(discovery_pb2.Resource, any_message)
-            name, any_message = wrapper.name, wrapper.resource
+    def decode_delta(self, resource: Any) -> DecodedResource | None:
+        """Likewise a ``discovery.v3.Resource`` of a delta response, which has a version of its own."""
+        return self._decode_wrapped(resource, resource.version)
+
+    def _decode_wrapped(self, wrapper: Any, version: str) -> DecodedResource | None:
+        decoded: DecodedResource | None
+        if wrapper.resource.type_url:
+            decoded = self._decode(wrapper.name, wrapper.resource, version)
+        else:
+            decoded = DecodedResource(wrapper.name, self._message_class(), version)
+        if decoded is not None:
+            decoded.aliases = tuple(wrapper.aliases)
+            decoded.has_resource = wrapper.HasField("resource")
+            if wrapper.HasField("ttl"):
+                decoded.ttl_ms = wrapper.ttl.ToMilliseconds()
+        return decoded
+
+    def _decode(self, name: str, any_message: Any, version: str) -> DecodedResource | None:
         message = _unpack(self._message_class, any_message)
         own_name = getattr(message, self._name_field)
         try:
@@ -78,7 +112,7 @@ class ResourceDecoder:
             error = self._check(message)
         except ConfigError as broken:
             refused_resource = RefusedResource(name, str(broken), any_message.value)
-            raise UpdateRejected(str(broken), [refused_resource]) from broken
+            raise UpdateRejected(_with_contents(message, str(broken)), [refused_resource]) from broken
         return DecodedResource(name, message, version, error, any_message.value)
 
     def _check(self, message: Any) -> ConfigError | None:
@@ -96,6 +130,14 @@ class ResourceDecoder:
         return None
 
 
+def _with_contents(message: Any, words: str) -> str:
+    """As Envoy: before the words stands the message, unless it is so long that they would be cut off."""
+    if message.ByteSize() > LONGEST_DETAIL:
+        return words
+    text = f"{debug_string(message)}: {words}"
+    return text if len(text) <= LONGEST_DETAIL else words
+
+
 def _unpack(message_class: Any, any_message: Any) -> Any:
     type_name = message_class.DESCRIPTOR.full_name
     message = message_class()
@@ -105,5 +147,4 @@ def _unpack(message_class: Any, any_message: Any) -> Any:
             return message
     except DecodeError:
         pass
-    text = text_format.MessageToString(any_message, as_one_line=True)
-    raise ConfigError(f"Unable to unpack as {type_name}: {text}")
+    raise ConfigError(f"Unable to unpack as {type_name}: {debug_string(any_message)}")

@@ -21,7 +21,9 @@ _UPDATE_ATTEMPT: Final = SUBSCRIPTION.slot("update_attempt")
 _UPDATE_FAILURE: Final = SUBSCRIPTION.slot("update_failure")
 _UPDATE_REJECTED: Final = SUBSCRIPTION.slot("update_rejected")
 _UPDATE_SUCCESS: Final = SUBSCRIPTION.slot("update_success")
+_INIT_FETCH_TIMEOUT: Final = SUBSCRIPTION.slot("init_fetch_timeout")
 _UPDATE_TIME: Final = SUBSCRIPTION.slot("update_time")
+_UPDATE_DURATION: Final = SUBSCRIPTION.slot("update_duration")
 
 
 class UpdateStats(Protocol):
@@ -36,8 +38,15 @@ class UpdateStats(Protocol):
     def rejected(self) -> None:
         """It was read and refused, as a whole or in part."""
 
-    def success(self, version: str) -> None:
-        """It was applied."""
+    def success(self, version: str, duration_ms: int | None = None) -> None:
+        """It was applied, in so many milliseconds where that is measured."""
+
+    def timed_out(self) -> None:
+        """Nothing came in time for the start."""
+
+    @property
+    def prefix(self) -> str:
+        """What all of them, and those of a stream of its own, stand below."""
 
 
 class SubscriptionStats:
@@ -62,9 +71,20 @@ class SubscriptionStats:
         """It was read and refused, as a whole or in part."""
         self._block.inc(_UPDATE_REJECTED)
 
-    def success(self, version: str) -> None:
+    def success(self, version: str, duration_ms: int | None = None) -> None:
         """It was applied."""
         self._block.inc(_UPDATE_SUCCESS)
+        if duration_ms is not None:
+            self._block.record(_UPDATE_DURATION, duration_ms)
         self._block.set(_UPDATE_TIME, int(time.time() * 1000))
         self._store.wide_gauge(f"{self._prefix}version", xxhash64(version.encode()))
         self._store.text_readout(f"{self._prefix}version_text", version)
+
+    def timed_out(self) -> None:
+        """Nothing came in time for the start."""
+        self._block.inc(_INIT_FETCH_TIMEOUT)
+
+    @property
+    def prefix(self) -> str:
+        """What they stand below."""
+        return self._prefix

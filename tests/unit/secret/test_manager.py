@@ -67,10 +67,10 @@ def test_validation_subscribes_to_nothing(tmp_path: Path) -> None:
     assert main.counters() == {}
 
 
-def test_a_control_plane_is_refused_by_name() -> None:
+def test_ads_needs_a_configuration() -> None:
     config = named("a")
     config.sds_config.ads.SetInParent()  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match="the config source 'ads' is not supported yet"):
+    with pytest.raises(ConfigError, match="ADS must be configured to support an ADS config source"):
         User(Main(None).manager, CONTEXT, sds=config).begin()
 
 

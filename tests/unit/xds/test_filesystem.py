@@ -331,7 +331,7 @@ def test_sources_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "lds.yaml").write_text("")
     with pytest.raises(ConfigError, match=r"^Missing config source specifier"):
         _subscribe(tmp_path, self=True)
-    with pytest.raises(ConfigError, match=r"^the config source 'ads' is not supported yet$"):
+    with pytest.raises(ConfigError, match=r"^ADS must be configured to support an ADS config source$"):
         _subscribe(tmp_path, ads=True)
     with pytest.raises(ConfigError, match=r"^paths must refer to an existing path in the system: '/no/file' does not"):
         _subscribe(tmp_path, path="/no/file")

@@ -7,10 +7,14 @@ from proxeny.config.support.table import Table, fields
 _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
-    "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": fields(done="lds_config cds_config"),
+    "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": fields(done="lds_config cds_config ads_config"),
     f"{_CORE}.ConfigSource": fields(
-        done="path path_config_source resource_api_version", accepted="initial_fetch_timeout"
+        done="path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"
     ),
+    f"{_CORE}.ApiConfigSource": fields(
+        done="api_type transport_api_version grpc_services set_node_on_first_message_only rate_limit_settings"
+    ),
+    f"{_CORE}.RateLimitSettings": fields(done="max_tokens fill_rate"),
     f"{_CORE}.PathConfigSource": fields(done="path watched_directory"),
     f"{_CORE}.WatchedDirectory": fields(done="path"),
 }

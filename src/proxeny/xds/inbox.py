@@ -1,0 +1,75 @@
+"""Responses, one after the other, each in slices that do not hold up main's loop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxeny.event.slices import BUDGET_S, Steps
+
+if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
+
+log = logging.getLogger("proxeny.config")
+
+
+class Inbox:
+    """Work is begun at once unless other work is under way, and then after it: nothing overtakes.
+
+    Envoy does all of it where it comes; here what takes long is left off for others to have a turn.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._waiting: deque[Callable[[], Steps[None] | None]] = deque()
+        self._steps: Steps[None] | None = None
+        self._running = False
+        self._closed = False
+
+    def put(self, work: Callable[[], Steps[None] | None]) -> None:
+        """Do ``work``; if it returns steps, those are the work."""
+        if self._closed:
+            return
+        self._waiting.append(work)
+        if not self._running and self._steps is None:
+            self._run()
+
+    def _run(self) -> None:
+        if self._closed:
+            return
+        end_of_slice = time.perf_counter() + BUDGET_S
+        self._running = True
+        try:
+            while self._advance():
+                if time.perf_counter() >= end_of_slice:
+                    self._dispatcher.call_soon(self._run)
+                    return
+        finally:
+            self._running = False
+
+    def _advance(self) -> bool:
+        """One step; False: there are none."""
+        try:
+            if self._steps is None:
+                if not self._waiting:
+                    return False
+                self._steps = self._waiting.popleft()()
+            else:
+                next(self._steps)
+        except StopIteration:
+            self._steps = None
+        except Exception:
+            log.exception("a discovery response could not be handled")
+            self._steps = None
+        return True
+
+    def close(self) -> None:
+        """Let go of what is left."""
+        self._closed = True
+        self._waiting.clear()
+        if self._steps is not None and not self._running:
+            self._steps.close()
+        self._steps = None

@@ -1,0 +1,427 @@
+"""The state-of-the-world protocol (Envoy: ``GrpcMuxImpl``).
+
+For every type there is one request that says all the names wanted, the version that was taken last and the nonce of
+the last response. A response is taken by a request with its version and nonce, and refused by one with the old
+version, its nonce and an error. On a new stream every type is requested again, without a nonce.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from proxeny.config.debug_string import debug_string
+from proxeny.config.errors import ConfigError
+from proxeny.config.loader import gc_paused
+from proxeny.config.message_types import type_name_of
+from proxeny.event.slices import Steps
+from proxeny.xds import xdstp
+from proxeny.xds.config_stream import AnyConfigStream, ConfigStreamCallbacks
+from proxeny.xds.control_plane_stats import ControlPlaneStats
+from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
+from proxeny.xds.inbox import Inbox
+from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail
+from proxeny.xds.resource import WRAPPER, DecodedResource, ResourceDecoder
+from proxeny.xds.subscription import FailureReason
+from proxeny.xds.ttl import TtlManager
+
+if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
+
+log = logging.getLogger("proxeny.config")
+
+MESSAGE: Final = discovery_pb2.DiscoveryResponse
+"""What comes on the stream."""
+
+
+class SotwWatch:
+    """The names that one subscription wants; none: all."""
+
+    __slots__ = ("callbacks", "decoder", "mux", "names", "order", "state")
+
+    def __init__(
+        self,
+        mux: SotwMux,
+        state: _TypeState,
+        names: Iterable[str],
+        callbacks: WatchCallbacks,
+        decoder: ResourceDecoder,
+    ) -> None:
+        self.mux = mux
+        self.state = state
+        self.callbacks = callbacks
+        self.decoder = decoder
+        self.names: list[str] = []
+        self.order = 0
+        state.add(self, names)
+
+    def update(self, names: Iterable[str]) -> None:
+        """These instead of those before; each change is a request, as Envoy's."""
+        mux, state = self.mux, self.state
+        before = self.names
+        state.remove(self)
+        if before:
+            mux.queue_request(state.type_url)
+        state.add(self, names)
+        mux.forget(state, before)
+        mux.queue_request(state.type_url)
+
+    def append(self, names: Iterable[str]) -> None:
+        """State of the world knows no request on demand (as in Envoy)."""
+
+    def close(self) -> None:
+        """None any more."""
+        mux, state = self.mux, self.state
+        if self not in state.watches:
+            return
+        state.remove(self)
+        if self.names:
+            mux.queue_request(state.type_url)
+            mux.forget(state, self.names)
+
+
+class _TypeState:
+    """What is wanted and known of one type."""
+
+    __slots__ = (
+        "_next_order",
+        "by_name",
+        "control_plane",
+        "globs",
+        "names_changed",
+        "pauses",
+        "pending",
+        "request",
+        "subscribed",
+        "ttl",
+        "type_url",
+        "watches",
+        "wildcards",
+    )
+
+    def __init__(self, type_url: str, ttl: TtlManager) -> None:
+        self.type_url = type_url
+        self.ttl = ttl
+        self.request: Any = discovery_pb2.DiscoveryRequest(type_url=type_url)
+        self.watches: dict[SotwWatch, None] = {}
+        """The newest is last."""
+        self.wildcards: set[SotwWatch] = set()
+        self.globs: set[SotwWatch] = set()
+        self.by_name: dict[str, dict[SotwWatch, None]] = {}
+        self.names_changed = True
+        self.subscribed = False
+        self.pauses = 0
+        self.pending = False
+        """A request was left out while it was paused."""
+        self.control_plane = ""
+        self._next_order = 0
+
+    def add(self, watch: SotwWatch, names: Iterable[str]) -> None:
+        watch.names = sorted({xdstp.normalized(name) for name in names})
+        self._next_order += 1
+        watch.order = self._next_order
+        self.watches[watch] = None
+        self.names_changed = True
+        if not watch.names:
+            self.wildcards.add(watch)
+        for name in watch.names:
+            self.by_name.setdefault(name, {})[watch] = None
+            if xdstp.is_glob(name):
+                self.globs.add(watch)
+
+    def remove(self, watch: SotwWatch) -> None:
+        del self.watches[watch]
+        self.wildcards.discard(watch)
+        self.globs.discard(watch)
+        self.names_changed = True
+        for name in watch.names:
+            interested = self.by_name[name]
+            del interested[watch]
+            if not interested:
+                del self.by_name[name]
+
+    def newest_first(self) -> list[SotwWatch]:
+        return list(reversed(self.watches))
+
+    def interested_in(self, names: Iterable[str]) -> list[SotwWatch]:
+        """Who watches any of them, the newest first."""
+        found = self.wildcards | self.globs
+        for name in names:
+            found.update(self.by_name.get(name, ()))
+        return sorted(found, key=lambda watch: -watch.order)
+
+    def wanted(self) -> Iterable[str]:
+        return dict.fromkeys(name for watch in reversed(self.watches) for name in watch.names)
+
+
+class SotwMux:
+    """All subscriptions of one stream."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        node: Any,
+        open_stream: Callable[[ConfigStreamCallbacks], AnyConfigStream],
+        *,
+        skip_subsequent_node: bool = False,
+        eds_cache: EdsResourcesCache | None = None,
+    ) -> None:
+        """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it."""
+        self._dispatcher = dispatcher
+        self._node = node
+        self._skip_subsequent_node = skip_subsequent_node
+        self.eds_cache = eds_cache
+        self._states: dict[str, _TypeState] = {}
+        self._subscriptions: list[str] = []
+        self._queue: deque[str] = deque()
+        self._inbox = Inbox(dispatcher)
+        self._first_request = True
+        self._established = False
+        self._started = False
+        self._closed = False
+        self._stream = open_stream(self)
+
+    # -- watches -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the stream."""
+        if not self._started:
+            self._started = True
+            self._stream.establish()
+
+    def add_watch(
+        self,
+        type_url: str,
+        names: Iterable[str],
+        callbacks: WatchCallbacks,
+        decoder: ResourceDecoder,
+        namespaces: bool = False,
+    ) -> SotwWatch:
+        """Watch resources of a type; without ``names`` all there are. There are no namespaces in this protocol."""
+        state = self._state(type_url)
+        watch = SotwWatch(self, state, names, callbacks, decoder)
+        log.debug("gRPC mux addWatch for %s", type_url)
+        if not state.subscribed:
+            state.subscribed = True
+            self._subscriptions.append(type_url)
+        self.queue_request(type_url)
+        return watch
+
+    def _state(self, type_url: str) -> _TypeState:
+        state = self._states.get(type_url)
+        if state is None:
+            ttl = TtlManager(self._dispatcher, lambda names: self._on_expired(type_url, names))
+            state = self._states[type_url] = _TypeState(type_url, ttl)
+        return state
+
+    def forget(self, state: _TypeState, names: Iterable[str]) -> None:
+        """Nobody watches some of ``names`` any more: nor are they cached."""
+        if self.eds_cache is not None and state.type_url == ASSIGNMENT_URL:
+            for name in names:
+                if name not in state.by_name:
+                    self.eds_cache.remove(name)
+
+    def pause(self, type_urls: Iterable[str]) -> ScopedResume:
+        """Request nothing of these types until resumed; pauses nest."""
+        states = [self._state(type_url) for type_url in type_urls]
+        for state in states:
+            state.pauses += 1
+        return ScopedResume(lambda: self._resume(states))
+
+    def _resume(self, states: list[_TypeState]) -> None:
+        for state in states:
+            state.pauses -= 1
+            if state.pauses == 0 and state.pending and state.subscribed:
+                log.debug("Resuming discovery requests for %s", state.type_url)
+                self.queue_request(state.type_url)
+                state.pending = False
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def queue_request(self, type_url: str) -> None:
+        """Request the type as soon as that is allowed; without a stream the next one does it."""
+        if not (self._established and self._stream.available):
+            log.debug("No stream available to queueDiscoveryRequest for %s", type_url)
+            return
+        state = self._state(type_url)
+        if state.pauses:
+            state.pending = True
+            return
+        self._queue.append(type_url)
+        self._drain()
+
+    def _drain(self) -> None:
+        queue = self._queue
+        while queue and self._stream.allows_request():
+            self._send(queue.popleft())
+        self._stream.queue_size(len(queue))
+
+    def _send(self, type_url: str) -> None:
+        if self._closed:
+            return
+        state = self._state(type_url)
+        request = state.request
+        if state.names_changed:
+            del request.resource_names[:]
+            request.resource_names.extend(state.wanted())
+            state.names_changed = False
+        if self._first_request or not self._skip_subsequent_node:
+            request.node.CopyFrom(self._node)
+        else:
+            request.ClearField("node")
+        self._first_request = False
+        data: bytes = request.SerializeToString()
+        request.ClearField("error_detail")
+        self._stream.send(data)
+
+    def on_writeable(self) -> None:
+        """The rate limit allows requests again."""
+        self._drain()
+
+    # -- the stream --------------------------------------------------------------------------------------------
+
+    def on_stream_established(self) -> None:
+        """Say all that is wanted."""
+        self._inbox.put(self._begin_stream)
+
+    def _begin_stream(self) -> None:
+        self._first_request = True
+        self._established = True
+        self._stream.queue_size(0)
+        for state in self._states.values():
+            state.request.ClearField("response_nonce")
+        self._queue.clear()
+        for type_url in list(self._subscriptions):
+            self.queue_request(type_url)
+
+    def on_establishment_failure(self, same_server_next: bool) -> None:
+        """Tell everybody."""
+        self._inbox.put(self._fail_connection)
+
+    def _fail_connection(self) -> None:
+        self._established = False
+        for state in list(self._states.values()):
+            for watch in state.newest_first():
+                watch.callbacks.on_config_update_failed(FailureReason.CONNECTION_FAILURE, None)
+
+    def on_response(self, message: Any, stats: ControlPlaneStats) -> None:
+        """A DiscoveryResponse."""
+        self._inbox.put(lambda: self._on_response(message, stats))
+
+    def _on_response(self, message: Any, stats: ControlPlaneStats) -> Steps[None] | None:
+        type_url = message.type_url
+        log.debug("Received gRPC message for %s at version %s", type_url, message.version_info)
+        state = self._states.get(type_url)
+        if state is None:
+            log.warning("Ignoring the message for type URL %s as it has no current subscribers.", type_url)
+            return None
+        if message.HasField("control_plane"):
+            stats.identifier(message.control_plane.identifier)
+            if message.control_plane.identifier != state.control_plane:
+                state.control_plane = message.control_plane.identifier
+                log.debug("Receiving gRPC updates for %s from %s", type_url, state.control_plane)
+        if not state.watches:
+            self._on_unwatched(state, message)
+            return None
+        return self._process(state, message)
+
+    def _on_unwatched(self, state: _TypeState, message: Any) -> None:
+        state.request.response_nonce = message.nonce
+        if message.resources:
+            log.warning("Ignoring unwatched type URL %s", state.type_url)
+            self.queue_request(state.type_url)
+        else:
+            state.request.version_info = message.version_info
+
+    def _process(self, state: _TypeState, message: Any) -> Steps[None]:
+        resume = self.pause([state.type_url])
+        try:
+            resources = yield from self._decode(state, message)
+            yield from self._deliver(state, resources, message.version_info)
+            state.request.version_info = message.version_info
+        except Exception as error:
+            refusal = as_refusal(error)
+            for watch in state.newest_first():
+                watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, refusal)
+            state.request.error_detail.code = INTERNAL
+            state.request.error_detail.message = detail(refusal)
+        state.request.response_nonce = message.nonce
+        self.queue_request(state.type_url)
+        resume.close()
+
+    def _decode(self, state: _TypeState, message: Any) -> Steps[list[DecodedResource]]:
+        decoder = state.newest_first()[0].decoder
+        own_type = type_name_of(state.type_url)
+        taken = state.request.version_info
+        resources = []
+        for item in message.resources:
+            if item.type_url != state.type_url and type_name_of(item.type_url) not in (WRAPPER, own_type):
+                raise ConfigError(
+                    f"{item.type_url} does not match the message-wide type URL {state.type_url} in DiscoveryResponse "
+                    f"{debug_string(message)}"
+                )
+            with gc_paused():
+                resource = decoder.decode(item, message.version_info)
+            is_heartbeat = resource is not None and not resource.has_resource and resource.version == taken
+            if resource is not None and not is_heartbeat:
+                resources.append(resource)
+            yield
+        return resources
+
+    def _deliver(self, state: _TypeState, resources: Sequence[DecodedResource], version: str) -> Steps[None]:
+        by_name: dict[str, DecodedResource] = {}
+        for resource in resources:
+            if resource.ttl_ms is not None:
+                state.ttl.add(resource.name, resource.ttl_ms)
+            else:
+                state.ttl.clear(resource.name)
+            by_name.setdefault(xdstp.normalized(resource.name), resource)
+        state.ttl.refresh()
+        for watch in state.interested_in(by_name):
+            if watch not in state.watches:
+                continue
+            found: Sequence[DecodedResource] = resources
+            if watch.names:
+                found = _found(watch, by_name)
+                if not found:
+                    continue
+            steps = watch.callbacks.on_config_update(found, version)
+            if steps is not None:
+                yield from steps
+            if watch.names and self.eds_cache is not None and state.type_url == ASSIGNMENT_URL:
+                for resource in found:
+                    self.eds_cache.set(resource.name, resource.message)
+            yield
+
+    def _on_expired(self, type_url: str, names: list[str]) -> None:
+        self._inbox.put(lambda: self._expire(self._states[type_url], names))
+
+    def _expire(self, state: _TypeState, names: list[str]) -> Steps[None]:
+        for watch in state.newest_first():
+            steps = watch.callbacks.on_config_delta([], names, "")
+            if steps is not None:
+                yield from steps
+
+    def close(self) -> None:
+        """End the stream for good."""
+        self._closed = True
+        self._inbox.close()
+        for state in self._states.values():
+            state.ttl.close()
+        self._stream.close()
+
+
+def _found(watch: SotwWatch, by_name: dict[str, DecodedResource]) -> list[DecodedResource]:
+    """What of a response it watches, in the order of its names."""
+    found = []
+    for name in watch.names:
+        resource = by_name.get(name)
+        if resource is not None:
+            found.append(resource)
+        elif xdstp.is_glob(name):
+            found += [one for own, one in by_name.items() if xdstp.is_xdstp(own) and xdstp.glob_of(own) == name]
+    return found
