@@ -103,7 +103,7 @@ def test_the_first_that_refuses_keeps_older_watches_from_hearing() -> None:
         (endpoint_pb2.ClusterLoadAssignment(), "ClusterLoadAssignmentValidationError.ClusterName"),
         (
             any_pb2.Any(type_url=CLA, value=b"\xff"),
-            "Unable to unpack as envoy.config.endpoint.v3.ClusterLoadAssignment",
+            "Unable to unpack as envoy.config.endpoint.v3.ClusterLoad",
         ),
         (cluster_pb2.Cluster(name="c"), f"{CLUSTER} does not match the message-wide type URL {CLA} in DiscoveryRes"),
     ],
