@@ -129,6 +129,7 @@ class Configuration:
         )
         self.context.init_manager = self.init_manager = InitManager("Server")
         self.context.routes = self.routes = RouteConfigProviderManager(self.context)
+        self.secrets.init_manager = lambda: self.context.init_manager
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:
@@ -148,7 +149,7 @@ class Configuration:
         self.secrets.add_static(secrets)
 
     def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
-        """All static clusters."""
+        """All static clusters; the runtime's layers, too, may come through them."""
         protos = self.bootstrap.static_resources.clusters
         log.info("loading %d cluster(s)", len(protos))
         seen: set[str] = set()
@@ -165,6 +166,7 @@ class Configuration:
         local = self.bootstrap.cluster_manager.local_cluster_name
         if local and local not in seen:
             raise ConfigError(f"local cluster '{local}' must be defined")
+        self.runtime.connect(self.xds, self.local_info.node, self._dynamic_validation())
         return manager
 
     def listener(self, proto: Any) -> CompiledListener:
