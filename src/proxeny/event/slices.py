@@ -84,3 +84,8 @@ class SlicedWork:
             self._on_done(error)
         else:
             self._next = self._dispatcher.call_soon(self._run)
+
+
+def discard(dispatcher: Dispatcher, parts: list[Any]) -> None:
+    """``discard_steps`` over the next turns of the loop."""
+    SlicedWork(dispatcher, discard_steps(parts), lambda error: None)

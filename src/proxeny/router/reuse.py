@@ -108,7 +108,7 @@ class Origin:
 
     __slots__ = ("claims", "common", "compiler", "digest", "keys")
 
-    def __init__(self, own_digest: bytes, claims: Claims | None) -> None:
+    def __init__(self, own_digest: bytes, claims: Claims) -> None:
         self.digest = own_digest
         """b"": not to be taken over, since it holds what files said when it was compiled."""
         self.claims = claims
@@ -122,12 +122,11 @@ class Origin:
     @property
     def claimed(self) -> int:
         """How many blocks of statistics it has asked for."""
-        return 0 if self.claims is None else len(self.claims.blocks)
+        return len(self.claims.blocks)
 
     def renew(self) -> None:
         """A new table takes it over."""
-        if self.claims is not None:
-            self.claims.renew()
+        self.claims.renew()
 
 
 class RouteReuse:

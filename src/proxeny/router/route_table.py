@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.rds.stats_holder import StatsHolder
 
 _DEFAULT_MAX_DIRECT_RESPONSE_BODY: Final = 4096
 """``max_direct_response_body_size_bytes`` when unset."""
@@ -88,7 +89,7 @@ class RouteTable:
         """``compile`` in slices; virtual hosts and routes of ``previous``, made with the same context, are taken over
         where they say the same."""
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
-        origin = Origin(digest_without(config, "virtual_hosts"), None)
+        origin = Origin(digest_without(config, "virtual_hosts"), Claims(context.stats))
         kept: dict[str, VirtualHostRoutes] = {}
         # Whether the clusters of unchanged routes are still there has to be looked up again.
         rechecks = validate and context.cluster_names is not None
@@ -96,10 +97,7 @@ class RouteTable:
             info, origin.claims = previous.info, previous.origin.claims
             origin.renew()
             kept = yield from _by_name(previous.virtual_hosts)
-        elif context.is_worker:
-            info = _compile_info(config, context)
         else:
-            origin.claims = Claims(context.stats)
             info = _compile_info(config, replace(context, stats=origin.claims))
         domains = DomainTable(config.name)
         hosts = []
@@ -117,6 +115,14 @@ class RouteTable:
     def internal_only_headers(self) -> tuple[bytes, ...]:
         """Names that are removed from external requests."""
         return self.info.internal_only_headers
+
+    def hold_steps(self, holder: StatsHolder) -> Steps[None]:
+        """What counts for this table keeps ``holder`` alive, and no longer that of an earlier one."""
+        self.info.stats_holder = holder
+        for number, host in enumerate(self.virtual_hosts):
+            host.virtual_host.stats_holder = holder
+            if not number & 255:
+                yield
 
     def parts(self) -> list[Any]:
         """What to let go of bit by bit (``event.slices.discard_steps``) when the table is no longer used."""

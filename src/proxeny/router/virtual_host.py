@@ -36,13 +36,14 @@ TLS_ALL: Final = 2
 class VirtualHostRoutes:
     """The routes of one virtual host: a list, or a tree that leads to lists (``VirtualHost.matcher``)."""
 
-    __slots__ = ("_list", "_require_tls", "_ssl_redirect", "_tree", "name", "origin")
+    __slots__ = ("_list", "_require_tls", "_ssl_redirect", "_tree", "name", "origin", "virtual_host")
 
     def __init__(
         self, virtual_host: VirtualHost, routes: RouteList, tls: int, origin: Origin, tree: MatchTree | None = None
     ) -> None:
         """``tls``: one of TLS_*; ``tree`` is asked instead of ``routes`` where there is one."""
         self.name = virtual_host.name
+        self.virtual_host = virtual_host
         self.origin = origin
         self._list = routes
         self._tree = tree
@@ -110,10 +111,8 @@ def compile_virtual_host_steps(
         return before
     if before is not None and keys is not None and before.origin.keys is not None and before.origin.common == common:
         return (yield from _changed_routes(config, before, own_digest, keys))
-    claims = None
-    if not context.is_worker:
-        claims = Claims(context.stats)
-        context = replace(context, stats=claims)
+    claims = Claims(context.stats)
+    context = replace(context, stats=claims)
     origin = Origin(own_digest, claims)
     made = yield from _compile(config, _compile_common(config, info, context), context, validate_clusters, origin, keys)
     return made
