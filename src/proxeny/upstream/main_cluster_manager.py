@@ -388,9 +388,12 @@ class MainClusterManager:
 
     # -- for admin -----------------------------------------------------------------------------------------------
     def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterator[ClusterStatus]:
-        """What /clusters shows, cluster by cluster; of those whose names match."""
-        for cluster in self._active.values():
-            if matches is not None and not matches(cluster.name):
+        """What /clusters shows, cluster by cluster; of those whose names match.
+
+        Clusters may come and go between two of them.
+        """
+        for cluster in list(self._active.values()):
+            if self._active.get(cluster.name) is not cluster or (matches is not None and not matches(cluster.name)):
                 continue
             yield status_of(cluster, self.outliers.find(cluster.name))
 
