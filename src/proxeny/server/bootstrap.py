@@ -164,7 +164,6 @@ class Bootstrapped:
         """The clusters are there: begin with listeners from LDS, and what listeners wait for."""
         # Envoy loads the runtime again once what it could depend on is there.
         self.configuration.runtime.load()
-        logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
         log.info("all clusters initialized. initializing init manager")
         if self.lds is not None:
             self.configuration.init_manager.add(self.lds.target)

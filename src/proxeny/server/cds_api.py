@@ -59,7 +59,6 @@ class CdsApi:
 
     def start(self, on_ready: Callable[[], None]) -> None:
         """Fetch the first clusters; ``on_ready`` is called when they are there, or cannot be had."""
-        log.info("cm init: initializing cds")
         self._on_ready = on_ready
         self._subscription.start()
 
