@@ -1,8 +1,8 @@
 """The order in which clusters initialize at the start (Envoy: ``ClusterManagerInitHelper``).
 
-Primary clusters (all but those that are fetched from a server) come first: a server is reached through one of them. Then,
-when the server says that it is ready for that, secondary ones; then CDS, whose clusters take the same two steps. After
-that each cluster warms by itself, and this has no more to do.
+Primary clusters (all but those that are fetched from a server) come first: a server is reached through one of them.
+Then, when the server says that it is ready for that, secondary ones; then CDS, whose clusters take the same two steps.
+After that each cluster warms by itself, and this has no more to do.
 """
 
 from __future__ import annotations
