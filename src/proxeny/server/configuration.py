@@ -27,6 +27,7 @@ from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
+from proxeny.router.async_request import AsyncRequests
 from proxeny.router.rds.manager import RouteConfigProviderManager
 from proxeny.rpc.client_manager import GrpcClientManager
 from proxeny.runtime.loader import RuntimeLoader
@@ -162,6 +163,7 @@ class Configuration:
             check_cds(dynamic.cds_config, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
+        self.xds.http_client = AsyncRequests(self.context)
         manager.add_static(protos)
         local = self.bootstrap.cluster_manager.local_cluster_name
         if local and local not in seen:
