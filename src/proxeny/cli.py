@@ -17,6 +17,7 @@ _SUBCOMMANDS = {
     "demo": "proxeny.server.demo",
     "explain": "proxeny.server.explain_command",
     "route-check": "proxeny.server.route_check_command",
+    "reload": "proxeny.server.reload.command",
     "intercept": "proxeny.intercept.command",
     "top": "proxeny.top.command",
 }

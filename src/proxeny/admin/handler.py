@@ -12,6 +12,8 @@ from proxeny.admin.config_dump import ConfigDumpHandler
 from proxeny.admin.context import AdminContext
 from proxeny.admin.explain import ExplainHandler
 from proxeny.admin.query import Query, parse_query
+from proxeny.admin.reload import PARAMETERS as RELOAD_PARAMETERS
+from proxeny.admin.reload import ReloadHandler
 from proxeny.admin.response import HTML, AdminResponse, respond
 from proxeny.admin.server_commands import LEVELS, ServerCommands
 from proxeny.admin.server_pages import ServerPages
@@ -66,6 +68,7 @@ class AdminHandler:
     def _page_list(self, context: AdminContext) -> list[Page]:
         stats, server, commands = StatsHandler(context), ServerPages(context), ServerCommands(context)
         listings, dump, explainer = ListingHandler(context), ConfigDumpHandler(context), ExplainHandler(context)
+        reloads = ReloadHandler(context)
         return [
             Page("/", "Admin home page", self._home),
             Page("/allocprofiler", "switch the allocation profiler", profiling.allocation_profiler, True, _SWITCH),
@@ -91,6 +94,8 @@ class AdminHandler:
             Page("/peak_heap_dump", "dump the heap at its peak", profiling.heap_dump),
             Page("/quitquitquit", "exit the server", commands.quit, True),
             Page("/ready", "the server's state; 200 when it is LIVE, else 503", server.ready),
+            Page("/reload", "load the configuration anew", reloads.reload, True, RELOAD_PARAMETERS),
+            Page("/reload/status", "what became of the last reload", reloads.status),
             Page("/reopen_logs", "reopen access logs", commands.reopen_logs, True),
             Page("/reset_counters", "set all counters to zero", stats.reset_counters, True),
             Page("/runtime", "runtime values, layer by layer", server.runtime),

@@ -103,7 +103,7 @@ class FileSet(SharedSecret):
         self.value: dict[str, bytes] = {}
         self._watcher = watcher
         self._watches: dict[str, Watch] = {}
-        self._timer = dispatcher.create_timer(self._check) if dispatcher is not None else None
+        self._timer = dispatcher.create_timer(self.check) if dispatcher is not None else None
         self._stats = stats
         self._on_change = on_change
         self.is_sent = False
@@ -143,8 +143,8 @@ class FileSet(SharedSecret):
         if self._timer is not None and not self._timer.enabled:
             self._timer.enable(SETTLE_MS)
 
-    def _check(self) -> None:
-        """A file was replaced, or a link to one."""
+    def check(self) -> None:
+        """Perhaps a file was replaced, or a link to one: take what is new."""
         self._watch_anew()
         try:
             fresh = read_stable(self.value)

@@ -18,7 +18,6 @@ from proxeny.secret.file_set import SECRET_FILES, FileSet
 from proxeny.secret.sds_api import SdsApi
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key, static_key
 from proxeny.xds.config_source import is_passed_over
-from proxeny.xds.init_manager import InitManager
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
@@ -53,12 +52,12 @@ class SecretManager:
         self._options = options
         self.static: dict[str, Any] = {}
         """``Secret`` messages of the bootstrap, by ``static_key``."""
+        self._in_use: dict[str, SharedSecret] = {}
+        """Those that have users, and their contents."""
         self._dynamic: dict[str, SdsApi] = {}
         self._files: dict[str, FileSet] = {}
-        self._awaited: dict[SdsApi, None] = {}
-        """Those that the first build of a user asked for: they may come once it is over, and are waited for."""
-        self.init_manager: Callable[[], InitManager | None] = lambda: None
-        """Whose targets they are: of what is being compiled; None: nobody waits."""
+        self._to_start: list[SdsApi] = []
+        """Those that the first build of a user brought, which must hear of what comes."""
         self.certificates = LiveCertificates(store)
         """Those that are in use."""
         self._closed = False
@@ -80,6 +79,45 @@ class SecretManager:
             if key in self.static:
                 raise ConfigError(f"Duplicate static {kinds.LABELS[kind]} secret name {secret.name}")
             self.static[key] = secret
+
+    def put_static(self, secret: Any) -> None:
+        """Add a secret of the bootstrap, or replace it while it is in use; ConfigError, OSError: nothing changed."""
+        kind = secret.WhichOneof("type")
+        key = static_key(kind, secret.name)
+        content = getattr(secret, kind)
+        shared = self._in_use.get(key)
+        if shared is not None:
+            shared.offer(content)
+            for user in shared.users():
+                self._tell_files(user)
+        self.static[key] = secret
+        self.on_change(key, content.SerializeToString())
+
+    def remove_static(self, kind: str, name: str) -> None:
+        """Nobody is given it any more; who has it keeps it."""
+        key = static_key(kind, name)
+        del self.static[key]
+        if key not in self._in_use:
+            self.on_change(key, None)
+
+    def _use_static(self, user: SecretSources, key: str, content: Any) -> Any:
+        shared = self._in_use.get(key)
+        if shared is None:
+            shared = self._in_use[key] = SharedSecret(key, self._on_static_unused)
+            shared.value = content
+        shared.add_user(user)
+        return shared.value
+
+    def _on_static_unused(self, shared: SharedSecret) -> None:
+        if self._in_use.get(shared.key) is shared:
+            del self._in_use[shared.key]
+            if shared.key not in self.static and not self._closed:
+                self.on_change(shared.key, None)
+
+    def reread_files(self) -> None:
+        """Look at all files of configuration anew, also where nobody watches them."""
+        for files in list(self._files.values()):
+            files.check()
 
     def sources(
         self, message: Any, build: Callable[[], object], count: Callable[[int], object] = ignore
@@ -118,7 +156,7 @@ class SecretManager:
             static = self.static.get(static_key(kind, config.name))
             if static is None:
                 raise ConfigError(f"{kinds.UNKNOWN[kind]}: {config.name}")
-            return getattr(static, kind)
+            return self._use_static(user, static_key(kind, config.name), getattr(static, kind))
         key = secret_key(kind, config)
         secret = self._dynamic.get(key)
         if secret is None:
@@ -129,9 +167,8 @@ class SecretManager:
             watcher = self._watcher(self._dispatcher)
             secret.connect(config.sds_config, self._xds, self._store, self._validation(), watcher)
             self._dynamic[key] = secret
+            self._to_start.append(secret)
         secret.add_user(user)
-        if not user.has_begun:
-            self._awaited[secret] = None
         return secret.value
 
     def _check(self, kind: str, config: Any) -> None:
@@ -157,20 +194,11 @@ class SecretManager:
 
     def begun(self, user: SecretSources) -> None:
         """The first build is over: what it subscribed to may come; workers must know the files before they build."""
-        awaited, self._awaited = self._awaited, {}
-        for secret in awaited:
+        to_start, self._to_start = self._to_start, []
+        for secret in to_start:
             if self._dynamic.get(secret.key) is secret and secret.users():
-                self._await(secret)
+                secret.start()
         self._tell_files(user)
-
-    def _await(self, secret: SdsApi) -> None:
-        manager = self.init_manager()
-        if manager is not None:
-            manager.add(secret.target)
-            return
-        alone = InitManager(secret.target.name)
-        alone.add(secret.target)
-        alone.initialize(lambda: None)
 
     # -- what workers are told ---------------------------------------------------------------------------------
 

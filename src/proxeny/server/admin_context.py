@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from envoy.config.cluster.v3 import cluster_pb2
 
 from proxeny.admin.context import (
     DynamicClusters,
@@ -12,17 +14,14 @@ from proxeny.admin.context import (
     DynamicSecret,
     ListenerStatus,
     MemoryUsage,
-    Packed,
-    RefusedUpdate,
     Resource,
     ResourceState,
     RuntimeAdmin,
-    ScopedRoutes,
 )
-from proxeny.server.cds_api import CLUSTER_TYPE
 from proxeny.server.explain_world import RunningWorld
 from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
+from proxeny.server.reload.reloader import DEFAULT_PATIENCE_S
 from proxeny.server.server_stats import memory_used
 from proxeny.server.version import HOT_RESTART_DISABLED, version_text
 
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 
 
 def _state(cluster: MainCluster) -> ResourceState:
-    message = Packed(CLUSTER_TYPE, cluster.serialized)
-    return ResourceState(cluster.version, message, cluster.updated_at, cluster.name)
+    message = cluster_pb2.Cluster.FromString(cluster.serialized)
+    return ResourceState(cluster.version, message, cluster.updated_at)
 
 
 class ServerAdminContext:
@@ -88,9 +87,9 @@ class ServerAdminContext:
         """What the workers told."""
         return self._parts.failures.newest_first()
 
-    def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterable[ClusterStatus]:
+    def clusters(self, matches: Callable[[str], bool] | None = None) -> Sequence[ClusterStatus]:
         """All clusters, or those whose names match, with their hosts."""
-        return self._parts.clusters.clusters(matches)
+        return list(self._parts.clusters.clusters(matches))
 
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""
@@ -121,27 +120,6 @@ class ServerAdminContext:
     def dynamic_listeners(self) -> Sequence[DynamicListener]:
         """Their generations by name; of several that drain the oldest shows, as in Envoy."""
         return dump_listeners(self._parts.listeners)
-
-    def dynamic_routes(self) -> Sequence[ResourceState]:
-        """Route configurations that are discovered and have come."""
-        return ()
-
-    def scoped_routes(self) -> Sequence[ScopedRoutes]:
-        """Scopes, inline and discovered."""
-        return ()
-
-    def extension_configs(self) -> Sequence[tuple[str, Sequence[ResourceState]]]:
-        """Discovered extensions, kind by kind."""
-        return ()
-
-    def refused(self, type_name: str) -> Mapping[str, RefusedUpdate]:
-        """What was refused of a type and not taken since, by name."""
-        return {
-            name: RefusedUpdate(
-                None if one.serialized is None else Packed(type_name, one.serialized), one.details, one.at, one.version
-            )
-            for name, one in self._parts.configuration.xds.record.refusals(type_name).items()
-        }
 
     def static_secrets(self) -> Sequence[Any]:
         """``tls.v3.Secret`` messages of the bootstrap, kind by kind."""
@@ -179,3 +157,14 @@ class ServerAdminContext:
     def drain_listeners(self, graceful: bool, skip_exit: bool, inbound_only: bool) -> None:
         """/drain_listeners."""
         self._parts.listeners.drain_all(graceful, skip_exit, inbound_only)
+
+    def reload(self, plan_only: bool, partial: bool, patience_s: float | None) -> dict[str, Any]:
+        """/reload."""
+        patience = DEFAULT_PATIENCE_S if patience_s is None else patience_s
+        begun = self._server.reloader.begin(plan_only=plan_only, partial=partial, patience_s=patience)
+        return begun.as_json()
+
+    def last_reload(self) -> dict[str, Any] | None:
+        """/reload/status."""
+        last = self._server.reloader.last
+        return None if last is None else last.as_json()

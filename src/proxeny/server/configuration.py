@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,6 @@ from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
-from proxeny.router.async_request import AsyncRequests
 from proxeny.router.rds.manager import RouteConfigProviderManager
 from proxeny.rpc.client_manager import GrpcClientManager
 from proxeny.runtime.loader import RuntimeLoader
@@ -130,7 +130,6 @@ class Configuration:
         )
         self.context.init_manager = self.init_manager = InitManager("Server")
         self.context.routes = self.routes = RouteConfigProviderManager(self.context)
-        self.secrets.init_manager = lambda: self.context.init_manager
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:
@@ -150,7 +149,7 @@ class Configuration:
         self.secrets.add_static(secrets)
 
     def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
-        """All static clusters; the runtime's layers, too, may come through them."""
+        """All static clusters."""
         protos = self.bootstrap.static_resources.clusters
         log.info("loading %d cluster(s)", len(protos))
         seen: set[str] = set()
@@ -163,13 +162,30 @@ class Configuration:
             check_cds(dynamic.cds_config, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
-        self.xds.http_client = AsyncRequests(self.context)
         manager.add_static(protos)
         local = self.bootstrap.cluster_manager.local_cluster_name
         if local and local not in seen:
             raise ConfigError(f"local cluster '{local}' must be defined")
-        self.runtime.connect(self.xds, self.local_info.node, self._dynamic_validation())
         return manager
+
+    @contextmanager
+    def static_clusters_of(self, bootstrap: Any) -> Iterator[None]:
+        """Listeners that are compiled within may name the clusters of another bootstrap too (``validate_clusters``)."""
+        before = self.context.cluster_names or frozenset()
+        self.context.cluster_names = before | {cluster.name for cluster in bootstrap.static_resources.clusters}
+        try:
+            yield
+        finally:
+            names = [cluster.name for cluster in self.bootstrap.static_resources.clusters]
+            self.context.cluster_names = frozenset(names)
+
+    def take_resources(self, bootstrap: Any) -> None:
+        """What another bootstrap says of static resources and runtime layers holds now."""
+        for name in ("static_resources", "layered_runtime"):
+            if bootstrap.HasField(name):
+                getattr(self.bootstrap, name).CopyFrom(getattr(bootstrap, name))
+            else:
+                self.bootstrap.ClearField(name)
 
     def listener(self, proto: Any) -> CompiledListener:
         """One listener; gives it a name when it has none."""

@@ -110,6 +110,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("socket-mode", STRING, "Permissions of the hot restart socket", supported=False),
     _switch("enable-core-dump", "Allow core dumps"),
     Flag("stats-tag", STRING, "A tag:value put on every stat; may be repeated", repeats=True),
+    _switch("watch", "Reload the configuration whenever its files are saved"),
     _switch("version", "Print the version and exit"),
     Flag("help", SWITCH, "Print this text and exit", short="h", default=False),
 )  # fmt: skip
@@ -119,6 +120,7 @@ SUBCOMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("config <flags as above>", "Print the configuration as it is used, merged and patched"),
     ("explain connection <facts> <flags as above>", "Say what becomes of a connection, and why; --help says more"),
     ("top [--admin <address>]", "Watch a running proxy, or an Envoy, in the terminal; --help says more"),
+    ("reload [--plan] [--admin <address>]", "Have a running proxy load its files anew; --help says more"),
     ("intercept install|show|remove", "Redirect a service's connections to the proxy; --help says more"),
 )
 """Usage and purpose of what may stand before the flags."""

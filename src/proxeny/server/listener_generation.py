@@ -85,6 +85,8 @@ class ManagedListener:
         """Removed while the workers were being told of it."""
         self.told_to_go = False
         """Its connections were told to go, by an admin's command: so are those of a worker that comes later."""
+        self.failure = ""
+        """Why it was given up."""
         self.stopped = False
         """Accepts no more, by an admin's command."""
         self.settled = asyncio.Event()

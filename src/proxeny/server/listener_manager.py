@@ -128,20 +128,23 @@ class ListenerManager:
             self._stats.inc(ADDED)
         self._gauges()
 
-    def add_or_update(self, proto: Any, version_info: str = "") -> bool:
-        """Add a listener, or replace the one of its name; False when nothing is to be done. Raises ConfigError."""
+    def add_or_update(self, proto: Any, version_info: str = "", *, is_static: bool = False) -> bool:
+        """Add a listener, or replace the one of its name; False when nothing is to be done. Raises ConfigError.
+
+        ``is_static``: it is one of the bootstrap, and replaces no other.
+        """
         try:
-            return self._add_or_update(proto, version_info)
+            return self._add_or_update(proto, version_info, is_static)
         except ConfigError as error:
             self.errors.note(proto, str(error))
             raise
 
-    def _add_or_update(self, proto: Any, version_info: str) -> bool:
+    def _add_or_update(self, proto: Any, version_info: str, is_static: bool) -> bool:
         if self._covers(self._stopped, proto):
             log.debug("listener %s can not be added: listeners of its traffic direction are stopped", proto.name)
             return False
-        newest = self._warming.get(proto.name) or self._active.get(proto.name)
-        if newest is not None and (newest.is_static or newest.is_made_of(proto)):
+        newest = self.newest(proto.name)
+        if newest is not None and (newest.is_static != is_static or newest.is_made_of(proto)):
             log.debug("duplicate/locked listener '%s'. no add/update", proto.name)
             return False
         compiled = self._configuration.listener(proto)
@@ -151,6 +154,7 @@ class ListenerManager:
         except BaseException:
             self._store.release(compiled.stats)
             raise
+        fresh.is_static = is_static
         self._stats.inc(ADDED if newest is None else MODIFIED)
         if self._started:
             self._stop_warming(name)
@@ -197,10 +201,14 @@ class ListenerManager:
             compiled, number if tag is None else tag, number, sockets, version_info, is_static=is_static
         )
 
-    def remove(self, name: str) -> bool:
-        """Drain and remove a listener; False when there is none, or it is static."""
-        newest = self._warming.get(name) or self._active.get(name)
-        if newest is None or newest.is_static:
+    def newest(self, name: str) -> ManagedListener | None:
+        """The generation that warms, else the one that is active."""
+        return self._warming.get(name) or self._active.get(name)
+
+    def remove(self, name: str, *, is_static: bool = False) -> bool:
+        """Drain and remove a listener; False when there is none, or it is (not) static."""
+        newest = self.newest(name)
+        if newest is None or newest.is_static != is_static:
             log.debug("unknown/locked listener '%s'. no remove", name)
             return False
         self._remove(name)
@@ -273,6 +281,7 @@ class ListenerManager:
                 listener.sockets.listen()
         except ConfigError as error:
             log.error("final pre-worker listener init for listener '%s' failed: %s", listener.name, error.message)
+            listener.failure = error.message
             self._stats.inc(CREATE_FAILURE)
             return False
         return True
@@ -356,7 +365,10 @@ class ListenerManager:
                 self._discard(fresh)  # superseded or removed before anybody heard of it
                 return
             if not self._listen(fresh):
-                self._remove(name)  # the active generation goes too, as in Envoy
+                if fresh.is_static:
+                    self._warming.drop(name)  # whoever reloads the configuration goes back to the old one
+                else:
+                    self._remove(name)  # the active generation goes too, as in Envoy
                 self._discard(fresh)
                 return
             old = self._active.get(name)
@@ -413,6 +425,7 @@ class ListenerManager:
 
     def _give_up(self, fresh: ManagedListener, old: ManagedListener | None, failure: str) -> None:
         """A worker refused: all workers go back to what they had."""
+        fresh.failure = failure
         if self._warming.get(fresh.name) is fresh:
             self._warming.drop(fresh.name)
         if old is not None and old.tag == fresh.tag:

@@ -63,6 +63,7 @@ class Options:
     enable_core_dump: bool = False
     patch: list[str] = field(default_factory=list)
     stats_tags: dict[str, str] = field(default_factory=dict)
+    watch: bool = False
     information: str = ""
     """``help``, ``version`` or ``hot-restart-version`` when only that is to be printed."""
     notices: list[str] = field(default_factory=list)
@@ -81,7 +82,7 @@ _DIRECT = (
     "service_cluster", "service_node", "service_zone", "allow_unknown_static_fields",
     "reject_unknown_dynamic_fields", "ignore_unknown_dynamic_fields", "accept_unsupported_fields",
     "skip_deprecated_logs", "file_flush_interval_msec", "file_flush_min_size_kb", "cpuset_threads",
-    "enable_core_dump", "patch",
+    "enable_core_dump", "patch", "watch",
 )  # fmt: skip
 
 

@@ -34,9 +34,9 @@ def _represent_string(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _represent_string)
 
 
-def to_yaml(message: Any) -> str:
+def to_yaml(message: Any, secrets: Secrets = Secrets.SHOWN) -> str:
     """A message as YAML, fields in the order of their numbers."""
-    tree = message_to_json(message, secrets=Secrets.SHOWN)
+    tree = message_to_json(message, secrets=secrets)
     text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
     return text
 

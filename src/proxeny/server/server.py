@@ -144,11 +144,15 @@ class Server:
         loaded = load(self.options)
         # Imported late: the parts of main that the workers do not share.
         from proxeny.server.bootstrap import Bootstrapped
+        from proxeny.server.reload.reloader import Reloader
 
         self.stats.block.add(STATIC_UNKNOWN_FIELDS, loaded.unknown_fields)
         self.stats.block.add(WIP_PROTOS, loaded.wip_uses)
         self.stats.block.add(DYNAMIC_UNKNOWN_FIELDS, 0)
         self.parts = Bootstrapped(self, loaded)
+        self.reloader = Reloader(self, self.parts)
+        if self.options.watch:
+            self.reloader.watch()
         self.stats_view = StatsView(self.store, self.parts.configuration.stats_settings)
         self.supervisor.feeder = self.parts
         self.watchdog = self.supervisor.watchdog = Watchdog(
@@ -203,6 +207,11 @@ class Server:
         self.stats.show_certificates(
             certificates.days_until_first_expires(), certificates.seconds_until_first_staple_expires()
         )
+
+    @property
+    def has_started(self) -> bool:
+        """Whether everything of the first configuration serves."""
+        return self.state in (STATE_LIVE, STATE_DRAINING)
 
     def pids(self) -> list[int]:
         """All processes of this server."""
@@ -269,6 +278,8 @@ class Server:
         self._flush_timer.disable()
         if hasattr(self, "watchdog"):
             self.watchdog.stop()
+        if hasattr(self, "reloader"):
+            self.reloader.close()
         if hasattr(self, "parts"):
             self.parts.close()
         await self.supervisor.stop(STOP_TIMEOUT_S)

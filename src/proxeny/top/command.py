@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
-from proxeny.top.admin_client import AdminClient, AdminError
+from proxeny.admin.client import AdminClient, AdminError
 from proxeny.top.keys import Keys
 from proxeny.top.sample import Sample, take
 from proxeny.top.screen import SORTS, VIEWS, render

@@ -28,6 +28,6 @@ CASES = [
     _lds("watched-empty", "path_config_source: {path: /a/b, watched_directory: {path: ''}}"),
     _lds("ads", "resource_api_version: V3, ads: {}", stricter="only files are served yet"),
     _lds("self", "resource_api_version: V3, self: {}", stricter="Envoy refuses it when it serves"),
-    _lds("rest", f"resource_api_version: V3, api_config_source: {_REST}"),
+    _lds("rest", f"resource_api_version: V3, api_config_source: {_REST}", stricter="only files are served yet"),
     bootstrap("cds-file", f"dynamic_resources: {{cds_config: {{{_FILE}}}}}"),
 ]

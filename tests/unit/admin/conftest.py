@@ -99,8 +99,6 @@ class FakeServer:
         self.dynamic = []
         self.secrets = [], []
         self.contexts = []
-        self.routes, self.scopes, self.extensions, self.refusals = [], [], [], {}
-        self.clusters_of_cds = DynamicClusters("", [], [])
         self.now_state = LIVE
         self.refreshed = 0
 
@@ -139,7 +137,7 @@ class FakeServer:
         return [Resource(cluster, LOADED) for cluster in self.message.static_resources.clusters]
 
     def dynamic_clusters(self):
-        return self.clusters_of_cds
+        return DynamicClusters("", [], [])
 
     def static_listeners(self):
         return [Resource(listener, LOADED) for listener in self.message.static_resources.listeners]
@@ -149,18 +147,6 @@ class FakeServer:
 
     def dynamic_listeners(self):
         return self.dynamic
-
-    def dynamic_routes(self):
-        return self.routes
-
-    def scoped_routes(self):
-        return self.scopes
-
-    def extension_configs(self):
-        return self.extensions
-
-    def refused(self, type_name):
-        return self.refusals.get(type_name.rpartition(".")[2], {})
 
     def static_secrets(self):
         return self.secrets[0]
@@ -203,8 +189,7 @@ def get(server):
 
     def call(path, method=b"GET", body=b""):
         response = handler.run(method, path.encode("utf-8", "surrogateescape"), body)
-        body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
-        return response.status, body.decode("utf-8", "surrogateescape")
+        return response.status, response.body.decode("utf-8", "surrogateescape")
 
     return call
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxeny.top.admin_client import AdminClient, AdminError
+from proxeny.admin.client import AdminClient, AdminError
 from proxeny.top.command import main
 
 

@@ -37,28 +37,36 @@ class AdminClient:
 
     def get(self, path: str) -> Any:
         """The JSON at ``path``; AdminError."""
+        return self._json("GET", path)
+
+    def post(self, path: str) -> Any:
+        """The JSON that a command answers; AdminError."""
+        return self._json("POST", path)
+
+    def _json(self, method: str, path: str) -> Any:
         try:
-            status, body = self._ask(path)
+            status, body = self._ask(method, path)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise AdminError(f"no answer from {self.address}: {error}") from None
         if status != http.client.OK:
-            raise AdminError(f"{self.address} answers {status} to {path}")
+            reason = body.decode("utf-8", "replace").partition("\n")[0][:200]
+            raise AdminError(f"{self.address} answers {status} to {path}: {reason}")
         try:
             return json.loads(body)
         except ValueError:
             raise AdminError(f"what {self.address} answers to {path} is no JSON: not an admin interface?") from None
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str) -> tuple[int, bytes]:
         if self._connection.sock is not None:
             try:
-                return self._exchange(path)
+                return self._exchange(method, path)
             except (ConnectionError, http.client.RemoteDisconnected):
                 self._connection.close()
-        return self._exchange(path)
+        return self._exchange(method, path)
 
-    def _exchange(self, path: str) -> tuple[int, bytes]:
-        self._connection.request("GET", path)
+    def _exchange(self, method: str, path: str) -> tuple[int, bytes]:
+        self._connection.request(method, path)
         response = self._connection.getresponse()
         return response.status, response.read()
 

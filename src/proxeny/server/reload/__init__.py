@@ -1,0 +1,1 @@
+"""Hot reload of the main configuration: load, check, plan, apply, and go back when it fails."""
