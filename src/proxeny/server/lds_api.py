@@ -15,6 +15,7 @@ from proxeny.stats.store import Store
 from proxeny.xds.config_source import check_node
 from proxeny.xds.init_manager import InitTarget
 from proxeny.xds.manager import XdsManager
+from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.resource import Amend, DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason
@@ -67,7 +68,7 @@ class LdsApi:
                 log.info("lds: remove listener '%s'", name)
                 applied = True
         failures: list[UpdateFailure] = []
-        messages: list[str] = []
+        refused: list[RefusedResource] = []
         seen: set[str] = set()
         for resource in added:
             name = resource.message.name
@@ -76,13 +77,14 @@ class LdsApi:
             except ConfigError as error:
                 log.warning("lds: listener '%s' config rejected: %s", name, error)
                 failures.append(UpdateFailure(resource.message, str(error)))
-                messages.append(f"{name}: {error}\n")
+                refused.append(RefusedResource(name, str(error)))
         listeners.errors.end_update(failures)
         if applied:
             self.version_info = version
         self.target.ready()
-        if messages:
-            raise ConfigError(f"Error adding/updating listener(s) {''.join(messages)}")
+        if refused:
+            reasons = "".join([f"{one.name}: {one.details}\n" for one in refused])
+            raise UpdateRejected(f"Error adding/updating listener(s) {reasons}", refused)
 
     def _apply(self, resource: DecodedResource, seen: set[str]) -> bool:
         name = resource.message.name
