@@ -73,7 +73,6 @@ class Bootstrapped:
         self.configuration.add_secrets()
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.xds = self.configuration.xds
-        self.xds.initialize()
         self.dns_caches.watch(self.clusters)
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
         self.routes = self.configuration.routes

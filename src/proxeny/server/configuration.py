@@ -162,6 +162,7 @@ class Configuration:
             check_cds(dynamic.cds_config, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
+        self.xds.initialize()
         manager.add_static(protos)
         local = self.bootstrap.cluster_manager.local_cluster_name
         if local and local not in seen:

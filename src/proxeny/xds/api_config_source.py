@@ -8,14 +8,14 @@ from envoy.config.core.v3 import config_source_pb2
 
 from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError, UnsupportedFieldError
-from proxeny.xds import backoff
+from proxeny.xds import backoff, rate_limit
 
 _Api: Final = config_source_pb2.ApiConfigSource
 _NAME: Final = "envoy.config.core.v3.ApiConfigSource"
 _SECRET: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
 _GRPC: Final = frozenset((_Api.GRPC, _Api.DELTA_GRPC))
 _AGGREGATED: Final = frozenset((_Api.AGGREGATED_GRPC, _Api.AGGREGATED_DELTA_GRPC))
-_V3: Final = 2
+_V2: Final = 1
 _PATHS: Final = frozenset(("path", "path_config_source"))
 
 
@@ -53,18 +53,21 @@ def check_subscription(source: Any, type_name: str, primaries: frozenset[str]) -
     _check_served(api)
 
 
-def check_ads(api: Any) -> None:
+def check_ads(api: Any, primaries: frozenset[str]) -> None:
     """ConfigError for an ``ads_config`` that no stream can be opened for."""
     check_version(api)
     _check_names(api)
     if api.api_type not in _GRPC:
-        raise ConfigError(f"{_NAME} type must be gRPC: {debug_string(api)}")
+        raise ConfigError(f"{_NAME} type must be of non-aggregated gRPC: {debug_string(api)}")
+    service = api.grpc_services[0]
+    if service.HasField("envoy_grpc") and service.envoy_grpc.cluster_name not in primaries:
+        raise ConfigError(f"Unknown gRPC client cluster '{service.envoy_grpc.cluster_name}'")
     _check_served(api)
 
 
 def check_version(api: Any) -> None:
-    """ConfigError unless the transport is that of version 3."""
-    if api.transport_api_version != _V3:
+    """ConfigError for the transport of version 2; what is not said is version 3."""
+    if api.transport_api_version == _V2:
         raise ConfigError(
             f"V2 xDS transport protocol version is deprecated in {debug_string(api)}. The v2 xDS major "
             "version has been removed and is no longer supported. See the advice in "
@@ -76,13 +79,14 @@ def _check_served(api: Any) -> None:
     if api.api_type == _Api.REST:
         raise UnsupportedFieldError("the config source api_type 'REST' is not supported yet")
     backoff.from_api_config_source(api)
+    rate_limit.settings_of(api)
 
 
 def _check_names(api: Any) -> None:
     text = debug_string(api)
     if not api.cluster_names and not api.grpc_services:
         raise ConfigError(f"API configs must have either a gRPC service or a cluster name defined: {text}")
-    if api.api_type in _GRPC:
+    if api.api_type in _GRPC or api.api_type in _AGGREGATED:
         if api.cluster_names:
             raise ConfigError(f"{_NAME}::(AGGREGATED_)(DELTA_)GRPC must not have a cluster name specified: {text}")
         if len(api.grpc_services) > 1:

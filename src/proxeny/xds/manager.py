@@ -71,7 +71,7 @@ class XdsManager:
         if not self._has_ads:
             return
         check_node(self._node, "ads")
-        api_config_source.check_ads(self._ads_config)
+        api_config_source.check_ads(self._ads_config, self._primaries)
         if self._loop is not None:
             self.eds_cache = EdsResourcesCache(self._loop)
             self._ads = self._mux(self._ads_config, services.ADS, "", self.eds_cache)

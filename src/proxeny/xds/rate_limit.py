@@ -43,14 +43,19 @@ class TokenBucket:
         return 0 if self._tokens >= 1 else math.ceil((1 - self._tokens) / self.fill_rate * 1000)
 
 
-def from_api_config_source(source: Any, time_source: TimeSource) -> TokenBucket | None:
-    """The bucket of ``rate_limit_settings``; None: unlimited. ConfigError for a rate that is no number."""
+def settings_of(source: Any) -> tuple[int, float] | None:
+    """Most tokens, and tokens per second, of ``rate_limit_settings``; None: unlimited. ConfigError for no number."""
     if not source.HasField("rate_limit_settings"):
         return None
     settings = source.rate_limit_settings
     max_tokens = settings.max_tokens.value if settings.HasField("max_tokens") else _DEFAULT_MAX_TOKENS
     fill_rate = settings.fill_rate.value if settings.HasField("fill_rate") else _DEFAULT_FILL_RATE
     if not math.isfinite(fill_rate):
-        words = "nan" if math.isnan(fill_rate) else str(fill_rate)
-        raise ConfigError(f"The value of fill_rate in RateLimitSettings ({words}) must not be NaN nor Inf")
-    return TokenBucket(max_tokens, fill_rate, time_source)
+        raise ConfigError(f"The value of fill_rate in RateLimitSettings ({fill_rate}) must not be NaN nor Inf")
+    return max_tokens, fill_rate
+
+
+def from_api_config_source(source: Any, time_source: TimeSource) -> TokenBucket | None:
+    """The bucket of ``rate_limit_settings``; None: unlimited. ConfigError."""
+    settings = settings_of(source)
+    return None if settings is None else TokenBucket(*settings, time_source)

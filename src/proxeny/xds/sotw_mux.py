@@ -3,6 +3,9 @@
 For every type there is one request that says all the names wanted, the version that was taken last and the nonce of
 the last response. A response is taken by a request with its version and nonce, and refused by one with the old
 version, its nonce and an error. On a new stream every type is requested again, without a nonce.
+
+A resource without contents, at the version that was taken, is a heartbeat: what is there lives on. (Envoy 1.40 takes a
+response of heartbeats for one without resources: it removes all of a wildcard, and does not prolong their lives.)
 """
 
 from __future__ import annotations
@@ -92,6 +95,7 @@ class _TypeState:
         "by_name",
         "control_plane",
         "globs",
+        "mortal",
         "names_changed",
         "pauses",
         "pending",
@@ -112,6 +116,8 @@ class _TypeState:
         self.wildcards: set[SotwWatch] = set()
         self.globs: set[SotwWatch] = set()
         self.by_name: dict[str, dict[SotwWatch, None]] = {}
+        self.mortal: dict[str, DecodedResource] = {}
+        """Resources with a TTL that are there."""
         self.names_changed = True
         self.subscribed = False
         self.pauses = 0
@@ -341,7 +347,8 @@ class SotwMux:
         resume = self.pause([state.type_url])
         try:
             resources = yield from self._decode(state, message)
-            yield from self._deliver(state, resources, message.version_info)
+            if resources or not message.resources:
+                yield from self._deliver(state, resources, message.version_info)
             state.request.version_info = message.version_info
         except Exception as error:
             refusal = as_refusal(error)
@@ -354,10 +361,12 @@ class SotwMux:
         resume.close()
 
     def _decode(self, state: _TypeState, message: Any) -> Steps[list[DecodedResource]]:
+        """What is to be delivered; nothing when there are but heartbeats."""
         decoder = state.newest_first()[0].decoder
         own_type = type_name_of(state.type_url)
         taken = state.request.version_info
         resources = []
+        heartbeats = 0
         for item in message.resources:
             if item.type_url != state.type_url and type_name_of(item.type_url) not in (WRAPPER, own_type):
                 raise ConfigError(
@@ -366,19 +375,36 @@ class SotwMux:
                 )
             with gc_paused():
                 resource = decoder.decode(item, message.version_info)
-            is_heartbeat = resource is not None and not resource.has_resource and resource.version == taken
-            if resource is not None and not is_heartbeat:
+            if resource is not None and not resource.has_resource:
+                heartbeats += 1
+                resource = self._keep_alive(state, resource, taken)
+            if resource is not None:
                 resources.append(resource)
             yield
-        return resources
+        state.ttl.refresh()
+        return resources if len(resources) > heartbeats else []
+
+    def _keep_alive(self, state: _TypeState, heartbeat: DecodedResource, taken: str) -> DecodedResource:
+        """The resource that a heartbeat stands for, which lives on as it says; ConfigError when it is not there."""
+        resource = state.mortal.get(heartbeat.name)
+        if resource is None or heartbeat.version != taken:
+            raise ConfigError(f"resource {heartbeat.name} has no contents")
+        if heartbeat.ttl_ms is not None:
+            state.ttl.add(heartbeat.name, heartbeat.ttl_ms)
+        else:
+            state.ttl.clear(heartbeat.name)
+        resource.ttl_ms = heartbeat.ttl_ms
+        return resource
 
     def _deliver(self, state: _TypeState, resources: Sequence[DecodedResource], version: str) -> Steps[None]:
         by_name: dict[str, DecodedResource] = {}
         for resource in resources:
             if resource.ttl_ms is not None:
                 state.ttl.add(resource.name, resource.ttl_ms)
+                state.mortal[resource.name] = resource
             else:
                 state.ttl.clear(resource.name)
+                state.mortal.pop(resource.name, None)
             by_name.setdefault(xdstp.normalized(resource.name), resource)
         state.ttl.refresh()
         for watch in state.interested_in(by_name):
@@ -401,6 +427,8 @@ class SotwMux:
         self._inbox.put(lambda: self._expire(self._states[type_url], names))
 
     def _expire(self, state: _TypeState, names: list[str]) -> Steps[None]:
+        for name in names:
+            state.mortal.pop(name, None)
         for watch in state.newest_first():
             steps = watch.callbacks.on_config_delta([], names, "")
             if steps is not None:

@@ -35,7 +35,7 @@ class XdstpName:
         )
         return (
             f"xdstp://{_escape(self.authority, _IN_AUTHORITY)}/{self.type_name}{'/' + id_part if self.id else ''}"
-            f"{'?' + query if query else ''}"
+            f"{'?' + query if query else ''}{'#' + self.fragment if self.fragment else ''}"
         )
 
 
@@ -92,13 +92,13 @@ def _context(query: str) -> dict[str, str]:
 
 
 def _escape(text: str, reserved: frozenset[str]) -> str:
-    if text.isascii() and text.isprintable() and not reserved.intersection(text) and " " not in text:
+    if text.isascii() and text.isprintable() and not reserved.intersection(text) and "~" not in text:
         return text
     return "".join(_escape_character(character, reserved) for character in text)
 
 
 def _escape_character(character: str, reserved: frozenset[str]) -> str:
-    if " " < character <= "~" and character not in reserved:
+    if " " <= character < "~" and character not in reserved:
         return character
     return "".join(f"%{byte:02X}" for byte in character.encode())
 

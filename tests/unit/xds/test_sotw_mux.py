@@ -319,3 +319,49 @@ def test_a_closed_mux_is_silent() -> None:
     stream.callbacks.on_close(0, "")
     world.advance(60_000)
     assert (owner.heard, owner.failures, len(world.client.streams)) == ([], [], 1)
+
+
+def _packed(*resources: Any) -> list[any_pb2.Any]:
+    packed = []
+    for one in resources:
+        packed.append(any_pb2.Any())
+        packed[-1].Pack(one)
+    return packed
+
+
+def test_heartbeats_prolong_a_life_and_are_no_news() -> None:
+    world = Sotw()
+    owner, _ = world.watch()
+    world.answer(
+        "1",
+        "n1",
+        _packed(*(wrapped(name, assignment(name), ttl_ms=1000) for name in "ab"), wrapped("c", assignment("c"))),
+    )
+    owner.news()
+    world.asked()
+    world.advance(900)
+    world.answer("1", "n2", _packed(wrapped("a", ttl_ms=1000)))
+    assert world.asked() == ["ClusterLoadAssignment v=1 n=n2"]
+    world.advance(900)
+    assert owner.news() == [("", [], ["b"])]
+    world.answer("1", "n3", _packed(wrapped("a")))
+    world.advance(5000)
+    assert owner.news() == []
+
+
+def test_heartbeats_beside_news_stand_for_what_is_there() -> None:
+    world = Sotw()
+    owner, _ = world.watch()
+    world.answer("1", "n1", _packed(wrapped("a", assignment("a"), ttl_ms=1000)))
+    world.answer("1", "n2", _packed(wrapped("a", ttl_ms=1000), wrapped("b", assignment("b"))))
+    assert owner.news()[1:] == [("1", ["a", "b"])]
+
+
+@pytest.mark.parametrize(("name", "version"), [("a", "0"), ("b", "1")])
+def test_a_heartbeat_of_what_is_not_there_is_refused(name: str, version: str) -> None:
+    world = Sotw()
+    world.watch()
+    world.answer("1", "n1", _packed(wrapped("a", assignment("a"), ttl_ms=1000)))
+    world.asked()
+    world.answer(version, "n2", _packed(wrapped(name)))
+    assert world.asked() == [f"ClusterLoadAssignment v=1 n=n2 error 13 resource {name} has no contents"]
