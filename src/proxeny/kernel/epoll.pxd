@@ -1,4 +1,5 @@
 """Map of the poller: watchers of descriptors, one epoll batch per turn."""
+from proxeny.kernel.stats cimport Block
 from proxeny.kernel.timer cimport TimerWheel
 
 
@@ -25,7 +26,13 @@ cdef class Poller:
     cdef int closing_count, closing_room
     cdef void* events
     cdef readonly unsigned long long turns, events_total
+    cdef Block times                    # where its times are recorded, None: nowhere
+    cdef Py_ssize_t duration_slot, delay_slot
+    cdef long long woke_us              # when the last wait ended; 0: there was none
+    cdef long long waits_us             # when the current one began
 
+    cdef int begin_wait(self) except -1
+    cdef int end_wait(self, int timeout_ms) except -1
     cdef int c_add(self, Watcher watcher, int fd, unsigned int mask) except -1
     cdef int c_modify(self, Watcher watcher, unsigned int mask) except -1
     cdef int c_remove(self, Watcher watcher) except -1

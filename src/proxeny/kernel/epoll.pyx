@@ -14,6 +14,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINTR, errno
 from libc.stdlib cimport free, malloc, realloc
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 cdef extern from "sys/epoll.h" nogil:
@@ -47,6 +48,12 @@ EPOLLET = _EPOLLET
 cdef enum:
     BATCH = 256     # events per epoll_wait
     LONGEST_MS = 3600000    # of a wait
+
+
+cdef long long monotonic_us() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <long long> now.tv_sec * 1000000 + now.tv_nsec // 1000
 
 
 cdef class Watcher:
@@ -261,6 +268,29 @@ cdef class Poller:
                     self.failed(watcher, error)
         return self.flush_all()
 
+    # Its times
+
+    def record_times(self, Block block not None, Py_ssize_t duration_slot, Py_ssize_t delay_slot):
+        """Record in histograms how long each turn takes, and how much longer than asked for each wait (microseconds;
+        Envoy: loop_duration_us, poll_delay_us)."""
+        self.duration_slot = duration_slot
+        self.delay_slot = delay_slot
+        self.woke_us = 0
+        self.times = block
+
+    cdef int begin_wait(self) except -1:
+        self.waits_us = monotonic_us()
+        if self.woke_us:
+            self.times.c_record(self.duration_slot, self.waits_us - self.woke_us)
+        return 0
+
+    cdef int end_wait(self, int timeout_ms) except -1:
+        self.woke_us = monotonic_us()
+        cdef long long delay = self.woke_us - self.waits_us - <long long> timeout_ms * 1000
+        if timeout_ms >= 0:
+            self.times.c_record(self.delay_slot, delay if delay > 0 else 0)
+        return 0
+
     # The turn
 
     cdef int failed(self, Watcher watcher, object error) except -1:
@@ -321,6 +351,8 @@ cdef class Poller:
         had_ready = len(self.ready) != 0
         if had_ready:
             timeout_ms = 0
+        if self.times is not None:
+            self.begin_wait()
         if timeout_ms == 0:
             count = epoll_wait(self.fd, events, BATCH, 0)
         else:
@@ -331,6 +363,8 @@ cdef class Poller:
                 raise OSError(errno, "epoll_wait")
             PyErr_CheckSignals()
             count = 0
+        if self.times is not None:
+            self.end_wait(timeout_ms)
         self.turns += 1
         self.events_total += <unsigned long long> count
         self.wheel.read_clock()

@@ -25,7 +25,16 @@ from proxeny.server.failure_log import FailureLog
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.server.route_feed import RouteFeed
-from proxeny.server.server_stats import DYNAMIC_UNKNOWN_FIELDS, PYTHON_CALLS, SHRINK_COUNT, WIP_PROTOS, memory_used
+from proxeny.server.server_stats import (
+    DISPATCHER,
+    DYNAMIC_UNKNOWN_FIELDS,
+    LOOP_DURATION,
+    POLL_DELAY,
+    PYTHON_CALLS,
+    SHRINK_COUNT,
+    WIP_PROTOS,
+    memory_used,
+)
 from proxeny.server.supervisor import Worker
 from proxeny.server.validation import load_options
 from proxeny.upstream.outlier.event_log import OutlierEventLog
@@ -90,9 +99,18 @@ class Bootstrapped:
         with server.store.recording() as table:
             if os.environ.get("PROXENY_COUNT_CALLS") == "1":
                 server.store.block(PYTHON_CALLS, "server.")
+            if self.loaded.bootstrap.enable_dispatcher_stats:
+                self._record_turns()
         self._process_stats.update(table)
         self._bootstrap = self._without_resources()
         self._initialized = asyncio.Event()
+
+    def _record_turns(self) -> None:
+        """``enable_dispatcher_stats``: of main's loop here, of the workers' when they are told where."""
+        block = self._server.store.block(DISPATCHER, "server.dispatcher.")
+        self._server.dispatcher.poller.record_times(block, LOOP_DURATION, POLL_DELAY)
+        for index in range(self._server.options.concurrency):
+            self._server.store.block(DISPATCHER, f"listener_manager.worker_{index}.dispatcher.")
 
     def _outlier_log(self) -> OutlierEventLog | None:
         """Where ejections are written down, if anywhere; ConfigError when it cannot be opened."""

@@ -102,6 +102,11 @@ SHRINK_COUNT: Final = SHRINK.slot("shrink_count")
 PYTHON_CALLS: Final = Schema("python_calls", gauges=("python_calls",))
 """Only allotted under PROXENY_COUNT_CALLS."""
 
+DISPATCHER: Final = Schema("dispatcher", histograms=("loop_duration_us", "poll_delay_us"))
+"""``server.dispatcher.*`` and ``listener_manager.worker_N.dispatcher.*``, with ``enable_dispatcher_stats``."""
+LOOP_DURATION: Final = DISPATCHER.slot("loop_duration_us")
+POLL_DELAY: Final = DISPATCHER.slot("poll_delay_us")
+
 PATCHES: Final = Schema("patches", counters=("patches_applied", "patches_unmatched"))
 """Of --patch: what changed something, and what matched nothing. Only allotted where it is given."""
 PATCHES_APPLIED: Final = PATCHES.slot("patches_applied")

@@ -37,7 +37,7 @@ from proxeny.server import messages
 from proxeny.server.channel import Channel
 from proxeny.server.configuration import local_info
 from proxeny.server.options import Options
-from proxeny.server.server_stats import PYTHON_CALLS
+from proxeny.server.server_stats import DISPATCHER, LOOP_DURATION, POLL_DELAY, PYTHON_CALLS
 from proxeny.stats.store import StatTable, WorkerStore
 from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.endpoints import HostChange
@@ -251,6 +251,9 @@ class Worker:
             log_set_up.LOG_LEVELS.set(component, level)
         if (PYTHON_CALLS.name, "server.") in messages.stat_table(message.stats):
             self._call_counter = CallCounter(self.dispatcher, self.store.block(PYTHON_CALLS, "server."))
+        if bootstrap.enable_dispatcher_stats:
+            block = self.store.block(DISPATCHER, f"listener_manager.worker_{self.index}.dispatcher.")
+            self.dispatcher.poller.record_times(block, LOOP_DURATION, POLL_DELAY)
         self.heartbeat.start(message.heartbeat_ms)
 
     # -- clusters ----------------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 import gc
 import os
 import socket
+import time
 import weakref
 
 import pytest
 
 from proxeny.kernel.epoll import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Poller, Watcher
+from proxeny.kernel.stats import Segment
+from proxeny.stats.histogram import lower_bound
 
 
 class Recorder(Watcher):
@@ -232,3 +235,18 @@ def test_hang_ups_come_first(poller, pairs):
     pairs[3][1].send(b"request")
     assert poller.wait(1000) == 4
     assert order[0] == 2 and sorted(order) == [0, 1, 2, 3]
+
+
+def test_times_of_turns(poller):
+    block = Segment.create("times").block(0, 2)
+    poller.run_turn(0)
+    poller.record_times(block, 0, 1)
+    poller.run_turn(1)
+    assert block.bins(0) == {}  # the first turn began before
+    assert sum(block.bins(1).values()) == 1
+    time.sleep(0.003)
+    poller.run_turn(0)
+    ((key, count),) = block.bins(0).items()
+    assert count == 1
+    assert lower_bound(key) >= 3000
+    assert sum(block.bins(1).values()) == 2
