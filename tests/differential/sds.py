@@ -148,8 +148,8 @@ class Side:
         self.folder = folder / "files"
         self.folder.mkdir(parents=True)
         write(self.folder)
-        for kind in ("lds", "cds"):
-            self._write(kind, version="v0", text="")
+        for owner in ("lds", "cds"):
+            self._write(owner, version="v0", text="")
         self.proxy = Proxy(kind, json.dumps(make(self)), folder / "proxy")
         self.lines: list[str] = []
         self._connections: list[ssl.SSLSocket] = []
@@ -255,6 +255,7 @@ class Side:
         for field in sorted(dump.keys() - {"@type"}):
             for one in sorted(dump[field], key=lambda one: str(one["name"])):
                 if one["name"] in names:
+                    one.pop("error_state", None)  # Proxeny tells more than Envoy
                     had_time = one.pop("last_updated", None) is not None
                     self.note(f"{field} {had_time} {json.dumps(one)}")
 

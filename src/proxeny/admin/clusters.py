@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from proxeny.admin.context import AdminContext
+from proxeny.admin.json_pieces import respond_json_list
 from proxeny.admin.numbers import general, plain
 from proxeny.admin.query import Query
-from proxeny.admin.response import AdminResponse, respond, respond_json
+from proxeny.admin.response import AdminResponse, json_text, respond, respond_in_pieces, respond_json
 from proxeny.admin.stats_params import compile_filter
 from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus, OutlierStatus
 from proxeny.upstream.endpoints import INTERNAL, PIPE
@@ -56,9 +57,9 @@ class ListingHandler:
 
         clusters = self._context.clusters(accepts)
         if query.parameters.get("format") == "json":
-            statuses = [_cluster_json(cluster) for cluster in clusters]
-            return respond_json({"cluster_statuses": statuses} if statuses else {})
-        return respond("".join([_cluster_text(cluster) for cluster in clusters]))
+            statuses = (iter((json_text(_cluster_json(cluster), 2),)) for cluster in clusters)
+            return respond_json_list("cluster_statuses", statuses)
+        return respond_in_pieces(map(_cluster_text, clusters))
 
     def listeners(self, query: Query, body: bytes) -> AdminResponse:
         """/listeners, as text or JSON."""

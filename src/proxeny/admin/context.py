@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -39,21 +39,42 @@ class Resource(NamedTuple):
     last_updated: float
 
 
+class Packed(NamedTuple):
+    """A message that is only parsed when it is shown."""
+
+    type_name: str
+    serialized: bytes
+
+
 class ResourceState(NamedTuple):
     """One generation of a dynamic resource."""
 
     version: str
     message: Any
+    """Itself, or ``Packed``."""
     last_updated: float
+    name: str = ""
 
 
 class RefusedUpdate(NamedTuple):
-    """A listener that an update of configuration could not add or change."""
+    """A resource that an update of configuration could not add or change."""
 
     message: Any
+    """Itself, or ``Packed``; None: it is not kept."""
     details: str
     last_attempt: float
     """0 where it is not told."""
+    version: str = ""
+
+
+class ScopedRoutes(NamedTuple):
+    """The scopes of one scoped routing configuration, as ``ScopedRouteConfiguration`` messages (or ``Packed``)."""
+
+    name: str
+    version: str
+    scopes: Sequence[Any]
+    last_updated: float
+    is_dynamic: bool
 
 
 class DynamicSecret(NamedTuple):
@@ -149,8 +170,11 @@ class AdminContext(Protocol):
         """The last failed requests of all workers, the newest first."""
         ...
 
-    def clusters(self, matches: Callable[[str], bool] | None = None) -> Sequence[ClusterStatus]:
-        """All clusters, or those whose names match, with their hosts."""
+    def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterable[ClusterStatus]:
+        """All clusters that are there now, or those whose names match, with their hosts as they are when it is looked.
+
+        One that goes meanwhile is left out.
+        """
         ...
 
     def bootstrap(self) -> Resource:
@@ -175,6 +199,22 @@ class AdminContext(Protocol):
 
     def dynamic_listeners(self) -> Sequence[DynamicListener]:
         """Listeners of dynamic configuration, then the refusals of the last update."""
+        ...
+
+    def dynamic_routes(self) -> Sequence[ResourceState]:
+        """Route configurations that are discovered and have come."""
+        ...
+
+    def scoped_routes(self) -> Sequence[ScopedRoutes]:
+        """Scopes, inline and discovered."""
+        ...
+
+    def extension_configs(self) -> Sequence[tuple[str, Sequence[ResourceState]]]:
+        """Discovered extensions (``TypedExtensionConfig``), by the kind that Envoy has a section of its own for."""
+        ...
+
+    def refused(self, type_name: str) -> Mapping[str, RefusedUpdate]:
+        """What was refused of a type and not taken since, by name."""
         ...
 
     def static_secrets(self) -> Sequence[Any]:

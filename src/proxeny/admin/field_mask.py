@@ -1,4 +1,4 @@
-"""Cuts messages down to the fields of a mask, also inside Any (Envoy: trimResourceMessage)."""
+"""Cuts messages down to the fields of a mask (Envoy: ``trimResourceMessage``)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,38 @@ def field_of(descriptor: Any, name: str) -> Any:
 
 
 def parse_mask(text: str) -> Tree:
-    """The paths of ``a.b,c`` as a tree; an empty subtree keeps the whole field."""
+    """The paths of ``a.b,c`` as a tree; an empty subtree keeps the whole field, empty paths do not count."""
     tree: Tree = {}
-    for path in text.split(","):
-        node = tree
-        for name in path.split("."):
-            node = node.setdefault(name, {})
+    for path in filter(None, text.split(",")):
+        _add(tree, path.split("."))
     return tree
+
+
+def _add(tree: Tree, names: list[str]) -> None:
+    *parents, last = names
+    for name in parents:
+        if tree.get(name) == {}:
+            return  # a shorter path keeps all of it
+        tree = tree.setdefault(name, {})
+    tree[last] = {}
 
 
 def trim(message: Any, tree: Tree) -> None:
     """Clears every field that the tree does not name; MaskError leaves the message as it is."""
-    _check(message.DESCRIPTOR, tree)
+    check(message.DESCRIPTOR, tree)
     _trim(message, tree)
 
 
-def _check(descriptor: Any, tree: Tree) -> None:
+def check(descriptor: Any, tree: Tree) -> None:
+    """MaskError for a path that messages of this type do not have."""
     for name, inner in tree.items():
         field = field_of(descriptor, name)
         if field is None:
             raise MaskError(name)
         if inner and (field.is_repeated or field.message_type is None):
             raise MaskError(name)
-        if inner and field.message_type.full_name != "google.protobuf.Any":
-            _check(field.message_type, inner)
+        if inner:
+            check(field.message_type, inner)
 
 
 def _trim(message: Any, tree: Tree) -> None:
@@ -50,10 +58,30 @@ def _trim(message: Any, tree: Tree) -> None:
         inner = tree.get(field.name)
         if inner is None:
             message.ClearField(field.name)
-        elif inner and field.message_type.full_name == "google.protobuf.Any":
-            _trim_any(value, inner)
         elif inner:
             _trim(value, inner)
+
+
+def trim_resource(message: Any, tree: Tree) -> None:
+    """Likewise, for an element of a list of the dump: a path leads into the Any below it, and must, but no deeper."""
+    outer = dict(tree)
+    for name, inner in tree.items():
+        if _is_any(field_of(message.DESCRIPTOR, name)):
+            outer[name] = {}
+            if not inner:
+                raise MaskError(name)
+            if message.HasField(name):
+                _trim_any(getattr(message, name), inner)
+    trim(message, outer)
+
+
+def _is_any(field: Any) -> bool:
+    return (
+        field is not None
+        and not field.is_repeated
+        and field.message_type is not None
+        and field.message_type.full_name == "google.protobuf.Any"
+    )
 
 
 def _trim_any(message: Any, tree: Tree) -> None:
@@ -62,6 +90,5 @@ def _trim_any(message: Any, tree: Tree) -> None:
     except KeyError as error:
         raise MaskError(message.type_url) from error
     held.ParseFromString(message.value)
-    _check(held.DESCRIPTOR, tree)
-    _trim(held, tree)
+    trim(held, tree)
     message.value = held.SerializeToString()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from proxeny.admin.handler import AdminHandler
+from proxeny.admin.piecewise_body import PiecewiseBody
 from proxeny.admin.response import respond
 from proxeny.http.filter import FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus, StreamFilter
 from proxeny.kernel.buffer import Buffer
@@ -19,7 +20,7 @@ MAX_BODY = 1024 * 1024
 class AdminFilter(StreamFilter):
     """Collects the request and answers it when it is complete."""
 
-    __slots__ = ("_body", "_handler", "_method", "_path", "_refused")
+    __slots__ = ("_answer_body", "_body", "_handler", "_method", "_path", "_refused")
 
     def __init__(self, handler: AdminHandler) -> None:
         self._handler = handler
@@ -27,6 +28,7 @@ class AdminFilter(StreamFilter):
         self._path = b""
         self._body = Buffer()
         self._refused = False
+        self._answer_body: PiecewiseBody | None = None
 
     def decode_headers(self, headers: HeaderMap, end_stream: bool) -> FilterHeadersStatus:
         self._method = headers.get(b":method") or b""
@@ -64,9 +66,16 @@ class AdminFilter(StreamFilter):
         callbacks = self.decoder_callbacks
         # Always with a body, if an empty one, as Envoy answers: such a response is chunked.
         callbacks.encode_headers(headers, False, "admin_filter_response")
-        body = Buffer()
-        body.append(response.body)
-        callbacks.encode_data(body, True)
+        if isinstance(response.body, bytes) or self._method == b"HEAD":
+            body = Buffer()
+            body.append(response.body if isinstance(response.body, bytes) else b"")
+            callbacks.encode_data(body, True)
+        else:
+            self._answer_body = PiecewiseBody(callbacks, response.body)
+
+    def on_destroy(self) -> None:
+        if self._answer_body is not None:
+            self._answer_body.close()
 
 
 class AdminFilterFactory:

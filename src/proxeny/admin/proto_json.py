@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import math
 import time
+from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 from udpa.annotations import sensitive_pb2
 
-from proxeny.config.message_types import message_class, type_name_of
+from proxeny.config.message_types import message_class, message_descriptor, type_name_of
 
 _INT64 = frozenset(
     (
@@ -67,60 +70,103 @@ def _is_special(type_name: str) -> bool:
     return type_name in _SPECIAL or type_name in _WRAPPERS
 
 
+class FieldPlan:
+    """How one field is written, found out once per message type."""
+
+    __slots__ = ("descriptor", "entry", "is_message", "is_repeated", "is_sensitive", "name", "scalar")
+
+    def __init__(self, descriptor: Any) -> None:
+        self.descriptor = descriptor
+        self.name: str = descriptor.name
+        self.is_repeated: bool = descriptor.is_repeated
+        self.is_message: bool = descriptor.type == FieldDescriptor.TYPE_MESSAGE
+        is_map = self.is_message and descriptor.message_type.GetOptions().map_entry
+        self.is_sensitive: bool = descriptor.GetOptions().Extensions[sensitive_pb2.sensitive]
+        self.scalar = _scalar(descriptor)
+        """What makes a JSON value of a value that is no message."""
+        self.entry = FieldPlan(descriptor.message_type.fields_by_name["value"]) if is_map else None
+
+
+_PLANS: dict[type, dict[int, FieldPlan] | None] = {}
+
+
+def plan_of(message: Any) -> dict[int, FieldPlan] | None:
+    """The fields of its type by number, in order; None for the well-known types that JSON writes in its own way."""
+    kind = type(message)
+    try:
+        return _PLANS[kind]
+    except KeyError:
+        descriptor = message.DESCRIPTOR
+        fields = sorted(descriptor.fields, key=lambda one: one.number)
+        special = _is_special(descriptor.full_name)
+        plan = _PLANS[kind] = None if special else {field.number: FieldPlan(field) for field in fields}
+        return plan
+
+
 def _message(message: Any, defaults: bool, secrets: Secrets) -> Any:
-    descriptor = message.DESCRIPTOR
-    name = descriptor.full_name
-    if name in _SPECIAL or name in _WRAPPERS:
-        return _special(message, name, defaults, secrets)
+    plan = plan_of(message)
+    if plan is None:
+        return _special(message, message.DESCRIPTOR.full_name, defaults, secrets)
+    present = _with_defaults(message, plan) if defaults else message.ListFields()
     fields: dict[str, Any] = {}
-    for field in sorted(descriptor.fields, key=lambda one: one.number):
-        within = secrets
-        if secrets is Secrets.BLANKED and field.GetOptions().Extensions[sensitive_pb2.sensitive]:
-            within = Secrets.ALL_BLANKED
-        value = getattr(message, field.name)
-        if field.is_repeated:
-            if len(value) or defaults:
-                fields[field.name] = _repeated(field, value, defaults, within)
-        elif field.has_presence:
-            if message.HasField(field.name):
-                _put(fields, field, value, defaults, within)
-        elif defaults or value != field.default_value:
-            _put(fields, field, value, defaults, within)
+    for descriptor, value in present:
+        field = plan[descriptor.number]
+        within = Secrets.ALL_BLANKED if secrets is Secrets.BLANKED and field.is_sensitive else secrets
+        made = field_to_json(field, value, defaults, within)
+        if made is not None or within is not Secrets.ALL_BLANKED:
+            fields[field.name] = made
     return fields
 
 
-def _put(fields: dict[str, Any], field: Any, value: Any, defaults: bool, secrets: Secrets) -> None:
-    made = _value(field, value, defaults, secrets)
-    if made is not None or secrets is not Secrets.ALL_BLANKED:
-        fields[field.name] = made
+@cache
+def _wrapped(full_name: str) -> FieldPlan:
+    return FieldPlan(message_descriptor(full_name).fields_by_name["value"])
 
 
-def _repeated(field: Any, values: Any, defaults: bool, secrets: Secrets) -> Any:
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        entry = field.message_type.fields_by_name["value"]
-        return {_map_key(key): _value(entry, values[key], defaults, secrets) for key in sorted(values)}
-    return [_value(field, value, defaults, secrets) for value in values]
+def _with_defaults(message: Any, plan: dict[int, FieldPlan]) -> Iterator[tuple[Any, Any]]:
+    for field in plan.values():
+        if not field.descriptor.has_presence or message.HasField(field.name):
+            yield field.descriptor, getattr(message, field.name)
+
+
+def field_to_json(field: FieldPlan, value: Any, defaults: bool, secrets: Secrets) -> Any:
+    """A field's value; None where it is to be left out because it is sensitive."""
+    if field.entry is not None:
+        return {_map_key(key): _value(field.entry, value[key], defaults, secrets) for key in sorted(value)}
+    if field.is_repeated:
+        return [_value(field, one, defaults, secrets) for one in value]
+    return _value(field, value, defaults, secrets)
 
 
 def _map_key(key: Any) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
 
 
-def _value(field: Any, value: Any, defaults: bool, secrets: Secrets) -> Any:
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
+def _value(field: FieldPlan, value: Any, defaults: bool, secrets: Secrets) -> Any:
+    if field.is_message:
         return _message(value, defaults, secrets)
     if secrets is Secrets.ALL_BLANKED:
-        if field.type == FieldDescriptor.TYPE_BYTES:
+        if field.descriptor.type == FieldDescriptor.TYPE_BYTES:
             return base64.b64encode(REDACTED.encode()).decode()
-        return REDACTED if field.type == FieldDescriptor.TYPE_STRING else None
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        known = field.enum_type.values_by_number.get(value)
-        return value if known is None else known.name
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return base64.b64encode(value).decode()
-    if field.type in _INT64:
-        return str(value)
-    return _number(value) if isinstance(value, float) else value
+        return REDACTED if field.descriptor.type == FieldDescriptor.TYPE_STRING else None
+    return field.scalar(value)
+
+
+def _scalar(descriptor: Any) -> Callable[[Any], Any]:
+    if descriptor.type == FieldDescriptor.TYPE_ENUM:
+        names = {number: value.name for number, value in descriptor.enum_type.values_by_number.items()}
+        return lambda value: names.get(value, value)
+    if descriptor.type == FieldDescriptor.TYPE_BYTES:
+        return lambda value: base64.b64encode(value).decode()
+    if descriptor.type in _INT64:
+        return str
+    if descriptor.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
+        return _number
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _number(value: float) -> Any:
@@ -133,7 +179,7 @@ def _number(value: float) -> Any:
 
 def _special(message: Any, name: str, defaults: bool, secrets: Secrets) -> Any:
     if name in _WRAPPERS:
-        return _value(message.DESCRIPTOR.fields_by_name["value"], message.value, defaults, secrets)
+        return _value(_wrapped(name), message.value, defaults, secrets)
     if name == "google.protobuf.Any":
         return _any(message, defaults, secrets)
     if name in ("google.protobuf.Duration", "google.protobuf.Timestamp"):
@@ -162,14 +208,22 @@ def _special(message: Any, name: str, defaults: bool, secrets: Secrets) -> Any:
     )
 
 
+def unpacked(message: Any) -> Any:
+    """What an Any holds; None where its type is unknown or its content malformed."""
+    try:
+        inner = message_class(type_name_of(message.type_url))()
+        inner.ParseFromString(message.value)
+    except (KeyError, DecodeError):
+        return None
+    return inner
+
+
 def _any(message: Any, defaults: bool, secrets: Secrets) -> dict[str, Any]:
     if not message.type_url:
         return {}
     type_name = type_name_of(message.type_url)
-    try:
-        inner = message_class(type_name)()
-        inner.ParseFromString(message.value)
-    except (KeyError, ValueError):
+    inner = unpacked(message)
+    if inner is None:
         return {"@type": message.type_url, "value": base64.b64encode(message.value).decode()}
     made = _typed(inner, type_name, defaults, secrets)
     made["@type"] = message.type_url

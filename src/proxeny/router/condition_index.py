@@ -25,9 +25,10 @@ from proxeny.router.condition_keys import (
     Used,
 )
 from proxeny.router.regex_groups import RegexGroups
-from proxeny.router.route_group import Conditions, PrefixGroups, RouteGroup, make_group
+from proxeny.router.route_group import Conditions, PrefixGroups, RouteGroup, make_group_steps
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.router.request_facts import RequestFacts
 
 _COSTS: Final = {
@@ -60,22 +61,27 @@ class ValueIndex:
         "_suffix_any_case",
     )
 
-    def __init__(self, tests: dict[str, dict[bytes, list[int]]], conditions: Conditions, used: Used) -> None:
-        """``tests``: route numbers by test and text."""
-        self._exact = _exact(tests.get(EXACT), conditions, used)
-        self._exact_any_case = _exact(tests.get(EXACT + ANY_CASE), conditions, used)
-        self._prefix = _prefixes(tests.get(PREFIX), conditions, used)
-        self._prefix_any_case = _prefixes(tests.get(PREFIX + ANY_CASE), conditions, used)
-        self._suffix = _suffixes(tests.get(SUFFIX), conditions, used)
-        self._suffix_any_case = _suffixes(tests.get(SUFFIX + ANY_CASE), conditions, used)
+    def __init__(self) -> None:
+        self._exact: dict[bytes, int | RouteGroup] = {}
+        self._exact_any_case: dict[bytes, int | RouteGroup] = {}
+        self._prefix: PrefixGroups | None = None
+        self._prefix_any_case: PrefixGroups | None = None
+        self._suffix: PrefixGroups | None = None
+        self._suffix_any_case: PrefixGroups | None = None
         self._regex: RegexGroups | None = None
-        if REGEX in tests:
-            self._regex = RegexGroups(conditions, used)
-            for pattern, numbers in tests[REGEX].items():
-                for number in numbers:
-                    self._regex.add(pattern, number)
-            self._regex.freeze()
-        self._present = make_group(tests[PRESENT][b""], conditions, used) if PRESENT in tests else None
+        self._present: int | RouteGroup | None = None
+
+    def build_steps(self, tests: dict[str, dict[bytes, list[int]]], conditions: Conditions, used: Used) -> Steps[None]:
+        """Fill it, once, in slices. ``tests``: route numbers by test and text."""
+        self._exact = yield from _exact(tests.get(EXACT), conditions, used)
+        self._exact_any_case = yield from _exact(tests.get(EXACT + ANY_CASE), conditions, used)
+        self._prefix = yield from _prefixes(tests.get(PREFIX), conditions, used)
+        self._prefix_any_case = yield from _prefixes(tests.get(PREFIX + ANY_CASE), conditions, used)
+        self._suffix = yield from _suffixes(tests.get(SUFFIX), conditions, used)
+        self._suffix_any_case = yield from _suffixes(tests.get(SUFFIX + ANY_CASE), conditions, used)
+        self._regex = yield from _regexes(tests.get(REGEX), conditions, used)
+        if PRESENT in tests:
+            self._present = yield from make_group_steps(tests[PRESENT][b""], conditions, used)
 
     def first(self, value: bytes, facts: RequestFacts, bound: int) -> int:
         """The first route below ``bound`` that matches and whose test this value passes, else ``bound``."""
@@ -105,26 +111,48 @@ def _of(group: int | RouteGroup | None, facts: RequestFacts, bound: int) -> int:
     return bound if group is None else group.first(facts, bound)  # type: ignore[union-attr]
 
 
-def _exact(texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used) -> dict[bytes, int | RouteGroup]:
-    return {text: make_group(numbers, conditions, used) for text, numbers in (texts or {}).items()}
+def _exact(
+    texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used
+) -> Steps[dict[bytes, int | RouteGroup]]:
+    made: dict[bytes, int | RouteGroup] = {}
+    for number, (text, numbers) in enumerate((texts or {}).items()):
+        made[text] = yield from make_group_steps(numbers, conditions, used)
+        if not number & 63:
+            yield
+    return made
 
 
-def _prefixes(texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used) -> PrefixGroups | None:
+def _prefixes(texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used) -> Steps[PrefixGroups | None]:
     if texts is None:
         return None
     groups = PrefixGroups(conditions, used)
-    for text, numbers in texts.items():
-        for number in numbers:
-            groups.add(text, number)
-    groups.freeze()
+    yield from _enter(groups, texts)
+    yield from groups.freeze_steps()
     return groups
 
 
-def _suffixes(texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used) -> PrefixGroups | None:
+def _suffixes(texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used) -> Steps[PrefixGroups | None]:
     """Suffixes are prefixes of the reversed value."""
-    return (
-        None if texts is None else _prefixes({text[::-1]: numbers for text, numbers in texts.items()}, conditions, used)
-    )
+    if texts is None:
+        return None
+    return (yield from _prefixes({text[::-1]: numbers for text, numbers in texts.items()}, conditions, used))
+
+
+def _regexes(texts: dict[bytes, list[int]] | None, conditions: Conditions, used: Used) -> Steps[RegexGroups | None]:
+    if texts is None:
+        return None
+    groups = RegexGroups(conditions, used)
+    yield from _enter(groups, texts)
+    yield from groups.freeze_steps()
+    return groups
+
+
+def _enter(groups: PrefixGroups | RegexGroups, texts: dict[bytes, list[int]]) -> Steps[None]:
+    for text, numbers in texts.items():
+        for number in numbers:
+            groups.add(text, number)
+            if not number & 15:
+                yield
 
 
 class ConditionIndex:
@@ -141,14 +169,23 @@ class ConditionIndex:
         """The lowest number in it."""
 
     @classmethod
-    def build(cls, numbers: list[int], conditions: Conditions, used: Used) -> tuple[ConditionIndex | None, list[int]]:
-        """The index of those of ``numbers`` (ascending) that it serves, and the others."""
-        keys = {number: _usable(conditions[number].keys(), used) for number in numbers}  # type: ignore[union-attr]
-        counts = Counter(key for found in keys.values() for key in found)
+    def build_steps(
+        cls, numbers: list[int], conditions: Conditions, used: Used
+    ) -> Steps[tuple[ConditionIndex | None, list[int]]]:
+        """The index of those of ``numbers`` (ascending) that it serves, and the others; in slices."""
+        keys: dict[int, list[Key]] = {}
+        counts: Counter[Key] = Counter()
+        for number in numbers:
+            found = keys[number] = _usable(conditions[number].keys(), used)  # type: ignore[union-attr]
+            counts.update(found)
+            if not number & 31:
+                yield
         names: dict[tuple[str, bytes], dict[str, dict[bytes, list[int]]]] = {}
         rest: list[int] = []
         lowest = -1
         for number, found in keys.items():
+            if not number & 63:
+                yield
             if not found:
                 rest.append(number)
                 continue
@@ -160,7 +197,8 @@ class ConditionIndex:
         made: dict[str, dict[bytes, ValueIndex]] = {}
         for (kind, name), tests in names.items():
             now_used = used.union([(kind, name, test) for test in tests])
-            made.setdefault(kind, {})[name] = ValueIndex(tests, conditions, now_used)
+            index = made.setdefault(kind, {})[name] = ValueIndex()
+            yield from index.build_steps(tests, conditions, now_used)
         return cls(made, lowest), rest
 
     def first(self, facts: RequestFacts, bound: int) -> int:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxeny.event.slices import finish
 from proxeny.router.regex_groups import RegexGroups
-from proxeny.router.route_group import NO_ROUTE, Conditions, PrefixGroups, RouteGroup, make_group
+from proxeny.router.route_group import NO_ROUTE, Conditions, PrefixGroups, RouteGroup, make_group_steps
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.router.request_facts import RequestFacts
 
 
 class ExactGroups:
-    """Whole texts to groups of routes: ``add`` in ascending order, ``freeze`` once, then ``group``."""
+    """Whole texts to groups of routes: ``add`` in ascending order, ``freeze_steps`` once, then ``group``."""
 
     __slots__ = ("_conditions", "_table")
 
@@ -32,10 +34,12 @@ class ExactGroups:
         if not numbers or self._conditions[numbers[-1]] is not None:  # type: ignore[index]
             numbers.append(number)  # type: ignore[union-attr]
 
-    def freeze(self) -> None:
-        """Make the groups."""
-        for text, numbers in self._table.items():
-            self._table[text] = make_group(numbers, self._conditions, frozenset())  # type: ignore[arg-type]
+    def freeze_steps(self) -> Steps[None]:
+        """Make the groups, in slices."""
+        for number, (text, numbers) in enumerate(self._table.items()):
+            self._table[text] = yield from make_group_steps(numbers, self._conditions, frozenset())  # type: ignore[arg-type]
+            if not number & 63:
+                yield
 
     def group(self, text: bytes) -> int | RouteGroup | None:
         """The group of exactly this text."""
@@ -118,12 +122,16 @@ class PathIndex:
 
     def freeze(self) -> None:
         """Lay the indexes out."""
+        finish(self.freeze_steps())
+
+    def freeze_steps(self) -> Steps[None]:
+        """``freeze`` in slices."""
         others = (self._exact, self._exact_any_case, self._prefix_any_case, self._regex, self._template)
         for index in (*others, self._prefix):
             if index is not None:
-                index.freeze()
+                yield from index.freeze_steps()
         if self._connect_numbers:
-            self._connect = make_group(self._connect_numbers, self._conditions, frozenset())
+            self._connect = yield from make_group_steps(self._connect_numbers, self._conditions, frozenset())
         self._others = any(index is not None for index in others) or self._connect is not None
 
     def quick(self, path: bytes) -> int:

@@ -7,7 +7,12 @@ a chain of ``parent``. The cost is one slice and one dict look-up per step, log2
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from proxeny.event.slices import finish, sort_steps
+
+if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
 
 Lengths = tuple[int, ...]
 
@@ -47,28 +52,46 @@ class PrefixTable:
 
     def freeze(self) -> list[PrefixNode]:
         """Lay out the table; the nodes, parents before their children."""
+        return finish(self.freeze_steps())
+
+    def freeze_steps(self) -> Steps[list[PrefixNode]]:
+        """``freeze`` in slices."""
         nodes, table = self._nodes, self._table
-        self._lengths = lengths = tuple(sorted({len(prefix) for prefix in nodes}))
-        marked = [[lengths[at] for at in _steps_before(len(lengths), target)] for target in range(len(lengths))]
-        markers_of = dict(zip(lengths, marked, strict=True))
-        texts = set(nodes)
-        if len(lengths) > 1:
-            texts.update([prefix[:cut] for prefix in nodes for cut in markers_of[len(prefix)]])
+        by_length: dict[int, list[PrefixNode]] = {}
+        for number, (prefix, node) in enumerate(nodes.items()):
+            by_length.setdefault(len(prefix), []).append(node)
+            if not number & 255:
+                yield
+        self._lengths = lengths = tuple(sorted(by_length))
+        texts = yield from sort_steps((yield from self._with_markers()))
         stack: list[tuple[bytes, PrefixNode]] = []
-        for text in sorted(texts):
+        for number, text in enumerate(texts):
             while stack and not text.startswith(stack[-1][0]):
                 stack.pop()
-            node = nodes.get(text)
+            found = nodes.get(text)
             covering = stack[-1][1] if stack else None
-            if node is None:
+            if found is None:
                 table[text] = covering or _NOTHING
-                continue
-            node.parent = covering
-            table[text] = node
-            stack.append((text, node))
-        made = [nodes[prefix] for prefix in sorted(nodes, key=len)]
+            else:
+                found.parent = covering
+                table[text] = found
+                stack.append((text, found))
+            if not number & 127:
+                yield
         self._nodes = {}
-        return made
+        return [node for length in lengths for node in by_length[length]]
+
+    def _with_markers(self) -> Steps[set[bytes]]:
+        """All prefixes, and what of them a search looks up on its way to them."""
+        lengths = self._lengths
+        marked = [[lengths[at] for at in _steps_before(len(lengths), target)] for target in range(len(lengths))]
+        markers_of = dict(zip(lengths, marked, strict=True))
+        texts = set(self._nodes)
+        for number, prefix in enumerate(self._nodes):
+            texts.update([prefix[:cut] for cut in markers_of[len(prefix)]])
+            if not number & 127:
+                yield
+        return texts
 
     def find(self, text: bytes) -> PrefixNode | None:
         """The node of the longest prefix of ``text``; its value is None, or it is None, when there is none."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.matcher.regex import CompiledRegex, RegexSet
 from proxeny.router.prefix_table import PrefixTable
-from proxeny.router.route_group import Conditions, RouteGroup, make_group
+from proxeny.router.route_group import Conditions, RouteGroup, make_group_steps
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.router.condition_keys import Used
     from proxeny.router.request_facts import RequestFacts
 
@@ -40,7 +41,16 @@ class RegexBatch:
         self._patterns = [pattern for pattern, _ in members]
         self._groups = [group for _, group in members]
         self._lowest = [_lowest(group) for group in self._groups]
-        self._sets = tuple(_sets(self._patterns)) if len(members) >= SET_FROM else ()
+        self._sets: tuple[Any, ...] = ()
+
+    def make_sets(self) -> Steps[None]:
+        """Put many regexes together, in slices; until then they are asked one by one."""
+        if len(self._patterns) >= SET_FROM:
+            made = []
+            for one in _sets(self._patterns):
+                made.append(one)
+                yield
+            self._sets = tuple(made)
 
     def first(self, text: bytes, facts: RequestFacts, bound: int) -> int:
         """The first route below ``bound`` whose regex and conditions match, else ``bound``."""
@@ -94,7 +104,7 @@ def _set(patterns: list[bytes], program_size: int) -> RegexSet | None:
 
 
 class RegexGroups:
-    """Regexes in their order; ``add`` in ascending order, ``freeze`` once, then ``first``."""
+    """Regexes in their order; ``add`` in ascending order, ``freeze_steps`` once, then ``first``."""
 
     __slots__ = ("_conditions", "_table", "_used", "_waiting")
 
@@ -112,15 +122,19 @@ class RegexGroups:
         elif self._conditions[waiting[1][-1]] is not None:
             waiting[1].append(number)
 
-    def freeze(self) -> None:
-        """Lay out the batches."""
+    def freeze_steps(self) -> Steps[None]:
+        """Lay out the batches, in slices."""
         batches: dict[bytes, list[tuple[bytes, int | RouteGroup]]] = {}
-        for pattern, (prefix, numbers) in self._waiting.items():
-            group = make_group(numbers, self._conditions, self._used)
+        for number, (pattern, (prefix, numbers)) in enumerate(self._waiting.items()):
+            group = yield from make_group_steps(numbers, self._conditions, self._used)
             batches.setdefault(prefix, []).append((pattern, group))
+            if not number & 63:
+                yield
         for prefix, members in batches.items():
-            self._table.node(prefix).value = RegexBatch(members)
-        self._table.freeze()
+            batch = self._table.node(prefix).value = RegexBatch(members)
+            yield from batch.make_sets()
+            yield
+        yield from self._table.freeze_steps()
         self._waiting = {}
 
     def first(self, text: bytes, facts: RequestFacts, bound: int) -> int:

@@ -19,7 +19,7 @@ cdef class VirtualHost:
     cdef public bint include_request_attempt_count
     cdef public dict metadata
     cdef public object cors, name, per_filter, rate_limits, request_buffer_limit, request_mutation, response_mutation
-    cdef public object retry_policy
+    cdef public object retry_policy, stats_holder
     cdef public tuple mirrors, virtual_clusters
 
 

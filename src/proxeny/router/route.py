@@ -75,7 +75,7 @@ class RouteConfigInfo:
         self.request_mutation: HeaderMutation | None = None
         self.response_mutation: HeaderMutation | None = None
         self.stats_holder: StatsHolder | None = None
-        """Of a discovered configuration: lives as long as anything that counts for it."""
+        """Of a discovered configuration's newest version that has this in it."""
 
 
 class VirtualHost:
@@ -97,6 +97,7 @@ class VirtualHost:
         "request_mutation",
         "response_mutation",
         "retry_policy",
+        "stats_holder",
         "virtual_clusters",
     )
 
@@ -117,6 +118,8 @@ class VirtualHost:
         self.response_mutation: HeaderMutation | None = None
         self.cors: CorsPolicy | None = None
         self.rate_limits: RateLimits | None = None
+        self.stats_holder: StatsHolder | None = None
+        """As of ``config``: an update may take over this one and not that, or the other way round."""
 
 
 class RoutePolicy:

@@ -14,6 +14,7 @@ from envoy.config.route.v3 import route_components_pb2
 from google.protobuf.json_format import MessageToDict
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import finish
 from proxeny.http.hash_policy import compile_hash_policy
 from proxeny.http.tracing import Sampling
 from proxeny.http.upgrades import upgrade_type
@@ -38,13 +39,17 @@ from proxeny.router.weighted_cluster import WeightedClusters
 from proxeny.upstream.metadata_criteria import LB_NAMESPACE, criteria_of
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.network.factory_context import FactoryContext
     from proxeny.router.path_policy import PathPattern
+    from proxeny.router.reuse import RouteReuse
 
 Mutations = tuple[HeaderMutation, ...]
 
 _NOT_FOUND_CODES: Final = (503, 404, 500)
 """By ``RouteAction.ClusterNotFoundResponseCode``."""
+
+_FEW_POLICIES: Final = 64
 
 _LITERAL_KINDS: Final = frozenset(("prefix", "path", "path_separated_prefix"))
 
@@ -58,26 +63,53 @@ class RouteCompiler:
     """Compiles the routes of one virtual host. ConfigError in Envoy's words."""
 
     def __init__(self, virtual_host: VirtualHost, context: FactoryContext, validate_clusters: bool) -> None:
-        self._virtual_host = virtual_host
+        self.virtual_host = virtual_host
         self._context = context
         self._clusters = context.cluster_names if validate_clusters else None
         self._most_specific_wins = virtual_host.config.most_specific_wins
         self._request_base = self._combine_request(None)
         self._response_base = self._combine_response(None)
         self._policies: dict[bytes, RoutePolicy] = {}
+        self._most_policies = _FEW_POLICIES
+        self.rereads = False
+        """Whether a route holds what a file or the environment said when it was compiled."""
         self._default_policy = compile_policy(route_components_pb2.RouteAction(), virtual_host, context)
 
     def compile_list(self, configs: Sequence[Any]) -> RouteList:
         """Some routes, of which the first that matches counts."""
+        return finish(self.compile_list_steps(configs))
+
+    def compile_list_steps(self, configs: Sequence[Any], reuse: RouteReuse | None = None) -> Steps[RouteList]:
+        """``compile_list`` in slices; ``reuse`` has those that need not be compiled."""
         patterns: dict[int, PathPattern] = {}
-        routes = []
+        routes, matches = [], []
         for number, config in enumerate(configs):
-            pattern = compile_pattern(config.match, self._context)
+            match = config.match
+            route = None if reuse is None else reuse.take(config)
+            pattern = compile_pattern(match, self._context)
             if pattern is not None:
                 patterns[number] = pattern
-            routes.append(self.compile(config, pattern))
-        matches = [config.match for config in configs]
-        return RouteList(routes, matches, patterns, self._virtual_host.config.ignore_path_parameters)
+            if route is None:
+                route = self.compile(config, pattern)
+                if reuse is not None:
+                    reuse.made(number, route)
+            routes.append(route)
+            matches.append(match)
+            if not number & 7:
+                yield
+        ignores_parameters = self.virtual_host.config.ignore_path_parameters
+        before = None if reuse is None else reuse.finish()
+        if before is not None:
+            return RouteList(tuple(routes), before.index, ignores_parameters)
+        return (yield from RouteList.build_steps(routes, matches, patterns, ignores_parameters))
+
+    def forget_unused(self, routes: Sequence[Route]) -> None:
+        """Keep only policies that one of ``routes`` has; of use once updates brought many others."""
+        if len(self._policies) <= self._most_policies:
+            return
+        used = {id(route.entry.policy) for route in routes if isinstance(route.entry, RouteEntry)}
+        self._policies = {key: policy for key, policy in self._policies.items() if id(policy) in used}
+        self._most_policies = 2 * len(self._policies) + _FEW_POLICIES
 
     def compile(self, config: Any, pattern: PathPattern | None) -> Route:
         """One route; ``pattern`` is its ``path_match_policy``."""
@@ -99,18 +131,18 @@ class RouteCompiler:
             else:
                 weighted = self._specified(config, policy, matched, request, response)
         elif action == "redirect":
-            entry = RedirectEntry(self._virtual_host, config.redirect, matched, response)
+            entry = RedirectEntry(self.virtual_host, config.redirect, matched, response)
         elif action == "direct_response":
             entry = self._direct_response(config.direct_response, matched, response)
         else:
             # Envoy forwards a non_forwarding_action, and a filter_action, to a cluster without name: 503 with flag NC.
-            entry = RouteEntry(self._virtual_host, self._default_policy, "", matched, request, response)
+            entry = RouteEntry(self.virtual_host, self._default_policy, "", matched, request, response)
         per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
         condition = RouteCondition.compile(match, kind, self._context.runtime)
         if isinstance(weighted, WeightedClusters) and weighted.by_runtime:
             condition = condition or RouteCondition()
             condition.state += (weighted,)
-        return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config), condition, weighted)
+        return Route(config.name, self.virtual_host, entry, per_filter, self._extra(config), condition, weighted)
 
     def _extra(self, config: Any) -> RouteExtra:
         has_decorator = config.HasField("decorator")
@@ -119,7 +151,7 @@ class RouteCompiler:
             return NO_EXTRA
         decorator = config.decorator
         propagate = decorator.propagate.value if decorator.HasField("propagate") else True
-        stats = route_stats(self._virtual_host.name, config.stat_prefix, self._context)
+        stats = route_stats(self.virtual_host.name, config.stat_prefix, self._context)
         sampling = Sampling.of_route(config.tracing) if has_tracing else None
         operation = decorator.operation if has_decorator else ""
         return RouteExtra(filter_metadata(config.metadata), operation, propagate, sampling, stats)
@@ -137,11 +169,11 @@ class RouteCompiler:
         return request, response
 
     def _combine_request(self, own: HeaderMutation | None) -> Mutations:
-        host = self._virtual_host
+        host = self.virtual_host
         return combine((own, host.request_mutation, host.config.request_mutation), self._most_specific_wins)
 
     def _combine_response(self, own: HeaderMutation | None) -> Mutations:
-        host = self._virtual_host
+        host = self.virtual_host
         return combine((own, host.response_mutation, host.config.response_mutation), self._most_specific_wins)
 
     def _check_cluster(self, name: str, words: str) -> None:
@@ -157,7 +189,7 @@ class RouteCompiler:
         for mirror in policy.mirrors:
             mirror.check_cluster(self._clusters)
         header = action.cluster_header.lower().encode("utf-8")
-        return RouteEntry(self._virtual_host, policy, cluster, matched, request, response, header)
+        return RouteEntry(self.virtual_host, policy, cluster, matched, request, response, header)
 
     def _policy(self, config: Any, pattern: PathPattern | None) -> RoutePolicy:
         """The policy of a ``route`` action; one object for all that say the same."""
@@ -180,7 +212,7 @@ class RouteCompiler:
             key += pattern.template
         policy = self._policies.get(key)
         if policy is None:
-            policy = self._policies[key] = compile_policy(action, self._virtual_host, self._context)
+            policy = self._policies[key] = compile_policy(action, self.virtual_host, self._context)
             rewriter = compile_rewriter(action, pattern, self._context)
             if rewriter is not None:
                 policy.path_rewrite = PolicyRewrite(rewriter)
@@ -228,13 +260,13 @@ class RouteCompiler:
             specifier = compile_specifier(action.inline_cluster_specifier_plugin, self._context)
         elif action.cluster_specifier_plugin:
             name = action.cluster_specifier_plugin
-            known = self._virtual_host.config.cluster_plugins
+            known = self.virtual_host.config.cluster_plugins
             if name not in known:
                 raise ConfigError(f"Unknown cluster specifier plugin name: {name} is used in the route")
             specifier = known[name]
         else:
             return None
-        host, extra = self._virtual_host, self._extra(config)
+        host, extra = self.virtual_host, self._extra(config)
         per_filter = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
         route_name = config.name
 
@@ -255,7 +287,7 @@ class RouteCompiler:
         own_request = compile_mutation(one.request_headers_to_add, one.request_headers_to_remove)
         own_response = compile_mutation(one.response_headers_to_add, one.response_headers_to_remove)
         entry = RouteEntry(
-            self._virtual_host,
+            self.virtual_host,
             policy,
             one.name,
             matched,
@@ -267,13 +299,14 @@ class RouteCompiler:
         below = PerFilterConfigs.compile(config.typed_per_filter_config, self._context)
         own = PerFilterConfigs.compile(one.typed_per_filter_config, self._context)
         per_filter = below if own is None else own.above(below)
-        return Route(config.name, self._virtual_host, entry, per_filter, self._extra(config))
+        return Route(config.name, self.virtual_host, entry, per_filter, self._extra(config))
 
     def _direct_response(self, config: Any, matched: int, response: Mutations) -> DirectResponseEntry:
-        entry = DirectResponseEntry(self._virtual_host, config.status, b"", matched, response)
+        entry = DirectResponseEntry(self.virtual_host, config.status, b"", matched, response)
         if config.HasField("body"):
-            limit = self._virtual_host.config.max_direct_response_body_size
+            limit = self.virtual_host.config.max_direct_response_body_size
             entry.body = read_data_source(config.body, limit)
+            self.rereads |= not config.body.WhichOneof("specifier").startswith("inline")
             if config.body.HasField("watched_directory") and config.body.filename and self._context.is_worker:
                 entry = WatchedResponseEntry(entry, config.body, limit)
         if config.HasField("body_format"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from proxeny.router.prefix_table import PrefixNode, PrefixTable
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.router.condition_index import ConditionIndex
     from proxeny.router.condition_keys import Used
     from proxeny.router.request_facts import RequestFacts
@@ -69,7 +70,7 @@ class RouteGroup:
         return bound
 
 
-def make_group(numbers: Sequence[int], conditions: Conditions, used: Used) -> int | RouteGroup:
+def make_group_steps(numbers: Sequence[int], conditions: Conditions, used: Used) -> Steps[int | RouteGroup]:
     """The group of some routes, ascending; what of them can never win is left out.
 
     ``used``: the kinds of keys (``RouteCondition.keys``) by which the routes were found already.
@@ -81,20 +82,22 @@ def make_group(numbers: Sequence[int], conditions: Conditions, used: Used) -> in
             final = number
             break
         asking.append(number)
+        if not len(asking) & 1023:
+            yield
     if not asking:
         return final
     if len(asking) <= FLAT:
         return RouteGroup(conditions, tuple(asking), final)
     from proxeny.router.condition_index import ConditionIndex
 
-    index, rest = ConditionIndex.build(asking, conditions, used)
+    index, rest = yield from ConditionIndex.build_steps(asking, conditions, used)
     group = RouteGroup(conditions, tuple(rest), final)
     group.index = index
     return group
 
 
 class PrefixGroups:
-    """Prefixes to groups of routes: ``add`` in ascending order, ``freeze`` once, then ``group``."""
+    """Prefixes to groups of routes: ``add`` in ascending order, ``freeze_steps`` once, then ``group``."""
 
     __slots__ = ("_conditions", "_table", "_used")
 
@@ -112,10 +115,13 @@ class PrefixGroups:
         elif self._conditions[node.value[-1]] is not None:
             node.value.append(number)
 
-    def freeze(self) -> None:
-        """Lay out the table."""
-        for node in self._table.freeze():
-            node.value = make_group(node.value, self._conditions, self._used)
+    def freeze_steps(self) -> Steps[None]:
+        """Lay out the table, in slices."""
+        nodes = yield from self._table.freeze_steps()
+        for number, node in enumerate(nodes):
+            node.value = yield from make_group_steps(node.value, self._conditions, self._used)
+            if not number & 63:
+                yield
 
     def group(self, text: bytes) -> int | RouteGroup | None:
         """The group of all routes whose prefix matches; None when none does."""

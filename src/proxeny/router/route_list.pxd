@@ -9,7 +9,7 @@ from proxeny.router.route cimport Route
 cdef class RouteList:
     cdef public tuple routes
     cdef bint _ignores_parameters
-    cdef PathIndex _index
+    cdef public PathIndex index
 
     @cython.locals(path=bytes, whole_path=bytes)
     cpdef route(self, HeaderMap headers, stream_info, random_value)

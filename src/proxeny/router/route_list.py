@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from proxeny.event.slices import finish
 from proxeny.router.path_index import PathIndex
 from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route_group import NO_ROUTE
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.stream_info import StreamInfo
     from proxeny.router.path_policy import PathPattern
@@ -19,25 +21,41 @@ if TYPE_CHECKING:
 class RouteList:
     """Some routes in their order."""
 
-    __slots__ = ("_ignores_parameters", "_index", "routes")
+    __slots__ = ("_ignores_parameters", "index", "routes")
 
-    def __init__(
-        self,
+    def __init__(self, routes: tuple[Route, ...], index: PathIndex, ignores_parameters: bool) -> None:
+        """``ignores_parameters``: ``ignore_path_parameters_in_path_matching``."""
+        self.routes = routes
+        self.index = index
+        self._ignores_parameters = ignores_parameters
+
+    @classmethod
+    def build(
+        cls,
         routes: Sequence[Route],
         matches: Sequence[Any],
         patterns: Mapping[int, PathPattern],
         ignores_parameters: bool = False,
-    ) -> None:
-        """``matches``: the ``RouteMatch`` messages of ``routes``; ``patterns``: of those with a ``path_match_policy``.
+    ) -> RouteList:
+        """``matches``: the ``RouteMatch`` messages; ``patterns``: of those with a ``path_match_policy``."""
+        return finish(cls.build_steps(routes, matches, patterns, ignores_parameters))
 
-        ``ignores_parameters``: ``ignore_path_parameters_in_path_matching``.
-        """
-        self.routes = tuple(routes)
-        self._ignores_parameters = ignores_parameters
-        self._index = PathIndex(tuple([route.condition for route in routes]), ignores_parameters)
+    @classmethod
+    def build_steps(
+        cls,
+        routes: Sequence[Route],
+        matches: Sequence[Any],
+        patterns: Mapping[int, PathPattern],
+        ignores_parameters: bool = False,
+    ) -> Steps[RouteList]:
+        """``build`` in slices."""
+        index = PathIndex(tuple([route.condition for route in routes]), ignores_parameters)
         for number, match in enumerate(matches):
-            _add(self._index, match, number, patterns.get(number))
-        self._index.freeze()
+            _add(index, match, number, patterns.get(number))
+            if not number & 15:
+                yield
+        yield from index.freeze_steps()
+        return cls(tuple(routes), index, ignores_parameters)
 
     def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
         """The first route that matches."""
@@ -53,10 +71,10 @@ class RouteList:
             path = whole_path
             if self._ignores_parameters and path.find(b";") >= 0:
                 path = without_parameters(path)
-            number = self._index.quick(path)
+            number = self.index.quick(path)
             if number >= 0:
                 return self._chosen(number, headers, stream_info, random_value)
-        number = self._index.first(RequestFacts(headers, path, stream_info, random_value), whole_path)
+        number = self.index.first(RequestFacts(headers, path, stream_info, random_value), whole_path)
         return self._chosen(number, headers, stream_info, random_value)
 
     def _chosen(

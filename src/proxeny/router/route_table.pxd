@@ -6,7 +6,7 @@ from proxeny.router.virtual_host cimport VirtualHostRoutes
 
 
 cdef class RouteTable:
-    cdef public object info, name
+    cdef public object info, name, origin
     cdef VirtualHostRoutes _default
     cdef dict _exact
     cdef tuple _prefixes, _suffixes

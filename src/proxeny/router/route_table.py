@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
-from proxeny.event.slices import Steps, finish
+from proxeny.event.slices import finish
 from proxeny.router.cluster_specifier import compile_specifiers
 from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.per_filter_config import PerFilterConfigs
+from proxeny.router.reuse import MANY_ROUTES, Claims, Origin, digest_without
 from proxeny.router.route import Route, RouteConfigInfo
 from proxeny.router.route_compiler import filter_metadata
 from proxeny.router.shadow import compile_mirrors
-from proxeny.router.virtual_host import VirtualHostRoutes, compile_virtual_host
+from proxeny.router.virtual_host import VirtualHostRoutes, compile_virtual_host_steps
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.rds.stats_holder import StatsHolder
 
 _DEFAULT_MAX_DIRECT_RESPONSE_BODY: Final = 4096
 """``max_direct_response_body_size_bytes`` when unset."""
@@ -38,20 +42,30 @@ class RouteTable:
         "_suffixes",
         "info",
         "name",
+        "origin",
         "virtual_hosts",
     )
 
-    virtual_hosts: tuple[VirtualHostRoutes, ...]
-    """All of them, as configured."""
-
-    def __init__(self, info: RouteConfigInfo, domains: _Domains, ignore_port: bool, host_header: bytes) -> None:
+    def __init__(
+        self,
+        info: RouteConfigInfo,
+        origin: Origin,
+        virtual_hosts: tuple[VirtualHostRoutes, ...],
+        domains: DomainTable,
+        ignore_port: bool,
+        host_header: bytes,
+    ) -> None:
         """``host_header``: the header whose value is looked for among the domains."""
         self.info = info
+        self.origin = origin
+        """What it was compiled from, its virtual hosts aside."""
+        self.virtual_hosts = virtual_hosts
+        """All of them, as configured."""
         self.name = info.name
         self._default = domains.default
         self._exact = domains.exact
-        self._suffixes = _by_length(domains.suffixes)
-        self._prefixes = _by_length(domains.prefixes)
+        self._suffixes = domains.longest_suffixes
+        self._prefixes = domains.longest_prefixes
         self._only_default = not (domains.exact or domains.suffixes or domains.prefixes)
         self._ignore_port = ignore_port
         self._host_header = host_header
@@ -62,32 +76,58 @@ class RouteTable:
 
         ``validate_clusters_default``: True for static configurations, False for RDS (Envoy's defaults).
         """
-        return finish(cls.compile_steps(config, context, validate_clusters_default))
+        return finish(cls.compile_steps(config, context, None, validate_clusters_default))
 
     @classmethod
     def compile_steps(
-        cls, config: Any, context: FactoryContext, validate_clusters_default: bool = True
+        cls,
+        config: Any,
+        context: FactoryContext,
+        previous: RouteTable | None = None,
+        validate_clusters_default: bool = True,
     ) -> Steps[RouteTable]:
-        """The same, in steps."""
+        """``compile`` in slices; virtual hosts and routes of ``previous``, made with the same context, are taken over
+        where they say the same."""
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
-        info = _compile_info(config, context)
-        domains = _Domains(config.name)
+        origin = Origin(digest_without(config, "virtual_hosts"), Claims(context.stats))
+        kept: dict[str, VirtualHostRoutes] = {}
+        # Whether the clusters of unchanged routes are still there has to be looked up again.
+        rechecks = validate and context.cluster_names is not None
+        if previous is not None and previous.origin.digest == origin.digest and not rechecks:
+            info, origin.claims = previous.info, previous.origin.claims
+            origin.renew()
+            kept = yield from _by_name(previous.virtual_hosts)
+        else:
+            info = _compile_info(config, replace(context, stats=origin.claims))
+        domains = DomainTable(config.name)
         hosts = []
         for host in config.virtual_hosts:
-            routes = compile_virtual_host(host, info, context, validate)
+            routes = yield from compile_virtual_host_steps(host, info, context, validate, kept.get(host.name))
             hosts.append(routes)
             for domain in host.domains:
                 domains.add(domain, routes)
             yield
         host_header = config.vhost_header.lower().encode("utf-8") or b":authority"
-        table = cls(info, domains, config.ignore_port_in_host_matching, host_header)
-        table.virtual_hosts = tuple(hosts)
-        return table
+        yield from domains.freeze_steps()
+        return cls(info, origin, tuple(hosts), domains, config.ignore_port_in_host_matching, host_header)
 
     @property
     def internal_only_headers(self) -> tuple[bytes, ...]:
         """Names that are removed from external requests."""
         return self.info.internal_only_headers
+
+    def hold_steps(self, holder: StatsHolder) -> Steps[None]:
+        """What counts for this table keeps ``holder`` alive, and no longer that of an earlier one."""
+        self.info.stats_holder = holder
+        for number, host in enumerate(self.virtual_hosts):
+            host.virtual_host.stats_holder = holder
+            if not number & 255:
+                yield
+
+    def parts(self) -> list[Any]:
+        """What to let go of bit by bit (``event.slices.discard_steps``) when the table is no longer used."""
+        large = [host for host in self.virtual_hosts if len(host.routes) > MANY_ROUTES]
+        return [*(route for host in large for route in host.routes), *self.virtual_hosts]
 
     def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
         """The route of a request, None when nothing matches."""
@@ -120,7 +160,7 @@ class RouteTable:
         return self._default
 
 
-class _Domains:
+class DomainTable:
     """Collects the domains of a configuration; each may be there once."""
 
     def __init__(self, route_name: str) -> None:
@@ -129,6 +169,13 @@ class _Domains:
         self.exact: dict[bytes, VirtualHostRoutes] = {}
         self.suffixes: dict[bytes, VirtualHostRoutes] = {}
         self.prefixes: dict[bytes, VirtualHostRoutes] = {}
+        self.longest_suffixes: Wildcards = ()
+        self.longest_prefixes: Wildcards = ()
+
+    def freeze_steps(self) -> Steps[None]:
+        """All were added: order the wildcards, in slices."""
+        self.longest_suffixes = yield from _by_length(self.suffixes)
+        self.longest_prefixes = yield from _by_length(self.prefixes)
 
     def add(self, domain: str, routes: VirtualHostRoutes) -> None:
         """One domain of ``routes``'s virtual host."""
@@ -152,11 +199,22 @@ class _Domains:
         table[key] = routes
 
 
-def _by_length(table: dict[bytes, VirtualHostRoutes]) -> Wildcards:
+def _by_length(table: dict[bytes, VirtualHostRoutes]) -> Steps[Wildcards]:
     lengths: dict[int, dict[bytes, VirtualHostRoutes]] = {}
-    for text, routes in table.items():
+    for number, (text, routes) in enumerate(table.items()):
         lengths.setdefault(len(text), {})[text] = routes
+        if not number & 255:
+            yield
     return tuple(sorted(lengths.items(), reverse=True))
+
+
+def _by_name(hosts: tuple[VirtualHostRoutes, ...]) -> Steps[dict[str, VirtualHostRoutes]]:
+    made = {}
+    for number, host in enumerate(hosts):
+        made[host.name] = host
+        if not number & 255:
+            yield
+    return made
 
 
 def port_start(host: bytes) -> int:

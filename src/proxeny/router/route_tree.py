@@ -14,7 +14,7 @@ from proxeny.router.route_compiler import RouteCompiler
 
 if TYPE_CHECKING:
     from proxeny.matcher.inputs import DataInput
-    from proxeny.matcher.tree import MatchTree, OnMatch
+    from proxeny.matcher.tree import OnMatch
     from proxeny.network.factory_context import FactoryContext
     from proxeny.router.route import VirtualHost
     from proxeny.router.route_list import RouteList
@@ -38,6 +38,11 @@ class RouteTreeCompiler(MatchTreeCompiler):
         super().__init__(context, HTTP_INPUT, ROUTE_ACTION)
         self._routes = RouteCompiler(virtual_host, context, validate_clusters=False)
 
+    @property
+    def rereads(self) -> bool:
+        """As of ``RouteCompiler``."""
+        return self._routes.rereads
+
     def routes(self, configs: Any) -> RouteList:
         """The routes that an action holds."""
         return self._routes.compile_list(configs)
@@ -60,8 +65,3 @@ class RouteTreeCompiler(MatchTreeCompiler):
     def create_action(self, factory: Any, config: Any) -> Any:
         """Routes need their virtual host."""
         return factory.create_routes(config, self)
-
-
-def compile_route_tree(message: Any, virtual_host: VirtualHost, context: FactoryContext) -> MatchTree:
-    """From a Matcher message; ConfigError in Envoy's words."""
-    return RouteTreeCompiler(context, virtual_host).tree(message)

@@ -6,16 +6,24 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 
-from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.config.errors import ConfigError
 from proxeny.event.file_watcher import FileWatcher
 from proxeny.kernel.stats import Block
+from proxeny.runtime.rtds import RUNTIME_TYPE, RtdsSubscription
 from proxeny.runtime.snapshot import Entry, RuntimeReader, Snapshot, make_entry, text_entry
 from proxeny.stats.schema import Schema
 from proxeny.stats.store import Store
+from proxeny.xds.config_source import check_node
+from proxeny.xds.init_manager import InitManager
+from proxeny.xds.stats import SubscriptionStats
+
+if TYPE_CHECKING:
+    from proxeny.xds.manager import XdsManager
+    from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.runtime")
 
@@ -107,8 +115,8 @@ def _without_comments(text: str) -> str:
 class RuntimeLoader(RuntimeReader):
     """Main's runtime; ``on_change`` hears of every new snapshot."""
 
-    __slots__ = ("_admin", "_layers", "_service_cluster", "_stats", "_watcher", "layer_names",
-                 "layer_values", "on_change")  # fmt: skip
+    __slots__ = ("_admin", "_init_manager", "_layers", "_loop", "_rtds", "_service_cluster", "_stats", "_store",
+                 "_watcher", "layer_names", "layer_values", "on_change")  # fmt: skip
 
     def __init__(
         self, bootstrap: Any, store: Store, service_cluster: str = "", loop: asyncio.AbstractEventLoop | None = None
@@ -122,6 +130,11 @@ class RuntimeLoader(RuntimeReader):
         if bootstrap.HasField("layered_runtime") and not self._layers:
             self._layers.append(bootstrap_pb2.RuntimeLayer(admin_layer={}))
         self._watcher: FileWatcher | None = None
+        self._loop = loop
+        self._store = store
+        self._rtds: dict[str, RtdsSubscription] = {}
+        """By the layer's name."""
+        self._init_manager = InitManager("RTDS")
         self._service_cluster = service_cluster
         self._stats: Block = store.block(RUNTIME, "runtime.")
         self._admin: Entries = {}
@@ -132,9 +145,32 @@ class RuntimeLoader(RuntimeReader):
         for slot in (ADMIN_OVERRIDES_ACTIVE, DEPRECATED_FEATURE_SEEN, NUM_KEYS, NUM_LAYERS):
             self._stats.set(slot, 0)
         for layer in self._layers:
-            if layer.WhichOneof("layer_specifier") == "disk_layer":
+            kind = layer.WhichOneof("layer_specifier")
+            if kind == "disk_layer":
                 self._watch(layer.disk_layer.symlink_root, loop)
+            elif kind == "rtds_layer":
+                rtds = self._rtds[layer.name] = RtdsSubscription(layer.rtds_layer, self.load)
+                self._init_manager.add(rtds.target)
         self.load()
+
+    def connect(self, xds: XdsManager, node: Any, validation: DynamicValidation) -> None:
+        """Make the subscriptions of layers that are discovered; ConfigError. ``node``: who asks."""
+        for layer in self._layers:
+            if layer.name in self._rtds:
+                check_node(node, RUNTIME_TYPE)
+                xds.check_source(layer.rtds_layer.rtds_config)
+                if self._loop is not None:
+                    stats = SubscriptionStats(self._store, "runtime.")
+                    self._rtds[layer.name].connect(xds, validation, stats)
+
+    def start_rtds(self, on_ready: Callable[[], object]) -> None:
+        """Fetch those layers; ``on_ready`` is called once all have come, or will not come."""
+
+        def ready() -> None:
+            log.info("RTDS has finished initialization")
+            on_ready()
+
+        self._init_manager.initialize(ready)
 
     def _watch(self, root: str, loop: asyncio.AbstractEventLoop | None) -> None:
         """Load anew whenever something (most often another symbolic link) is moved to ``root``."""
@@ -155,6 +191,8 @@ class RuntimeLoader(RuntimeReader):
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
+        for rtds in self._rtds.values():
+            rtds.close()
 
     def _check(self) -> None:
         seen: set[str] = set()
@@ -167,8 +205,6 @@ class RuntimeLoader(RuntimeReader):
             admin_layers += kind == "admin_layer"
             if admin_layers > 1:
                 raise ConfigError("Too many admin layers specified in LayeredRuntime, at most one may be specified")
-            if kind == "rtds_layer":
-                raise UnsupportedFieldError("rtds_layer is not supported yet", path="layered_runtime.layers")
 
     def replace_static_layers(self, layers: Iterable[Any]) -> None:
         """Other values of static layers, which are named as those that there are; ConfigError: nothing changed."""
@@ -190,6 +226,8 @@ class RuntimeLoader(RuntimeReader):
                 entries = struct_entries(layer.static_layer)
             elif kind == "admin_layer":
                 entries = self._admin
+            elif kind == "rtds_layer":
+                entries = struct_entries(self._rtds[layer.name].struct)
             else:
                 try:
                     read = self._disk(layer.disk_layer)

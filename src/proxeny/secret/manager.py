@@ -18,6 +18,7 @@ from proxeny.secret.file_set import SECRET_FILES, FileSet
 from proxeny.secret.sds_api import SdsApi
 from proxeny.secret.sources import SecretSources, SharedSecret, ignore, secret_key, static_key
 from proxeny.xds.config_source import is_passed_over
+from proxeny.xds.init_manager import InitManager
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
@@ -56,8 +57,10 @@ class SecretManager:
         """Those that have users, and their contents."""
         self._dynamic: dict[str, SdsApi] = {}
         self._files: dict[str, FileSet] = {}
-        self._to_start: list[SdsApi] = []
-        """Those that the first build of a user brought, which must hear of what comes."""
+        self._awaited: dict[SdsApi, None] = {}
+        """Those that the first build of a user asked for: they may come once it is over, and are waited for."""
+        self.init_manager: Callable[[], InitManager | None] = lambda: None
+        """Whose targets they are: of what is being compiled; None: nobody waits."""
         self.certificates = LiveCertificates(store)
         """Those that are in use."""
         self._closed = False
@@ -167,8 +170,9 @@ class SecretManager:
             watcher = self._watcher(self._dispatcher)
             secret.connect(config.sds_config, self._xds, self._store, self._validation(), watcher)
             self._dynamic[key] = secret
-            self._to_start.append(secret)
         secret.add_user(user)
+        if not user.has_begun:
+            self._awaited[secret] = None
         return secret.value
 
     def _check(self, kind: str, config: Any) -> None:
@@ -194,11 +198,20 @@ class SecretManager:
 
     def begun(self, user: SecretSources) -> None:
         """The first build is over: what it subscribed to may come; workers must know the files before they build."""
-        to_start, self._to_start = self._to_start, []
-        for secret in to_start:
+        awaited, self._awaited = self._awaited, {}
+        for secret in awaited:
             if self._dynamic.get(secret.key) is secret and secret.users():
-                secret.start()
+                self._await(secret)
         self._tell_files(user)
+
+    def _await(self, secret: SdsApi) -> None:
+        manager = self.init_manager()
+        if manager is not None:
+            manager.add(secret.target)
+            return
+        alone = InitManager(secret.target.name)
+        alone.add(secret.target)
+        alone.initialize(lambda: None)
 
     # -- what workers are told ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from proxeny.secret import kinds
 from proxeny.secret.file_set import read_file, read_stable
 from proxeny.secret.sources import SharedSecret
 from proxeny.stats.schema import Schema
+from proxeny.xds.init_manager import InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason
@@ -49,6 +50,8 @@ class SdsApi(SharedSecret):
         self.updated_at = time.time()
         self.shown: Any = None
         """What was delivered last, good or not, which /config_dump shows; None: nothing, or its files are missing."""
+        self.target = InitTarget(f"SdsApi {name}", self._start)
+        """Starts it; ready once something came, or will not come."""
         self._on_change = on_change
         self._delivered: Any = None
         """That, with the names of its files instead of their contents."""
@@ -79,14 +82,14 @@ class SdsApi(SharedSecret):
             self._release()
             raise
 
-    def start(self) -> None:
-        """Fetch."""
+    def _start(self) -> None:
         self._subscription.start([self.name])
 
     def close(self) -> None:
         """Nobody uses it any more."""
         self._unwatch()
         self._subscription.close()
+        self.target.ready()
         self._release()
 
     def _release(self) -> None:
@@ -103,8 +106,11 @@ class SdsApi(SharedSecret):
 
     def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
         """The secret, alone; ConfigError when it is another one, or somebody cannot use it."""
+        self._update(resources, version, 0)
+
+    def _update(self, resources: Sequence[DecodedResource], version: str, removed: int) -> None:
         try:
-            secret = self._checked(resources)
+            secret = self._checked(resources, removed)
         except ConfigError as error:
             log.warning("sds: secret '%s' config rejected: %s", self.name, error)
             raise
@@ -114,15 +120,16 @@ class SdsApi(SharedSecret):
         if message != self._taken or message != self._delivered:
             self._take(message)
         self.updated_at = time.time()
+        self.target.ready()
 
-    def _checked(self, resources: Sequence[DecodedResource]) -> Any:
+    def _checked(self, resources: Sequence[DecodedResource], removed: int) -> Any:
         name = self.name
-        if not resources:
+        if not resources and not removed:
             raise ConfigError(f"Missing SDS resources for {name} in onConfigUpdate()")
-        if len(resources) != 1:
+        if len(resources) + removed != 1:
             raise ConfigError(
                 f"Unexpected SDS secrets length for {name}, number of added resources {len(resources)}, number of "
-                "removed resources 0. Expected sum is 1"
+                f"removed resources {removed}. Expected sum is 1"
             )
         resource = resources[0]
         if resource.message.name != name:
@@ -153,12 +160,16 @@ class SdsApi(SharedSecret):
         self._on_change(self)
 
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
-        """Likewise; a secret that was removed is kept."""
-        if added:
-            self.on_config_update(added, version)
+        """Likewise; that it was removed is no reason to use it no more."""
+        if len(removed) == 1 and not added:
+            self.target.ready()
+        else:
+            self._update(added, added[0].version if added else version, len(removed))
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """What there was holds; the subscription counted it."""
+        if reason is not FailureReason.CONNECTION_FAILURE:
+            self.target.ready()
 
     # -- files -------------------------------------------------------------------------------------------------
 

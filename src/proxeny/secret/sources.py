@@ -77,6 +77,11 @@ class SecretSources:
         self.key = file_key(message)
         """Names the files of the user."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the first build is over."""
+        return self._begun
+
     def begin(self) -> None:
         """The first build; raises whatever it raises."""
         self.rebuild()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from envoy.config.cluster.v3 import cluster_pb2
 
 from proxeny.admin.context import (
     DynamicClusters,
@@ -14,10 +12,14 @@ from proxeny.admin.context import (
     DynamicSecret,
     ListenerStatus,
     MemoryUsage,
+    Packed,
+    RefusedUpdate,
     Resource,
     ResourceState,
     RuntimeAdmin,
+    ScopedRoutes,
 )
+from proxeny.server.cds_api import CLUSTER_TYPE
 from proxeny.server.explain_world import RunningWorld
 from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 
 
 def _state(cluster: MainCluster) -> ResourceState:
-    message = cluster_pb2.Cluster.FromString(cluster.serialized)
-    return ResourceState(cluster.version, message, cluster.updated_at)
+    message = Packed(CLUSTER_TYPE, cluster.serialized)
+    return ResourceState(cluster.version, message, cluster.updated_at, cluster.name)
 
 
 class ServerAdminContext:
@@ -87,9 +89,9 @@ class ServerAdminContext:
         """What the workers told."""
         return self._parts.failures.newest_first()
 
-    def clusters(self, matches: Callable[[str], bool] | None = None) -> Sequence[ClusterStatus]:
+    def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterable[ClusterStatus]:
         """All clusters, or those whose names match, with their hosts."""
-        return list(self._parts.clusters.clusters(matches))
+        return self._parts.clusters.clusters(matches)
 
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""
@@ -120,6 +122,27 @@ class ServerAdminContext:
     def dynamic_listeners(self) -> Sequence[DynamicListener]:
         """Their generations by name; of several that drain the oldest shows, as in Envoy."""
         return dump_listeners(self._parts.listeners)
+
+    def dynamic_routes(self) -> Sequence[ResourceState]:
+        """Route configurations that are discovered and have come."""
+        return ()
+
+    def scoped_routes(self) -> Sequence[ScopedRoutes]:
+        """Scopes, inline and discovered."""
+        return ()
+
+    def extension_configs(self) -> Sequence[tuple[str, Sequence[ResourceState]]]:
+        """Discovered extensions, kind by kind."""
+        return ()
+
+    def refused(self, type_name: str) -> Mapping[str, RefusedUpdate]:
+        """What was refused of a type and not taken since, by name."""
+        return {
+            name: RefusedUpdate(
+                None if one.serialized is None else Packed(type_name, one.serialized), one.details, one.at, one.version
+            )
+            for name, one in self._parts.configuration.xds.record.refusals(type_name).items()
+        }
 
     def static_secrets(self) -> Sequence[Any]:
         """``tls.v3.Secret`` messages of the bootstrap, kind by kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.manager import AccessLogManager
@@ -43,6 +44,8 @@ from proxeny.xds.config_source import is_passed_over
 from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxeny.server.server import Server
     from proxeny.upstream.endpoints import HealthChange
 
@@ -162,7 +165,7 @@ class Bootstrapped:
         """Serve admin, initialise the clusters, then start the workers' listeners; ConfigError, WorkerDied."""
         self.admin.start()
         self.xds.start()
-        self.clusters.initialize(self._initialize_targets, self.cds.start if self.cds is not None else None)
+        self.clusters.initialize(self._initialize_targets, self._start_discovery)
         await self._initialized.wait()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
         self.overload.start(self._server.dispatcher)
@@ -170,11 +173,14 @@ class Bootstrapped:
         await self._supervisor.feed_all()
         self.listeners.workers_started()
 
+    def _start_discovery(self, on_ready: Callable[[], None]) -> None:
+        """The clusters of the bootstrap are there: fetch the runtime's layers, then more clusters."""
+        self.configuration.runtime.start_rtds(on_ready if self.cds is None else partial(self.cds.start, on_ready))
+
     def _initialize_targets(self) -> None:
         """The clusters are there: begin with listeners from LDS, and what listeners wait for."""
         # Envoy loads the runtime again once what it could depend on is there.
         self.configuration.runtime.load()
-        logging.getLogger("proxeny.upstream").info("cm init: all clusters initialized")
         log.info("all clusters initialized. initializing init manager")
         if self.lds is not None:
             self.configuration.init_manager.add(self.lds.target)

@@ -12,6 +12,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from proxeny.config.errors import ConfigError
 from proxeny.stats.schema import Schema
 from proxeny.xds.config_source import check_node
+from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason
@@ -59,7 +60,6 @@ class CdsApi:
 
     def start(self, on_ready: Callable[[], None]) -> None:
         """Fetch the first clusters; ``on_ready`` is called when they are there, or cannot be had."""
-        log.info("cm init: initializing cds")
         self._on_ready = on_ready
         self._subscription.start()
 
@@ -69,13 +69,24 @@ class CdsApi:
         self.on_config_delta(resources, [name for name in self._clusters.all_names() if name not in named], version)
 
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
-        """Likewise, for what changed."""
+        """Likewise, for what changed. What all of it needs is asked for at once, when it is known."""
+        with self._clusters.pause_resources():
+            errors = self._change(added, removed, version)
+        self._ready()
+        if errors:
+            told = ", ".join([f"{one.name}: {one.details}" for one in errors])
+            raise UpdateRejected(f"Error adding/updating cluster(s) {told}", errors)
+        self._stats.inc(_CONFIG_RELOAD)
+        self._stats.set(_CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
+
+    def _change(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> list[RefusedResource]:
+        """What is wrong, cluster by cluster; the rest is applied."""
         log.info(
             "cds: response indicates %d added/updated cluster(s), %d removed cluster(s); applying changes",
             len(added),
             len(removed),
         )
-        errors: list[str] = []
+        errors: list[RefusedResource] = []
         seen: set[str] = set()
         changed = 0
         for resource in added:
@@ -83,7 +94,7 @@ class CdsApi:
             try:
                 changed += self._apply(resource, seen)
             except ConfigError as error:
-                errors.append(f"{name}: {error}")
+                errors.append(RefusedResource(name, str(error), resource.serialized))
         gone = sum([self._clusters.remove_dynamic(name) for name in removed])
         log.info(
             "cds: added/updated %d cluster(s) (skipped %d unmodified cluster(s)); removed %d cluster(s)",
@@ -93,11 +104,7 @@ class CdsApi:
         )
         if changed or gone:
             self.version_info = version
-        self._ready()
-        if errors:
-            raise ConfigError(f"Error adding/updating cluster(s) {', '.join(errors)}")
-        self._stats.inc(_CONFIG_RELOAD)
-        self._stats.set(_CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
+        return errors
 
     def _apply(self, resource: DecodedResource, seen: set[str]) -> bool:
         name = resource.message.name

@@ -28,6 +28,7 @@ from proxeny.network.bootstrap_extensions import install_bootstrap_extensions
 from proxeny.network.factory_context import FactoryContext, LocalInfo, ServerState
 from proxeny.network.local_address import local_address
 from proxeny.network.overload_state import GLOBAL_DOWNSTREAM_MAX_CONNECTIONS
+from proxeny.router.async_request import AsyncRequests
 from proxeny.router.rds.manager import RouteConfigProviderManager
 from proxeny.rpc.client_manager import GrpcClientManager
 from proxeny.runtime.loader import RuntimeLoader
@@ -130,6 +131,7 @@ class Configuration:
         )
         self.context.init_manager = self.init_manager = InitManager("Server")
         self.context.routes = self.routes = RouteConfigProviderManager(self.context)
+        self.secrets.init_manager = lambda: self.context.init_manager
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:
@@ -149,7 +151,7 @@ class Configuration:
         self.secrets.add_static(secrets)
 
     def clusters(self, limits: LimitTable | None = None) -> MainClusterManager:
-        """All static clusters."""
+        """All static clusters; the runtime's layers, too, may come through them."""
         protos = self.bootstrap.static_resources.clusters
         log.info("loading %d cluster(s)", len(protos))
         seen: set[str] = set()
@@ -162,11 +164,13 @@ class Configuration:
             check_cds(dynamic.cds_config, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
+        self.xds.http_client = AsyncRequests(self.context)
         self.xds.initialize()
         manager.add_static(protos)
         local = self.bootstrap.cluster_manager.local_cluster_name
         if local and local not in seen:
             raise ConfigError(f"local cluster '{local}' must be defined")
+        self.runtime.connect(self.xds, self.local_info.node, self._dynamic_validation())
         return manager
 
     @contextmanager

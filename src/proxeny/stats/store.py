@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from proxeny.kernel.stats import COUNTER, MAX_SLOTS, Block, DynamicLog, DynamicStats, Segment, sum_slots
 from proxeny.stats.schema import Schema
 
+if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
+
+T = TypeVar("T")
 StatTable = dict[tuple[str, str], int]
 Tags = tuple[tuple[str, str], ...]
 
@@ -150,6 +154,24 @@ class MainStore:
             self.release(table)
             raise
         self._recordings.pop()
+
+    def recording_steps(self, steps: Steps[T]) -> Steps[tuple[T, StatTable]]:
+        """What ``steps`` return, and ``recording`` of what they request, for all that others request meanwhile."""
+        table: StatTable = {}
+        try:
+            while True:
+                self._recordings.append(table)
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return end.value, table
+                finally:
+                    self._recordings.pop()
+                yield
+        except BaseException:
+            steps.close()
+            self.release(table)
+            raise
 
     def release(self, table: StatTable, dynamic_prefixes: tuple[str, ...] = ()) -> None:
         """Ends a recording's ownership, after all workers let go of it: blocks without an owner become free."""

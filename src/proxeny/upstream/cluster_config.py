@@ -20,13 +20,13 @@ from proxeny.upstream.discovery import ClusterFactory, ClusterType
 from proxeny.upstream.dns_options import milliseconds
 from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, PENDING_ACTIVE_HC, HostEntry
 from proxeny.upstream.health_check.config import HealthCheckConfig, compile_health_checks
-from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.http_protocol_options import UpstreamProtocol
 from proxeny.upstream.internal_upstream import TYPE_NAME as INTERNAL_UPSTREAM
 from proxeny.upstream.internal_upstream import InternalUpstream
 from proxeny.upstream.load_assignment import DEFAULT_POLICY, parse_policy
 from proxeny.upstream.load_balancer import common_config
 from proxeny.upstream.load_balancer import policy as lb_policy
+from proxeny.upstream.merge_window import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.outlier.monitor import outlier_rules
 from proxeny.upstream.resource_manager import DEFAULT_THRESHOLDS, parse_per_host, parse_thresholds
@@ -61,6 +61,7 @@ class ClusterConfig:
         "hosts",
         "ignore_health_on_removal",
         "info",
+        "is_secondary",
         "lb_common",
         "lb_policy",
         "options",
@@ -106,6 +107,8 @@ class ClusterConfig:
         self.close_on_health_failure = False
         """Whether TCP connections to a host that fails are closed."""
         self.wait_for_warm_on_init = True
+        self.is_secondary = False
+        """``Compiled.is_secondary``"""
 
     @property
     def overprovisioning_factor(self) -> int:
@@ -126,7 +129,7 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
     present = {field.name: value for field, value in cluster.ListFields()}
     factory = factory_of(cluster, present)
     _check(cluster, present, context)
-    options, hosts, host_blocks = factory.compile(cluster, present, context)
+    options, hosts, host_blocks, is_secondary = factory.compile(cluster, present, context)
     http = http_protocol_options.compile(cluster, present)
     policy = lb_policy.compile(cluster, present, context, factory.provides_lb)
     thresholds = DEFAULT_THRESHOLDS
@@ -148,6 +151,7 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
     config = ClusterConfig(factory, options, info, context, policy, lb_common)
     policy.allot(context.stats, info.stat_prefix)
     config.hosts = hosts
+    config.is_secondary = is_secondary
     _set_health(config, cluster, present)
     info.transport_socket = _transport_socket(present.get("transport_socket"), info, context)
     if "transport_socket_matches" in present:

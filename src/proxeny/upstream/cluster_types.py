@@ -14,7 +14,7 @@ from proxeny.upstream.dns_cluster import DnsCluster
 from proxeny.upstream.eds_cluster import ASSIGNMENT_TYPE, EdsCluster, EdsOptions
 from proxeny.upstream.endpoints import parse_dns, parse_static
 from proxeny.upstream.original_dst import OriginalDstHosts
-from proxeny.xds.config_source import check_node, is_passed_over
+from proxeny.xds.config_source import check_node, is_passed_over, is_path
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
@@ -94,7 +94,8 @@ class EdsClusterFactory(PlainClusterFactory):
                 check_node(context.local_info.node, ASSIGNMENT_TYPE)
             if context.xds is not None:
                 context.xds.check_source(source)
-        return Compiled(EdsOptions(config.service_name or cluster.name, config.service_name, source))
+        options = EdsOptions(config.service_name or cluster.name, config.service_name, source)
+        return Compiled(options, is_secondary=not is_path(source))
 
     def discovery(self, config: ClusterConfig, owner: DiscoveryOwner) -> Discovery | None:
         options = owner.context.options

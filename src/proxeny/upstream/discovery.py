@@ -50,6 +50,8 @@ class Compiled(NamedTuple):
     """Hosts that are known from the configuration alone, in main and in workers."""
     host_blocks: int = 0
     """How many of the first per-host stat blocks are allotted with the cluster; others come with their hosts."""
+    is_secondary: bool = False
+    """Whether other clusters have to be initialized first (Envoy: ``InitializePhase``)."""
 
 
 class Discovery(Protocol):

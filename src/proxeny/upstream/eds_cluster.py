@@ -20,6 +20,7 @@ from proxeny.upstream.membership import unique
 from proxeny.upstream.stats import (
     ASSIGNMENT_STALE,
     ASSIGNMENT_TIMEOUT_RECEIVED,
+    ASSIGNMENT_USE_CACHED,
     DEFAULT_TOTAL_MATCH_COUNT,
     EDS,
     EDS_INIT_FETCH_TIMEOUT,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.upstream")
 
+USE_CACHE: Final = "envoy.restart_features.use_eds_cache_for_ads"
+"""Runtime."""
 ASSIGNMENT_TYPE: Final = "envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
@@ -106,9 +109,24 @@ class EdsStats:
 
 
 class EdsCluster:
-    """The subscription of one cluster."""
+    """The subscription of one cluster.
 
-    __slots__ = ("_context", "_info", "_last_priority", "_options", "_owner", "_stale_timer", "_stats", "_subscription")
+    A cluster that was updated waits for its assignment anew; when none comes in time, it takes the one that came over
+    the aggregated stream for its predecessor.
+    """
+
+    __slots__ = (
+        "_cache",
+        "_context",
+        "_info",
+        "_last_priority",
+        "_options",
+        "_owner",
+        "_stale_timer",
+        "_stats",
+        "_subscription",
+        "_uses_cached",
+    )
 
     def __init__(self, config: ClusterConfig, owner: DiscoveryOwner) -> None:
         context = owner.context
@@ -122,6 +140,10 @@ class EdsCluster:
         validation = context.dynamic_validation or DynamicValidation(LoadOptions())
         decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", validation)
         self._stats = EdsStats(config.info, cast("MainStore", context.stats))
+        runtime = context.runtime
+        self._cache = xds.eds_cache if runtime is None or runtime.get_boolean(USE_CACHE, True) else None
+        self._uses_cached = False
+        """Whether the hosts are those of a cached assignment."""
         self._stale_timer = dispatcher.create_timer(self._on_stale)
         self._subscription = xds.subscribe(
             self._options.source, self, decoder, self._stats, owner.clusters.file_watcher
@@ -147,12 +169,22 @@ class EdsCluster:
             raise ConfigError(f"Unexpected EDS cluster (expecting {name}): {assignment.cluster_name}")
         if resource.error is not None:
             raise resource.error
-        self._stale_timer.disable()
-        stale_after = assignment.policy.endpoint_stale_after
-        if assignment.policy.HasField("endpoint_stale_after") and milliseconds(stale_after) > 0:
-            stats.inc(ASSIGNMENT_TIMEOUT_RECEIVED)
-            self._stale_timer.enable(milliseconds(stale_after))
+        self._expect_staleness(assignment.policy)
         self._take(assignment)
+        self._release_cached()
+
+    def _expect_staleness(self, policy: Any) -> None:
+        name = self._options.service_name
+        if self._stale_timer.enabled:
+            self._stale_timer.disable()
+            if self._cache is not None:
+                self._cache.disable_expiry(name)
+        stale_ms = milliseconds(policy.endpoint_stale_after) if policy.HasField("endpoint_stale_after") else 0
+        if stale_ms > 0:
+            self._info.stats.inc(ASSIGNMENT_TIMEOUT_RECEIVED)
+            self._stale_timer.enable(stale_ms)
+            if self._cache is not None:
+                self._cache.set_expiry(name, stale_ms)
 
     def _take(self, assignment: Any) -> None:
         policy = parse_policy(assignment, self._info.name, self._context)
@@ -171,20 +203,48 @@ class EdsCluster:
 
     def _on_stale(self) -> None:
         """``endpoint_stale_after``: nobody confirmed the endpoints; they count as gone."""
-        self._take(endpoint_pb2.ClusterLoadAssignment(cluster_name=self._options.service_name))
+        self._take_none()
+        if self._cache is not None:
+            self._cache.remove(self._options.service_name)
         self._info.stats.inc(ASSIGNMENT_STALE)
 
+    def _take_none(self) -> None:
+        self._take(endpoint_pb2.ClusterLoadAssignment(cluster_name=self._options.service_name))
+
+    def _on_cached_removed(self, name: str) -> None:
+        """The cached assignment is not valid any more, and nothing newer came."""
+        self._stale_timer.disable()
+        self._take_none()
+
+    def _release_cached(self) -> None:
+        if self._uses_cached and self._cache is not None:
+            self._cache.stop_listening(self._options.service_name, self._on_cached_removed)
+        self._uses_cached = False
+
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
-        """Likewise; a removed assignment is kept."""
+        """Likewise; the hosts of a removed assignment stay."""
         self.on_config_update(added, version)
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
-        """The start goes on without."""
-        if reason is not FailureReason.CONNECTION_FAILURE:
-            self._owner.initialized()
+        """The start goes on without, or with what came before."""
+        if reason is FailureReason.CONNECTION_FAILURE:
+            return
+        if reason is FailureReason.FETCH_TIMED_OUT and self._cache is not None:
+            name = self._options.service_name
+            cached = self._cache.get(name, self._on_cached_removed)
+            if cached is not None:
+                log.debug(
+                    "Did not receive EDS response on time, using cached ClusterLoadAssignment for cluster %s", name
+                )
+                self._info.stats.inc(ASSIGNMENT_USE_CACHED)
+                self._uses_cached = True
+                self._take(cached)
+                return
+        self._owner.initialized()
 
     def close(self) -> None:
         """Hear of no more updates."""
+        self._release_cached()
         self._subscription.close()
         self._stale_timer.close()
         self._stats.close()

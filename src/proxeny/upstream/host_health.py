@@ -7,8 +7,7 @@ How a health checker or an outlier detector uses it::
 
 A host is known by its ``stat_index``, which stays through DNS and EDS updates; those keep what was found out of it.
 What one turn of the loop brings travels to the workers as one message. As in Envoy, a worker's hosts know their flags
-at once, while load balancing follows within the cluster's ``update_merge_window``: immediately after a while of rest,
-else when the window ends, for all changes together (``ClusterManagerImpl::scheduleUpdate``).
+at once, while load balancing follows as the cluster's ``MergeWindow`` says.
 """
 
 from __future__ import annotations
@@ -17,20 +16,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from proxeny.upstream.endpoints import HealthChange, HostEntry
-from proxeny.upstream.stats import (
-    CM_CLUSTER_UPDATED,
-    CM_CLUSTER_UPDATED_VIA_MERGE,
-    CM_UPDATE_MERGE_CANCELLED,
-    CM_UPDATE_OUT_OF_MERGE_WINDOW,
-)
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.stats import Block
-    from proxeny.kernel.timer import Timer
-
-DEFAULT_MERGE_WINDOW_MS = 1000
-"""Cluster.CommonLbConfig.update_merge_window."""
+    from proxeny.upstream.merge_window import MergeWindow
 
 
 class ClusterHealth:
@@ -40,9 +30,7 @@ class ClusterHealth:
         "_due",
         "_entries",
         "_hub",
-        "_last",
-        "_timer",
-        "_window_ms",
+        "_window",
         "changed",
         "listeners",
         "name",
@@ -50,13 +38,10 @@ class ClusterHealth:
         "stale",
     )
 
-    def __init__(self, hub: HostHealth, name: str, entries: Iterable[HostEntry], window_ms: int) -> None:
+    def __init__(self, hub: HostHealth, name: str, entries: Iterable[HostEntry], window: MergeWindow) -> None:
         self.name = name
         self._hub = hub
-        self._window_ms = window_ms
-        self._last: int | None = None
-        """When load balancing last followed."""
-        self._timer: Timer | None = None
+        self._window = window
         self._due = False
         """Whether the merge window ended."""
         self._entries = {entry.stat_index: entry for entry in entries}
@@ -95,15 +80,16 @@ class ClusterHealth:
             listener(entry, before, after)
         return True
 
-    def replace(self, entries: list[HostEntry]) -> None:
-        """These are the hosts now; their flags are in them, and the workers are told of both."""
+    def replace(self, entries: list[HostEntry], is_told: bool) -> None:
+        """These are the hosts now; their flags are in them. ``is_told``: the workers are told of both."""
         self._entries = {entry.stat_index: entry for entry in entries}
+        if is_told:
+            self.told()
+
+    def told(self) -> None:
+        """The workers are told of all hosts, with their flags."""
         self.changed.clear()
         self.stale = self._due = False
-        self._last = self._hub.dispatcher.wheel.now_ms
-        if self._timer is not None and self._timer.enabled:
-            self._timer.disable()
-            self._hub.stats.inc(CM_UPDATE_MERGE_CANCELLED)
 
     def regroup(self) -> None:
         """Load balancing and gauges have to follow, whatever changed."""
@@ -114,36 +100,24 @@ class ClusterHealth:
         """The workers have the cluster now: what was found out before, they do not know."""
         self.changed.update(self._entries)
         self.stale = True
-        self._last = None
+        self._window.reset()
         self._hub.touch(self)
 
-    def take(self, now_ms: int) -> HealthChange:
+    def take(self) -> HealthChange:
         """What the workers have to be told now."""
         flags = {index: self._entries[index].health_flags for index in self.changed if index in self._entries}
         self.changed.clear()
-        return HealthChange(flags, self.stale and self._follow(now_ms))
+        return HealthChange(flags, self.stale and self._follow())
 
-    def _follow(self, now_ms: int) -> bool:
-        """Whether load balancing follows now; if not, a timer sees to it."""
-        if self._timer is not None and self._timer.enabled:
-            return False
-        stats = self._hub.stats
-        if self._due:
-            stats.inc(CM_CLUSTER_UPDATED_VIA_MERGE)
-        elif not self._window_ms:
-            stats.inc(CM_CLUSTER_UPDATED)
-        elif self._last is None or now_ms - self._last > self._window_ms:
-            stats.inc(CM_UPDATE_OUT_OF_MERGE_WINDOW)
-            stats.inc(CM_CLUSTER_UPDATED)
-        else:
-            self._timer = self._timer or self._hub.dispatcher.create_timer(self._on_merge_timer)
-            self._timer.enable(self._window_ms)
+    def _follow(self) -> bool:
+        """Whether load balancing follows now."""
+        if not self._due and not self._window.admits():
             return False
         self._due = self.stale = False
-        self._last = now_ms
         return True
 
-    def _on_merge_timer(self) -> None:
+    def on_window_end(self) -> None:
+        """Load balancing may follow what it did not yet."""
         if self.stale:
             self._due = True
             self._hub.touch(self)
@@ -156,8 +130,6 @@ class ClusterHealth:
         """The cluster goes."""
         self.listeners.clear()
         self._entries = {}
-        if self._timer is not None:
-            self._timer.close()
 
 
 class HostHealth:
@@ -181,9 +153,9 @@ class HostHealth:
         assert self._dispatcher is not None
         return self._dispatcher
 
-    def make(self, name: str, entries: Iterable[HostEntry], window_ms: int) -> ClusterHealth:
+    def make(self, name: str, entries: Iterable[HostEntry], window: MergeWindow) -> ClusterHealth:
         """The flags of a cluster's hosts; all who change some share it."""
-        return ClusterHealth(self, name, entries, window_ms)
+        return ClusterHealth(self, name, entries, window)
 
     def touch(self, health: ClusterHealth) -> None:
         """Something changed: tell the workers at the end of this turn."""
@@ -193,7 +165,6 @@ class HostHealth:
 
     def _flush(self) -> None:
         touched, self._touched = self._touched, {}
-        now_ms = self.dispatcher.wheel.now_ms
         changes = {}
         for health in touched:
             if not self.has_workers(health):
@@ -201,7 +172,7 @@ class HostHealth:
             if health.regrouped:
                 health.regrouped = False
                 self.on_members(health.name)
-            change = health.take(now_ms)
+            change = health.take()
             if change.flags or change.rebuild:
                 changes[health.name] = change
         if changes:

@@ -26,7 +26,8 @@ from proxeny.upstream.host import Health, Host, health_of, is_excluded
 from proxeny.upstream.load_assignment import DEFAULT_POLICY
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.localities import our_locality
-from proxeny.upstream.membership import merge
+from proxeny.upstream.membership import Merged, merge
+from proxeny.upstream.merge_window import MergeWindow
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
 from proxeny.upstream.priority_set import PrioritySet
@@ -38,6 +39,7 @@ from proxeny.upstream.stats import (
     MEMBERSHIP_EXCLUDED,
     MEMBERSHIP_HEALTHY,
     MEMBERSHIP_TOTAL,
+    WARMING_STATE,
 )
 
 if TYPE_CHECKING:
@@ -66,13 +68,17 @@ class MainCluster:
 
     __slots__ = (
         "_closed",
+        "_discovered",
         "_discovery",
+        "_held",
+        "_hub",
         "_init_manager",
         "_next_index",
         "_on_initialized",
         "_spare",
         "_store",
         "_tells_workers",
+        "_window",
         "added_via_api",
         "checks",
         "config",
@@ -112,7 +118,7 @@ class MainCluster:
         """How many clusters of this name it follows."""
         self._store = store
         self.hosts: list[HostEntry] = config.hosts
-        self.on_hosts: Callable[[bytes, int], object] = _ignore
+        self.on_hosts: Callable[[bytes], object] = _ignore
         self.health: ClusterHealth | None = None
         """The flags of the hosts, where somebody finds out more of them."""
         self.checks: ClusterHealthChecks | None = None
@@ -130,7 +136,13 @@ class MainCluster:
         """Whether the first hosts are known, or will not come."""
         self._on_initialized: Callable[[], None] | None = None
         self._discovery: Discovery | None = None
+        self._discovered = False
+        """Whether discovery said so."""
         self._init_manager = init_manager
+        self._hub: HostHealth | None = None
+        self._window: MergeWindow | None = None
+        self._held = False
+        """Whether the workers are to hear of the hosts when the merge window ends."""
         self._closed = False
         self.policy: AssignmentPolicy | None = None
         """What the last assignment said besides; None: none came."""
@@ -150,22 +162,22 @@ class MainCluster:
         if self.hosts:
             self._show_members(len({entry.priority for entry in self.hosts}))
 
-    def start(
-        self,
-        make_owner: Callable[[MainCluster], DiscoveryOwner],
-        health_hub: HostHealth,
-        on_initialized: Callable[[], None],
-    ) -> None:
+    def prepare(self, owner: DiscoveryOwner, health_hub: HostHealth) -> None:
+        """Make what looks for hosts; ConfigError when that cannot be."""
+        self._hub = health_hub
+        if self.config.type is not ClusterType.STATIC:
+            self._discovery = self.config.factory.discovery(self.config, owner)
+
+    def start(self, on_initialized: Callable[[], None]) -> None:
         """Look for hosts, and check them; ``on_initialized`` is called once, perhaps before this returns."""
+        assert self._hub is not None
         self._on_initialized = on_initialized
         if self.config.health_checks:
-            health = self.watch_health(health_hub)
+            health = self.watch_health(self._hub)
             health.listeners.append(self._on_health_changed)
             self.checks = ClusterHealthChecks(self.config.health_checks, self.config.info, health, self.config.context)
             self.checks.on_ejected_passed = self.on_ejected_passed
             self.checks.update_hosts(self.hosts)
-        if self.config.type is not ClusterType.STATIC:
-            self._discovery = self.config.factory.discovery(self.config, make_owner(self))
         if self._discovery is None:
             self.on_discovered()
         else:
@@ -173,13 +185,17 @@ class MainCluster:
 
     def on_discovered(self) -> None:
         """The first hosts are known, or will not come: now for what the cluster waits for besides."""
-        if self._init_manager is None or self.initialized:
+        if self._discovered:
+            return
+        self._discovered = True
+        if self._init_manager is None:
             self._check_hosts()
         else:
             self._init_manager.initialize(self._check_hosts)
 
     def _check_hosts(self) -> None:
-        if self.checks is not None and not self.initialized:
+        self.config.info.stats.set(WARMING_STATE, 0)
+        if self.checks is not None:
             self.checks.wait(self._on_warm)
         else:
             self._on_warm()
@@ -210,13 +226,21 @@ class MainCluster:
             self.checks.on_ejected_passed = _ignore
         if self.health is not None:
             self.health.close()
+        if self._window is not None:
+            self._window.close()
         self.on_hosts = self.on_members = self.on_ejected_passed = _ignore
 
     def watch_health(self, hub: HostHealth) -> ClusterHealth:
         """The flags of the hosts: whoever sets some asks for this first."""
         if self.health is None:
-            self.health = hub.make(self.name, self.hosts, self.config.update_merge_window_ms)
+            self.health = hub.make(self.name, self.hosts, self._merge_window(hub))
         return self.health
+
+    def _merge_window(self, hub: HostHealth) -> MergeWindow:
+        if self._window is None:
+            window_ms = self.config.update_merge_window_ms
+            self._window = MergeWindow(hub.dispatcher, hub.stats, window_ms, self._on_window_end)
+        return self._window
 
     @property
     def all_blocks(self) -> StatTable:
@@ -241,15 +265,40 @@ class MainCluster:
         rebuild = merged.changed or before.balancing != after.balancing
         fresh = self._allot(merged.hosts)
         self.hosts = merged.hosts
-        if self.health is not None:
-            self.health.replace(merged.hosts)
-        if rebuild or before != after:
+        differs = rebuild or before != after
+        if differs:
             self.on_members()
             self._show_members(merged.moved)
-            self.on_hosts(encode_hosts(HostUpdate(merged.hosts, fresh, policy)), merged.moved)
+        told = differs and self._admits(merged, before.balancing != after.balancing)
+        if self.health is not None:
+            self.health.replace(merged.hosts, told)
+        if told:
+            self._held = False
+            self.on_hosts(encode_hosts(HostUpdate(merged.hosts, fresh, policy)))
+        elif differs:
+            self._held = True
         if self.checks is not None:
             self.checks.update_hosts(merged.hosts)
         return rebuild
+
+    def _admits(self, merged: Merged, rebalanced: bool) -> bool:
+        """Whether the workers hear of a change of hosts now, or when the merge window ends."""
+        if not self.initialized or self._hub is None:
+            return True
+        if merged.moved:
+            self._merge_window(self._hub).force(merged.moved)
+            return True
+        adjusted = len({entry.priority for entry in merged.hosts}) if rebalanced else merged.adjusted
+        return not adjusted or self._merge_window(self._hub).admits(adjusted)
+
+    def _on_window_end(self) -> None:
+        if self._held:
+            self._held = False
+            if self.health is not None:
+                self.health.told()
+            self.on_hosts(encode_hosts(HostUpdate(self.hosts, {}, self.policy)))
+        elif self.health is not None:
+            self.health.on_window_end()
 
     def _on_health_changed(self, entry: HostEntry, before: int, after: int) -> None:
         """A host that stayed only for its checks fails them: now it goes."""
@@ -272,11 +321,13 @@ class MainCluster:
                 entry.health_flags |= self.config.health_when_new
         self.hosts = hosts
         if self.health is not None:
-            self.health.replace(hosts)
+            self.health.replace(hosts, True)
         self.on_members()
         self._show_members(len({entry.priority for entry in (*added, *removed)}))
+        if self.initialized and self._hub is not None:
+            self._merge_window(self._hub).force(1 if fresh else 0)
         if fresh:
-            self.on_hosts(encode_hosts(HostUpdate([], fresh)), 1)
+            self.on_hosts(encode_hosts(HostUpdate([], fresh)))
         if self.checks is not None:
             self.checks.update_hosts(hosts)
 

@@ -9,8 +9,8 @@ How the server uses it::
     manager.on_cluster_removed = ...                         # workers let go, then ``release_stats``
     manager.initialize(on_initialized)                       # starts discovery; listeners start when it calls back
 
-A cluster that is added or changed while the server runs *warms*: until its first hosts are known, the one that it
-replaces serves.
+A cluster that is added or changed by an API *warms*: until its first hosts are known, the one that it replaces serves.
+While any warms, CDS is paused: a control plane that waits for the ACK knows that its clusters can be used.
 
 To a (new) worker go: ``process_table`` with its first message, ``limits_fd`` as a descriptor, then ``snapshot()`` (all
 clusters and their stat table), then every pair of ``host_updates()``. ``worker_died(index)`` frees what it held of the
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxeny.config.errors import ConfigError
@@ -28,6 +29,7 @@ from proxeny.event.file_watcher import FileWatcher
 from proxeny.kernel.limits import LimitTable
 from proxeny.stats.store import MainStore
 from proxeny.upstream import cluster_config
+from proxeny.upstream.cluster_init import ClusterInit
 from proxeny.upstream.cluster_status import ClusterStatus, status_of
 from proxeny.upstream.discovery import DiscoveryOwner
 from proxeny.upstream.dns_resolver import DnsResolvers
@@ -44,10 +46,10 @@ from proxeny.upstream.stats import (
     CM_CLUSTER_ADDED,
     CM_CLUSTER_MODIFIED,
     CM_CLUSTER_REMOVED,
-    CM_CLUSTER_UPDATED,
     CM_WARMING_CLUSTERS,
     LIMITS,
     THREAD_LOCAL_CLUSTER_MANAGER,
+    WARMING_STATE,
 )
 from proxeny.xds.init_manager import InitManager
 
@@ -57,8 +59,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.upstream")
 
-_CDS: Final = ""
-"""Stands for the subscription to clusters among the names that the start waits for."""
+CLUSTER_TYPE: Final = "envoy.config.cluster.v3.Cluster"
+PAUSED_TYPES: Final = (
+    "envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "envoy.config.endpoint.v3.LbEndpoint",
+    "envoy.extensions.transport_sockets.tls.v3.Secret",
+)
+"""What clusters subscribe to: asked for in one request when many are added."""
 
 
 class MainClusterManager:
@@ -72,12 +79,10 @@ class MainClusterManager:
         self.resolvers = DnsResolvers(context)
         """The DNS resolvers of main."""
         self._file_watcher: FileWatcher | None = None
-        self._waiting: set[str] = set()
-        """Clusters that the start of the server waits for."""
-        self._on_initialized: Callable[[], None] | None = None
-        self._start_cds: Callable[[Callable[[], None]], None] | None = None
+        self._init = ClusterInit(self._start, self._initialized, self.pause_resources)
         self._started = False
-        self._all_initialized = False
+        self._cds_pause = ExitStack()
+        """Holds what resumes CDS."""
         self.limits = limits if limits is not None else LimitTable.create(concurrency)
         """The circuit breakers' counts of all workers."""
         context.limits = self.limits
@@ -137,33 +142,42 @@ class MainClusterManager:
             config = cluster_config.compile(proto, self._context, generation)
         cluster = MainCluster(config, serialized, table, self._store, added_via_api, init_manager)
         cluster.version, cluster.generation = version, generation
-        warming = self._warming.pop(name, None)
-        if warming is not None:
-            self._drop(warming)
-        cluster.show()
-        if self._all_initialized:
-            self._warming[name] = cluster
-            self._show_counts()
-            self._start(cluster, self._activate)
+        if self._started:
+            self._warm(cluster)
         else:
+            cluster.show()
             self._install(cluster)
-            if self._started:
-                self._waiting.add(name)
-                self._start(cluster, self._initialized)
         return True
 
-    def _activate(self, cluster: MainCluster) -> None:
-        """The cluster is warm."""
-        log.debug("warming cluster %s complete", cluster.name)
-        del self._warming[cluster.name]
-        self._install(cluster)
+    def _warm(self, cluster: MainCluster) -> None:
+        """A cluster that an API brings: it is active once it is initialized."""
+        name = cluster.name
+        try:
+            self._prepare(cluster)
+        except ConfigError:
+            self._drop(cluster)
+            raise
+        before = self._warming.get(name)
+        self._warming[name] = cluster
+        if before is not None:
+            self._drop(before)
+        cluster.show()
+        cluster.config.info.stats.set(WARMING_STATE, 1)
+        self._show_counts()
+        if self._init.is_done:
+            log.debug("add/update cluster %s starting warming", name)
+            self._start(cluster, self._initialized)
+        else:
+            log.debug("add/update cluster %s during init", name)
+            self._init.add(cluster)
+        if before is not None:
+            self._init.remove(before)
 
     def _install(self, cluster: MainCluster) -> None:
         name = cluster.name
         replaced = self._active.get(name)
         self._active[name] = cluster
         cluster.on_members = lambda: self.outliers.replace_hosts(name, cluster.with_bases())
-        self._show_counts()
         blocks: StatTable = {}
         if replaced is not None:
             replaced.close()
@@ -174,7 +188,7 @@ class MainClusterManager:
         self._gauges.begin(cluster.config.info)
         if self._started:
             self._watch_outliers(cluster)
-        if self._all_initialized:
+        if self._init.is_done:
             self.on_cluster_changed(name, blocks)
             for callback in self.active_callbacks:
                 callback(name)
@@ -182,6 +196,7 @@ class MainClusterManager:
                 cluster.health.tell_all()
         elif blocks:
             self._store.release(blocks)
+        self._show_counts()
 
     def remove_dynamic(self, name: str) -> bool:
         """Forget a cluster if it did not come with the bootstrap."""
@@ -191,21 +206,21 @@ class MainClusterManager:
     def remove(self, name: str) -> bool:
         """Forget a cluster, active or warming; False when there is none."""
         warming = self._warming.pop(name, None)
-        if warming is not None:
-            self._drop(warming)
         active = self._active.pop(name, None)
         if active is None and warming is None:
             return False
         self._stats.inc(CM_CLUSTER_REMOVED)
-        self._show_counts()
         if active is not None:
             active.close()
             self.own.changed(name)
             self.outliers.forget(name)
             self._gauges.end(active.config.info)
             self.on_cluster_removed(name, active.all_blocks)
-            if not self._all_initialized:
-                self._initialized(active)
+            self._init.remove(active)
+        if warming is not None:
+            self._drop(warming)
+            self._init.remove(warming)
+        self._show_counts()
         return True
 
     def is_warming(self, name: str) -> bool:
@@ -246,32 +261,56 @@ class MainClusterManager:
         return list({**self._active, **self._warming})
 
     def _show_counts(self) -> None:
+        if self._init.is_done:
+            self._pause_cds()
         self._stats.set(CM_ACTIVE_CLUSTERS, len(self._active))
         self._stats.set(CM_WARMING_CLUSTERS, len(self._warming))
         self._inflated.set(CLUSTERS_INFLATED, len(self._active))
 
+    def _pause_cds(self) -> None:
+        """No response of CDS is confirmed while clusters warm."""
+        was_warming = bool(self._stats.get(CM_WARMING_CLUSTERS))
+        if self._warming and not was_warming:
+            self._cds_pause.enter_context(self._pause(CLUSTER_TYPE))
+        elif was_warming and not self._warming:
+            self._cds_pause.close()
+
+    def _pause(self, *type_names: str) -> AbstractContextManager[object]:
+        xds = self._context.xds
+        return nullcontext() if xds is None else xds.pause(*type_names)
+
+    def pause_resources(self) -> AbstractContextManager[object]:
+        """Within it, nothing that clusters need is requested; afterwards it is, at once."""
+        return self._pause(*PAUSED_TYPES)
+
     # -- initialization ------------------------------------------------------------------------------------------
     def initialize(
-        self, on_initialized: Callable[[], None], start_cds: Callable[[Callable[[], None]], None] | None = None
+        self,
+        on_initialized: Callable[[], None],
+        start_cds: Callable[[Callable[[], None]], None] | None = None,
+        on_primary: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """Start discovery; ``on_initialized`` is called once every cluster is initialized. It is never called inside
-        this call's own stack frames of another cluster.
+        """Start discovery; ``on_initialized`` is called once every cluster is initialized; ConfigError.
 
+        ``on_primary``: called when the primary clusters are initialized; calls back when the others may start.
         ``start_cds``: fetches more clusters once those of the bootstrap are initialized, and calls back.
         """
         self._started = True
-        self._start_cds = start_cds
-        self._waiting = set(self._active)
-        for cluster in list(self._active.values()):
+        clusters = list(self._active.values())
+        for cluster in clusters:
             self._watch_outliers(cluster)
-            self._start(cluster, self._initialized)
-        self._on_initialized = on_initialized
-        self._check_initialized()
+            self._prepare(cluster)
+        for cluster in clusters:
+            self._init.add(cluster)
+        self._init.loaded(on_initialized, on_primary, start_cds)
+
+    def _prepare(self, cluster: MainCluster) -> None:
+        cluster.on_hosts = lambda update: self._hosts_changed(cluster, update)
+        cluster.on_ejected_passed = lambda index: self._ejected_passed(cluster, index)
+        cluster.prepare(self._owner(cluster), self.health)
 
     def _start(self, cluster: MainCluster, on_initialized: Callable[[MainCluster], None]) -> None:
-        cluster.on_hosts = lambda update, moved: self._hosts_changed(cluster, update, moved)
-        cluster.on_ejected_passed = lambda index: self._ejected_passed(cluster, index)
-        cluster.start(self._owner, self.health, lambda: on_initialized(cluster))
+        cluster.start(lambda: on_initialized(cluster))
 
     def _owner(self, cluster: MainCluster) -> DiscoveryOwner:
         return DiscoveryOwner(
@@ -279,34 +318,17 @@ class MainClusterManager:
         )
 
     def _initialized(self, cluster: MainCluster) -> None:
-        self._waiting.discard(cluster.name)
-        self._check_initialized()
-
-    def _check_initialized(self) -> None:
-        if self._on_initialized is None or self._waiting:
-            return
-        start_cds, self._start_cds = self._start_cds, None
-        if start_cds is not None:
-            self._waiting.add(_CDS)
-            start_cds(self._cds_ready)
-        else:
-            callback, self._on_initialized = self._on_initialized, None
-            self._all_initialized = True
-            self._show_counts()
-            callback()
+        """A cluster that warms is warm."""
+        if self._warming.get(cluster.name) is cluster:
+            log.debug("warming cluster %s complete", cluster.name)
+            del self._warming[cluster.name]
+            self._install(cluster)
 
     def _refresh_gauges(self) -> None:
         self._gauges.refresh([cluster.config.info for cluster in self._active.values()])
 
-    def _cds_ready(self) -> None:
-        self._waiting.discard(_CDS)
-        self._check_initialized()
-
-    def _hosts_changed(self, cluster: MainCluster, update: bytes, moved: int) -> None:
-        """``moved``: in how many priorities hosts were added or removed, which never waits to be merged."""
+    def _hosts_changed(self, cluster: MainCluster, update: bytes) -> None:
         if self._active.get(cluster.name) is cluster:
-            if cluster.initialized:
-                self._stats.add(CM_CLUSTER_UPDATED, moved)
             self.own.update_hosts(cluster.name, update)
             self.on_hosts_changed(cluster.name, update)
 
@@ -401,9 +423,12 @@ class MainClusterManager:
 
     # -- for admin -----------------------------------------------------------------------------------------------
     def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterator[ClusterStatus]:
-        """What /clusters shows, cluster by cluster; of those whose names match."""
-        for cluster in self._active.values():
-            if matches is not None and not matches(cluster.name):
+        """What /clusters shows, cluster by cluster; of those whose names match.
+
+        Clusters may come and go between two of them.
+        """
+        for cluster in list(self._active.values()):
+            if self._active.get(cluster.name) is not cluster or (matches is not None and not matches(cluster.name)):
                 continue
             yield status_of(cluster, self.outliers.find(cluster.name))
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 from envoy.config.core.v3 import config_source_pb2
 
 from proxeny.config.debug_string import debug_string
-from proxeny.config.errors import ConfigError, UnsupportedFieldError
+from proxeny.config.errors import ConfigError
 from proxeny.xds import backoff, rate_limit
+from proxeny.xds.rest import check_rest
 
 _Api: Final = config_source_pb2.ApiConfigSource
 _NAME: Final = "envoy.config.core.v3.ApiConfigSource"
@@ -77,7 +78,8 @@ def check_version(api: Any) -> None:
 
 def _check_served(api: Any) -> None:
     if api.api_type == _Api.REST:
-        raise UnsupportedFieldError("the config source api_type 'REST' is not supported yet")
+        check_rest(api)
+        return
     backoff.from_api_config_source(api)
     rate_limit.settings_of(api)
 

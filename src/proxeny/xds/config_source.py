@@ -21,6 +21,11 @@ def check_node(node: Any, type_name: str) -> None:
         )
 
 
+def is_path(source: Any) -> bool:
+    """Whether a ``config.core.v3.ConfigSource`` is a file, which needs no cluster to be fetched from."""
+    return source.WhichOneof("config_source_specifier") in ("path", "path_config_source")
+
+
 def is_passed_over(source: Any, options: Any) -> bool:
     """Whether the source is of a kind that is not served, and --accept-unsupported-fields lets that pass."""
     return (

@@ -21,12 +21,14 @@ from proxeny.xds.grpc_subscription import INITIAL_FETCH_TIMEOUT_MS, GrpcSubscrip
 from proxeny.xds.record import XdsRecord
 from proxeny.xds.recording import RecordedCallbacks, RecordedSubscription
 from proxeny.xds.resource import TYPE_URL_PREFIX
+from proxeny.xds.rest import RestSubscription
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.event.file_watcher import FileWatcher
     from proxeny.stats.store import Store
     from proxeny.xds.grpc_client import GrpcClients
+    from proxeny.xds.http_client import HttpClient
     from proxeny.xds.mux import Mux
     from proxeny.xds.resource import ResourceDecoder
     from proxeny.xds.stats import UpdateStats
@@ -63,6 +65,8 @@ class XdsManager:
         """The assignments that came over ADS; None: there is no ADS."""
         self.grpc_clients: GrpcClients | None = None
         """Set by the server before anything subscribes."""
+        self.http_client: HttpClient | None = None
+        """Likewise, for REST."""
 
     # -- ADS ---------------------------------------------------------------------------------------------------
 
@@ -122,6 +126,8 @@ class XdsManager:
         try:
             if source.WhichOneof("config_source_specifier") in ("path", "path_config_source"):
                 subscription = self._filesystem(source, recorded, decoder, stats, watcher)
+            elif source.api_config_source.api_type == config_source_pb2.ApiConfigSource.REST:
+                subscription = self._rest(source, recorded, decoder, stats)
             else:
                 subscription = self._grpc(source, recorded, decoder, stats, namespaces)
         except ConfigError:
@@ -142,6 +148,27 @@ class XdsManager:
         if source.WhichOneof("config_source_specifier") == "path":
             path = config_source_pb2.PathConfigSource(path=source.path)
         return FilesystemSubscription(self._loop, path, callbacks, decoder, stats, self._validation(), watcher)
+
+    def _rest(
+        self, source: Any, callbacks: SubscriptionCallbacks, decoder: ResourceDecoder, stats: UpdateStats
+    ) -> Subscription:
+        assert self._loop is not None
+        timeout_ms = _initial_fetch_timeout_ms(source)
+        return RestSubscription(
+            self._loop,
+            self._find_http_client,
+            self._node,
+            source.api_config_source,
+            callbacks,
+            decoder,
+            stats,
+            self._validation(),
+            timeout_ms,
+        )
+
+    def _find_http_client(self) -> HttpClient:
+        assert self.http_client is not None
+        return self.http_client
 
     def _grpc(
         self,

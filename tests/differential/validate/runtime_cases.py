@@ -31,6 +31,8 @@ static_resources:
   - {name: c, connect_timeout: 1s, type: STATIC}
 """
 
+_NODE = "node: {id: node, cluster: cluster}"
+
 
 def _layers(name: str, layers: str, more: str = "", stricter: str = "") -> Verdict:
     return bootstrap(f"layers-{name}", f"layered_runtime: {{layers: [{layers}]}}\n{more}", stricter)
@@ -54,6 +56,12 @@ CASES = [
     _layers("fraction-odd", "{name: s, static_layer: {a: {numerator: x, denominator: 7, other: 1}}}"),
     _layers("name-empty", "{name: '', admin_layer: {}}"),
     _layers("rtds", "{name: r, rtds_layer: {name: r, rtds_config: {ads: {}}}}"),
+    _layers("rtds-file", "{name: r, rtds_layer: {name: r, rtds_config: {path: /dev/null}}}", _NODE),
+    _layers("rtds-no-node", "{name: r, rtds_layer: {name: r, rtds_config: {path: /dev/null}}}"),
+    _layers("rtds-no-file", "{name: r, rtds_layer: {name: r, rtds_config: {path: /no/such/file}}}", _NODE),
+    _layers("rtds-no-source", "{name: r, rtds_layer: {name: r, rtds_config: {}}}", _NODE),
+    _layers("rtds-no-config", "{name: r, rtds_layer: {name: r}}", _NODE),
+    _layers("rtds-no-name", "{name: r, rtds_layer: {rtds_config: {path: /dev/null}}}", _NODE),
     _disk("root-missing", "symlink_root: /no/such/folder/root"),
     _disk("folder-there", "symlink_root: /tmp/no-such-root"),
     _disk("root-empty", "symlink_root: ''"),

@@ -28,6 +28,6 @@ CASES = [
     _lds("watched-empty", "path_config_source: {path: /a/b, watched_directory: {path: ''}}"),
     _lds("ads", "resource_api_version: V3, ads: {}"),
     _lds("self", "resource_api_version: V3, self: {}"),
-    _lds("rest", f"resource_api_version: V3, api_config_source: {_REST}", stricter="not served yet"),
+    _lds("rest", f"resource_api_version: V3, api_config_source: {_REST}"),
     bootstrap("cds-file", f"dynamic_resources: {{cds_config: {{{_FILE}}}}}"),
 ]

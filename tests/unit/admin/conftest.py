@@ -99,6 +99,8 @@ class FakeServer:
         self.dynamic = []
         self.secrets = [], []
         self.contexts = []
+        self.routes, self.scopes, self.extensions, self.refusals = [], [], [], {}
+        self.clusters_of_cds = DynamicClusters("", [], [])
         self.now_state = LIVE
         self.refreshed = 0
 
@@ -137,7 +139,7 @@ class FakeServer:
         return [Resource(cluster, LOADED) for cluster in self.message.static_resources.clusters]
 
     def dynamic_clusters(self):
-        return DynamicClusters("", [], [])
+        return self.clusters_of_cds
 
     def static_listeners(self):
         return [Resource(listener, LOADED) for listener in self.message.static_resources.listeners]
@@ -147,6 +149,18 @@ class FakeServer:
 
     def dynamic_listeners(self):
         return self.dynamic
+
+    def dynamic_routes(self):
+        return self.routes
+
+    def scoped_routes(self):
+        return self.scopes
+
+    def extension_configs(self):
+        return self.extensions
+
+    def refused(self, type_name):
+        return self.refusals.get(type_name.rpartition(".")[2], {})
 
     def static_secrets(self):
         return self.secrets[0]
@@ -189,7 +203,8 @@ def get(server):
 
     def call(path, method=b"GET", body=b""):
         response = handler.run(method, path.encode("utf-8", "surrogateescape"), body)
-        return response.status, response.body.decode("utf-8", "surrogateescape")
+        body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
+        return response.status, body.decode("utf-8", "surrogateescape")
 
     return call
 

@@ -47,7 +47,7 @@ def routes_of(specs: list[dict[str, Any]], ignores_parameters: bool = False) -> 
     ]
     found = [(number, compile_pattern(match, CONTEXT)) for number, match in enumerate(matches)]
     patterns = {number: pattern for number, pattern in found if pattern is not None}
-    return RouteList(routes, matches, patterns, ignores_parameters)
+    return RouteList.build(routes, matches, patterns, ignores_parameters)
 
 
 def template(text: str) -> dict[str, Any]:

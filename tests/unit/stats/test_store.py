@@ -167,3 +167,40 @@ def test_a_replacement_gets_the_same_segment_as_new():
     assert again.block(THING, "a.").get(RQ_TOTAL) == 0
     assert again.segment.dynamic_entries() == []
     assert total(store, "a.", RQ_TOTAL) == 1
+
+
+def thing_steps(store, *prefixes):
+    for prefix in prefixes:
+        store.block(THING, prefix)
+        yield
+    if not prefixes:
+        raise ZeroDivisionError
+    return "made"
+
+
+def test_a_recording_in_slices_holds_nothing_that_is_requested_between_them():
+    store = MainStore()
+    steps = store.recording_steps(thing_steps(store, "a.", "b."))
+    next(steps)
+    with store.recording() as other:
+        store.block(THING, "c.")
+    next(steps)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    made, table = end.value.value
+    assert made == "made"
+    assert [prefix for _, prefix in table] == ["a.", "b."]
+    assert [prefix for _, prefix in other] == ["c."]
+    store.release(table)
+    assert [prefix for _, prefix in store.entries] == ["c."]
+
+
+def test_a_recording_in_slices_that_fails_or_is_left_owns_nothing():
+    store = MainStore()
+    with pytest.raises(ZeroDivisionError):
+        next(store.recording_steps(thing_steps(store)))
+    steps = store.recording_steps(thing_steps(store, "a.", "b."))
+    next(steps)
+    assert store.entries
+    steps.close()
+    assert not store.entries

@@ -33,7 +33,8 @@ TABLE: Final[Table] = {
         accepted="multikill_timeout multikill_threshold",
     ),
     f"{_BOOTSTRAP}.LayeredRuntime": fields(done="layers"),
-    f"{_BOOTSTRAP}.RuntimeLayer": fields(done="name static_layer disk_layer admin_layer"),
+    f"{_BOOTSTRAP}.RuntimeLayer": fields(done="name static_layer disk_layer admin_layer rtds_layer"),
+    f"{_BOOTSTRAP}.RuntimeLayer.RtdsLayer": fields(done="name rtds_config"),
     f"{_BOOTSTRAP}.RuntimeLayer.DiskLayer": fields(done="symlink_root subdirectory append_service_cluster"),
     f"{_CORE}.Node": fields(
         done="id cluster metadata locality user_agent_name user_agent_version user_agent_build_version",

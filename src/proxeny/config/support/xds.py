@@ -12,8 +12,8 @@ TABLE: Final[Table] = {
         done="path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"
     ),
     f"{_CORE}.ApiConfigSource": fields(
-        done="""api_type transport_api_version cluster_names grpc_services set_node_on_first_message_only
-                rate_limit_settings"""
+        done="""api_type transport_api_version grpc_services set_node_on_first_message_only rate_limit_settings
+            cluster_names refresh_delay request_timeout"""
     ),
     f"{_CORE}.RateLimitSettings": fields(done="max_tokens fill_rate"),
     f"{_CORE}.PathConfigSource": fields(done="path watched_directory"),

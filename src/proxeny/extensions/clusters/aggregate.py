@@ -178,7 +178,7 @@ class AggregateClusterFactory(PlainClusterFactory):
 
     def compile(self, cluster: Any, present: dict[str, Any], context: FactoryContext) -> Compiled:
         config: Any = unpack_any(cluster.cluster_type.typed_config)
-        return Compiled(tuple(config.clusters))
+        return Compiled(tuple(config.clusters), is_secondary=True)
 
     def load_balancer(self, config: ClusterConfig, seat: WorkerSeat) -> ClusterLoadBalancer | None:
         return AggregateLoadBalancer(config)

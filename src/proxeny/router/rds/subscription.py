@@ -12,6 +12,7 @@ from envoy.config.route.v3 import route_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
+from proxeny.event.slices import finish
 from proxeny.router.rds.provider import RouteConfigProvider
 from proxeny.router.rds.stats import CONFIG_RELOAD, CONFIG_RELOAD_TIME_MS, RDS, UPDATE_EMPTY
 from proxeny.router.route_table import RouteTable
@@ -126,7 +127,8 @@ class RdsSubscription:
 
     def _take(self, message: Any, data: bytes, version: str) -> None:
         with self._store.recording() as table:
-            compiled = RouteTable.compile(message, self._manager.compile_context(), False)
+            steps = RouteTable.compile_steps(message, self._manager.compile_context(), self.provider.current, False)
+            compiled = finish(steps)
         now = time.time()
         self.version = RouteVersion(message, data, version, now, table)
         self._stats.inc(CONFIG_RELOAD)

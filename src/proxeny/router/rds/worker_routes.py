@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from envoy.config.route.v3 import route_pb2
 
+from proxeny.event.slices import discard
 from proxeny.router.rds.provider import RouteConfigProvider, rds_key
 from proxeny.router.rds.stats_holder import StatsHolder
 from proxeny.router.route_table import RouteTable
@@ -56,10 +57,14 @@ class WorkerRoutes:
         holder = StatsHolder(serial, self._on_released)
         config = route_pb2.RouteConfiguration.FromString(data)
         yield
+        provider = self._find(key, config.name)
+        previous = provider.current
         # Main looked for the clusters, where that was asked for.
-        compiled = yield from RouteTable.compile_steps(config, self._context, False)
-        compiled.info.stats_holder = holder
-        self._find(key, config.name).exchange(compiled)
+        compiled = yield from RouteTable.compile_steps(config, self._context, previous, False)
+        yield from compiled.hold_steps(holder)
+        provider.exchange(compiled)
+        if previous is not None and self._context.dispatcher is not None:
+            discard(self._context.dispatcher, previous.parts())
 
     def drop(self, key: str) -> None:
         """No listener has it any more, but those that drain."""

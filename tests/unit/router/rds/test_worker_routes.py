@@ -108,3 +108,26 @@ def test_one_that_cannot_be_compiled_leaves_what_there_was(worker: Worker) -> No
     with pytest.raises(ConfigError):
         finish(worker.routes.set(KEY, 2, worker.table(routes()), message.SerializeToString()))
     assert user.table is table
+
+
+def two_hosts(*statuses: int) -> object:
+    message = routes(status=statuses[0])
+    for status in statuses[1:]:
+        host = message.virtual_hosts.add()
+        host.CopyFrom(routes(status=status).virtual_hosts[0])
+        host.name = host.domains[0] = f"h{status}"
+    return message
+
+
+def test_a_virtual_host_that_is_taken_over_counts_for_the_new_version(worker: Worker) -> None:
+    user = User(worker.routes.provider(rds(), "", worker.context))
+    for serial, statuses in enumerate([(200, 201), (200, 202), (200, 203)], 1):
+        message = two_hosts(*statuses)
+        finish(worker.routes.set(KEY, serial, worker.table(message), message.SerializeToString()))  # type: ignore[attr-defined]
+        if serial == 1:
+            kept = user.table.route(HEADERS, None, 0)
+            leaving = user.table.route(HeaderMap([(b":authority", b"h201"), (b":path", b"/")]), None, 0)
+    assert user.table.route(HEADERS, None, 0) is kept
+    worker.dispatcher.run_until(lambda: worker.released == [[2]])
+    del leaving
+    worker.dispatcher.run_until(lambda: worker.released == [[2], [1]])

@@ -12,7 +12,8 @@ from proxeny.event.time_source import SimulatedTimeSource
 from proxeny.kernel.outlier import HostMonitor, OutlierTable
 from proxeny.stats.store import MainStore
 from proxeny.upstream.endpoints import HostEntry
-from proxeny.upstream.host_health import DEFAULT_MERGE_WINDOW_MS, HostHealth
+from proxeny.upstream.host_health import HostHealth
+from proxeny.upstream.merge_window import DEFAULT_MERGE_WINDOW_MS, MergeWindow
 from proxeny.upstream.outlier.config import THRESHOLDS, EjectionType, OutlierConfig, OutlierSettings
 from proxeny.upstream.outlier.detector import OutlierDetector
 from proxeny.upstream.outlier.event_log import OutlierEventLog
@@ -30,7 +31,8 @@ class Bench:
         self.stats = store.block(OUTLIER, "cluster.c.outlier_detection.")
         self.entries = [HostEntry("127.0.0.1", 1000 + i, stat_index=i) for i in range(hosts)]
         hub = HostHealth(self.dispatcher, store.block(CLUSTER_MANAGER, "cluster_manager."))
-        self.health = hub.make("c", self.entries, DEFAULT_MERGE_WINDOW_MS)
+        window = MergeWindow(self.dispatcher, hub.stats, DEFAULT_MERGE_WINDOW_MS, lambda: None)
+        self.health = hub.make("c", self.entries, window)
         self.table = OutlierTable.create()
         self.settings = OutlierSettings(OutlierConfig(**values), runtime)
         self.dice = 0

@@ -83,8 +83,7 @@ def _shown(scope: str, common: CommonSettings, certificates: list[x509.Certifica
     if common.validation is not None:
         validation = common.validation
         domains = validation.trust_domains
-        # As Envoy: the first one stands for a bundle, but for those of trust domains.
-        trusted = validation.authorities[:1] if domains is None else domains.authorities
+        trusted = validation.authorities if domains is None else domains.authorities
         path = validation.authorities_path if domains is None else domains.path
         authorities = [ShownCertificate(validation.name, path, one) for one in readable(trusted)]
     own = [

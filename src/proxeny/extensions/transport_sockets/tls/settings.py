@@ -162,7 +162,10 @@ def _certificates(config: Any, secrets: Secrets) -> list[OwnCertificate | None]:
     for one in config.tls_certificates:
         fields = ("private_key_provider", "certificate_chain", "private_key", "pkcs12")
         if any(one.HasField(field) for field in fields):
-            found.append(compile_certificate(one, secrets.read, _inline_name("unnamed_cert", one.certificate_chain)))
+            # Envoy's name for a bundle (PKCS #12) has nothing behind the underscore.
+            has_chain = one.HasField("certificate_chain")
+            name = _inline_name("unnamed_cert", one.certificate_chain) if has_chain else "unnamed_cert_"
+            found.append(compile_certificate(one, secrets.read, name))
     if config.tls_certificates:
         return found
     for named in config.tls_certificate_sds_secret_configs:
