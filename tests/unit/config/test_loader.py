@@ -121,9 +121,9 @@ def test_deprecated_fields_are_kept_for_the_runtime_to_judge() -> None:
 
 
 def test_accepted_and_unsupported_fields_warn() -> None:
-    text = "{enable_dispatcher_stats: true, header_prefix: x}"
+    text = "{perf_tracing_file_path: p, header_prefix: x}"
     loaded = load_bootstrap(None, text, options=LoadOptions(accept_unsupported_fields=True))
-    assert loaded.accepted_fields == ["enable_dispatcher_stats"]
+    assert loaded.accepted_fields == ["perf_tracing_file_path"]
     assert loaded.unsupported_fields == ["header_prefix"]
     assert len(loaded.warnings) == 2
 

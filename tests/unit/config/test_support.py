@@ -33,7 +33,7 @@ def test_classes() -> None:
     support = support_of("envoy.config.bootstrap.v3.Bootstrap")
     assert support is not None
     assert support.class_of("node") is FieldClass.DONE
-    assert support.class_of("enable_dispatcher_stats") is FieldClass.ACCEPTED
+    assert support.class_of("perf_tracing_file_path") is FieldClass.ACCEPTED
     assert support.class_of("hds_config") is FieldClass.REFUSED
     assert support_of("envoy.type.v3.Percent") is None
 
