@@ -19,6 +19,7 @@ LAYERS = [
     {"xds"},
     {"runtime"},
     {"secret"},
+    {"filter_config"},
     {"network"},
     {"formatter"},
     {"access_log"},

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxeny.explain.listener_filters import ORIGINAL_DST, FilterStep, run_filters, unseen
+from proxeny.filter_config.provider import current_of
 from proxeny.listener.filter_chain_trace import ChainTrace, trace_chains
 from proxeny.listener.listener_lookup import ListenerLookup
 from proxeny.network.stream_info import ConnectionInfo
@@ -48,7 +49,9 @@ class ListenerView:
     @property
     def restores(self) -> bool:
         """Whether it finds out where redirected connections were going."""
-        return any(factory.name == ORIGINAL_DST for factory, _ in self.config.listener_filters)
+        return any(
+            getattr(current_of(factory), "name", "") == ORIGINAL_DST for factory, _ in self.config.listener_filters
+        )
 
 
 class Choice(NamedTuple):
@@ -161,7 +164,11 @@ def _bound_how(view: ListenerView, address: Address) -> str | None:
 
 def _network_filters(chain: Any) -> list[tuple[str, str]]:
     filters = []
-    for factory in chain.factories if chain is not None else ():
+    for entry in chain.factories if chain is not None else ():
+        factory = current_of(entry)
+        if factory is None:
+            filters.append((entry.name, "its configuration has not come: the connection is closed"))
+            continue
         describe = getattr(factory, "describe", None)
         filters.append((factory.name, describe() if describe is not None else ""))
     return filters

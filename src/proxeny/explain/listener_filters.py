@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxeny.explain.facts import Facts
+from proxeny.filter_config.provider import current_of
 
 if TYPE_CHECKING:
     from proxeny.listener.config import ListenerConfig
@@ -30,7 +31,11 @@ def run_filters(
 ) -> list[FilterStep]:
     """Let the filters of a listener change ``info`` as they would; ``original`` is where a captured one was going."""
     steps = []
-    for factory, disabled in config.listener_filters:
+    for entry, disabled in config.listener_filters:
+        factory = current_of(entry)
+        if factory is None:
+            steps.append(FilterStep(entry.name, True, "its configuration has not come: the connection is closed"))
+            continue
         if disabled is not None and disabled.matches(info):
             local = info.local_address.as_string()
             steps.append(FilterStep(factory.name, False, f"disabled by filter_disabled (local address {local})"))

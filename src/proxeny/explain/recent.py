@@ -17,6 +17,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
 from proxeny.explain.request import HTTP_TYPE, message_of
 from proxeny.explain.routes import RouteQuestions, RouteTrace, routes_of
+from proxeny.filter_config.provider import current_of
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import MainStore
@@ -113,7 +114,7 @@ class _Tables:
             if view.config.name != listener:
                 continue
             for chain in view.config.chains.values():
-                manager = getattr(chain.factories[-1], "config", None) if chain.factories else None
+                manager = getattr(current_of(chain.factories[-1]), "config", None) if chain.factories else None
                 table = getattr(manager, "route_table", None)
                 message = message_of(view, chain) if chain.name == chain_name and table is not None else None
                 for item in message.filters if message is not None else ():

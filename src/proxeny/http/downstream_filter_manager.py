@@ -125,7 +125,7 @@ class DownstreamFilterManager(FilterManager):
             return
         direct = self.response_headers is not None
         if not self.filters and not direct:
-            self.create_filters(self.config.chain)
+            self.create_filters(self.config.chain.for_route(None))
             self.abort_iteration()
         for position in self.chain.on_local_reply:
             self.filters[position].on_local_reply(code, details)

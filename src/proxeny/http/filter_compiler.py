@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.filter_config.kinds import HTTP, UPSTREAM_HTTP, FilterBuilder, FilterKind, check_discovery
+from proxeny.filter_config.provider import FilterConfigProvider
+from proxeny.filter_config.terminal import check_terminal
+from proxeny.http.dynamic_filter_chain import DynamicFilterChain
 from proxeny.http.filter_chain import FilterChain
 from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
-    from proxeny.http.filter import HttpFilterFactory
     from proxeny.network.factory_context import FactoryContext
 
 
@@ -24,12 +27,14 @@ class ChainKind:
     """The kind of extensions that may be in it."""
     words: str
     """What Envoy calls it in errors."""
+    discovered: FilterKind
+    """What its filters are where they are discovered."""
     unique_names: bool = False
 
 
-DOWNSTREAM_FILTERS: Final = ChainKind("http_filter", "http", True)
-UPSTREAM_FILTERS: Final = ChainKind("upstream_http_filter", "router upstream http")
-CLUSTER_FILTERS: Final = ChainKind("upstream_http_filter", "upstream http")
+DOWNSTREAM_FILTERS: Final = ChainKind("http_filter", "http", HTTP, True)
+UPSTREAM_FILTERS: Final = ChainKind("upstream_http_filter", "router upstream http", UPSTREAM_HTTP)
+CLUSTER_FILTERS: Final = ChainKind("upstream_http_filter", "upstream http", UPSTREAM_HTTP)
 
 
 def compile_filters(
@@ -40,28 +45,32 @@ def compile_filters(
     unique_names: bool = True,
 ) -> FilterChain:
     """Compile HttpFilter messages in Envoy's words: names unique, the terminal filter last and only there."""
-    factories: list[HttpFilterFactory] = []
+    factories: list[Any] = []
     names: set[str] = set()
     for position, item in enumerate(filters):
         if kind.unique_names and unique_names and item.name in names:
             raise ConfigError(f"Duplicate HTTP filter name: {item.name}")
         names.add(item.name)
+        last = position == len(filters) - 1
+        if item.WhichOneof("config_type") == "config_discovery":
+            factories.append(_discovered(item, kind, context, last))
+            continue
         config_type = item.typed_config.type_url.rpartition("/")[2] if item.HasField("typed_config") else ""
         extension = REGISTRY.factory(kind.extension, item.name, config_type)
         canonical = REGISTRY.canonical_name(kind.extension, item.name, config_type)
         message = unpack_any(item.typed_config) if item.HasField("typed_config") else None
-        last = position == len(filters) - 1
-        if extension.is_terminal and not last:
-            raise ConfigError(
-                f"Error: terminal filter named {item.name} of type {canonical} must be the last filter in a "
-                f"{kind.words} filter chain."
-            )
-        if last and not extension.is_terminal:
-            raise ConfigError(
-                f"Error: non-terminal filter named {item.name} of type {canonical} is the last filter in a "
-                f"{kind.words} filter chain."
-            )
+        check_terminal(item.name, canonical, kind.words, extension.is_terminal, last)
         factory = extension.create_filter_factory(message, stat_prefix, context)
         factory.name = item.name
         factories.append(factory)
-    return FilterChain(factories, [item.disabled for item in filters])
+    disabled = [item.disabled for item in filters]
+    if any(isinstance(factory, FilterConfigProvider) for factory in factories):
+        return DynamicFilterChain(factories, disabled)
+    return FilterChain(factories, disabled)
+
+
+def _discovered(item: Any, kind: ChainKind, context: FactoryContext, last: bool) -> FilterConfigProvider:
+    discovery = item.config_discovery
+    check_discovery(discovery, kind.discovered, item.name)
+    builder = FilterBuilder(kind.discovered, item.name, context, kind.words, last)
+    return context.filter_configs.provider(discovery, builder, context)

@@ -9,6 +9,7 @@ from select import EPOLLEXCLUSIVE
 from typing import TYPE_CHECKING, Any
 
 from proxeny.access_log.access_log import NOT_SET
+from proxeny.filter_config.provider import MissingFilterConfigError
 from proxeny.kernel.epoll import EPOLLIN, Watcher
 from proxeny.kernel.sockets import accept_many, close_descriptor, local_sockaddr
 from proxeny.listener import stats as s
@@ -357,6 +358,9 @@ class ActiveTcpListener:
     def _connect(self, fd: int, chain: FilterChain, connection: ServerConnection) -> None:
         try:
             self._start(connection, chain)
+        except MissingFilterConfigError:
+            self.config.stats.inc(s.NETWORK_EXTENSION_CONFIG_MISSING)
+            connection.close(NO_FLUSH)
         except Exception:
             # A filter (perhaps a user's) failed: that is the end of this connection and of no other.
             log.exception("%r could not be started", connection)

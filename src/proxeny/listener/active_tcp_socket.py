@@ -146,11 +146,17 @@ class ActiveTcpSocket:
 
     def start(self) -> None:
         """Run the filters as far as they go now."""
-        self.listener.config.stats.inc(s.PRE_CX_ACTIVE)
+        config = self.listener.config
+        config.stats.inc(s.PRE_CX_ACTIVE)
+        if config.discovered_filters and any(filter_.current is None for filter_ in config.discovered_filters):
+            config.stats.inc(s.EXTENSION_CONFIG_MISSING)
+            self.close()
+            self._ended()
+            return
         self._run()
         if self.fd >= 0:
             self.listener.sockets[self] = None
-            timeout_ms = self.listener.config.listener_filters_timeout_ms
+            timeout_ms = config.listener_filters_timeout_ms
             if timeout_ms:
                 self._timer = self.dispatcher.create_timer(self._timed_out)
                 self._timer.enable(timeout_ms)

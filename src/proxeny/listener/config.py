@@ -14,7 +14,7 @@ from proxeny.listener.filter_chain import compile_filter_chain
 from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
 from proxeny.listener.filter_chain_matcher import NamedFilterChains, UnifiedFilterChainMatcher
-from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters
+from proxeny.listener.filters import ListenerFilterEntry, compile_listener_filters, providers_among
 from proxeny.listener.limits import LimitsConfig
 from proxeny.listener.listen_address import ListenAddress, binds_to_port, compile_addresses, reuses_port
 from proxeny.listener.stats import LISTENER, LISTENER_WORKER
@@ -23,6 +23,7 @@ from proxeny.network.overload_state import OverloadState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from proxeny.filter_config.provider import FilterConfigProvider
     from proxeny.kernel.stats import Block
     from proxeny.listener.filter_chain import FilterChain
     from proxeny.network.address import Address
@@ -48,6 +49,7 @@ class ListenerConfig:
         "buffer_limit",
         "chains",
         "continue_on_listener_filters_timeout",
+        "discovered_filters",
         "drain",
         "exact_balance",
         "hands_off_restored",
@@ -69,6 +71,8 @@ class ListenerConfig:
     drain: ListenerDrain
     limits: LimitsConfig
     listener_filters: tuple[ListenerFilterEntry, ...]
+    discovered_filters: tuple[FilterConfigProvider, ...]
+    """Those of them whose configuration is discovered."""
     chains: dict[bytes, FilterChain]
     """By the hash of their message: equal chains of two generations are one object."""
     matcher: FilterChainMatcher | UnifiedFilterChainMatcher
@@ -144,6 +148,7 @@ class ListenerConfig:
             self.listener_filters = compile_listener_filters(listener, context)
         else:
             self.listener_filters = origin.listener_filters
+        self.discovered_filters = providers_among(self.listener_filters)
         kept = origin.chains if origin is not None else {}
         self.chains = {}
         if not listener.filter_chains and not listener.HasField("default_filter_chain"):

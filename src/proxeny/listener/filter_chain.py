@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms, unpack_any
+from proxeny.filter_config.kinds import NETWORK, FilterBuilder
+from proxeny.filter_config.terminal import check_terminal
 from proxeny.network.transport_socket import compile_downstream
 from proxeny.registry import REGISTRY
 
@@ -43,18 +45,20 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
     """One filter chain: its filters by the registry, its transport socket checked."""
     if drain is not None:
         context = context.with_drain_decision(drain)
-    factories = []
+    factories: list[Any] = []
     last = len(chain.filters) - 1
     for position, item in enumerate(chain.filters):
         if item.HasField("config_discovery"):
-            raise ConfigError(f"network filter '{item.name}': config_discovery is not supported yet")
+            builder = FilterBuilder(NETWORK, item.name, context, "network", position == last)
+            factories.append(context.filter_configs.provider(item.config_discovery, builder, context))
+            continue
         config_type = item.typed_config.type_url.rpartition("/")[2]
         if not config_type:
             raise ConfigError(f"Didn't find a registered implementation for '{item.name}' with type URL: ''")
         extension = REGISTRY.factory("network_filter", item.name, config_type)
         message = unpack_any(item.typed_config)
         canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
-        _check_terminal(item.name, canonical, extension, position == last)
+        check_terminal(item.name, canonical, "network", extension.is_terminal, position == last)
         factories.append(extension.create_filter_factory(message, context))
     made = FilterChain(chain.name, tuple(factories), drain)
     if chain.HasField("transport_socket"):
@@ -63,15 +67,3 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
     if chain.HasField("metadata"):
         made.metadata = chain.metadata
     return made
-
-
-def _check_terminal(name: str, canonical: str, extension: Any, last: bool) -> None:
-    if extension.is_terminal and not last:
-        raise ConfigError(
-            f"Error: terminal filter named {name} of type {canonical} must be the last filter in a network filter "
-            "chain."
-        )
-    if last and not extension.is_terminal:
-        raise ConfigError(
-            f"Error: non-terminal filter named {name} of type {canonical} is the last filter in a network filter chain."
-        )

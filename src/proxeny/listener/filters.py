@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxeny.config.errors import ConfigError
 from proxeny.config.loader import unpack_any
+from proxeny.filter_config.kinds import TCP_LISTENER, FilterBuilder, check_discovery
+from proxeny.filter_config.provider import FilterConfigProvider
 from proxeny.listener.filter_predicate import FilterPredicate, compile_predicate
 from proxeny.registry import REGISTRY
 
@@ -29,11 +30,26 @@ def compile_listener_filters(listener: Any, context: FactoryContext) -> tuple[Li
 def _configured(listener: Any, context: FactoryContext) -> Iterator[ListenerFilterEntry]:
     for item in listener.listener_filters:
         if item.HasField("config_discovery"):
-            raise ConfigError(f"listener filter '{item.name}': config_discovery is not supported yet")
+            yield _discovered(item, context), _predicate(item)
+            continue
         extension = REGISTRY.factory("listener_filter", item.name, item.typed_config.type_url.rpartition("/")[2])
         factory = extension.create_filter_factory(unpack_any(item.typed_config), context)
-        disabled = compile_predicate(item.filter_disabled) if item.HasField("filter_disabled") else None
-        yield factory, disabled
+        yield factory, _predicate(item)
+
+
+def _predicate(item: Any) -> FilterPredicate | None:
+    return compile_predicate(item.filter_disabled) if item.HasField("filter_disabled") else None
+
+
+def _discovered(item: Any, context: FactoryContext) -> FilterConfigProvider:
+    check_discovery(item.config_discovery, TCP_LISTENER, item.name)
+    builder = FilterBuilder(TCP_LISTENER, item.name, context)
+    return context.filter_configs.provider(item.config_discovery, builder, context)
+
+
+def providers_among(entries: tuple[ListenerFilterEntry, ...]) -> tuple[FilterConfigProvider, ...]:
+    """Those of discovered filters, without which no connection is taken."""
+    return tuple([factory for factory, _ in entries if isinstance(factory, FilterConfigProvider)])
 
 
 def _implied(listener: Any, context: FactoryContext) -> Iterator[ListenerFilterEntry]:

@@ -45,6 +45,8 @@ PROACTIVE_RESOURCE: Final = Schema("overload_proactive_resource", counters=("fai
 LOAD_SHED_POINT: Final = Schema("load_shed_point", counters=("shed_load_count",), gauges=("scale_percent",))
 """``overload.<load shed point>.*``."""
 
+EXTENSION_CONFIG_MISSING: Final = LISTENER.slot("extension_config_missing")
+NETWORK_EXTENSION_CONFIG_MISSING: Final = LISTENER.slot("network_extension_config_missing")
 CX_ACTIVE: Final = LISTENER.slot("downstream_cx_active")
 CX_DESTROY: Final = LISTENER.slot("downstream_cx_destroy")
 CX_LENGTH_MS: Final = LISTENER.slot("downstream_cx_length_ms")

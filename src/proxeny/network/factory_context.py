@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxeny.filter_config.provider import DirectFilterConfigs
 from proxeny.network.internal import InternalListeners
 from proxeny.network.overload_state import OverloadState
 from proxeny.secret.direct import DirectSecrets
@@ -18,6 +19,7 @@ from proxeny.secret.direct import DirectSecrets
 if TYPE_CHECKING:
     from proxeny.access_log.manager import AccessLogManager
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.filter_config.provider import FilterConfigs
     from proxeny.kernel.all_workers import AllWorkers
     from proxeny.kernel.limits import LimitTable
     from proxeny.kernel.outlier import OutlierTable
@@ -115,6 +117,9 @@ class FactoryContext:
     """Where subscriptions come from; in main."""
     init_manager: InitManager | None = None
     """Takes what must be waited for by what is being compiled: a listener's, a cluster's, or the server's; in main."""
+    filter_configs: FilterConfigs = field(default_factory=DirectFilterConfigs)
+    """Where filters come from that are discovered: a ``filter_config.manager.FilterConfigManager``, in workers
+    ``WorkerFilterConfigs``."""
     routes: RouteConfigProviders | None = None
     """Where route configurations come from that are discovered: main's manager, or a worker's copies."""
     singletons: dict[str, Any] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.dns_cache_link import DnsCacheLink, FromWorker
 from proxeny.server.failure_log import FailureLog
+from proxeny.server.filter_config_feed import FilterConfigFeed
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.server.route_feed import RouteFeed
@@ -38,6 +39,7 @@ from proxeny.server.server_stats import (
 )
 from proxeny.server.supervisor import Worker
 from proxeny.server.validation import load_options
+from proxeny.server.worker_answers import WorkerAnswers
 from proxeny.upstream.outlier.event_log import OutlierEventLog
 from proxeny.worker.heap_shrinker import HeapShrinker, trim
 from proxeny.xds.config_source import is_passed_over
@@ -82,6 +84,9 @@ class Bootstrapped:
         self.dns_caches = DnsCacheLink(self.configuration.context, self._supervisor, server.dispatcher)
         self.secrets = self.configuration.secrets
         self.secrets.on_change = self._push_secret
+        self.answers = WorkerAnswers(server.dispatcher, self._supervisor)
+        filter_configs = self.configuration.filter_configs
+        self.filter_config_feed = FilterConfigFeed(filter_configs, self._supervisor, self.answers, server.store)
         self.configuration.add_secrets()
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.xds = self.configuration.xds
@@ -208,7 +213,7 @@ class Bootstrapped:
         )
         worker.send(messages.SetOverload(self.overload.states()))
         worker.send(messages.SetSecrets(list(self.secrets.snapshot())))
-        answers = [self._feed_clusters(worker)]
+        answers = [*self.filter_config_feed.feed(worker), self._feed_clusters(worker)]
         for name, update in self.clusters.host_updates():
             worker.send(messages.UpdateHosts(name, update))
         health = self.clusters.health_snapshot()
@@ -297,6 +302,8 @@ class Bootstrapped:
         self.routes.close()
         self.clusters.close()
         self.secrets.close()
+        self.configuration.filter_configs.close()
+        self.answers.close()
         self.dns_caches.close()
         self.xds.close()
         self.configuration.grpc_clients.close()

@@ -19,6 +19,7 @@ from proxeny.config.deprecation import judge
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadedBootstrap
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.filter_config.manager import FilterConfigManager
 from proxeny.kernel.limits import LimitTable
 from proxeny.kernel.randomness import RandomGenerator
 from proxeny.listener.kinds import compile_listener
@@ -132,6 +133,9 @@ class Configuration:
         self.context.init_manager = self.init_manager = InitManager("Server")
         self.context.routes = self.routes = RouteConfigProviderManager(self.context)
         self.secrets.init_manager = lambda: self.context.init_manager
+        self.context.filter_configs = self.filter_configs = FilterConfigManager(
+            store, dispatcher, self._dynamic_validation
+        )
         install_bootstrap_extensions(self.context)
         log_notices(loaded, [] if options.skip_deprecated_logs else deprecated)
         if loaded.patches is not None:

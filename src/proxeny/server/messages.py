@@ -109,6 +109,22 @@ class DropRoutes(Message):
     key: str
 
 
+class SetFilterConfig(Message):
+    """A discovered filter configuration holds: a serialized Any, None: it was removed. ``stats``: of all that came."""
+
+    id: int
+    key: str
+    data: bytes | None
+    stats: StatRows
+
+
+class DropFilterConfig(Message):
+    """No filter uses this discovered configuration any more: give up its stats."""
+
+    id: int
+    key: str
+
+
 class UpdateHosts(Message):
     """The hosts that main resolved for a DNS cluster: ``upstream.endpoints.HostUpdate``, serialized."""
 
@@ -372,6 +388,8 @@ Any = (
     | SetSecrets
     | SetRoutes
     | DropRoutes
+    | SetFilterConfig
+    | DropFilterConfig
     | UpdateHosts
     | UpdateHealth
     | DnsHostResolved

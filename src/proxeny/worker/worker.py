@@ -16,6 +16,7 @@ from proxeny.access_log.manager import AccessLogManager
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.slices import SlicedWork, Steps, finish
+from proxeny.filter_config.worker_filter_configs import WorkerFilterConfigs
 from proxeny.http.recent_failures import FailedRequest, RecentFailures
 from proxeny.kernel.all_workers import AllWorkers
 from proxeny.kernel.balance import BalanceTable
@@ -89,6 +90,7 @@ class Worker:
         # What was handed to a dead predecessor meanwhile is counted when it is taken out of the inbox.
         self.limits.clear_column(index)
         self.secrets = WorkerSecrets()
+        self.filter_configs = WorkerFilterConfigs(self.store)
         self.token_buckets = BucketTable(buckets_fd)
         self.outliers = OutlierTable(outliers_fd)
         balance = BalanceTable(balance_fd, options.concurrency, index)
@@ -113,6 +115,8 @@ class Worker:
             messages.SetSecrets: self._set_secrets,
             messages.SetRoutes: self._set_routes,
             messages.DropRoutes: self._drop_routes,
+            messages.SetFilterConfig: self._set_filter_config,
+            messages.DropFilterConfig: self._drop_filter_config,
             messages.UpdateHosts: self._update_hosts,
             messages.UpdateHealth: self._update_health,
             messages.DnsHostResolved: self._on_dns_cache,
@@ -224,6 +228,7 @@ class Worker:
             options=self.options,
             bootstrap=bootstrap,
             secrets=self.secrets,
+            filter_configs=self.filter_configs,
             random=RandomGenerator(),
             all_workers=self.all_workers,
             limits=self.limits,
@@ -308,6 +313,12 @@ class Worker:
 
     def _report_released_routes(self, serials: list[int]) -> None:
         self.channel.send(messages.RoutesReleased(serials))
+
+    def _set_filter_config(self, message: messages.SetFilterConfig, fds: Fds) -> Steps[None]:
+        return self.filter_configs.set(message.key, message.data, messages.stat_table(message.stats))
+
+    def _drop_filter_config(self, message: messages.DropFilterConfig, fds: Fds) -> None:
+        self.filter_configs.drop(message.key)
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
         self.clusters.update_hosts(message.name, message.update)

@@ -73,7 +73,7 @@ TABLE: Final[Table] = {
         done="""access_log_flush_interval flush_access_log_on_new_request
             flush_log_on_tunnel_successfully_established"""
     ),
-    f"{_HCM}.HttpFilter": fields(done="name typed_config is_optional disabled"),
+    f"{_HCM}.HttpFilter": fields(done="name typed_config config_discovery is_optional disabled"),
     f"{_CORE}.HttpProtocolOptions": fields(
         done="""idle_timeout max_connection_duration max_headers_count max_stream_duration
             headers_with_underscores_action max_requests_per_connection

@@ -38,10 +38,10 @@ TABLE: Final[Table] = {
     ),
     f"{_LISTENER}.Listener.DeprecatedV1": fields(done="bind_to_port"),
     f"{_LISTENER}.Listener.ConnectionBalanceConfig": fields(done="exact_balance extend_balance"),
-    f"{_LISTENER}.ListenerFilter": fields(done="name typed_config filter_disabled"),
+    f"{_LISTENER}.ListenerFilter": fields(done="name typed_config config_discovery filter_disabled"),
     f"{_LISTENER}.Listener.InternalListenerConfig": fields(),
     f"{_LISTENER}.AdditionalAddress": fields(done="address socket_options"),
-    f"{_LISTENER}.Filter": fields(done="name typed_config"),
+    f"{_LISTENER}.Filter": fields(done="name typed_config config_discovery"),
     f"{_LISTENER}.FilterChain": fields(
         done="""filter_chain_match use_proxy_proto filters metadata transport_socket name
             transport_socket_connect_timeout"""

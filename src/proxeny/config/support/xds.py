@@ -16,6 +16,9 @@ TABLE: Final[Table] = {
             cluster_names refresh_delay request_timeout"""
     ),
     f"{_CORE}.RateLimitSettings": fields(done="max_tokens fill_rate"),
+    f"{_CORE}.ExtensionConfigSource": fields(
+        done="config_source default_config apply_default_config_without_warming type_urls"
+    ),
     f"{_CORE}.PathConfigSource": fields(done="path watched_directory"),
     f"{_CORE}.WatchedDirectory": fields(done="path"),
 }

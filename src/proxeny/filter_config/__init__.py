@@ -1,0 +1,1 @@
+"""Filters whose configuration is discovered, ``config_discovery`` (Envoy: ``source/common/filter``)."""
