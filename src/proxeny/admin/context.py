@@ -108,6 +108,13 @@ class DynamicListener:
     error: RefusedUpdate | None = None
 
 
+class UnreadyTargets(NamedTuple):
+    """An init manager and the targets that it waits for."""
+
+    name: str
+    targets: Sequence[str]
+
+
 class RuntimeAdmin(Protocol):
     """The runtime loader."""
 
@@ -215,6 +222,10 @@ class AdminContext(Protocol):
 
     def refused(self, type_name: str) -> Mapping[str, RefusedUpdate]:
         """What was refused of a type and not taken since, by name."""
+        ...
+
+    def unready_targets(self) -> Sequence[UnreadyTargets]:
+        """What each warming listener waits for; all listeners, before the workers have started."""
         ...
 
     def static_secrets(self) -> Sequence[Any]:

@@ -83,8 +83,14 @@ class ServerPages:
         return respond(self._context.hot_restart_version)
 
     def init_dump(self, query: Query, body: bytes) -> AdminResponse:
-        """/init_dump: no init manager waits for anything once admin answers"""
-        return respond_json({})
+        """/init_dump; `mask` names the one part that there is"""
+        if query.parameters.get("mask") not in (None, "", "listener"):
+            return respond_json({})
+        dumps = [
+            {"name": one.name, **({"target_names": list(one.targets)} if one.targets else {})}
+            for one in self._context.unready_targets()
+        ]
+        return respond_json({"unready_targets_dumps": dumps} if dumps else {})
 
     def runtime(self, query: Query, body: bytes) -> AdminResponse:
         """/runtime"""

@@ -50,7 +50,7 @@ class SdsApi(SharedSecret):
         self.updated_at = time.time()
         self.shown: Any = None
         """What was delivered last, good or not, which /config_dump shows; None: nothing, or its files are missing."""
-        self.target = InitTarget(f"SdsApi {name}", self._start)
+        self.target = InitTarget(f"SdsApi {name}", self._start, shared=True)
         """Starts it; ready once something came, or will not come."""
         self._on_change = on_change
         self._delivered: Any = None

@@ -18,6 +18,7 @@ from proxeny.admin.context import (
     ResourceState,
     RuntimeAdmin,
     ScopedRoutes,
+    UnreadyTargets,
 )
 from proxeny.server.cds_api import CLUSTER_TYPE
 from proxeny.server.explain_world import RunningWorld
@@ -125,7 +126,12 @@ class ServerAdminContext:
 
     def dynamic_routes(self) -> Sequence[ResourceState]:
         """Route configurations that are discovered and have come."""
-        return ()
+        subscriptions = self._parts.routes.subscriptions()
+        found = [(one.provider.name, one.version) for one in subscriptions if one.version is not None]
+        return [
+            ResourceState(one.version_info, Packed(one.message.DESCRIPTOR.full_name, one.data), one.last_updated, name)
+            for name, one in found
+        ]
 
     def scoped_routes(self) -> Sequence[ScopedRoutes]:
         """Scopes, inline and discovered."""
@@ -143,6 +149,13 @@ class ServerAdminContext:
             )
             for name, one in self._parts.configuration.xds.record.refusals(type_name).items()
         }
+
+    def unready_targets(self) -> Sequence[UnreadyTargets]:
+        """By listener."""
+        listeners = self._parts.listeners
+        found = listeners.warming() if listeners.workers_are_started else listeners.listeners()
+        managers = [listener.compiled.init_manager for listener in found]
+        return [UnreadyTargets(one.name, one.unready()) for one in managers]
 
     def static_secrets(self) -> Sequence[Any]:
         """``tls.v3.Secret`` messages of the bootstrap, kind by kind."""

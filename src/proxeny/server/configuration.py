@@ -202,10 +202,11 @@ class Configuration:
         if not has_own_name:
             proto.name = str(uuid.uuid4())
         data = proto.SerializeToString(deterministic=True)
-        init_manager = InitManager(f"Listener-local-init-manager {proto.name}")
+        digest = content_hash(data)
+        init_manager = InitManager(f"Listener-local-init-manager {proto.name} {int.from_bytes(digest[:8])}")
         with self.store.recording() as table, self.context.initializing(init_manager):
             config = compile_listener(proto, self.context)
-        return CompiledListener(proto, config, table, data, content_hash(data), has_own_name, init_manager)
+        return CompiledListener(proto, config, table, data, digest, has_own_name, init_manager)
 
     def listeners(self) -> list[CompiledListener]:
         """All static listeners, in order, no two on one address; of two with one name the first counts, as in Envoy."""

@@ -1,8 +1,7 @@
-"""What a start waits for (Envoy: ``Init::ManagerImpl``, ``Init::TargetImpl``)."""
+"""What a start waits for (Envoy: ``Init::ManagerImpl``, ``Init::TargetImpl``, ``Init::SharedTargetImpl``)."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 
@@ -14,8 +13,9 @@ class InitTarget:
 
     __slots__ = ("_is_ready", "_managers", "_start", "name")
 
-    def __init__(self, name: str, start: Callable[[], object]) -> None:
-        self.name = name
+    def __init__(self, name: str, start: Callable[[], object], shared: bool = False) -> None:
+        """``shared``: as Envoy calls one that several managers may wait for."""
+        self.name = f"shared target {name}" if shared else f"target {name}"
         self._start: Callable[[], object] | None = start
         self._managers: list[InitManager] = []
         self._is_ready = False
@@ -43,7 +43,7 @@ class InitManager:
     __slots__ = ("_begun", "_on_done", "_waiting", "name")
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = f"init manager {name}"
         self._begun = False
         self._waiting: dict[InitTarget, None] = {}
         self._on_done: Callable[[], object] | None = None
@@ -76,9 +76,8 @@ class InitManager:
                 self._waiting.pop(target, None)
 
     def unready(self) -> list[str]:
-        """Names of the targets that are waited for, with how many there are of a name where they are several."""
-        counts = Counter(target.name for target in self._waiting)
-        return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
+        """Names of the targets that are waited for, sorted."""
+        return sorted({target.name for target in self._waiting})
 
     def cancel(self) -> None:
         """Nobody waits any more."""

@@ -99,6 +99,7 @@ class FakeServer:
         self.dynamic = []
         self.secrets = [], []
         self.contexts = []
+        self.unready = []
         self.routes, self.scopes, self.extensions, self.refusals = [], [], [], {}
         self.clusters_of_cds = DynamicClusters("", [], [])
         self.now_state = LIVE
@@ -161,6 +162,9 @@ class FakeServer:
 
     def refused(self, type_name):
         return self.refusals.get(type_name.rpartition(".")[2], {})
+
+    def unready_targets(self):
+        return self.unready
 
     def static_secrets(self):
         return self.secrets[0]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from proxeny.admin.context import UnreadyTargets
 from proxeny.secret.certificates import ContextCertificates, ShownCertificate
 from proxeny.testing.certificates import Authority
 
@@ -27,10 +28,18 @@ def test_ready_follows_the_state(get, post):
     assert get("/ready") == (200, "LIVE\n")
 
 
+def test_what_initialization_waits_for(get, server):
+    assert get("/init_dump?mask=listener") == (200, "{}\n")
+    server.unready = [UnreadyTargets("init manager l", ["target a"]), UnreadyTargets("init manager m", [])]
+    dumps = [{"name": "init manager l", "target_names": ["target a"]}, {"name": "init manager m"}]
+    for query in "", "?mask=", "?mask=listener":
+        assert json.loads(get(f"/init_dump{query}")[1]) == {"unready_targets_dumps": dumps}
+    assert get("/init_dump?mask=x") == (200, "{}\n")
+
+
 def test_small_pages(get):
     assert get("/certs") == (200, '{\n "certificates": []\n}\n')
     assert get("/hot_restart_version") == (200, "disabled")
-    assert get("/init_dump?mask=listener") == (200, "{}\n")
     assert json.loads(get("/memory")[1])["total_physical_bytes"] == "3"
 
 

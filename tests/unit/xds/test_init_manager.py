@@ -19,12 +19,12 @@ def test_all_are_started_and_waited_for_once() -> None:
     one, two = target("one", log), target("two", log)
     manager.add(one)
     manager.add(two)
-    assert (log, manager.is_done, manager.unready()) == ([], False, ["one", "two"])
+    assert (log, manager.is_done, manager.unready()) == ([], False, ["target one", "target two"])
     manager.initialize(lambda: log.append("done"))
     assert log == ["start one", "start two"]
     assert one.ready()
     assert not one.ready()
-    assert (manager.unready(), manager.is_done) == (["two"], False)
+    assert (manager.unready(), manager.is_done) == (["target two"], False)
     two.ready()
     assert log == ["start one", "start two", "done"]
     assert manager.is_done
@@ -60,7 +60,7 @@ def test_two_managers_wait_for_one_target_which_starts_once() -> None:
         manager.add(shared)
         manager.initialize(lambda name=manager.name: log.append(f"done {name}"))  # type: ignore[misc]
     shared.ready()
-    assert log == ["start shared", "done a", "done b"]
+    assert log == ["start shared", "done init manager a", "done init manager b"]
     late = InitManager("c")
     late.add(shared)
     late.initialize(lambda: log.append("done c"))
@@ -78,8 +78,10 @@ def test_who_no_longer_waits_is_not_called() -> None:
     assert log == ["start slow"]
 
 
-def test_targets_of_one_name_are_counted() -> None:
+def test_targets_of_one_name_show_once() -> None:
     manager = InitManager("m")
-    for _ in range(2):
-        manager.add(target("twin", []))
-    assert manager.unready() == ["twin (2)"]
+    for name in ("twin", "twin", "a"):
+        manager.add(target(name, []))
+    manager.add(InitTarget("z", list, shared=True))
+    assert manager.name == "init manager m"
+    assert manager.unready() == ["shared target z", "target a", "target twin"]

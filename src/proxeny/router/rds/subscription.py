@@ -60,7 +60,7 @@ class RdsSubscription:
         self._store = cast("MainStore", context.stats)
         self._prefix = f"{stat_prefix}rds.{self._name}."
         self._subscription: Subscription | None = None
-        self._target = InitTarget(f"RdsRouteConfigSubscription RDS init {self._name}", self._start)
+        self._target = InitTarget(f"RdsRouteConfigSubscription RDS init {self._name}", self._start, shared=True)
         context.xds.check_source(rds.config_source)
         with self._store.recording() as self._table:
             self._stats = self._store.block(RDS, self._prefix)

@@ -33,7 +33,7 @@ def test_a_listener_waits_for_the_first_answer(setup: Setup) -> None:
     assert subscription.started == []
     done: list[int] = []
     setup.init.initialize(lambda: done.append(1))
-    assert setup.init.unready() == ["RdsRouteConfigSubscription RDS init r"]
+    assert setup.init.unready() == ["shared target RdsRouteConfigSubscription RDS init r"]
     assert subscription.started == [["r"]]
     subscription.callbacks.on_config_update_failed(FailureReason.CONNECTION_FAILURE, None)
     assert not done
