@@ -52,7 +52,7 @@ def test_the_secret_is_fetched_when_its_owner_begins(tmp_path: Path) -> None:
         with closing(Main(dispatcher)) as main:
             main.manager.init_manager = lambda: listener
             user = User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin()
-            assert (listener.unready(), user.context) == (["SdsApi a"], "-")
+            assert (listener.unready(), user.context) == (["shared target SdsApi a"], "-")
             done: list[bool] = []
             listener.initialize(lambda: done.append(True))
             assert (done, user.context) == ([True], "from file")
@@ -67,7 +67,7 @@ def test_all_who_share_a_secret_wait_for_it(tmp_path: Path) -> None:
             main.manager.init_manager = lambda: cluster
             other = User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin()
             cluster.initialize(lambda: None)
-            assert cluster.unready() == ["SdsApi a"]
+            assert cluster.unready() == ["shared target SdsApi a"]
             api.on_config_delta([delivered("x")], [], "")
             assert (listener.unready(), cluster.unready(), other.context) == ([], [], "x")
             assert api.version == "v7"
