@@ -12,7 +12,7 @@ and change it); others may ask somebody, sleep, or be anybody's program.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from proxeny.network.connection import Connection
 from proxeny.network.filter import ConnectionCloseType, ConnectionEvent, ConnectionState
 from proxeny.network.stream_info import StreamInfo
 from proxeny.registry import REGISTRY
-from proxeny.router.rds.provider import RouteConfigProvider, rds_key
+from proxeny.router.rds.provider import RouteConfigProvider, ScopedRoutesProvider, ScopeKey, key_of
 from proxeny.router.route_table import RouteTable
 from proxeny.stats.store import MainStore
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import ConnectionInfo
     from proxeny.router.rds.provider import RouteConfigProviders
+    from proxeny.xds.init_manager import InitManager
 
 HCM: Final = "envoy.filters.network.http_connection_manager"
 BUFFER_LIMIT: Final = 1 << 20
@@ -129,20 +130,54 @@ class _TracedRoutes:
 class _HeldRoutes:
     """Discovered route configurations as they are now, for the rehearsal alone."""
 
+    context: FactoryContext
+    """What to compile with; set before anything is asked for."""
+
     def __init__(self, routes: RouteConfigProviders | None) -> None:
         self._routes = routes
 
-    def provider(self, rds: Any, stat_prefix: str, context: FactoryContext) -> RouteConfigProvider:
+    def provider(self, rds: Any, stat_prefix: str, init_manager: InitManager | None) -> RouteConfigProvider:
         """One of its own, which hears of no updates."""
-        made = RouteConfigProvider(rds_key(rds), rds.route_config_name)
-        message = self.held(rds)
+        return self.compiled(key_of(rds), rds.route_config_name)
+
+    def scoped_provider(
+        self, scoped_routes: Any, stat_prefix: str, init_manager: InitManager | None
+    ) -> ScopedRoutesProvider:
+        """Likewise, with scopes that are compiled when they are looked up."""
+        provider = ScopedRoutesProvider(key_of(scoped_routes.scoped_rds), scoped_routes.name)
+        held = {} if self._routes is None else self._routes.held_scopes_of(provider.key)
+        provider.scopes = _RehearsedScopes(self, held)
+        return provider
+
+    def compiled(self, key: str, name: str) -> RouteConfigProvider:
+        """What main has for a key, compiled for the rehearsal."""
+        made = RouteConfigProvider(key, name)
+        message = self.held(key)
         if message is not None:
-            made.exchange(RouteTable.compile(message, context, False))
+            made.exchange(RouteTable.compile(message, self.context, False))
         return made
 
-    def held(self, rds: Any) -> Any | None:
+    def held(self, key: str) -> Any | None:
         """What main has."""
-        return None if self._routes is None else self._routes.held(rds)
+        return None if self._routes is None else self._routes.held(key)
+
+    def held_scopes_of(self, key: str) -> Mapping[ScopeKey, RouteConfigProvider]:
+        """Nobody asks."""
+        return {}
+
+
+class _RehearsedScopes(dict[ScopeKey, RouteConfigProvider]):
+    """Main's scopes, each compiled when it is asked for."""
+
+    def __init__(self, routes: _HeldRoutes, held: Mapping[ScopeKey, RouteConfigProvider]) -> None:
+        super().__init__()
+        self._routes = routes
+        self._held = held
+
+    def get(self, key: ScopeKey, default: Any = None) -> Any:
+        """The scope of a key."""
+        held = self._held.get(key)
+        return default if held is None else self._routes.compiled(held.key, held.name)
 
 
 class _TracedTerminal:
@@ -207,6 +242,7 @@ class Rehearsal:
         self._store = MainStore()
         self._dispatcher = RehearsalDispatcher()
         self.clusters = RehearsalClusters(world, replace(context, stats=self._store, outliers=None), self._dispatcher)
+        held = _HeldRoutes(context.routes)
         self.context = inner = replace(
             context,
             stats=self._store,
@@ -217,8 +253,9 @@ class Rehearsal:
             token_buckets=None,
             outliers=None,
             drain_decision=None,
-            routes=_HeldRoutes(context.routes),
+            routes=held,
         )
+        held.context = inner
         extension = REGISTRY.factory("network_filter", HCM, message.DESCRIPTOR.full_name)
         self.config = config = extension.create_filter_factory(message, inner).config
         self.table = config.route_table

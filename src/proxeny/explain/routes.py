@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from proxeny.http.matching import HttpMatchingData
 from proxeny.listener.filter_chain_trace import Notes
 from proxeny.matcher.string import quoted
+from proxeny.router.rds.provider import key_of
 from proxeny.router.request_facts import RequestFacts
 from proxeny.router.route_list import RouteList, without_parameters
 from proxeny.router.route_table import RouteTable
@@ -90,7 +91,12 @@ def routes_of(
     if manager.WhichOneof("route_specifier") == "route_config":
         return manager.route_config, table
     if manager.WhichOneof("route_specifier") == "rds":
-        return None if discovered is None else discovered.held(manager.rds), table
+        return None if discovered is None else discovered.held(key_of(manager.rds)), table
+    if manager.scoped_routes.HasField("scoped_rds"):
+        scope = table.scope_of(headers)
+        if scope is None or scope.current is None or discovered is None:
+            return None, None
+        return discovered.held(scope.key), scope.current
     chosen = table.table_of(headers)
     if chosen is None:
         return None, None

@@ -401,6 +401,12 @@ BUILT_IN: Final[tuple[Extension, ...]] = (
         "proxeny.extensions.network_filters.set_filter_state:FACTORY",
         (f"{_NETWORK}.set_filter_state.v3.Config",),
     ),
+    Extension(
+        "http_filter",
+        "envoy.filters.http.on_demand",
+        "proxeny.extensions.http_filters.on_demand:FACTORY",
+        (f"{_HTTP}.on_demand.v3.OnDemand", f"{_HTTP}.on_demand.v3.PerRouteConfig"),
+    ),
     *(
         Extension(
             kind,

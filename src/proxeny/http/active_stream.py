@@ -38,6 +38,8 @@ from proxeny.network.overload_state import falls_within
 from proxeny.network.stream_info import FLAG_BITS, ResponseFlag, StreamInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxeny.http.codec import CodecError, ResponseEncoder
     from proxeny.http.stream_manager import StreamManager
     from proxeny.kernel.buffer import Buffer
@@ -287,6 +289,13 @@ class ActiveStream(RequestChecks):
         self.route_resolved = True
         self.resolved_route = self.stream_info.route = route
         self.stream_info.route_name = "" if route is None else route.name
+
+    def request_route_config_update(self, on_updated: Callable[[bool], object]) -> Any:
+        """Have routes looked for that this request might have; None: nobody knows of any."""
+        config = self.config
+        if config.route_provider is None or self.request_headers is None:
+            return None
+        return config.route_provider.request_update(config.route_table, self.request_headers, on_updated)
 
     # The response leaves.
 

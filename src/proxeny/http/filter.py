@@ -88,6 +88,13 @@ class StreamFilterCallbacks(Protocol):
     def set_route(self, route: Any) -> None:
         """Use this route from now on."""
 
+    def request_route_config_update(self, on_updated: Callable[[bool], object]) -> Any:
+        """Have routes looked for that this request might have (Envoy: ``requestRouteConfigUpdate``).
+
+        ``on_updated`` hears later whether some were found, unless what this returns is told to ``cancel``; None:
+        nobody knows of any.
+        """
+
     def per_filter_config(self) -> Any:
         """The most specific compiled per-route config of the calling filter, or None."""
 

@@ -74,6 +74,10 @@ class ActiveFilter:
         """Use this route from now on."""
         self.manager.set_route(route)
 
+    def request_route_config_update(self, on_updated: Callable[[bool], object]) -> Any:
+        """Have routes looked for that this request might have; None: nobody knows of any."""
+        return self.manager.request_route_config_update(on_updated)
+
     def per_filter_config(self) -> Any:
         """The most specific compiled per-route config of this filter, or None."""
         route = self.manager.get_route()
@@ -430,6 +434,10 @@ class FilterManager(RequestDecoder):
     def set_route(self, route: Any) -> None:
         """Use this route from now on."""
         raise AssertionError("abstract")
+
+    def request_route_config_update(self, on_updated: Callable[[bool], object]) -> Any:
+        """Have routes looked for that this request might have; None: nobody knows of any."""
+        return None
 
     def reset_stream(self) -> None:
         """End the stream without an answer."""

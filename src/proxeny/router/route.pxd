@@ -4,7 +4,7 @@ from proxeny.router.retry_policy cimport RetryPolicy
 
 
 cdef class RouteConfigInfo:
-    cdef public bint ignore_path_parameters, most_specific_wins
+    cdef public bint ignore_path_parameters, most_specific_wins, uses_vhds
     cdef public dict cluster_plugins
     cdef public tuple internal_only_headers
     cdef public object max_direct_response_body_size, name, per_filter, request_mutation, response_mutation

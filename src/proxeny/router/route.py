@@ -59,11 +59,14 @@ class RouteConfigInfo:
         "request_mutation",
         "response_mutation",
         "stats_holder",
+        "uses_vhds",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.internal_only_headers: tuple[bytes, ...] = ()
+        self.uses_vhds = False
+        """Whether more virtual hosts may be had on demand."""
         self.most_specific_wins = False
         self.ignore_path_parameters = False
         self.max_direct_response_body_size = 4096

@@ -230,6 +230,7 @@ def _compile_info(config: Any, context: FactoryContext) -> RouteConfigInfo:
     info.mirrors = compile_mirrors(config.request_mirror_policies, context)
     info.internal_only_headers = tuple([name.lower().encode("utf-8") for name in config.internal_only_headers])
     info.most_specific_wins = config.most_specific_header_mutations_wins
+    info.uses_vhds = config.HasField("vhds")
     info.ignore_path_parameters = config.ignore_path_parameters_in_path_matching
     if config.HasField("max_direct_response_body_size_bytes"):
         info.max_direct_response_body_size = config.max_direct_response_body_size_bytes.value

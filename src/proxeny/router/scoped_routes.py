@@ -1,4 +1,4 @@
-"""``scoped_routes`` with inline scopes: a request's headers choose the route table (Envoy: ``ScopedConfig``).
+"""``scoped_routes``: a request's headers choose the route table (Envoy: ``ScopedConfig``, ``ScopeKeyBuilder``).
 
 The key is made anew whenever a route is looked for, since a filter may have changed the headers. Without a scope of its
 key a request has no route.
@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxeny.config.errors import ConfigError
+from proxeny.router.rds.provider import RouteConfigProvider
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from proxeny.kernel.headers import HeaderMap
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.stream_info import StreamInfo
+    from proxeny.router.rds.provider import ScopeKey
     from proxeny.router.route import Route
-
-ScopeKey = tuple[bytes, ...]
 
 
 class Fragment(Protocol):
@@ -80,12 +82,20 @@ def compile_fragment(config: Any) -> Fragment:
     return IndexFragment(extractor) if kind == "index" else ElementFragment(extractor)
 
 
+def compile_fragments(config: Any) -> tuple[Fragment, ...]:
+    """The parts of the key that a ``ScopedRoutes`` message asks for; ConfigError in Envoy's words."""
+    return tuple([compile_fragment(fragment) for fragment in config.scope_key_builder.fragments])
+
+
 class ScopedRouteTable:
     """Stands where a RouteTable does, and asks the one of the request's scope."""
 
     __slots__ = ("_fragments", "_scopes", "internal_only_headers", "name")
 
-    def __init__(self, name: str, fragments: tuple[Fragment, ...], scopes: dict[ScopeKey, RouteTable]) -> None:
+    def __init__(
+        self, name: str, fragments: tuple[Fragment, ...], scopes: Mapping[ScopeKey, RouteConfigProvider]
+    ) -> None:
+        """``scopes``: perhaps another's, who changes them."""
         self.name = name
         self._fragments = fragments
         self._scopes = scopes
@@ -94,11 +104,8 @@ class ScopedRouteTable:
 
     @classmethod
     def compile(cls, config: Any, context: FactoryContext) -> ScopedRouteTable:
-        """From a ``ScopedRoutes`` message; ConfigError in Envoy's words."""
-        if config.WhichOneof("config_specifier") != "scoped_route_configurations_list":
-            raise ConfigError("scoped_rds is not supported yet")
-        fragments = tuple([compile_fragment(fragment) for fragment in config.scope_key_builder.fragments])
-        by_name: dict[str, tuple[ScopeKey, RouteTable]] = {}
+        """From a ``ScopedRoutes`` message with a list; ConfigError in Envoy's words."""
+        by_name: dict[str, tuple[ScopeKey, RouteConfigProvider]] = {}
         for scope in config.scoped_route_configurations_list.scoped_route_configurations:
             if scope.route_configuration_name:
                 raise ConfigError(
@@ -109,18 +116,29 @@ class ScopedRouteTable:
             key = tuple([fragment.string_key.encode() for fragment in scope.key.fragments])
             # Of scopes of one name, and of one key, the last counts.
             by_name.pop(scope.name, None)
-            by_name[scope.name] = key, RouteTable.compile(scope.route_configuration, context)
-        return cls(config.name, fragments, dict(by_name.values()))
+            by_name[scope.name] = key, RouteConfigProvider("", scope.name)
+            by_name[scope.name][1].exchange(RouteTable.compile(scope.route_configuration, context))
+        return cls(config.name, compile_fragments(config), dict(by_name.values()))
 
-    def table_of(self, headers: HeaderMap) -> RouteTable | None:
-        """The route table of a request's scope."""
+    def key_of(self, headers: HeaderMap) -> ScopeKey | None:
+        """The key of a request's scope; None: it has none."""
         key = []
         for fragment in self._fragments:
             value = fragment.of(headers)
             if value is None:
                 return None
             key.append(value)
-        return self._scopes.get(tuple(key))
+        return tuple(key)
+
+    def scope_of(self, headers: HeaderMap) -> RouteConfigProvider | None:
+        """A request's scope."""
+        key = self.key_of(headers)
+        return None if key is None else self._scopes.get(key)
+
+    def table_of(self, headers: HeaderMap) -> RouteTable | None:
+        """The route table of a request's scope; None also where it has not come yet."""
+        scope = self.scope_of(headers)
+        return None if scope is None else scope.current
 
     def route(self, headers: HeaderMap, stream_info: StreamInfo | None, random_value: int) -> Route | None:
         """The route of a request, None when nothing matches."""
@@ -135,4 +153,5 @@ class ScopedRouteTable:
     @property
     def has_internal_only_headers(self) -> bool:
         """Whether any scope has some."""
-        return any(table.internal_only_headers for table in self._scopes.values())
+        tables = [scope.current for scope in self._scopes.values()]
+        return any(table is not None and table.internal_only_headers for table in tables)

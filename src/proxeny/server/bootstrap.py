@@ -256,6 +256,9 @@ class Bootstrapped:
         if isinstance(message, messages.ClustersReleased):
             self.cluster_feed.on_released(worker.index, message.serials)
             return
+        if isinstance(message, messages.AskRoutes):
+            self.route_feed.on_asked(worker, message)
+            return
         if isinstance(message, messages.RoutesReleased):
             self.route_feed.on_released(worker.index, message.serials)
             return

@@ -125,6 +125,24 @@ class DropFilterConfig(Message):
     key: str
 
 
+class SetScopes(Message):
+    """Scopes went, then scopes came or changed, for the users of the ``ScopedRds`` message whose key is ``key``.
+
+    A scope is its key and the key of its route configuration, empty where that is loaded on demand and nobody asked.
+    """
+
+    key: str
+    removed: list[list[bytes]]
+    scopes: list[tuple[list[bytes], str]]
+
+
+class RoutesAnswered(Message):
+    """The answer to ``AskRoutes``: what was ``found`` was sent before."""
+
+    number: int
+    found: bool
+
+
 class UpdateHosts(Message):
     """The hosts that main resolved for a DNS cluster: ``upstream.endpoints.HostUpdate``, serialized."""
 
@@ -345,6 +363,15 @@ class ClustersReleased(Message):
     serials: list[int]
 
 
+class AskRoutes(Message):
+    """A request waits for the virtual host of ``host``, or the routes of a scope; ``RoutesAnswered`` is the answer."""
+
+    number: int
+    key: str
+    host: str
+    scope: list[bytes]
+
+
 class RoutesReleased(Message):
     """Nothing counts any more for these versions of discovered route configurations."""
 
@@ -390,6 +417,8 @@ Any = (
     | DropRoutes
     | SetFilterConfig
     | DropFilterConfig
+    | SetScopes
+    | RoutesAnswered
     | UpdateHosts
     | UpdateHealth
     | DnsHostResolved
@@ -419,6 +448,7 @@ Any = (
     | ResolveDnsHost
     | DnsHostUsed
     | ClustersReleased
+    | AskRoutes
     | RoutesReleased
     | AskSubCluster
     | SubClustersUsed

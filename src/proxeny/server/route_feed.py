@@ -14,8 +14,8 @@ from proxeny.server import messages
 from proxeny.server.listener_generation import MOST_INLINE
 
 if TYPE_CHECKING:
-    from proxeny.router.rds.manager import RouteConfigProviderManager
-    from proxeny.router.rds.subscription import RdsSubscription
+    from proxeny.router.rds.manager import RouteConfigProviderManager, ScopeRows
+    from proxeny.router.rds.route_version import HeldRoutes
     from proxeny.server.supervisor import Supervisor, Worker
     from proxeny.stats.store import MainStore, StatTable
 
@@ -46,20 +46,21 @@ class RouteFeed:
         """By serial number, what has an owner: it holds, or some worker still has it."""
         routes.on_change = self._changed
         routes.on_unused = self._unused
+        routes.on_scopes = self._scopes_changed
 
-    def _changed(self, subscription: RdsSubscription) -> None:
-        version, key = subscription.version, subscription.provider.key
+    def _changed(self, routes: HeldRoutes) -> None:
+        version, key = routes.version, routes.provider.key
         assert version is not None
         self._serial += 1
         fresh = self._sent[self._serial] = _Sent(self._serial, version.stats)
         replaced, self._current[key] = self._current.get(key), fresh
         workers = self._supervisor.configured_workers()
-        self._send(workers, subscription)
+        self._send(workers, routes)
         if replaced is not None:
             self._leave(replaced)
 
-    def _send(self, workers: list[Worker], subscription: RdsSubscription) -> list[asyncio.Future[messages.Done]]:
-        version, key = subscription.version, subscription.provider.key
+    def _send(self, workers: list[Worker], routes: HeldRoutes) -> list[asyncio.Future[messages.Done]]:
+        version, key = routes.version, routes.provider.key
         assert version is not None
         sent, data = self._current[key], version.data
         rows = messages.stat_rows(version.stats)
@@ -80,11 +81,15 @@ class RouteFeed:
             os.close(memfd)
         return answers
 
-    def _unused(self, subscription: RdsSubscription) -> None:
-        sent = self._current.pop(subscription.provider.key, None)
+    def _unused(self, routes: HeldRoutes) -> None:
+        key = routes.provider.key
+        self._supervisor.broadcast(messages.DropRoutes(key))
+        sent = self._current.pop(key, None)
         if sent is not None:
-            self._supervisor.broadcast(messages.DropRoutes(subscription.provider.key))
             self._leave(sent)
+
+    def _scopes_changed(self, key: str, removed: list[list[bytes]], scopes: ScopeRows) -> None:
+        self._supervisor.broadcast(messages.SetScopes(key, removed, scopes))
 
     def _leave(self, sent: _Sent) -> None:
         sent.is_current = False
@@ -100,10 +105,22 @@ class RouteFeed:
         """Send a new worker all that holds, before any listener; its answers."""
         self.on_released(worker.index, list(self._sent))  # those of its predecessor
         answers: list[asyncio.Future[messages.Done]] = []
-        for subscription in self._routes.subscriptions():
-            if subscription.version is not None:
-                answers += self._send([worker], subscription)
+        for routes in self._routes.held_routes():
+            if routes.version is not None:
+                answers += self._send([worker], routes)
+        for key, scopes in self._routes.held_scopes():
+            worker.send(messages.SetScopes(key, [], scopes))
         return answers
+
+    def on_asked(self, worker: Worker, question: messages.AskRoutes) -> None:
+        """A request in a worker waits for routes that are loaded on demand."""
+        number = question.number
+        self._routes.load(
+            question.key,
+            question.host,
+            question.scope,
+            lambda found: worker.send(messages.RoutesAnswered(number, found)),
+        )
 
     def on_released(self, worker_index: int, serials: list[int]) -> None:
         """Nothing in a worker counts any more for these versions."""

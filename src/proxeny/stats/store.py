@@ -138,7 +138,8 @@ class MainStore:
         self.wide_gauges[name] = value
 
     def forget_version(self, prefix: str) -> None:
-        """The subscription below ``prefix`` is gone, with its version."""
+        """The subscription below ``prefix`` is gone, with its version, and what a stream of its own told."""
+        self.text_readouts.pop(f"{prefix}control_plane.identifier", None)
         self.wide_gauges.pop(f"{prefix}version", None)
         self.text_readouts.pop(f"{prefix}version_text", None)
 

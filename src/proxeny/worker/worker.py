@@ -117,6 +117,8 @@ class Worker:
             messages.DropRoutes: self._drop_routes,
             messages.SetFilterConfig: self._set_filter_config,
             messages.DropFilterConfig: self._drop_filter_config,
+            messages.SetScopes: self._set_scopes,
+            messages.RoutesAnswered: self._routes_answered,
             messages.UpdateHosts: self._update_hosts,
             messages.UpdateHealth: self._update_health,
             messages.DnsHostResolved: self._on_dns_cache,
@@ -244,7 +246,9 @@ class Worker:
         self.clusters.on_outlier = self._report_outlier
         self.clusters.on_hosts_failed = self._report_failed_hosts
         self.dns_caches = DnsCacheLink(self.context, self.channel)
-        self.routes = self.context.routes = WorkerRoutes(self.context, self.store, self._report_released_routes)
+        self.routes = self.context.routes = WorkerRoutes(
+            self.context, self.store, self._report_released_routes, self._ask_for_routes
+        )
         self.leaving = LeavingClusters(self.dispatcher, self.store, self._report_released)
         self.handler = ConnectionHandler(self.context, self.hand_over)
         self._shrinker = HeapShrinker(self.dispatcher, self.context.overload)
@@ -310,6 +314,15 @@ class Worker:
 
     def _drop_routes(self, message: messages.DropRoutes, fds: Fds) -> None:
         self.routes.drop(message.key)
+
+    def _set_scopes(self, message: messages.SetScopes, fds: Fds) -> None:
+        self.routes.set_scopes(message.key, message.removed, message.scopes)
+
+    def _routes_answered(self, message: messages.RoutesAnswered, fds: Fds) -> None:
+        self.routes.questions.answered(message.number, message.found)
+
+    def _ask_for_routes(self, number: int, key: str, host: str, scope: list[bytes]) -> None:
+        self.channel.send(messages.AskRoutes(number, key, host, scope))
 
     def _report_released_routes(self, serials: list[int]) -> None:
         self.channel.send(messages.RoutesReleased(serials))

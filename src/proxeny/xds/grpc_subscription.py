@@ -87,10 +87,10 @@ class GrpcSubscription:
         """No more callbacks."""
         self._timer.close()
         watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.close()
         if self._mux is not None and not self._options.is_aggregated:
-            self._mux.close()
+            self._mux.close()  # a stream of its own ends without a last request
+        elif watch is not None:
+            watch.close()
 
     # -- WatchCallbacks ----------------------------------------------------------------------------------------
 

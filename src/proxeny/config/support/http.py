@@ -36,8 +36,9 @@ TABLE: Final[Table] = {
         accepted="remove_connection_termination_details",
     ),
     f"{_HCM}.ScopedRoutes": fields(
-        done="name scope_key_builder scoped_route_configurations_list", accepted="rds_config_source"
+        done="name scope_key_builder scoped_route_configurations_list scoped_rds rds_config_source"
     ),
+    f"{_HCM}.ScopedRds": fields(done="scoped_rds_config_source"),
     f"{_HCM}.ScopedRoutes.ScopeKeyBuilder": fields(done="fragments"),
     f"{_HCM}.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder": fields(done="header_value_extractor"),
     f"{_HCM}.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor": fields(
@@ -45,7 +46,7 @@ TABLE: Final[Table] = {
     ),
     f"{_HCM}.ScopedRouteConfigurationsList": fields(done="scoped_route_configurations"),
     "envoy.config.route.v3.ScopedRouteConfiguration": fields(
-        done="name route_configuration route_configuration_name key", accepted="on_demand"
+        done="name route_configuration route_configuration_name key on_demand"
     ),
     f"{_HCM}.HttpConnectionManager.UpgradeConfig": fields(done="upgrade_type enabled filters"),
     f"{_HCM}.HttpConnectionManager.Tracing": fields(
@@ -102,6 +103,9 @@ TABLE: Final[Table] = {
     "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig": extension(
         done="forward_reason_phrase formatter_type_on_envoy_headers"
     ),
+    # Clusters on demand (``odcds``) are not served.
+    f"{_HTTP}.on_demand.v3.OnDemand": extension(),
+    f"{_HTTP}.on_demand.v3.PerRouteConfig": extension(),
     f"{_HTTP}.set_filter_state.v3.Config": extension(done="on_request_headers clear_route_cache"),
     f"{_HTTP}.original_src.v3.OriginalSrc": extension(done="mark"),
     f"{_HTTP}.stateful_session.v3.StatefulSession": extension(done="session_state strict stat_prefix"),

@@ -15,8 +15,9 @@ TABLE: Final[Table] = {
         done=f"""name virtual_hosts internal_only_headers {_HEADERS} most_specific_header_mutations_wins
             validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching
             ignore_path_parameters_in_path_matching typed_per_filter_config metadata request_mirror_policies
-            vhost_header cluster_specifier_plugins"""
+            vhost_header cluster_specifier_plugins vhds"""
     ),
+    f"{_ROUTE}.Vhds": fields(done="config_source"),
     f"{_ROUTE}.VirtualHost": fields(
         done=f"""name domains routes matcher require_tls {_HEADERS} typed_per_filter_config
             include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header retry_policy

@@ -21,10 +21,11 @@ from proxeny.http.stream_logs import compile_stream_logs
 from proxeny.http.upgrades import compile_upgrades
 from proxeny.router.local_reply_config import LocalReplyMappers
 from proxeny.router.route_table import RouteTable
-from proxeny.router.scoped_routes import ScopedRouteTable
+from proxeny.router.scoped_routes import ScopedRouteTable, compile_fragments
 
 if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
+    from proxeny.router.rds.provider import RouteConfigProvider, ScopedRoutesProvider
 
 NAME = "envoy.filters.network.http_connection_manager"
 
@@ -46,7 +47,7 @@ class HttpConnectionManagerFilter:
 
     def describe(self) -> str:
         """Where requests go, for people."""
-        routes = self.config.route_provider or self.config.route_table
+        routes = self.config.route_table or self.config.route_provider
         return "HTTP, without routes" if routes is None else f"HTTP by the route configuration '{routes.name}'"
 
 
@@ -80,21 +81,15 @@ class HttpConnectionManagerExtension:
             )
         if config.common_http_protocol_options.HasField("max_response_headers_kb"):
             raise ConfigError("Error: max_response_headers_kb cannot be set on http_connection_manager.")
-        route_table: RouteTable | ScopedRouteTable | None = None
-        which = config.WhichOneof("route_specifier")
-        if which == "route_config":
-            route_table = RouteTable.compile(config.route_config, context)
-        elif which == "scoped_routes":
-            route_table = ScopedRouteTable.compile(config.scoped_routes, context)
         stat_prefix = f"http.{config.stat_prefix}."
+        table, provider = _routes_of(config, stat_prefix, context)
         chain = compile_filters(config.http_filters, stat_prefix, context)
-        compiled = ConnectionManagerConfig(config, context, route_table, chain)
-        if isinstance(route_table, ScopedRouteTable) and route_table.has_internal_only_headers:
-            compiled.sanitizer.scopes = route_table
-        if which == "rds":
-            assert context.routes is not None
-            compiled.route_provider = context.routes.provider(config.rds, stat_prefix, context)
-            compiled.route_provider.attach(compiled)
+        compiled = ConnectionManagerConfig(config, context, table, chain)
+        if isinstance(table, ScopedRouteTable) and (provider is not None or table.has_internal_only_headers):
+            compiled.sanitizer.scopes = table
+        if provider is not None:
+            compiled.route_provider = provider
+            provider.attach(compiled)
         compiled.upgrades = compile_upgrades(config, stat_prefix, context)
         compile_stream_logs(compiled, config, context)
         if config.HasField("local_reply_config"):
@@ -109,6 +104,26 @@ class HttpConnectionManagerExtension:
         compiled.http2_settings = compile_server(config, context.runtime)
         compiled.http2_stats = context.stats.block(HTTP2_STATS, "http2.")
         return HttpConnectionManagerFilter(compiled)
+
+
+def _routes_of(
+    config: Any, stat_prefix: str, context: FactoryContext
+) -> tuple[RouteTable | ScopedRouteTable | None, RouteConfigProvider | ScopedRoutesProvider | None]:
+    """The route table as far as it is known now, and where others come from; ConfigError."""
+    which = config.WhichOneof("route_specifier")
+    if which == "route_config":
+        return RouteTable.compile(config.route_config, context), None
+    if which == "scoped_routes" and not config.scoped_routes.HasField("scoped_rds"):
+        return ScopedRouteTable.compile(config.scoped_routes, context), None
+    if which is None:
+        return None, None
+    assert context.routes is not None
+    if which == "rds":
+        return None, context.routes.provider(config.rds, stat_prefix, context.init_manager)
+    scoped = config.scoped_routes
+    fragments = compile_fragments(scoped)
+    scopes = context.routes.scoped_provider(scoped, stat_prefix, context.init_manager)
+    return ScopedRouteTable(scoped.name, fragments, scopes.scopes), scopes
 
 
 FACTORY = HttpConnectionManagerExtension()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from envoy.config.route.v3 import route_pb2
@@ -14,6 +13,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
 from proxeny.event.slices import finish
 from proxeny.router.rds.provider import RouteConfigProvider
+from proxeny.router.rds.route_version import RouteVersion
 from proxeny.router.rds.stats import CONFIG_RELOAD, CONFIG_RELOAD_TIME_MS, RDS, UPDATE_EMPTY
 from proxeny.router.route_table import RouteTable
 from proxeny.xds.init_manager import InitTarget
@@ -24,24 +24,10 @@ from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
     from proxeny.router.rds.manager import RouteConfigProviderManager
-    from proxeny.stats.store import MainStore, StatTable
+    from proxeny.stats.store import MainStore
     from proxeny.xds.init_manager import InitManager
 
 log = logging.getLogger("proxeny.rds")
-
-
-@dataclass(slots=True, eq=False)
-class RouteVersion:
-    """A route configuration that was accepted."""
-
-    message: Any
-    data: bytes
-    """It, serialized."""
-    version_info: str
-    last_updated: float
-    """Seconds since the epoch."""
-    stats: StatTable
-    """What it counts in; its owner is who is told of the change."""
 
 
 class RdsSubscription:
@@ -65,15 +51,10 @@ class RdsSubscription:
         with self._store.recording() as self._table:
             self._stats = self._store.block(RDS, self._prefix)
             stats = SubscriptionStats(self._store, self._prefix)
-        if context.dispatcher is None:
-            return
-        validation = context.dynamic_validation or DynamicValidation(LoadOptions())
-        decoder = ResourceDecoder(route_pb2.RouteConfiguration, "name", validation)
-        try:
-            self._subscription = context.xds.subscribe(rds.config_source, self, decoder, stats)
-        except ConfigError:
-            self._release()
-            raise
+            if context.dispatcher is not None:
+                validation = context.dynamic_validation or DynamicValidation(LoadOptions())
+                decoder = ResourceDecoder(route_pb2.RouteConfiguration, "name", validation)
+                self._subscription = context.xds.subscribe(rds.config_source, self, decoder, stats)
 
     def wait_in(self, init_manager: InitManager | None) -> None:
         """Have a listener wait for the first answer."""
@@ -134,8 +115,9 @@ class RdsSubscription:
         self._stats.inc(CONFIG_RELOAD)
         self._stats.set(CONFIG_RELOAD_TIME_MS, int(now * 1000))
         log.debug("rds: loading new configuration: config_name=%s", self._name)
+        # Workers hear of it before those of their requests that wait for it.
+        self._manager.on_change(self)
         self.provider.exchange(compiled)
-        self._manager.changed(self)
 
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
         """Likewise; a route configuration that was removed is kept, as in Envoy."""

@@ -1,6 +1,8 @@
 """A manager of discovered route configurations whose source the test plays."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from envoy.config.route.v3 import route_pb2
@@ -34,6 +36,13 @@ class FakeSubscription:
 class FakeXds:
     def __init__(self) -> None:
         self.subscriptions: list[FakeSubscription] = []
+        self.paused: list[str] = []
+
+    @contextmanager
+    def pause(self, *type_names: str) -> Iterator[None]:
+        self.paused += type_names
+        yield
+        del self.paused[-len(type_names) :]
 
     def check_source(self, source: Any) -> None:
         """Any will do."""
@@ -68,10 +77,16 @@ class Setup:
         self.context.init_manager = self.init
         self.events: list[str] = []
         self.manager.on_change = lambda one: self.events.append(f"change {one.version and one.version.version_info}")
+        self.manager.on_scopes = self.scope_rows
         self.manager.on_unused = lambda one: self.events.append(f"unused {one.provider.name}")
 
+    def scope_rows(self, key: str, removed: list[list[bytes]], scopes: list[tuple[list[bytes], str]]) -> None:
+        gone = " ".join(b"/".join(one).decode() for one in removed)
+        there = " ".join(b"/".join(one).decode() + ("" if routes else "?") for one, routes in scopes)
+        self.events.append(f"scopes -{gone} +{there}")
+
     def user(self, name: str = "r", path: str = "/x", prefix: str = "http.web.") -> User:
-        return User(self.manager.provider(rds(name, path), prefix, self.context))
+        return User(self.manager.provider(rds(name, path), prefix, self.init))
 
     def turn(self) -> None:
         self.dispatcher.run_until_complete(asyncio.sleep(0))

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.router.rds.rds_setup import Setup, rds, resource, routes
 
 from proxeny.config.errors import ConfigError
+from proxeny.router.rds.provider import key_of
 from proxeny.router.rds.stats import RDS
 from proxeny.xds.subscription import FailureReason
 
@@ -41,7 +42,7 @@ def test_a_listener_waits_for_the_first_answer(setup: Setup) -> None:
     assert done
     assert user.table.name == "r"
     assert setup.events == ["change 1"]
-    assert setup.manager.held(rds()).name == "r"
+    assert setup.manager.held(key_of(rds())).name == "r"
 
 
 @pytest.mark.parametrize("reason", [FailureReason.FETCH_TIMED_OUT, FailureReason.UPDATE_REJECTED])
@@ -52,7 +53,7 @@ def test_it_waits_no_longer_than_that(setup: Setup, reason: FailureReason) -> No
     setup.xds.subscriptions[0].callbacks.on_config_update_failed(reason, None)
     assert done
     assert user.table is None
-    assert setup.manager.held(rds()) is None
+    assert setup.manager.held(key_of(rds())) is None
 
 
 def test_what_is_refused_changes_nothing(setup: Setup) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
-from proxeny.router.rds.provider import RouteConfigProvider, rds_key
+from proxeny.router.rds.provider import RouteConfigProvider, key_of
 
 
 class User:
@@ -50,5 +50,6 @@ def test_the_key_is_that_of_the_whole_message() -> None:
         made.config_source.path_config_source.path = path
         return made
 
-    assert rds_key(rds("a", "/x")) == rds_key(rds("a", "/x"))
-    assert len({rds_key(rds("a", "/x")), rds_key(rds("b", "/x")), rds_key(rds("a", "/y"))}) == 3
+    assert key_of(rds("a", "/x")) == key_of(rds("a", "/x"))
+    assert key_of(http_connection_manager_pb2.ScopedRds()) != key_of(http_connection_manager_pb2.Rds())
+    assert len({key_of(rds("a", "/x")), key_of(rds("b", "/x")), key_of(rds("a", "/y"))}) == 3
