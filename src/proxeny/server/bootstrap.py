@@ -17,7 +17,7 @@ from proxeny.runtime.snapshot import Snapshot
 from proxeny.server import log as log_set_up
 from proxeny.server import messages
 from proxeny.server.admin import AdminInterface
-from proxeny.server.cds_api import CdsApi
+from proxeny.server.cds_api import CdsApi, has_cds
 from proxeny.server.cluster_feed import ClusterFeed
 from proxeny.server.configuration import Configuration, warn_of_limits
 from proxeny.server.delivered_patches import listener_patcher
@@ -139,21 +139,24 @@ class Bootstrapped:
         """The subscription to clusters, likewise."""
         server, configuration = self._server, self.configuration
         dynamic = self.loaded.bootstrap.dynamic_resources
-        if not dynamic.HasField("cds_config") or is_passed_over(dynamic.cds_config, server.options):
+        if not has_cds(dynamic, server.options):
             return None
         validation = configuration.context.dynamic_validation
-        return CdsApi(configuration.xds, dynamic.cds_config, self.clusters, server.store, validation)
+        return CdsApi(configuration.xds, dynamic, self.clusters, server.store, validation)
 
     def _lds(self) -> LdsApi | None:
         """The subscription to listeners, where there is one; ConfigError."""
         server, configuration = self._server, self.configuration
         dynamic = self.loaded.bootstrap.dynamic_resources
-        if not dynamic.HasField("lds_config") or is_passed_over(dynamic.lds_config, server.options):
+        locator = dynamic.lds_resources_locator
+        if not locator and (not dynamic.HasField("lds_config") or is_passed_over(dynamic.lds_config, server.options)):
             return None
         validation = configuration.context.dynamic_validation
         node = configuration.local_info.node
         patch = listener_patcher(self.loaded.patches)
-        return LdsApi(configuration.xds, dynamic.lds_config, node, self.listeners, server.store, validation, patch)
+        return LdsApi(
+            configuration.xds, dynamic.lds_config, node, self.listeners, server.store, validation, patch, locator
+        )
 
     def _without_resources(self) -> bytes:
         """The bootstrap as every worker gets it: listeners and clusters travel by themselves."""

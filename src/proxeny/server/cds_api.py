@@ -11,7 +11,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.stats.schema import Schema
-from proxeny.xds.config_source import check_node
+from proxeny.xds.config_source import check_node, is_passed_over
 from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
@@ -32,10 +32,17 @@ _CONFIG_RELOAD: Final = _CDS.slot("config_reload")
 _CONFIG_RELOAD_TIME_MS: Final = _CDS.slot("config_reload_time_ms")
 
 
-def check_cds(cds_config: Any, node: Any, xds: XdsManager) -> None:
-    """ConfigError for a ``config.core.v3.ConfigSource`` that clusters cannot come from."""
+def has_cds(dynamic: Any, options: Any) -> bool:
+    """Whether ``dynamic_resources`` bring clusters."""
+    if dynamic.cds_resources_locator:
+        return True
+    return dynamic.HasField("cds_config") and not is_passed_over(dynamic.cds_config, options)
+
+
+def check_cds(dynamic: Any, node: Any, xds: XdsManager) -> None:
+    """ConfigError for ``dynamic_resources`` that clusters cannot come from."""
     check_node(node, CLUSTER_TYPE)
-    xds.check_source(cds_config)
+    xds.check_collection(dynamic.cds_resources_locator, dynamic.cds_config, CLUSTER_TYPE)
 
 
 class CdsApi:
@@ -44,19 +51,21 @@ class CdsApi:
     def __init__(
         self,
         xds: XdsManager,
-        cds_config: Any,
+        dynamic: Any,
         clusters: MainClusterManager,
         store: Store,
         validation: DynamicValidation,
     ) -> None:
-        """``cds_config``: a ``config.core.v3.ConfigSource``."""
+        """``dynamic``: the ``dynamic_resources`` that say whence."""
         self._clusters = clusters
         self._stats = store.block(_CDS, _PREFIX)
         self._on_ready: Callable[[], None] | None = None
         self.version_info = ""
         decoder = ResourceDecoder(cluster_pb2.Cluster, "name", validation)
         stats = SubscriptionStats(store, _PREFIX)
-        self._subscription = xds.subscribe(cds_config, self, decoder, stats)
+        self._subscription = xds.subscribe_collection(
+            dynamic.cds_resources_locator, dynamic.cds_config, self, decoder, stats
+        )
 
     def start(self, on_ready: Callable[[], None]) -> None:
         """Fetch the first clusters; ``on_ready`` is called when they are there, or cannot be had."""

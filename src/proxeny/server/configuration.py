@@ -35,7 +35,7 @@ from proxeny.rpc.client_manager import GrpcClientManager
 from proxeny.runtime.loader import RuntimeLoader
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.secret.manager import SecretManager
-from proxeny.server.cds_api import check_cds
+from proxeny.server.cds_api import check_cds, has_cds
 from proxeny.server.listener_table import ListenerTable
 from proxeny.server.options import Options
 from proxeny.server.overload.manager import OverloadManager
@@ -45,7 +45,6 @@ from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
 from proxeny.upstream.main_cluster_manager import MainClusterManager
-from proxeny.xds.config_source import is_passed_over
 from proxeny.xds.init_manager import InitManager
 from proxeny.xds.manager import XdsManager
 from proxeny.xds.validation import DynamicValidation
@@ -164,8 +163,8 @@ class Configuration:
                 raise ConfigError(f"cluster manager: duplicate cluster '{proto.name}'")
             seen.add(proto.name)
         dynamic = self.bootstrap.dynamic_resources
-        if dynamic.HasField("cds_config") and not is_passed_over(dynamic.cds_config, self.options):
-            check_cds(dynamic.cds_config, self.local_info.node, self.xds)
+        if has_cds(dynamic, self.options):
+            check_cds(dynamic, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
         self.xds.http_client = AsyncRequests(self.context)

@@ -38,8 +38,9 @@ class LdsApi:
         store: Store,
         validation: DynamicValidation,
         amend: Amend | None = None,
+        locator: str = "",
     ) -> None:
-        """``lds_config``: a ``config.core.v3.ConfigSource``."""
+        """``lds_config``: a ``config.core.v3.ConfigSource``; ``locator``: of a collection in it."""
         check_node(node, LISTENER_TYPE)
         self._listeners = listeners
         self.target = InitTarget("LDS", self._start)
@@ -47,7 +48,7 @@ class LdsApi:
         self.version_info = ""
         decoder = ResourceDecoder(listener_pb2.Listener, "name", validation, amend)
         stats = SubscriptionStats(store, "listener_manager.lds.")
-        self._subscription = xds.subscribe(lds_config, self, decoder, stats)
+        self._subscription = xds.subscribe_collection(locator, lds_config, self, decoder, stats)
 
     def _start(self) -> None:
         self._subscription.start()

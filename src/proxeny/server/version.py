@@ -8,6 +8,7 @@ from typing import Any, Final
 from proxeny import __version__
 from proxeny.registry import REGISTRY
 
+ENVOY_VERSION: Final = (1, 40, 0)
 HOT_RESTART_DISABLED: Final = "disabled"
 
 CATEGORIES: Final[dict[str, str]] = {
@@ -31,11 +32,18 @@ def version_text() -> str:
 
 
 def describe(node: Any) -> None:
-    """Put name, version and extensions of this build into a ``config.core.v3.Node``."""
-    node.user_agent_name = "envoy"
-    version = node.user_agent_build_version.version
-    version.major_number, version.minor_number, version.patch = (int(part) for part in __version__.split(".")[:3])
-    node.user_agent_build_version.metadata.update({"build.type": "RELEASE", "revision.status": "Clean"})
+    """Put name, version and extensions of this build into a ``config.core.v3.Node``, unless it says others.
+
+    Control planes look at the version to know what they may send: it is that of the Envoy whose API is served.
+    """
+    if not node.user_agent_name:
+        node.user_agent_name = "envoy"
+    if not node.HasField("user_agent_build_version"):
+        build = node.user_agent_build_version
+        build.version.major_number, build.version.minor_number, build.version.patch = ENVOY_VERSION
+        build.metadata.update(
+            {"build.type": "RELEASE", "revision.status": "Clean", "proxeny.version": __version__},
+        )
     del node.extensions[:]
     for extension in sorted(REGISTRY.extensions(), key=lambda extension: (extension.kind, extension.name)):
         category = CATEGORIES.get(extension.kind)

@@ -12,6 +12,7 @@ from envoy.config.core.v3 import config_source_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.xds import api_config_source, backoff, delta_mux, rate_limit, services, sotw_mux
+from proxeny.xds.collection import CollectionSubscription, aggregates, decode_locator, node_context
 from proxeny.xds.config_source import check_node, check_path, describe
 from proxeny.xds.config_stream import ConfigStream, ConfigStreamCallbacks, StreamOptions
 from proxeny.xds.control_plane_stats import ControlPlaneStats
@@ -58,6 +59,7 @@ class XdsManager:
         self._validation = validation
         self._ads_config = bootstrap.dynamic_resources.ads_config
         self._has_ads = bootstrap.dynamic_resources.HasField("ads_config")
+        self._context_keys = tuple(bootstrap.node_context_params)
         self._primaries = api_config_source.primary_clusters(bootstrap)
         self._ads: Mux | None = None
         self.record = XdsRecord()
@@ -134,6 +136,39 @@ class XdsManager:
             record.closed()
             raise
         return RecordedSubscription(subscription, record)
+
+    def check_collection(self, locator: str, source: Any, type_name: str) -> None:
+        """ConfigError for what ``subscribe_collection`` would refuse."""
+        if not locator:
+            self.check_source(source, type_name)
+            return
+        decode_locator(locator, type_name)
+        if aggregates(source):
+            if not self._has_ads:
+                raise ConfigError(_NO_ADS)
+        else:
+            api_config_source.check_subscription(source, type_name, self._primaries)
+
+    def subscribe_collection(
+        self, locator: str, source: Any, callbacks: SubscriptionCallbacks, decoder: ResourceDecoder, stats: UpdateStats
+    ) -> Subscription:
+        """A subscription (not started) to an xdstp collection, whose name also says who asks; ConfigError.
+
+        Without a ``locator``: to everything that ``source`` has.
+        """
+        if not locator:
+            return self.subscribe(source, callbacks, decoder, stats)
+        self.check_collection(locator, source, decoder.type_name)
+        collection = decode_locator(locator, decoder.type_name)
+        collection.context = {**node_context(self._node, self._context_keys), **collection.context}
+        if aggregates(source):
+            source = config_source_pb2.ConfigSource(
+                ads=config_source_pb2.AggregatedConfigSource(),
+                initial_fetch_timeout=source.initial_fetch_timeout
+                if source.HasField("initial_fetch_timeout")
+                else None,
+            )
+        return CollectionSubscription(self.subscribe(source, callbacks, decoder, stats), collection.encode())
 
     def _filesystem(
         self,

@@ -7,7 +7,9 @@ from proxeny.config.support.table import Table, fields
 _CORE: Final = "envoy.config.core.v3"
 
 TABLE: Final[Table] = {
-    "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": fields(done="lds_config cds_config ads_config"),
+    "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": fields(
+        done="lds_config cds_config ads_config lds_resources_locator cds_resources_locator"
+    ),
     f"{_CORE}.ConfigSource": fields(
         done="path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"
     ),
