@@ -241,7 +241,7 @@ class Proxy:
     def _listener_addresses(self) -> dict[str, Address]:
         """By listener name; additional addresses as NAME+1, NAME+2."""
         found: dict[str, Address] = {}
-        for item in json.loads(self.admin("/listeners?format=json"))["listener_statuses"]:
+        for item in json.loads(self.admin("/listeners?format=json")).get("listener_statuses", ()):
             found[item["name"]] = _address(item["local_address"])
             for number, more in enumerate(item.get("additional_local_addresses", ()), start=1):
                 found[f"{item['name']}+{number}"] = _address(more)

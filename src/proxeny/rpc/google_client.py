@@ -32,9 +32,10 @@ CODES: Final = 17
 
 GOOGLE_GRPC: Final = Schema(
     "google_grpc",
-    counters=("streams_total", *[f"streams_closed_{code}" for code in range(CODES)]),
+    counters=("google_grpc_client_creation", "streams_total", *[f"streams_closed_{code}" for code in range(CODES)]),
 )
 """``grpc.<stat_prefix>.*``"""
+_CLIENT_CREATION: Final = GOOGLE_GRPC.slot("google_grpc_client_creation")
 _STREAMS_TOTAL: Final = GOOGLE_GRPC.slot("streams_total")
 _STREAMS_CLOSED: Final = GOOGLE_GRPC.slot("streams_closed_0")
 
@@ -67,6 +68,7 @@ class GoogleGrpcClient:
         self._metadata = metadata
         self._timeout_ms = timeout_ms
         self._stats = stats
+        stats.inc(_CLIENT_CREATION)
         self._channel: grpc.aio.Channel | None = None
         self._streams: dict[GoogleGrpcStream, None] = {}
 

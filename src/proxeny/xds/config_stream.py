@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from google.protobuf.message import DecodeError
-
 from proxeny.xds.backoff import BackOff
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.grpc_client import GrpcClient, GrpcStream
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("proxeny.config")
 
-_OK, _INTERNAL, _UNAVAILABLE = 0, 13, 14
+_OK, _UNAVAILABLE = 0, 14
 """Of gRPC's status codes."""
 _PASSING: Final = frozenset((4, 8, 14))
 """DeadlineExceeded, ResourceExhausted, Unavailable: what is likely to pass, so that it is not warned of at once."""
@@ -139,16 +137,9 @@ class ConfigStream:
         self._stream.send(data)
 
     def on_message(self, data: bytes) -> None:
-        """The control plane answers: the next failure is a new one."""
+        """The control plane answers: the next failure is a new one; DecodeError, which ends the stream."""
         message = self._response()
-        try:
-            message.ParseFromString(data)
-        except DecodeError:
-            stream, self._stream = self._stream, None
-            if stream is not None:
-                stream.reset()
-            self.on_close(_INTERNAL, "")
-            return
+        message.ParseFromString(data)
         self._backoff.reset()
         self._failures.clear()
         self._stats.connected(self._connected_state)
