@@ -12,6 +12,7 @@ from proxeny.network.address import Address
 from proxeny.secret.certificates import ContextCertificates
 from proxeny.stats.snapshot import StatsView
 from proxeny.upstream.cluster_status import ClusterStatus
+from proxeny.xds.record import XdsRecord
 
 LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING = 0, 1, 2, 3
 """``envoy.admin.v3.ServerInfo.State``."""
@@ -139,6 +140,8 @@ class AdminContext(Protocol):
     runtime: RuntimeAdmin
     options: Any
     """Command-line options; attributes are named as the flags."""
+    xds_record: XdsRecord
+    """What became of everything that is discovered."""
     node: Any
     """``config.core.v3.Node`` as it goes to control planes."""
     version: str

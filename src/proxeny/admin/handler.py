@@ -19,6 +19,7 @@ from proxeny.admin.server_commands import LEVELS, ServerCommands
 from proxeny.admin.server_pages import ServerPages
 from proxeny.admin.stats_handler import StatsHandler
 from proxeny.admin.stats_params import BUCKET_MODES, TYPES
+from proxeny.admin.xds_page import XdsHandler
 from proxeny.explain.facts import PARAMETERS
 from proxeny.explain.recent import RECENT_PARAMETERS
 from proxeny.explain.request_facts import REQUEST_PARAMETERS
@@ -67,6 +68,7 @@ class AdminHandler:
 
     def _page_list(self, context: AdminContext) -> list[Page]:
         stats, server, commands = StatsHandler(context), ServerPages(context), ServerCommands(context)
+        xds = XdsHandler(context)
         listings, dump, explainer = ListingHandler(context), ConfigDumpHandler(context), ExplainHandler(context)
         reloads = ReloadHandler(context)
         return [
@@ -107,6 +109,8 @@ class AdminHandler:
             Page("/stats/recentlookups/clear", "forget the look-ups", stats.recent_lookups_clear, True),
             Page("/stats/recentlookups/disable", "stop recording look-ups", stats.recent_lookups_disable, True),
             Page("/stats/recentlookups/enable", "record look-ups", stats.recent_lookups_enable, True),
+            Page("/xds", "what is discovered: versions, refusals, times", xds.xds, False, _XDS),
+            Page("/xds/history", "the last updates and what they changed", xds.history, False, _XDS_HISTORY),
         ]
 
     def _help(self) -> str:
@@ -155,6 +159,12 @@ _EXPLAIN = (*PARAMETERS.items(), *REQUEST_PARAMETERS.items(), _FORMAT)
 _RECENT = (*RECENT_PARAMETERS.items(), _FORMAT)
 _INIT_DUMP = (("mask", "the part to show, as a FieldMask"),)
 _LISTENERS = (_FORMAT,)
+_XDS = (
+    ("type", "part of the names of types"),
+    ("name", "name of a resource"),
+    ("format", f"format of the answer; {_one_of('text', 'json', 'html')}"),
+)
+_XDS_HISTORY = (*_XDS, ("event", "number of one update"), ("diff", "show what was changed of each resource"))
 _LOGGING = (
     ("paths", "several levels at once: <name>:<level>,<name>:<level>"),
     ("group", "the level of one logger: <name>:<level>"),

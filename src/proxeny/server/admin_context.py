@@ -53,6 +53,7 @@ class ServerAdminContext:
         self.stats = server.stats_view
         self.runtime: RuntimeAdmin = parts.configuration.runtime
         self.options: Any = server.options
+        self.xds_record = parts.configuration.xds.record
         self.node: Any = parts.configuration.local_info.node
         self.version = version_text()
         self.hot_restart_version = HOT_RESTART_DISABLED
@@ -147,7 +148,7 @@ class ServerAdminContext:
             name: RefusedUpdate(
                 None if one.serialized is None else Packed(type_name, one.serialized), one.details, one.at, one.version
             )
-            for name, one in self._parts.configuration.xds.record.refusals(type_name).items()
+            for name, one in self.xds_record.refusals(type_name).items()
         }
 
     def unready_targets(self) -> Sequence[UnreadyTargets]:

@@ -15,6 +15,7 @@ from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
 from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus
 from proxeny.upstream.endpoints import PIPE
+from proxeny.xds.record import XdsRecord
 
 LOADED = 1795424494.591
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -100,6 +101,7 @@ class FakeServer:
         self.secrets = [], []
         self.contexts = []
         self.unready = []
+        self.xds_record = XdsRecord()
         self.routes, self.scopes, self.extensions, self.refusals = [], [], [], {}
         self.clusters_of_cds = DynamicClusters("", [], [])
         self.now_state = LIVE
