@@ -6,7 +6,7 @@ In main (``role == "main"``) a compile validates and allots stats and must not o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -104,8 +104,8 @@ class FactoryContext:
     """The counts of outlier detection of all workers; None: counts hold within this process only."""
     all_workers: AllWorkers | None = None
     """What the hosts' counts are over all workers; None: in this process only."""
-    cluster_names: frozenset[str] | None = None
-    """Names of the static clusters, for ``validate_clusters``; None where they are not known."""
+    cluster_names: Container[str] | None = None
+    """Names of the clusters, for ``validate_clusters``; None where they are not known."""
     worker_index: int = 0
     concurrency: int = 1
     internal_listeners: InternalListeners = field(default_factory=InternalListeners)

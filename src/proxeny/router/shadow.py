@@ -22,7 +22,7 @@ from proxeny.router.stats import ROUTER
 from proxeny.upstream.stats import RETRY_OR_SHADOW_ABANDONED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from proxeny.kernel.headers import HeaderMap
     from proxeny.kernel.stats import Block
@@ -65,7 +65,7 @@ class MirrorPolicy:
         self._routes: dict[tuple[str, int], Route] = {}
         self.stats: Block = context.stats.block(ROUTER, "http.async-client.")
 
-    def check_cluster(self, clusters: frozenset[str] | None) -> None:
+    def check_cluster(self, clusters: Container[str] | None) -> None:
         """ConfigError where the cluster is not among ``clusters`` (None: that is not to be checked)."""
         if clusters is not None and self._cluster and self._cluster not in clusters:
             raise ConfigError(f"route: unknown shadow cluster '{self._cluster}'")

@@ -93,7 +93,6 @@ class Bootstrapped:
         self.dns_caches.watch(self.clusters)
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
         self.routes = self.configuration.routes
-        self.routes.cluster_names = self.clusters.names
         self.route_feed = RouteFeed(self.routes, self._supervisor, server.store)
         self.cds = self._cds()
         self.clusters.health.on_change = self._push_health

@@ -80,16 +80,19 @@ class CdsApi:
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
         """Likewise, for what changed. What all of it needs is asked for at once, when it is known."""
         with self._clusters.pause_resources():
-            errors = self._change(added, removed, version)
+            changed, errors = self._change(added, removed, version)
         self._ready()
         if errors:
             told = ", ".join([f"{one.name}: {one.details}" for one in errors])
             raise UpdateRejected(f"Error adding/updating cluster(s) {told}", errors)
-        self._stats.inc(_CONFIG_RELOAD)
-        self._stats.set(_CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
+        if changed:
+            self._stats.inc(_CONFIG_RELOAD)
+            self._stats.set(_CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
 
-    def _change(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> list[RefusedResource]:
-        """What is wrong, cluster by cluster; the rest is applied."""
+    def _change(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> tuple[int, list[RefusedResource]]:
+        """How many were added or updated, and what is wrong, cluster by cluster; the rest is applied."""
         log.info(
             "cds: response indicates %d added/updated cluster(s), %d removed cluster(s); applying changes",
             len(added),
@@ -113,7 +116,7 @@ class CdsApi:
         )
         if changed or gone:
             self.version_info = version
-        return errors
+        return changed, errors
 
     def _apply(self, resource: DecodedResource, seen: set[str]) -> bool:
         name = resource.message.name

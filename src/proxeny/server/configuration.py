@@ -44,6 +44,7 @@ from proxeny.server.validation import load_options
 from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
+from proxeny.upstream.known_clusters import KnownClusters
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.xds.init_manager import InitManager
 from proxeny.xds.manager import XdsManager
@@ -170,6 +171,7 @@ class Configuration:
         self.xds.http_client = AsyncRequests(self.context)
         self.xds.initialize()
         manager.add_static(protos)
+        self.context.cluster_names = manager.known()
         local = self.bootstrap.cluster_manager.local_cluster_name
         if local and local not in seen:
             raise ConfigError(f"local cluster '{local}' must be defined")
@@ -179,13 +181,13 @@ class Configuration:
     @contextmanager
     def static_clusters_of(self, bootstrap: Any) -> Iterator[None]:
         """Listeners that are compiled within may name the clusters of another bootstrap too (``validate_clusters``)."""
-        before = self.context.cluster_names or frozenset()
-        self.context.cluster_names = before | {cluster.name for cluster in bootstrap.static_resources.clusters}
+        before = self.context.cluster_names
+        static = frozenset(cluster.name for cluster in bootstrap.static_resources.clusters)
+        self.context.cluster_names = KnownClusters(before or (), static)
         try:
             yield
         finally:
-            names = [cluster.name for cluster in self.bootstrap.static_resources.clusters]
-            self.context.cluster_names = frozenset(names)
+            self.context.cluster_names = before
 
     def take_resources(self, bootstrap: Any) -> None:
         """What another bootstrap says of static resources and runtime layers holds now."""

@@ -35,6 +35,7 @@ from proxeny.upstream.discovery import DiscoveryOwner
 from proxeny.upstream.dns_resolver import DnsResolvers
 from proxeny.upstream.endpoints import HealthChange, HostChange
 from proxeny.upstream.host_health import ClusterHealth, HostHealth
+from proxeny.upstream.known_clusters import KnownClusters
 from proxeny.upstream.limit_gauges import LimitGauges
 from proxeny.upstream.main_cluster import MainCluster
 from proxeny.upstream.main_thread_clusters import MainThreadClusters
@@ -252,9 +253,9 @@ class MainClusterManager:
         """The active cluster of this name."""
         return self._active.get(name)
 
-    def names(self) -> frozenset[str]:
-        """The active clusters (for ``validate_clusters``)."""
-        return frozenset(self._active)
+    def known(self) -> KnownClusters:
+        """The names of all clusters, active and warming, now and later."""
+        return KnownClusters(self._active, self._warming)
 
     def all_names(self) -> list[str]:
         """Those of active and of warming clusters."""

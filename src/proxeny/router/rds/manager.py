@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from proxeny.router.rds.inline_routes import InlineRoutes
@@ -27,10 +26,9 @@ class RouteConfigProviderManager:
     ``on_scopes`` (key of the scopes, keys of those that go, those that are new or changed) of scopes.
     """
 
-    def __init__(self, context: FactoryContext, cluster_names: Callable[[], frozenset[str]] | None = None) -> None:
-        """``context``: the server's; ``cluster_names``: what ``validate_clusters`` goes by, static or not."""
+    def __init__(self, context: FactoryContext) -> None:
+        """``context``: the server's."""
         self._context = context
-        self.cluster_names = cluster_names
         self._subscriptions: dict[str, RdsSubscription] = {}
         self._scoped: dict[str, ScopedRdsSubscription] = {}
         self._inline: dict[str, InlineRoutes] = {}
@@ -67,9 +65,7 @@ class RouteConfigProviderManager:
 
     def compile_context(self) -> FactoryContext:
         """What route configurations are compiled with: nothing of a listener."""
-        if self.cluster_names is None:
-            return self._context
-        return replace(self._context, cluster_names=self.cluster_names())
+        return self._context
 
     # -- scopes ------------------------------------------------------------------------------------------------
 

@@ -162,6 +162,11 @@ class ControlPlane:
             self._serve_all(type_name)
         return version
 
+    def served(self, type_name: str) -> tuple[str, ...]:
+        """The names of the type's resources."""
+        with self._changed:
+            return tuple(self._store(type_name).entries)
+
     def hold(self, *type_names: str) -> None:
         """Answer nothing about these types (none: about all) until they are released."""
         with self._changed:
@@ -235,6 +240,11 @@ class ControlPlane:
         with self._changed:
             events = self.log[since:]
         return [event for event in events if isinstance(event, Request) and event.type_name == type_name]
+
+    def subscribed(self, type_name: str) -> frozenset[str]:
+        """The names that open streams are subscribed to now; ``*`` for everything."""
+        with self._changed:
+            return frozenset().union(*(live.interests[type_name].names for live in self._asking(type_name, None)))
 
     def mark(self) -> int:
         """The present, to wait for what comes after it."""

@@ -30,6 +30,10 @@ class Interest(Protocol):
     nonce: str
     """That of the last response."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What is subscribed to; ``*`` for everything."""
+
     def on_request(self, request: Request) -> None:
         """Take what it asks for."""
 
@@ -50,6 +54,11 @@ class SotwInterest:
         self._sent: frozenset[str] = frozenset()
         self._sent_version: str | None = None
         self.nonce = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What is subscribed to; ``*`` for everything."""
+        return frozenset((*self._names, WILDCARD) if self._wildcard else self._names)
 
     def on_request(self, request: Request) -> None:
         """Take what it asks for; a request that answers an older response is passed over."""
@@ -102,6 +111,11 @@ class DeltaInterest:
         self._asked: set[str] = set()
         """Subscribed to anew: to be answered even when nothing changed, or does not exist."""
         self.nonce = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What is subscribed to; ``*`` for everything."""
+        return frozenset((*self._names, WILDCARD) if self._wildcard else self._names)
 
     def on_request(self, request: Request) -> None:
         """Take what it asks for: in this protocol every request counts."""

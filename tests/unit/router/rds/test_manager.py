@@ -80,7 +80,7 @@ def test_clusters_are_looked_for_where_that_is_asked(setup: Setup) -> None:
     callbacks = setup.xds.subscriptions[0].callbacks
     callbacks.on_config_update([resource(routes(cluster="nowhere"))], "1")
     callbacks.on_config_update([resource(routes(cluster="static", validate_clusters=True))], "2")
-    setup.manager.cluster_names = lambda: frozenset(["dynamic"])
+    setup.context.cluster_names = frozenset(["dynamic"])
     callbacks.on_config_update([resource(routes(cluster="dynamic", validate_clusters=True))], "3")
     assert setup.events == ["change 1", "change 2", "change 3"]
 
