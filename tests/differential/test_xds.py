@@ -9,7 +9,7 @@ from tests.differential.xds_config import VARIANTS, Variant, assignment, eds, li
 from tests.differential.xds_pair import XdsCase, XdsPair, into
 from tests.differential.xds_side import Side
 
-from proxeny.testing.xds import CDS, EDS, LDS
+from proxeny.testing.xds import CDS, EDS, LDS, RDS
 
 CASES: list[XdsCase] = []
 case = into(CASES)
@@ -74,6 +74,16 @@ def a_route_to_a_cluster_that_is_warming(side: Side) -> None:
 @case("unknown cluster 'nobody'")
 def a_route_to_no_cluster(side: Side) -> None:
     side.put_bad(LDS, listener("l", route_config=routes("r", "nobody")))
+
+
+@case("200 'x'", "200 'y'")
+def routes_over_the_same(side: Side) -> None:
+    version = side.serve(RDS, routes("r", "=x"))
+    side.put(LDS, listener("l", rds={"route_config_name": "r", "config_source": side.source}))
+    side.acked(RDS, version)
+    side.get("l", "/say", "x")
+    side.put(RDS, routes("r", "=y"))
+    side.get("l", "/say", "y")
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)

@@ -25,6 +25,7 @@ class InitTarget:
         if self._is_ready:
             return False
         self._is_ready = True
+        self._start = None  # whoever owns it may be what it starts
         managers, self._managers = self._managers, []
         for manager in managers:
             manager._on_ready(self)

@@ -1,5 +1,8 @@
 """What a start waits for."""
 
+import gc
+import weakref
+
 from proxeny.xds.init_manager import InitManager, InitTarget
 
 
@@ -85,3 +88,22 @@ def test_targets_of_one_name_show_once() -> None:
     manager.add(InitTarget("z", list, shared=True))
     assert manager.name == "init manager m"
     assert manager.unready() == ["shared target z", "target a", "target twin"]
+
+
+def test_one_that_is_ready_lets_its_owner_go() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.target = InitTarget("owner", self.start)
+
+        def start(self) -> None:
+            """Never called."""
+
+    owner = Owner()
+    owner.target.ready()
+    seen = weakref.ref(owner)
+    gc.disable()
+    try:
+        del owner
+        assert seen() is None, "there is a cycle"
+    finally:
+        gc.enable()
