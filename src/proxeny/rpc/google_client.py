@@ -91,9 +91,7 @@ class GoogleGrpcClient:
         if self._channel is None:
             import grpc.aio
 
-            # As Envoy's, which lets no environment variable decide on a proxy for it.
-            args = (("grpc.enable_http_proxy", 0), *self._args)
-            self._channel = grpc.aio.secure_channel(self._target, self._credentials.channel(), args)
+            self._channel = grpc.aio.secure_channel(self._target, self._credentials.channel(), self._args)
         self._stats.inc(_STREAMS_TOTAL)
         call = self._channel.stream_stream(method)(
             metadata=(*self._metadata, *metadata), timeout=timeout_ms / 1000 if timeout_ms else None
@@ -101,6 +99,13 @@ class GoogleGrpcClient:
         stream = GoogleGrpcStream(self, self._loop, call, callbacks)
         self._streams[stream] = None
         return stream
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the last attempt to connect failed."""
+        import grpc
+
+        return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
     def forget(self, stream: GoogleGrpcStream, status: int | None) -> None:
         """A stream is over: by itself with a ``status``, or reset from here."""
@@ -120,13 +125,15 @@ class GoogleGrpcClient:
 class GoogleGrpcStream:
     """One stream: one task reads it, another sends while there is something to send."""
 
-    __slots__ = ("_call", "_callbacks", "_client", "_loop", "_outgoing", "_reader", "_writer")
+    __slots__ = ("_began", "_call", "_callbacks", "_client", "_loop", "_outgoing", "_reader", "_writer")
 
     def __init__(self, client: GoogleGrpcClient, loop: asyncio.AbstractEventLoop, call: Any, callbacks: Any) -> None:
         self._client = client
         self._loop = loop
         self._call = call
         self._callbacks: GrpcStreamCallbacks | None = callbacks
+        self._began = False
+        """Whether its head was sent."""
         self._outgoing: deque[bytes | None] = deque()
         """Messages; None: the end of them."""
         self._writer: asyncio.Task[None] | None = None
@@ -158,10 +165,16 @@ class GoogleGrpcStream:
 
         outgoing, call = self._outgoing, self._call
         try:
+            await call.wait_for_connection()
+            self._began = True
             while outgoing:
                 item = outgoing.popleft()
-                await (call.done_writing() if item is None else call.write(item))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                if item is None:
+                    await call.done_writing()
+                else:
+                    # Not call.write: it makes its own failure the status of the call, and hides the server's.
+                    await call._cython_call.send_serialized_message(item)
+        except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             # The call is over: whoever reads it is told why.
             outgoing.clear()
         finally:
@@ -178,6 +191,9 @@ class GoogleGrpcStream:
             status, text = await call.code(), await call.details()
         except grpc.aio.AioRpcError as error:
             status, text = error.code(), error.details()
+        if status is grpc.StatusCode.UNAVAILABLE and not self._began and self._client.is_cut_off:
+            # As Envoy: a call for which there is no connection fails before it has a status.
+            status = grpc.StatusCode.INTERNAL
         self._end(status.value[0], text or "")
 
     def _pass_on(self, message: bytes) -> bool:
