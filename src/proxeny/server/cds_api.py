@@ -74,7 +74,7 @@ class CdsApi:
 
     def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
         """Add and update, then remove what is no longer there; what is refused does not keep the rest from it."""
-        named = {resource.message.name for resource in resources}
+        named = {resource.name for resource in resources}
         self.on_config_delta(resources, [name for name in self._clusters.all_names() if name not in named], version)
 
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
@@ -102,10 +102,10 @@ class CdsApi:
         seen: set[str] = set()
         changed = 0
         for resource in added:
-            name = resource.message.name
             try:
                 changed += self._apply(resource, seen)
             except ConfigError as error:
+                name = resource.message.name
                 errors.append(RefusedResource(name, str(error), resource.serialized))
         gone = sum([self._clusters.remove_dynamic(name) for name in removed])
         log.info(
@@ -119,13 +119,18 @@ class CdsApi:
         return changed, errors
 
     def _apply(self, resource: DecodedResource, seen: set[str]) -> bool:
+        if resource.name not in seen and self._clusters.is_current(resource.name, resource.serialized):
+            seen.add(resource.name)
+            return False
         name = resource.message.name
         if name in seen:
             raise ConfigError(f"duplicate cluster {name} found")
         seen.add(name)
         if resource.error is not None:
             raise resource.error
-        applied = self._clusters.add_or_update(resource.message, version=resource.version)
+        applied = self._clusters.add_or_update(
+            resource.message, version=resource.version, delivered=resource.serialized
+        )
         log.debug("cds: add/update cluster '%s'%s", name, "" if applied else " skipped")
         return applied
 

@@ -39,6 +39,7 @@ from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
+    from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import MainStore
     from proxeny.upstream.cluster_config import ClusterConfig
     from proxeny.upstream.cluster_info import ClusterInfo
@@ -108,6 +109,16 @@ class EdsStats:
             self._store.forget_version(self._prefix)
 
 
+def _decoder(context: FactoryContext) -> ResourceDecoder:
+    """The one of all clusters."""
+    found = context.singletons.get(ASSIGNMENT_TYPE)
+    if found is None:
+        validation = context.dynamic_validation or DynamicValidation(LoadOptions())
+        found = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", validation)
+        context.singletons[ASSIGNMENT_TYPE] = found
+    return cast("ResourceDecoder", found)
+
+
 class EdsCluster:
     """The subscription of one cluster.
 
@@ -118,13 +129,16 @@ class EdsCluster:
     __slots__ = (
         "_cache",
         "_context",
+        "_host_count",
         "_info",
         "_last_priority",
         "_options",
         "_owner",
+        "_stale_ms",
         "_stale_timer",
         "_stats",
         "_subscription",
+        "_taken",
         "_uses_cached",
     )
 
@@ -137,8 +151,10 @@ class EdsCluster:
         self._options: EdsOptions = config.options
         self._owner = owner
         self._last_priority = 0
-        validation = context.dynamic_validation or DynamicValidation(LoadOptions())
-        decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", validation)
+        self._taken: bytes | None = None
+        """The assignment that the hosts are, as it was delivered, where the same one would change nothing."""
+        self._host_count = self._stale_ms = 0
+        """What it said."""
         self._stats = EdsStats(config.info, cast("MainStore", context.stats))
         runtime = context.runtime
         self._cache = xds.eds_cache if runtime is None or runtime.get_boolean(USE_CACHE, True) else None
@@ -146,7 +162,7 @@ class EdsCluster:
         """Whether the hosts are those of a cached assignment."""
         self._stale_timer = dispatcher.create_timer(self._on_stale)
         self._subscription = xds.subscribe(
-            self._options.source, self, decoder, self._stats, owner.clusters.file_watcher
+            self._options.source, self, _decoder(context), self._stats, owner.clusters.file_watcher
         )
 
     def start(self) -> None:
@@ -164,22 +180,36 @@ class EdsCluster:
         if len(resources) != 1:
             raise ConfigError(f"Unexpected EDS resource length: {len(resources)}")
         (resource,) = resources
+        if self._taken is not None and resource.serialized == self._taken:
+            self._take_again()
+            return
         assignment = resource.message
         if assignment.cluster_name != name:
             raise ConfigError(f"Unexpected EDS cluster (expecting {name}): {assignment.cluster_name}")
         if resource.error is not None:
             raise resource.error
-        self._expect_staleness(assignment.policy)
+        policy = assignment.policy
+        stale_ms = milliseconds(policy.endpoint_stale_after) if policy.HasField("endpoint_stale_after") else 0
+        self._expect_staleness(stale_ms)
         self._take(assignment)
         self._release_cached()
+        if resource.serialized and not policy.drop_overloads:
+            # How much is dropped depends on the runtime too.
+            self._taken, self._stale_ms = resource.serialized, stale_ms
 
-    def _expect_staleness(self, policy: Any) -> None:
+    def _take_again(self) -> None:
+        """Likewise, for an assignment that did not change."""
+        self._expect_staleness(self._stale_ms)
+        self._info.stats.add(DEFAULT_TOTAL_MATCH_COUNT, self._host_count)
+        self._info.stats.inc(UPDATE_NO_REBUILD)
+        self._release_cached()
+
+    def _expect_staleness(self, stale_ms: int) -> None:
         name = self._options.service_name
         if self._stale_timer.enabled:
             self._stale_timer.disable()
             if self._cache is not None:
                 self._cache.disable_expiry(name)
-        stale_ms = milliseconds(policy.endpoint_stale_after) if policy.HasField("endpoint_stale_after") else 0
         if stale_ms > 0:
             self._info.stats.inc(ASSIGNMENT_TIMEOUT_RECEIVED)
             self._stale_timer.enable(stale_ms)
@@ -188,7 +218,9 @@ class EdsCluster:
 
     def _take(self, assignment: Any) -> None:
         policy = parse_policy(assignment, self._info.name, self._context)
+        self._taken = None
         hosts = unique(parse_static(assignment))
+        self._host_count = len(hosts)
         self._info.stats.add(DEFAULT_TOTAL_MATCH_COUNT, len(hosts))
         self._show_max_weight(assignment, hosts)
         if not self._owner.publish(hosts, policy):

@@ -82,6 +82,7 @@ class MainCluster:
         "added_via_api",
         "checks",
         "config",
+        "delivered",
         "generation",
         "health",
         "host_table",
@@ -111,6 +112,8 @@ class MainCluster:
         self.serialized = serialized
         self.table = table
         self.added_via_api = added_via_api
+        self.delivered = b""
+        """``serialized`` as it came, where an API brought it."""
         self.version = ""
         """That of the update which brought it."""
         self.updated_at = time.time()

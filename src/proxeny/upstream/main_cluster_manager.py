@@ -128,13 +128,23 @@ class MainClusterManager:
         if local and local not in self.all_names():
             raise ConfigError(f"local cluster '{local}' must be defined")
 
-    def add_or_update(self, proto: Any, added_via_api: bool = True, version: str = "") -> bool:
+    def is_current(self, name: str, delivered: bytes) -> bool:
+        """Whether ``add_or_update`` would say that the cluster which was delivered as these bytes is no news."""
+        newest = self._warming.get(name) or self._active.get(name)
+        return newest is not None and bool(delivered) and newest.delivered == delivered
+
+    def add_or_update(self, proto: Any, added_via_api: bool = True, version: str = "", delivered: bytes = b"") -> bool:
         """Add a cluster or replace it by a different one of its name; False when it is the same, or when the one
-        that there is came from elsewhere (the bootstrap's are not changed by CDS, nor the other way round)."""
+        that there is came from elsewhere (the bootstrap's are not changed by CDS, nor the other way round).
+
+        ``delivered``: as it came from an API.
+        """
         name = proto.name
         serialized = proto.SerializeToString(deterministic=True)
         newest = self._warming.get(name) or self._active.get(name)
         if newest is not None and (newest.serialized == serialized or newest.added_via_api != added_via_api):
+            if newest.added_via_api:
+                newest.delivered = delivered
             return False
         self._stats.inc(CM_CLUSTER_ADDED if newest is None else CM_CLUSTER_MODIFIED)
         generation = 0 if newest is None else newest.generation + 1
@@ -143,6 +153,7 @@ class MainClusterManager:
             config = cluster_config.compile(proto, self._context, generation)
         cluster = MainCluster(config, serialized, table, self._store, added_via_api, init_manager)
         cluster.version, cluster.generation = version, generation
+        cluster.delivered = serialized if delivered == serialized else delivered
         if self._started:
             self._warm(cluster)
         else:

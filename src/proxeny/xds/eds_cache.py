@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.kernel.timer import Timer
+    from proxeny.xds.resource import DecodedResource
 
 ASSIGNMENT_URL: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
@@ -23,25 +24,28 @@ class EdsResourcesCache:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._messages: dict[str, Any] = {}
+        self._resources: dict[str, DecodedResource] = {}
         self._listeners: dict[str, list[OnRemoved]] = {}
         self._expiries: dict[str, Timer] = {}
 
-    def set(self, name: str, message: Any) -> None:
+    def set(self, resource: DecodedResource) -> None:
         """This was delivered."""
-        self._messages[name] = message
+        name = resource.name
+        self._resources[name] = resource
         self._listeners.pop(name, None)
 
     def get(self, name: str, on_removed: OnRemoved | None = None) -> Any | None:
         """What was delivered last; ``on_removed`` hears when it is removed before something new comes."""
-        message = self._messages.get(name)
-        if message is not None and on_removed is not None:
+        resource = self._resources.get(name)
+        if resource is None:
+            return None
+        if on_removed is not None:
             self._listeners.setdefault(name, []).append(on_removed)
-        return message
+        return resource.message
 
     def remove(self, name: str) -> None:
         """Nobody watches it any more, or it expired."""
-        if self._messages.pop(name, None) is not None:
+        if self._resources.pop(name, None) is not None:
             for on_removed in self._listeners.pop(name, ()):
                 on_removed(name)
         self.disable_expiry(name)
@@ -66,4 +70,4 @@ class EdsResourcesCache:
             timer.close()
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._resources)

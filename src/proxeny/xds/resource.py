@@ -21,6 +21,9 @@ Amend = Callable[[Any], bool]
 
 LONGEST_DETAIL: Final = 4096
 """Of an error as control planes are told of it (Envoy: ``truncateGrpcStatusMessage``)."""
+MOST_KNOWN: Final = 16_384
+LARGEST_KNOWN: Final = 65_536
+"""How many messages, and of how many bytes at most, a decoder recognizes."""
 TYPE_URL_PREFIX: Final = "type.googleapis.com/"
 WRAPPER: Final = "envoy.service.discovery.v3.Resource"
 """A resource with a name, a version and more of its own."""
@@ -29,16 +32,16 @@ WRAPPER: Final = "envoy.service.discovery.v3.Resource"
 class DecodedResource:
     """One resource. ``error``: what Envoy would find only when it builds the resource, not when it decodes it.
 
-    ``serialized``: its message as it was delivered.
+    ``serialized``: its message as it was delivered; ``message`` may be the type of one, parsed when it is asked for.
     """
 
-    __slots__ = ("aliases", "error", "has_resource", "message", "name", "serialized", "ttl_ms", "version")
+    __slots__ = ("_message", "aliases", "error", "has_resource", "name", "serialized", "ttl_ms", "version")
 
     def __init__(
         self, name: str, message: Any, version: str, error: ConfigError | None = None, serialized: bytes = b""
     ) -> None:
         self.name = name
-        self.message = message
+        self._message = message
         self.version = version
         self.error = error
         self.serialized = serialized
@@ -49,9 +52,43 @@ class DecodedResource:
         self.has_resource = True
         """False: there is only a name, and ``message`` is empty."""
 
+    @property
+    def message(self) -> Any:
+        """The message."""
+        message: Any = self._message
+        if isinstance(message, type):
+            message = self._message = message().FromString(self.serialized)
+        return message
+
+
+class _Known:
+    """Messages that were found good, with their names: a state of the world repeats what did not change."""
+
+    __slots__ = ("_old", "_young")
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, tuple[str, bytes]] = {}
+        self._old: dict[bytes, tuple[str, bytes]] = {}
+
+    def find(self, serialized: bytes) -> tuple[str, bytes] | None:
+        """The name, and the bytes that were there first."""
+        found = self._young.get(serialized)
+        if found is None and (found := self._old.pop(serialized, None)) is not None:
+            self.add(*found)
+        return found
+
+    def add(self, name: str, serialized: bytes) -> None:
+        """What nobody asked for while so many others came is forgotten."""
+        if len(self._young) >= MOST_KNOWN:
+            self._old, self._young = self._young, {}
+        self._young[serialized] = name, serialized
+
 
 class ResourceDecoder:
-    """Decodes resources of one message type, whose names are in its field ``name_field``."""
+    """Decodes resources of one message type, whose names are in its field ``name_field``.
+
+    A message of the same bytes as one that it found good is neither parsed nor checked again.
+    """
 
     def __init__(
         self, message_class: Any, name_field: str, validation: DynamicValidation, amend: Amend | None = None
@@ -60,6 +97,7 @@ class ResourceDecoder:
         self._name_field = name_field
         self._validation = validation
         self._amend = amend
+        self._known = _Known()
 
     @property
     def type_name(self) -> str:
@@ -99,6 +137,9 @@ class ResourceDecoder:
         return decoded
 
     def _decode(self, name: str, any_message: Any, version: str) -> DecodedResource | None:
+        if any_message.type_url == self.type_url and (known := self._known.find(any_message.value)) is not None:
+            own_name, serialized = known
+            return DecodedResource(name or own_name, self._message_class, version, None, serialized)
         message = _unpack(self._message_class, any_message)
         own_name = getattr(message, self._name_field)
         try:
@@ -108,16 +149,18 @@ class ResourceDecoder:
             return DecodedResource(name or own_name, message, version, refused, any_message.value)
         new_name = getattr(message, self._name_field)
         name = name if name and new_name == own_name else new_name
+        inspector = Inspector(Findings(self._validation.accepts_unsupported))
         try:
-            error = self._check(message)
+            error = self._check(message, inspector)
         except ConfigError as broken:
             refused_resource = RefusedResource(name, str(broken), any_message.value)
             raise UpdateRejected(_with_contents(message, str(broken)), [refused_resource]) from broken
-        return DecodedResource(name, message, version, error, any_message.value)
+        serialized = any_message.value
+        if error is None and self._amend is None and _can_be_known(inspector) and len(serialized) <= LARGEST_KNOWN:
+            self._known.add(own_name, serialized)
+        return DecodedResource(name, message, version, error, serialized)
 
-    def _check(self, message: Any) -> ConfigError | None:
-        findings = Findings(self._validation.accepts_unsupported)
-        inspector = Inspector(findings)
+    def _check(self, message: Any, inspector: Inspector) -> ConfigError | None:
         try:
             inspect(message, inspector)
         except (UnsupportedFieldError, UnknownExtensionError) as error:
@@ -126,8 +169,14 @@ class ResourceDecoder:
             if inspector.root:
                 return error  # in the content of an Any, which Envoy's factories check when they unpack it
             raise
-        self._validation.on_findings(findings)
+        if inspector.findings is not None:
+            self._validation.on_findings(inspector.findings)
         return None
+
+
+def _can_be_known(inspector: Inspector) -> bool:
+    """Whether a walk would end the same way again: what is deprecated is counted, and may be refused, each time."""
+    return not inspector.rewrites and (inspector.findings is None or not inspector.findings.deprecated)
 
 
 def _with_contents(message: Any, words: str) -> str:

@@ -420,7 +420,7 @@ class SotwMux:
                 yield from steps
             if watch.names and self.eds_cache is not None and state.type_url == ASSIGNMENT_URL:
                 for resource in found:
-                    self.eds_cache.set(resource.name, resource.message)
+                    self.eds_cache.set(resource)
             yield
 
     def _on_expired(self, type_url: str, names: list[str]) -> None:

@@ -129,7 +129,7 @@ class WatchMap:
                 yield from self._tell(watch, [], [], version)
         if self._eds_cache is not None:
             for one in decoded:
-                self._eds_cache.set(one.name, one.message)
+                self._eds_cache.set(one)
 
     def _tell(
         self, watch: MapWatch, added: Sequence[DecodedResource], removed: Sequence[str], version: str
