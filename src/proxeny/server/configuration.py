@@ -125,7 +125,12 @@ class Configuration:
         self.context = make_context("main", store, self, dispatcher, self.runtime)
         self.context.cluster_names = frozenset(cluster.name for cluster in clusters)
         self.context.xds = self.xds = XdsManager(
-            dispatcher, self.bootstrap, self.local_info.node, store, self._dynamic_validation
+            dispatcher,
+            self.bootstrap,
+            self.local_info.node,
+            store,
+            self._dynamic_validation,
+            partial_updates=options.accept_partial_updates,
         )
         self.context.secrets = self.secrets = SecretManager(
             store, self.local_info.node, dispatcher, self._dynamic_validation, self.xds, options

@@ -79,6 +79,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("patch", STRING, "File of Istio EnvoyFilter resources to apply to the configuration; may be repeated",
          repeats=True),
     _switch("accept-unsupported-fields", "Warn of Envoy fields that Proxeny does not serve instead of refusing them"),
+    _switch("accept-partial-updates", "Take what is good of a discovery response even where Envoy refuses all of it"),
     _switch("skip-deprecated-logs", "Do not log the use of deprecated fields"),
     Flag("admin-address-path", STRING, "File that the admin address is written to"),
     Flag("local-address-ip-version", STRING, "Version of the local IP address (v4 or v6)", default="v4"),

@@ -56,6 +56,7 @@ class Options:
     reject_unknown_dynamic_fields: bool = False
     ignore_unknown_dynamic_fields: bool = False
     accept_unsupported_fields: bool = False
+    accept_partial_updates: bool = False
     skip_deprecated_logs: bool = False
     file_flush_interval_msec: int = 10000
     file_flush_min_size_kb: int = 64
@@ -81,8 +82,8 @@ _DIRECT = (
     "log_format", "log_format_escaped", "log_stacktrace_single_entry", "log_path", "admin_address_path",
     "service_cluster", "service_node", "service_zone", "allow_unknown_static_fields",
     "reject_unknown_dynamic_fields", "ignore_unknown_dynamic_fields", "accept_unsupported_fields",
-    "skip_deprecated_logs", "file_flush_interval_msec", "file_flush_min_size_kb", "cpuset_threads",
-    "enable_core_dump", "patch", "watch",
+    "accept_partial_updates", "skip_deprecated_logs", "file_flush_interval_msec", "file_flush_min_size_kb",
+    "cpuset_threads", "enable_core_dump", "patch", "watch",
 )  # fmt: skip
 
 

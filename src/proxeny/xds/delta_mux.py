@@ -24,6 +24,7 @@ from proxeny.xds.delta_state import DeltaState
 from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
 from proxeny.xds.inbox import Inbox
 from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail
+from proxeny.xds.rejection import joined
 from proxeny.xds.resource import ResourceDecoder
 from proxeny.xds.subscription import FailureReason
 from proxeny.xds.ttl import TtlManager
@@ -87,12 +88,17 @@ class DeltaMux:
         *,
         skip_subsequent_node: bool = False,
         eds_cache: EdsResourcesCache | None = None,
+        partial_updates: bool = False,
     ) -> None:
-        """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it."""
+        """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it.
+
+        ``partial_updates``: a watch that refuses its part keeps no other from taking its own.
+        """
         self._dispatcher = dispatcher
         self._node = node
         self._skip_subsequent_node = skip_subsequent_node
         self.eds_cache = eds_cache
+        self._partial_updates = partial_updates
         self._subscriptions: dict[str, _Subscription] = {}
         self._acks = PausableAckQueue()
         self._inbox = Inbox(dispatcher)
@@ -130,7 +136,8 @@ class DeltaMux:
     def _subscription(self, type_url: str, namespaces: bool) -> _Subscription:
         cache = self.eds_cache if type_url == ASSIGNMENT_URL else None
         ttl = TtlManager(self._dispatcher, lambda names: self._on_expired(type_url, names))
-        return _Subscription(DeltaState(type_url), WatchMap(namespaces, cache), ttl, namespaces)
+        watches = WatchMap(namespaces, cache, self._partial_updates)
+        return _Subscription(DeltaState(type_url), watches, ttl, namespaces)
 
     def update_watch(self, subscription: _Subscription, watch: MapWatch, names: Iterable[str]) -> None:
         """``names`` instead of those before."""
@@ -250,7 +257,10 @@ class DeltaMux:
     def _process(self, subscription: _Subscription, message: Any) -> Steps[None]:
         refused: ConfigError | None = None
         try:
-            yield from self._take(subscription, message)
+            errors = yield from self._take(subscription, message)
+            if errors:
+                refused = joined(errors)
+                log.warning("delta config for %s rejected in part: %s", message.type_url, refused)
         except Exception as error:
             refused = as_refusal(error)
             log.warning("delta config for %s rejected: %s", message.type_url, refused)
@@ -258,13 +268,15 @@ class DeltaMux:
         self._acks.push(UpdateAck(message.nonce, message.type_url, refused))
         self._send_requests()
 
-    def _take(self, subscription: _Subscription, message: Any) -> Steps[None]:
+    def _take(self, subscription: _Subscription, message: Any) -> Steps[list[ConfigError]]:
+        """Why some watches refused, where others take updates all the same."""
         state = subscription.state
         _check(state, message)
         removed = list(message.removed_resources)
         fresh = [resource for resource in message.resources if not state.is_heartbeat(resource)]
-        yield from subscription.watches.deliver(fresh, removed, message.system_version_info)
-        self._remember(subscription, message.resources)
+        refusals = yield from subscription.watches.deliver(fresh, removed, message.system_version_info)
+        refused = set().union(*[one.names for one in refusals])
+        self._remember(subscription, [resource for resource in message.resources if resource.name not in refused])
         for name in removed:
             state.forget(name)
         log.debug(
@@ -273,6 +285,7 @@ class DeltaMux:
             len(message.resources),
             len(removed),
         )
+        return [one.error for one in refusals]
 
     def _remember(self, subscription: _Subscription, resources: Sequence[Any]) -> None:
         """The versions that are there, and until when."""
@@ -289,7 +302,7 @@ class DeltaMux:
     def _on_expired(self, type_url: str, names: list[str]) -> None:
         self._inbox.put(lambda: self._expire(self._subscriptions[type_url], names))
 
-    def _expire(self, subscription: _Subscription, names: list[str]) -> Steps[None]:
+    def _expire(self, subscription: _Subscription, names: list[str]) -> Steps[Any]:
         gone = [name for name in names if subscription.state.forget(name)]
         return subscription.watches.deliver([], gone, "")
 

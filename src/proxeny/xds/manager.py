@@ -49,8 +49,13 @@ class XdsManager:
         node: Any,
         store: Store,
         validation: Callable[[], DynamicValidation],
+        *,
+        partial_updates: bool = False,
     ) -> None:
-        """``bootstrap``: None is an empty one; ``node``: the ``config.core.v3.Node`` that asks."""
+        """``bootstrap``: None is an empty one; ``node``: the ``config.core.v3.Node`` that asks.
+
+        ``partial_updates``: take what is good of a response even where Envoy refuses all of it.
+        """
         if bootstrap is None:
             bootstrap = bootstrap_pb2.Bootstrap()
         self._loop = loop
@@ -59,6 +64,7 @@ class XdsManager:
         self._validation = validation
         self._ads_config = bootstrap.dynamic_resources.ads_config
         self._has_ads = bootstrap.dynamic_resources.HasField("ads_config")
+        self._partial_updates = partial_updates
         self._context_keys = tuple(bootstrap.node_context_params)
         self._primaries = api_config_source.primary_clusters(bootstrap)
         self._ads: Mux | None = None
@@ -123,6 +129,7 @@ class XdsManager:
         begin with it and a slash.
         """
         self.check_source(source, decoder.type_name)
+        decoder.keeps_broken = self._partial_updates
         record = self.record.subscription(decoder.type_name, describe(source))
         recorded = RecordedCallbacks(callbacks, record)
         try:
@@ -258,6 +265,7 @@ class XdsManager:
             open_stream,
             skip_subsequent_node=api.set_node_on_first_message_only,
             eds_cache=eds_cache,
+            partial_updates=self._partial_updates,
         )
 
     def close(self) -> None:

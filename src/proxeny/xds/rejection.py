@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from proxeny.config.errors import ConfigError
@@ -26,3 +26,16 @@ class UpdateRejected(ConfigError):
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
         return type(self), (self.message, self.refused)
+
+
+def joined(errors: Sequence[ConfigError]) -> UpdateRejected:
+    """What is refused of one response, by one owner or another."""
+    refused = [one for error in errors if isinstance(error, UpdateRejected) for one in error.refused]
+    return UpdateRejected("; ".join(dict.fromkeys(map(str, errors))), refused)
+
+
+def refused_names(error: ConfigError, names: Iterable[str]) -> set[str]:
+    """Which of ``names`` an owner refused that was given them all; who does not say which refuses all."""
+    if isinstance(error, UpdateRejected):
+        return {one.name for one in error.refused}
+    return set(names)

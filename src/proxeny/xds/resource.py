@@ -98,6 +98,8 @@ class ResourceDecoder:
         self._validation = validation
         self._amend = amend
         self._known = _Known()
+        self.keeps_broken = False
+        """Whether a resource that cannot be decoded, but has a name, is one with an ``error`` instead of raising it."""
 
     @property
     def type_name(self) -> str:
@@ -126,7 +128,7 @@ class ResourceDecoder:
     def _decode_wrapped(self, wrapper: Any, version: str) -> DecodedResource | None:
         decoded: DecodedResource | None
         if wrapper.resource.type_url:
-            decoded = self._decode(wrapper.name, wrapper.resource, version)
+            decoded = self._decode_named(wrapper, version)
         else:
             decoded = DecodedResource(wrapper.name, self._message_class(), version)
         if decoded is not None:
@@ -135,6 +137,16 @@ class ResourceDecoder:
             if wrapper.HasField("ttl"):
                 decoded.ttl_ms = wrapper.ttl.ToMilliseconds()
         return decoded
+
+    def _decode_named(self, wrapper: Any, version: str) -> DecodedResource | None:
+        try:
+            return self._decode(wrapper.name, wrapper.resource, version)
+        except ConfigError as broken:
+            if not self.keeps_broken or not wrapper.name:
+                raise
+            message = self._message_class()
+            setattr(message, self._name_field, wrapper.name)
+            return DecodedResource(wrapper.name, message, version, broken, wrapper.resource.value)
 
     def _decode(self, name: str, any_message: Any, version: str) -> DecodedResource | None:
         if any_message.type_url == self.type_url and (known := self._known.find(any_message.value)) is not None:
@@ -153,6 +165,8 @@ class ResourceDecoder:
         try:
             error = self._check(message, inspector)
         except ConfigError as broken:
+            if self.keeps_broken and name:
+                return DecodedResource(name, message, version, broken, any_message.value)
             refused_resource = RefusedResource(name, str(broken), any_message.value)
             raise UpdateRejected(_with_contents(message, str(broken)), [refused_resource]) from broken
         serialized = any_message.value

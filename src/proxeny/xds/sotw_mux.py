@@ -28,6 +28,7 @@ from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
 from proxeny.xds.inbox import Inbox
 from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail
+from proxeny.xds.rejection import joined
 from proxeny.xds.resource import WRAPPER, DecodedResource, ResourceDecoder
 from proxeny.xds.subscription import FailureReason
 from proxeny.xds.ttl import TtlManager
@@ -175,12 +176,17 @@ class SotwMux:
         *,
         skip_subsequent_node: bool = False,
         eds_cache: EdsResourcesCache | None = None,
+        partial_updates: bool = False,
     ) -> None:
-        """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it."""
+        """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it.
+
+        ``partial_updates``: a watch that refuses its part keeps no other from taking its own.
+        """
         self._dispatcher = dispatcher
         self._node = node
         self._skip_subsequent_node = skip_subsequent_node
         self.eds_cache = eds_cache
+        self._partial_updates = partial_updates
         self._states: dict[str, _TypeState] = {}
         self._subscriptions: list[str] = []
         self._queue: deque[str] = deque()
@@ -347,18 +353,25 @@ class SotwMux:
         resume = self.pause([state.type_url])
         try:
             resources = yield from self._decode(state, message)
+            errors = []
             if resources or not message.resources:
-                yield from self._deliver(state, resources, message.version_info)
-            state.request.version_info = message.version_info
+                errors = yield from self._deliver(state, resources, message.version_info)
+            if errors:
+                self._refuse(state, joined(errors))
+            else:
+                state.request.version_info = message.version_info
         except Exception as error:
             refusal = as_refusal(error)
             for watch in state.newest_first():
                 watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, refusal)
-            state.request.error_detail.code = INTERNAL
-            state.request.error_detail.message = detail(refusal)
+            self._refuse(state, refusal)
         state.request.response_nonce = message.nonce
         self.queue_request(state.type_url)
         resume.close()
+
+    def _refuse(self, state: _TypeState, error: ConfigError) -> None:
+        state.request.error_detail.code = INTERNAL
+        state.request.error_detail.message = detail(error)
 
     def _decode(self, state: _TypeState, message: Any) -> Steps[list[DecodedResource]]:
         """What is to be delivered; nothing when there are but heartbeats."""
@@ -396,7 +409,11 @@ class SotwMux:
         resource.ttl_ms = heartbeat.ttl_ms
         return resource
 
-    def _deliver(self, state: _TypeState, resources: Sequence[DecodedResource], version: str) -> Steps[None]:
+    def _deliver(
+        self, state: _TypeState, resources: Sequence[DecodedResource], version: str
+    ) -> Steps[list[ConfigError]]:
+        """Why some watches refused, where others take updates all the same; else the first refusal is raised."""
+        errors: list[ConfigError] = []
         by_name: dict[str, DecodedResource] = {}
         for resource in resources:
             if resource.ttl_ms is not None:
@@ -415,13 +432,21 @@ class SotwMux:
                 found = _found(watch, by_name)
                 if not found:
                     continue
-            steps = watch.callbacks.on_config_update(found, version)
-            if steps is not None:
-                yield from steps
+            try:
+                steps = watch.callbacks.on_config_update(found, version)
+                if steps is not None:
+                    yield from steps
+            except ConfigError as error:
+                if not self._partial_updates:
+                    raise
+                errors.append(error)
+                watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
+                continue
             if watch.names and self.eds_cache is not None and state.type_url == ASSIGNMENT_URL:
                 for resource in found:
                     self.eds_cache.set(resource)
             yield
+        return errors
 
     def _on_expired(self, type_url: str, names: list[str]) -> None:
         self._inbox.put(lambda: self._expire(self._states[type_url], names))

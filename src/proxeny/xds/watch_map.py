@@ -11,6 +11,7 @@ from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
 from proxeny.xds.eds_cache import EdsResourcesCache
 from proxeny.xds.mux import WILDCARD, WatchCallbacks
+from proxeny.xds.rejection import refused_names
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.subscription import FailureReason
 
@@ -20,6 +21,13 @@ class AddedRemoved(NamedTuple):
 
     added: set[str]
     removed: set[str]
+
+
+class PartRefused(NamedTuple):
+    """A watch refused its part of an update, or some of that."""
+
+    error: ConfigError
+    names: set[str]
 
 
 class MapWatch:
@@ -34,11 +42,17 @@ class MapWatch:
 
 
 class WatchMap:
-    """The watches of one type. ``namespaces``: a name stands for all that begin with it and a slash (VHDS)."""
+    """The watches of one type. ``namespaces``: a name stands for all that begin with it and a slash (VHDS).
 
-    def __init__(self, namespaces: bool = False, eds_cache: EdsResourcesCache | None = None) -> None:
+    ``partial_updates``: a watch that refuses its part keeps no other from taking its own.
+    """
+
+    def __init__(
+        self, namespaces: bool = False, eds_cache: EdsResourcesCache | None = None, partial_updates: bool = False
+    ) -> None:
         self._namespaces = namespaces
         self._eds_cache = eds_cache
+        self._partial_updates = partial_updates
         self._watches: dict[MapWatch, None] = {}
         self._wildcards: dict[MapWatch, None] = {}
         self._interest: dict[str, dict[MapWatch, None]] = {}
@@ -102,8 +116,9 @@ class WatchMap:
             return watches or ()
         return self._wildcards if watches is None else {**self._wildcards, **watches}
 
-    def deliver(self, added: Sequence[Any], removed: Sequence[str], version: str) -> Steps[None]:
-        """Decode ``discovery.v3.Resource`` messages and tell every watch its part; ConfigError."""
+    def deliver(self, added: Sequence[Any], removed: Sequence[str], version: str) -> Steps[list[PartRefused]]:
+        """Decode ``discovery.v3.Resource`` messages and tell every watch its part; ConfigError, or what was refused."""
+        refusals: list[PartRefused] = []
         per_added: dict[MapWatch, list[DecodedResource]] = {}
         decoded = []
         for resource in added:
@@ -120,16 +135,23 @@ class WatchMap:
         for name in removed:
             for watch in self.interested_in(name):
                 per_removed.setdefault(watch, []).append(name)
-        for watch, resources in per_added.items():
-            yield from self._tell(watch, resources, per_removed.pop(watch, []), version)
-        for watch, names in per_removed.items():
-            yield from self._tell(watch, [], names, version)
+        parts = [(watch, resources, per_removed.pop(watch, [])) for watch, resources in per_added.items()]
+        parts += [(watch, [], names) for watch, names in per_removed.items()]
         if not added and not removed:
-            for watch in list(self._wildcards):
-                yield from self._tell(watch, [], [], version)
+            parts += [(watch, [], []) for watch in self._wildcards]
+        for watch, resources, names in parts:
+            try:
+                yield from self._tell(watch, resources, names, version)
+            except ConfigError as error:
+                if not self._partial_updates:
+                    raise
+                refusals.append(PartRefused(error, refused_names(error, [one.name for one in resources])))
+                watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
         if self._eds_cache is not None:
             for one in decoded:
-                self._eds_cache.set(one)
+                if one.error is None:
+                    self._eds_cache.set(one)
+        return refusals
 
     def _tell(
         self, watch: MapWatch, added: Sequence[DecodedResource], removed: Sequence[str], version: str

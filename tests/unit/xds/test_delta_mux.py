@@ -12,6 +12,7 @@ from tests.unit.xds.streams import CLA, CLUSTER, NODE, Owner, World, assignment,
 
 from proxeny.xds.delta_mux import MESSAGE, DeltaMux, DeltaWatch
 from proxeny.xds.eds_cache import EdsResourcesCache
+from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.subscription import FailureReason
 
 HOST = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
@@ -313,3 +314,26 @@ def test_a_closed_mux_is_silent() -> None:
     world.give("a")
     world.advance(60_000)
     assert (owner.heard, owner.failures, len(world.client.streams)) == ([], [], 1)
+
+
+def test_with_partial_updates_a_refusal_is_one_watch_s_and_the_rest_has_versions() -> None:
+    world = Delta(partial_updates=True)
+
+    class Refusing(Owner):
+        def on_config_delta(self, added: Any, removed: Any, version: str) -> None:
+            super().on_config_delta(added, removed, version)
+            refused = [RefusedResource(one.name, "why") for one in added if one.name == "b"]
+            raise UpdateRejected("no b", refused)
+
+    owner, _ = world.watch("a")
+    refusing = Refusing()
+    world.mux.add_watch(CLA, ["b", "c"], refusing, assignments())
+    last, _ = world.watch("d")
+    world.asked()
+    world.give("a", "b", "c", "d", nonce="n1")
+    assert world.asked() == ["ClusterLoadAssignment n=n1 error 13 no b"]
+    assert (owner.failures, last.failures) == ([], [])
+    assert refusing.failures == [(FailureReason.UPDATE_REJECTED, "no b")]
+    world.stream.callbacks.on_close(14, "")
+    world.advance(499)
+    assert world.asked() == ["ClusterLoadAssignment n= +a +b +c +d a:1 c:1 d:1 node"]

@@ -1,9 +1,11 @@
-"""Resources that are amended before they are checked."""
+"""Resources: what is around them, what is broken, what is amended before it is checked."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -69,3 +71,31 @@ def test_the_checks_see_the_change() -> None:
     found = decode(amend)
     assert found is not None
     assert "not supported" in str(found.error)
+
+
+def test_what_is_broken_can_be_one_resource_s_own_matter() -> None:
+    decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", DynamicValidation(LoadOptions()))
+    bytes_of_none = AnyMessage(type_url=decoder.type_url, value=b"\xff")
+    named = discovery_pb2.Resource(name="a", version="1", resource=bytes_of_none)
+    with pytest.raises(ConfigError):
+        decoder.decode_delta(named)
+    decoder.keeps_broken = True
+    found = decoder.decode_delta(named)
+    assert found is not None
+    assert (found.name, found.message.cluster_name, found.version) == ("a", "a", "1")
+    assert str(found.error).startswith("Unable to unpack as envoy.config.endpoint.v3.ClusterLoadAssignment: ")
+    with pytest.raises(ConfigError):
+        decoder.decode(bytes_of_none, "1")
+
+
+def test_a_resource_around_another_brings_aliases_and_a_life() -> None:
+    decoder = ResourceDecoder(endpoint_pb2.ClusterLoadAssignment, "cluster_name", DynamicValidation(LoadOptions()))
+    wrapper = discovery_pb2.Resource(name="a", version="1", aliases=["b"])
+    wrapper.ttl.FromMilliseconds(1500)
+    found = decoder.decode_delta(wrapper)
+    assert found is not None
+    assert (found.name, found.aliases, found.ttl_ms, found.has_resource) == ("a", ("b",), 1500, False)
+    wrapper.resource.Pack(endpoint_pb2.ClusterLoadAssignment(cluster_name="c"))
+    found = decoder.decode_delta(wrapper)
+    assert found is not None
+    assert (found.name, found.message.cluster_name, found.has_resource) == ("a", "c", True)

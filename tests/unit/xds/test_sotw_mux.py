@@ -22,6 +22,7 @@ from tests.unit.xds.streams import (
     wrapped,
 )
 
+from proxeny.config.errors import ConfigError
 from proxeny.xds.eds_cache import EdsResourcesCache
 from proxeny.xds.sotw_mux import MESSAGE, SotwMux, SotwWatch
 from proxeny.xds.subscription import FailureReason
@@ -367,3 +368,26 @@ def test_a_heartbeat_of_what_is_not_there_is_refused(name: str, version: str) ->
     world.asked()
     world.answer(version, "n2", _packed(wrapped(name)))
     assert world.asked() == [f"ClusterLoadAssignment v=1 n=n2 error 13 resource {name} has no contents"]
+
+
+class Refusing(Owner):
+    def on_config_update(self, resources: Any, version: str) -> None:
+        super().on_config_update(resources, version)
+        raise ConfigError(f"no {resources[0].name}")
+
+
+def test_with_partial_updates_a_refusal_is_one_watch_s() -> None:
+    world = Sotw(partial_updates=True)
+    owners = [world.watch("a")[0], Refusing(), Refusing(), world.watch("d")[0]]
+    for name, owner in zip("bc", owners[1:3], strict=True):
+        world.mux.add_watch(CLA, [name], owner, assignments())
+    world.asked()
+    world.answer("1", "n1", map(assignment, "abcd"))
+    assert [owner.news() for owner in owners] == [[("1", [name])] for name in "abcd"]
+    assert world.asked() == ["ClusterLoadAssignment v= n=n1 c b d a error 13 no c; no b"]
+    assert [owner.failures for owner in owners] == [
+        [],
+        [(FailureReason.UPDATE_REJECTED, "no b")],
+        [(FailureReason.UPDATE_REJECTED, "no c")],
+        [],
+    ]
