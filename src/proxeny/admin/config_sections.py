@@ -12,7 +12,15 @@ from typing import Any, Final
 from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
-from proxeny.admin.context import AdminContext, DynamicListener, Packed, RefusedUpdate, Resource, ResourceState
+from proxeny.admin.context import (
+    AdminContext,
+    DynamicListener,
+    Packed,
+    RefusedUpdate,
+    Resource,
+    ResourceState,
+    ScopedRoutes,
+)
 from proxeny.admin.endpoint_dump import assignment_of
 from proxeny.config.message_types import message_class, type_name_of
 
@@ -50,7 +58,7 @@ def sections(context: AdminContext, matches: NameMatch, include_eds: bool) -> It
     yield _listeners(listeners, dynamic, context.listeners_version(), matches)
     managers = [*listeners, *_generations(dynamic)]
     if any(True for resource in managers for _ in _manager_configs(resource.message)):
-        yield _scoped_routes(context, matches)
+        yield _scoped_routes(context, managers, matches)
         yield _routes(context, managers, matches)
     yield _secrets(context, matches)
 
@@ -166,14 +174,15 @@ def _manager_configs(listener: Any) -> Iterator[Any]:
                 yield one.typed_config
 
 
-def _scoped_routes(context: AdminContext, matches: NameMatch) -> Section:
+def _scoped_routes(context: AdminContext, managers: list[Resource], matches: NameMatch) -> Section:
     kind = config_dump_shared_pb2.ScopedRoutesConfigDump
-    scoped = [one for one in context.scoped_routes() if matches(one.name)]
+    scoped = [*_inline_scopes(managers), *context.scoped_routes()]
     refused = context.refused(_SCOPE)
 
     def entry(made: Any, one: Any) -> Any:
         for scope in one.scopes:
-            _pack(made.scoped_route_configs.add(), scope)
+            if matches(scope.name):
+                _pack(made.scoped_route_configs.add(), scope)
         _stamp(made.last_updated, one.last_updated)
         return made
 
@@ -214,6 +223,17 @@ def _routes(context: AdminContext, managers: list[Resource], matches: NameMatch)
             ),
         },
     )
+
+
+def _inline_scopes(managers: list[Resource]) -> Iterator[ScopedRoutes]:
+    for resource in managers:
+        for config in _manager_configs(resource.message):
+            manager: Any = message_class(_HCM)()
+            manager.ParseFromString(config.value)
+            scoped = manager.scoped_routes
+            if scoped.HasField("scoped_route_configurations_list"):
+                scopes = scoped.scoped_route_configurations_list.scoped_route_configurations
+                yield ScopedRoutes(scoped.name, "", list(scopes), resource.last_updated, is_dynamic=False)
 
 
 def _inline_routes(managers: list[Resource]) -> Iterator[Resource]:

@@ -216,7 +216,7 @@ class AdminContext(Protocol):
         ...
 
     def scoped_routes(self) -> Sequence[ScopedRoutes]:
-        """Scopes, inline and discovered."""
+        """Scopes that are discovered."""
         ...
 
     def extension_configs(self) -> Sequence[tuple[str, Sequence[ResourceState]]]:

@@ -140,6 +140,10 @@ class _HeldRoutes:
         """One of its own, which hears of no updates."""
         return self.compiled(key_of(rds), rds.route_config_name)
 
+    def static_provider(self, config: Any, init_manager: InitManager | None) -> RouteConfigProvider:
+        """Likewise."""
+        return self.compiled(key_of(config), config.name)
+
     def scoped_provider(
         self, scoped_routes: Any, stat_prefix: str, init_manager: InitManager | None
     ) -> ScopedRoutesProvider:

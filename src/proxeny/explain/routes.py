@@ -89,7 +89,8 @@ def routes_of(
     ``table``: what the connection manager asks, which with ``scoped_routes`` asks the table of the request's scope.
     """
     if manager.WhichOneof("route_specifier") == "route_config":
-        return manager.route_config, table
+        held = None if discovered is None else discovered.held(key_of(manager.route_config))
+        return held or manager.route_config, table
     if manager.WhichOneof("route_specifier") == "rds":
         return None if discovered is None else discovered.held(key_of(manager.rds)), table
     if manager.scoped_routes.HasField("scoped_rds"):

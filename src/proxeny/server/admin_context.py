@@ -135,8 +135,18 @@ class ServerAdminContext:
         ]
 
     def scoped_routes(self) -> Sequence[ScopedRoutes]:
-        """Scopes, inline and discovered."""
-        return ()
+        """Scopes that are discovered."""
+        return [
+            ScopedRoutes(
+                one.provider.name,
+                one.version_info,
+                [scope.message for scope in one.scopes.values()],
+                one.last_updated,
+                is_dynamic=True,
+            )
+            for one in self._parts.routes.scoped_subscriptions()
+            if one.last_updated
+        ]
 
     def extension_configs(self) -> Sequence[tuple[str, Sequence[ResourceState]]]:
         """Discovered extensions, kind by kind."""

@@ -149,8 +149,9 @@ class DeltaMux:
             self._send_requests()
 
     def request_on_demand(self, subscription: _Subscription, watch: MapWatch, names: Iterable[str]) -> None:
-        """Ask for ``names`` besides."""
-        subscription.state.update_interest(names, ())
+        """Ask for ``names`` besides, those that were not asked for."""
+        state = subscription.state
+        state.update_interest([name for name in names if not state.is_requested(name)], ())
         if subscription.state.update_pending:
             self._send_requests()
 

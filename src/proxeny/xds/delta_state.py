@@ -98,6 +98,10 @@ class DeltaState:
             version = self._ambiguous.get(name)
         return version is not None and version == resource.version
 
+    def is_requested(self, name: str) -> bool:
+        """Whether a name was asked for."""
+        return name in self._requested
+
     def is_subscribed(self, name: str) -> bool:
         """Whether a resource that came is one that was asked for."""
         return WILDCARD in self._requested or name in self._requested

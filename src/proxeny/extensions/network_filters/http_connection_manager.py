@@ -111,13 +111,15 @@ def _routes_of(
 ) -> tuple[RouteTable | ScopedRouteTable | None, RouteConfigProvider | ScopedRoutesProvider | None]:
     """The route table as far as it is known now, and where others come from; ConfigError."""
     which = config.WhichOneof("route_specifier")
-    if which == "route_config":
+    if which == "route_config" and not config.route_config.HasField("vhds"):
         return RouteTable.compile(config.route_config, context), None
     if which == "scoped_routes" and not config.scoped_routes.HasField("scoped_rds"):
         return ScopedRouteTable.compile(config.scoped_routes, context), None
     if which is None:
         return None, None
     assert context.routes is not None
+    if which == "route_config":
+        return None, context.routes.static_provider(config.route_config, context.init_manager)
     if which == "rds":
         return None, context.routes.provider(config.rds, stat_prefix, context.init_manager)
     scoped = config.scoped_routes

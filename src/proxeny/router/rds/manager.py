@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from proxeny.router.rds.inline_routes import InlineRoutes
 from proxeny.router.rds.provider import RouteConfigProvider, ScopedRoutesProvider, ScopeKey, key_of
 from proxeny.router.rds.scoped_subscription import Scope, ScopedRdsSubscription
+from proxeny.router.rds.static_vhds import StaticVhds
 from proxeny.router.rds.subscription import RdsSubscription
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class RouteConfigProviderManager:
     def __init__(self, context: FactoryContext) -> None:
         """``context``: the server's."""
         self._context = context
-        self._subscriptions: dict[str, RdsSubscription] = {}
+        self._subscriptions: dict[str, RdsSubscription | StaticVhds] = {}
         self._scoped: dict[str, ScopedRdsSubscription] = {}
         self._inline: dict[str, InlineRoutes] = {}
         self._closed = False
@@ -46,6 +47,16 @@ class RouteConfigProviderManager:
             subscription = self._subscriptions[key] = RdsSubscription(provider, rds, stat_prefix, self)
         subscription.wait_in(init_manager)
         return subscription.provider
+
+    def static_provider(self, config: Any, init_manager: InitManager | None) -> RouteConfigProvider:
+        """The provider of a ``RouteConfiguration`` with VHDS that came within a listener; ConfigError."""
+        key = key_of(config)
+        static = self._subscriptions.get(key)
+        if static is None:
+            provider = RouteConfigProvider(key, config.name, self._unused)
+            static = self._subscriptions[key] = StaticVhds(provider, config, self)
+        static.wait_in(init_manager)
+        return static.provider
 
     def scoped_provider(
         self, scoped_routes: Any, stat_prefix: str, init_manager: InitManager | None
@@ -152,7 +163,7 @@ class RouteConfigProviderManager:
 
     def subscriptions(self) -> list[RdsSubscription]:
         """Those to route configurations, in the order in which they were made."""
-        return list(self._subscriptions.values())
+        return [one for one in self._subscriptions.values() if isinstance(one, RdsSubscription)]
 
     def scoped_subscriptions(self) -> list[ScopedRdsSubscription]:
         """Those to scopes."""
@@ -163,8 +174,10 @@ class RouteConfigProviderManager:
         scoped = self._scoped.get(key)
         if scoped is not None:
             scoped.load(tuple(scope), on_loaded)
-            return
-        on_loaded(False)
+        elif key in self._subscriptions:
+            self._subscriptions[key].load(host, on_loaded)
+        else:
+            on_loaded(False)
 
     def close(self) -> None:
         """The server ends."""

@@ -127,6 +127,9 @@ class RouteConfigProviders(Protocol):
         ``init_manager`` is made to wait for the routes; ``stat_prefix``: ``http.<name>.``.
         """
 
+    def static_provider(self, config: Any, init_manager: InitManager | None) -> RouteConfigProvider:
+        """The provider of a ``RouteConfiguration`` with VHDS that came within a listener, likewise."""
+
     def scoped_provider(
         self, scoped_routes: Any, stat_prefix: str, init_manager: InitManager | None
     ) -> ScopedRoutesProvider:
@@ -142,4 +145,4 @@ class RouteConfigProviders(Protocol):
 def key_of(message: Any) -> str:
     """The key of an ``Rds`` or ``ScopedRds`` message, the same in main and in the workers."""
     data = message.SerializeToString(deterministic=True)
-    return hashlib.blake2b(data, digest_size=16, person=message.DESCRIPTOR.name.encode()).hexdigest()
+    return hashlib.blake2b(data, digest_size=16, person=message.DESCRIPTOR.name.encode()[:16]).hexdigest()

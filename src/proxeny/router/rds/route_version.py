@@ -28,4 +28,7 @@ class HeldRoutes(Protocol):
     """Whatever has a version that workers are told of."""
 
     provider: RouteConfigProvider
-    version: RouteVersion | None
+
+    @property
+    def version(self) -> RouteVersion | None:
+        """What holds."""

@@ -97,7 +97,7 @@ class ScopedRdsSubscription:
         self._own_target = InitTarget("ConfigSubscriptionCommonBase local init target 'SRDS'", self._start)
         self._init.add(self._own_target)
         source = scoped_routes.scoped_rds.scoped_rds_config_source
-        context.xds.check_source(source)
+        context.xds.check_source(source, "envoy.config.route.v3.ScopedRouteConfiguration")
         with self._store.recording() as self._table:
             self._stats = self._store.block(SCOPED_RDS, self._prefix)
             stats = SubscriptionStats(self._store, self._prefix)

@@ -12,6 +12,10 @@ CONFIG_RELOAD: Final = RDS.slot("config_reload")
 UPDATE_EMPTY: Final = RDS.slot("update_empty")
 CONFIG_RELOAD_TIME_MS: Final = RDS.slot("config_reload_time_ms")
 
+VHDS: Final = Schema("vhds", counters=("config_reload", "update_empty"))
+"""``http.<name>.rds.vhds.<route configuration>.*`` (Envoy: ``ALL_VHDS_STATS``)."""
+VHDS_CONFIG_RELOAD: Final = VHDS.slot("config_reload")
+
 SCOPED_RDS: Final = Schema(
     "scoped_rds",
     counters=("config_reload", "update_empty"),

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from envoy.config.route.v3 import route_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
-from proxeny.event.slices import finish
 from proxeny.router.rds.provider import RouteConfigProvider
+from proxeny.router.rds.receiver import RouteConfigReceiver
 from proxeny.router.rds.route_version import RouteVersion
 from proxeny.router.rds.stats import CONFIG_RELOAD, CONFIG_RELOAD_TIME_MS, RDS, UPDATE_EMPTY
-from proxeny.router.route_table import RouteTable
-from proxeny.xds.init_manager import InitTarget
+from proxeny.router.rds.vhds import OnLoaded, VhdsSubscription, check_vhds
+from proxeny.xds.init_manager import InitManager, InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason, Subscription
@@ -25,9 +25,10 @@ from proxeny.xds.validation import DynamicValidation
 if TYPE_CHECKING:
     from proxeny.router.rds.manager import RouteConfigProviderManager
     from proxeny.stats.store import MainStore
-    from proxeny.xds.init_manager import InitManager
 
 log = logging.getLogger("proxeny.rds")
+
+_TYPE: Final = "envoy.config.route.v3.RouteConfiguration"
 
 
 class RdsSubscription:
@@ -40,14 +41,23 @@ class RdsSubscription:
         context = manager.compile_context()
         assert context.xds is not None
         self.provider = provider
-        self.version: RouteVersion | None = None
+        self.receiver = RouteConfigReceiver(provider, manager, self._count)
+        self.vhds: VhdsSubscription | None = None
+        self._vhds_source: bytes | None = None
+        self._vhds_prefix = f"{stat_prefix}rds."
+        self._is_begun = False
+        """Whether there was a version."""
+        self._is_counted = True
+        self._waits_for_hosts = False
+        """Whether that version waits for its virtual hosts."""
+        self._hosts_came = False
         self._name: str = rds.route_config_name
         self._manager = manager
         self._store = cast("MainStore", context.stats)
         self._prefix = f"{stat_prefix}rds.{self._name}."
         self._subscription: Subscription | None = None
         self._target = InitTarget(f"RdsRouteConfigSubscription RDS init {self._name}", self._start, shared=True)
-        context.xds.check_source(rds.config_source)
+        context.xds.check_source(rds.config_source, _TYPE)
         with self._store.recording() as self._table:
             self._stats = self._store.block(RDS, self._prefix)
             stats = SubscriptionStats(self._store, self._prefix)
@@ -55,6 +65,11 @@ class RdsSubscription:
                 validation = context.dynamic_validation or DynamicValidation(LoadOptions())
                 decoder = ResourceDecoder(route_pb2.RouteConfiguration, "name", validation)
                 self._subscription = context.xds.subscribe(rds.config_source, self, decoder, stats)
+
+    @property
+    def version(self) -> RouteVersion | None:
+        """What holds."""
+        return self.receiver.version
 
     def wait_in(self, init_manager: InitManager | None) -> None:
         """Have a listener wait for the first answer."""
@@ -67,6 +82,8 @@ class RdsSubscription:
 
     def close(self) -> None:
         """Nobody uses it any more."""
+        if self.vhds is not None:
+            self.vhds.close()
         if self._subscription is not None:
             self._subscription.close()
         self._target.ready()
@@ -102,22 +119,60 @@ class RdsSubscription:
         if resource.error is not None:
             raise resource.error
         data = message.SerializeToString(deterministic=True)
-        if self.version is None or data != self.version.data:
+        if not self.receiver.is_known(data):
             self._take(message, data, version)
-        self._target.ready()
+        if not self._waits_for_hosts:
+            self._target.ready()
 
     def _take(self, message: Any, data: bytes, version: str) -> None:
-        with self._store.recording() as table:
-            steps = RouteTable.compile_steps(message, self._manager.compile_context(), self.provider.current, False)
-            compiled = finish(steps)
-        now = time.time()
-        self.version = RouteVersion(message, data, version, now, table)
-        self._stats.inc(CONFIG_RELOAD)
-        self._stats.set(CONFIG_RELOAD_TIME_MS, int(now * 1000))
+        has_vhds = message.HasField("vhds")
+        if has_vhds:
+            check_vhds(message, self._manager.compile_context())
+        # The first version counts when its virtual hosts are there.
+        self._waits_for_hosts = has_vhds and not self._is_begun
+        self.receiver.take(message, data, version)
+        self._is_begun = True
         log.debug("rds: loading new configuration: config_name=%s", self._name)
-        # Workers hear of it before those of their requests that wait for it.
-        self._manager.on_change(self)
-        self.provider.exchange(compiled)
+        self._restart_vhds(message, version)
+
+    def _count(self) -> None:
+        self._is_counted = not self._waits_for_hosts or self._hosts_came
+        if self._is_counted:
+            self._stats.inc(CONFIG_RELOAD)
+            self._stats.set(CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
+
+    # -- virtual hosts -----------------------------------------------------------------------------------------
+
+    def _restart_vhds(self, message: Any, version: str) -> None:
+        source = message.vhds.SerializeToString(deterministic=True) if message.HasField("vhds") else None
+        if source == self._vhds_source:
+            return
+        self._vhds_source = source
+        old, self.vhds = self.vhds, None
+        if old is not None:
+            old.close()
+        if source is not None:
+            log.debug("rds: vhds configuration present/changed, (re)starting vhds: config_name=%s", self._name)
+            context = self._manager.compile_context()
+            self.vhds = VhdsSubscription(message, self.receiver, self._vhds_prefix, self._store, context)
+            init = InitManager(f"VHDS {self._name}:{version}")
+            init.add(self.vhds.target)
+            init.initialize(self._on_hosts)
+
+    def _on_hosts(self) -> None:
+        """The first virtual hosts came, or cannot be had."""
+        self._hosts_came = True
+        if not self._is_counted:
+            self._count()
+        self._waits_for_hosts = False
+        self._target.ready()
+
+    def load(self, host: str, on_loaded: OnLoaded) -> None:
+        """A request in a worker has no virtual host."""
+        if self.vhds is None:
+            on_loaded(False)
+        else:
+            self.vhds.load(host, on_loaded)
 
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
         """Likewise; a route configuration that was removed is kept, as in Envoy."""

@@ -48,6 +48,10 @@ class WorkerRoutes:
         """The provider of an ``Rds`` message."""
         return self._find(key_of(rds), rds.route_config_name)
 
+    def static_provider(self, config: Any, init_manager: InitManager | None) -> RouteConfigProvider:
+        """The provider of a ``RouteConfiguration`` with VHDS."""
+        return self._find(key_of(config), config.name)
+
     def scoped_provider(
         self, scoped_routes: Any, stat_prefix: str, init_manager: InitManager | None
     ) -> ScopedRoutesProvider:

@@ -24,10 +24,14 @@ class FakeSubscription:
     def __init__(self, callbacks: Any) -> None:
         self.callbacks = callbacks
         self.started: list[list[str]] = []
+        self.on_demand: list[str] = []
         self.closed = False
 
     def start(self, names: Any = ()) -> None:
         self.started.append(list(names))
+
+    def request_on_demand(self, names: Any) -> None:
+        self.on_demand += names
 
     def close(self) -> None:
         self.closed = True
@@ -44,10 +48,12 @@ class FakeXds:
         yield
         del self.paused[-len(type_names) :]
 
-    def check_source(self, source: Any) -> None:
+    def check_source(self, source: Any, type_name: str) -> None:
         """Any will do."""
 
-    def subscribe(self, source: Any, callbacks: Any, decoder: Any, stats: Any, watcher: Any = None) -> FakeSubscription:
+    def subscribe(
+        self, source: Any, callbacks: Any, decoder: Any, stats: Any, watcher: Any = None, namespaces: bool = False
+    ) -> FakeSubscription:
         self.subscriptions.append(FakeSubscription(callbacks))
         return self.subscriptions[-1]
 

@@ -72,7 +72,7 @@ def scope(name: str, *keys: str, to: str = "", **more: Any) -> Any:
 
 
 def test_a_listener_waits_for_scopes_and_their_routes(scoped: Scoped) -> None:
-    assert scoped.init.unready() == ["ConfigSubscriptionCommonBase init target 'SRDS'"]
+    assert scoped.init.unready() == ["target ConfigSubscriptionCommonBase init target 'SRDS'"]
     scoped.put(scope("a", "x", to="ra"), scope("b", "y", to="rb"), scope("c", "z", to="ra"))
     assert [one.started for one in scoped.xds.subscriptions] == [[[]], [["ra"]], [["rb"]]]
     assert scoped.events == ["scopes - +x y z"]
@@ -89,9 +89,9 @@ def test_routes_are_requested_together(scoped: Scoped) -> None:
     paused: list[list[str]] = []
     subscribe = scoped.xds.subscribe
 
-    def watch(*arguments: Any) -> Any:
+    def watch(*arguments: Any, **more: Any) -> Any:
         paused.append(list(scoped.xds.paused))
-        return subscribe(*arguments)
+        return subscribe(*arguments, **more)
 
     scoped.xds.subscribe = watch
     scoped.put(scope("a", "x", to="ra"), scope("b", "y", to="rb"))
