@@ -134,21 +134,22 @@ def _listeners(static: list[Resource], dynamic: list[DynamicListener], version: 
                 _static(kind.StaticListener, "listener", one) for one in static if matches(one.message.name)
             ),
             "dynamic_listeners": (
-                _dynamic_listener(kind.DynamicListener(name=one.name), one)
+                _dynamic_listener(kind.DynamicListener(name=one.name), one, matches(one.name))
                 for one in dynamic
-                if not one.name or matches(one.name)
+                if one.error is not None or matches(one.name)
             ),
         },
     )
 
 
-def _dynamic_listener(entry: Any, one: DynamicListener) -> Any:
+def _dynamic_listener(entry: Any, one: DynamicListener, matches: bool) -> Any:
+    """Refusals are shown whatever the name, as Envoy does."""
     for field, state in (
         (entry.active_state, one.active),
         (entry.warming_state, one.warming),
         (entry.draining_state, one.draining),
     ):
-        if state is not None:
+        if state is not None and matches:
             field.version_info = state.version
             _pack(field.listener, state.message)
             _stamp(field.last_updated, state.last_updated)

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from envoy.config.endpoint.v3 import endpoint_pb2
 
-from proxeny.admin.clusters import eds_health
-from proxeny.upstream.cluster_status import ClusterStatus
+from proxeny.upstream.cluster_status import ClusterStatus, HostStatus
 from proxeny.upstream.endpoints import INTERNAL, PIPE
+from proxeny.upstream.host import Health, health_of
 
-_HEALTH: Final = {"HEALTHY": 1, "UNHEALTHY": 2, "DRAINING": 3, "DEGRADED": 5}
+_HEALTH: Final = {Health.HEALTHY: 1, Health.UNHEALTHY: 2, Health.DEGRADED: 5}
+"""``config.core.v3.HealthStatus`` of what a host is, whoever said so."""
 
 
 def assignment_of(cluster: ClusterStatus) -> Any:
@@ -26,22 +27,34 @@ def assignment_of(cluster: ClusterStatus) -> Any:
     def place(host: Any) -> tuple[int, str, str, str]:
         return host.priority, host.region, host.zone, host.sub_zone
 
-    for (priority, region, zone, sub_zone), hosts in groupby(sorted(cluster.hosts, key=place), key=place):
+    for (priority, region, zone, sub_zone), group_hosts in groupby(sorted(cluster.hosts, key=place), key=place):
+        hosts = list(group_hosts)
         group = assignment.endpoints.add(priority=priority)
         group.locality.region, group.locality.zone, group.locality.sub_zone = region, zone, sub_zone
-        group.load_balancing_weight.value = 0
+        group.load_balancing_weight.value = max(host.locality_weight for host in hosts)
         for host in hosts:
-            entry = group.lb_endpoints.add(health_status=_HEALTH[eds_health(host)])
-            entry.load_balancing_weight.value = host.weight
-            endpoint = entry.endpoint
-            endpoint.hostname = host.hostname
-            endpoint.health_check_config.SetInParent()
-            if host.port == PIPE:
-                endpoint.address.pipe.path = host.address
-            elif host.port == INTERNAL:
-                endpoint.address.envoy_internal_address.server_listener_name = host.address
-                endpoint.address.envoy_internal_address.endpoint_id = host.endpoint_id
-            else:
-                endpoint.address.socket_address.address = host.address
-                endpoint.address.socket_address.port_value = host.port
+            _put_host(group.lb_endpoints.add(), host)
     return assignment
+
+
+def _put_host(entry: Any, host: HostStatus) -> None:
+    if host.metadata:
+        entry.metadata.ParseFromString(host.metadata)
+    entry.health_status = _HEALTH[health_of(host.flags)]
+    entry.load_balancing_weight.value = host.weight
+    endpoint = entry.endpoint
+    endpoint.hostname = host.hostname
+    endpoint.health_check_config.SetInParent()
+    if host.check is not None:
+        check = host.check
+        endpoint.health_check_config.hostname = check.hostname
+        if check.address not in ("", host.address) or check.port not in (0, host.port):
+            endpoint.health_check_config.port_value = check.port or host.port
+    if host.port == PIPE:
+        endpoint.address.pipe.path = host.address
+    elif host.port == INTERNAL:
+        endpoint.address.envoy_internal_address.server_listener_name = host.address
+        endpoint.address.envoy_internal_address.endpoint_id = host.endpoint_id
+    else:
+        endpoint.address.socket_address.address = host.address
+        endpoint.address.socket_address.port_value = host.port

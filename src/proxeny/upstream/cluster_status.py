@@ -14,7 +14,7 @@ from proxeny.upstream.resource_manager import ResourceManager, ResourcePriority
 from proxeny.upstream.stats import HOST
 
 if TYPE_CHECKING:
-    from proxeny.upstream.endpoints import AssignmentPolicy, HostEntry
+    from proxeny.upstream.endpoints import AssignmentPolicy, CheckTarget, HostEntry
     from proxeny.upstream.main_cluster import MainCluster
     from proxeny.upstream.outlier.detector import OutlierDetector
 
@@ -48,6 +48,10 @@ class HostStatus:
     canary: bool
     priority: int
     endpoint_id: str = ""
+    locality_weight: int = 0
+    metadata: bytes = b""
+    """A serialized core.v3.Metadata."""
+    check: CheckTarget | None = None
     success_rate: float = -1
     """In the last interval of outlier detection; -1: not known."""
     local_origin_success_rate: float = -1
@@ -135,4 +139,7 @@ def _host_status(cluster: MainCluster, entry: HostEntry) -> HostStatus:
         canary=entry.canary,
         priority=entry.priority,
         endpoint_id=entry.endpoint_id,
+        locality_weight=entry.locality_weight,
+        metadata=entry.metadata,
+        check=entry.check,
     )

@@ -14,7 +14,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
 from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, HostStatus
-from proxeny.upstream.endpoints import PIPE
+from proxeny.upstream.endpoints import FAILED_EDS_HEALTH, PIPE
 from proxeny.xds.record import XdsRecord
 
 LOADED = 1795424494.591
@@ -76,7 +76,8 @@ class FakeOptions:
 def host(address, port, flags="healthy", **more):
     facts = {"hostname": "", "weight": 1, "region": "", "zone": "", "sub_zone": "", "canary": False, "priority": 0}
     return HostStatus(
-        address, port, counters={"cx_total": 3, "rq_total": 0}, gauges={"cx_active": 1}, health_flags=flags, flags=0,
+        address, port, counters={"cx_total": 3, "rq_total": 0}, gauges={"cx_active": 1}, health_flags=flags,
+        flags=FAILED_EDS_HEALTH if "eds" in flags else 0,
         **{**facts, **more},
     )  # fmt: skip
 

@@ -8,7 +8,15 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 
-from proxeny.admin.context import DynamicListener, DynamicSecret, RefusedUpdate, ResourceState
+from proxeny.admin.context import (
+    DynamicClusters,
+    DynamicListener,
+    DynamicSecret,
+    Packed,
+    RefusedUpdate,
+    ResourceState,
+    ScopedRoutes,
+)
 from proxeny.admin.proto_json import message_to_json
 from proxeny.upstream.cluster_status import CircuitBreakerStatus, ClusterStatus, OutlierStatus
 
@@ -274,4 +282,58 @@ def test_config_dump_of_dynamic_listeners(get, server):
     whole = json.loads(get("/config_dump?name_regex=o.e")[1])["configs"]
     [listeners] = [one for one in whole if one["@type"].endswith("ListenersConfigDump")]
     assert listeners["version_info"] == "7"
-    assert [one.get("name") for one in listeners["dynamic_listeners"]] == ["one", None]
+    assert [one.get("name") for one in listeners["dynamic_listeners"]] == ["one", "two", None]
+
+
+def error_of(dump):
+    return dump["error_state"]["details"], dump["error_state"]["version_info"]
+
+
+def test_every_type_says_what_was_refused(get, server):
+    def refused(name, type_name):
+        message = None if type_name == "tls.v3.Secret" else Packed(f"envoy.{type_name}", b"")
+        return {name: RefusedUpdate(message, f"why {name}", 2.0, "9")}
+
+    def state(name, type_name):
+        return ResourceState("1", Packed(f"envoy.{type_name}", b""), 1.5, name)
+
+    cluster, routes = "config.cluster.v3.Cluster", "config.route.v3.RouteConfiguration"
+    extension = "config.core.v3.TypedExtensionConfig"
+    server.clusters_of_cds = DynamicClusters("1", [state("known", cluster)], [])
+    server.routes = [state("routes", routes)]
+    server.scopes = [
+        ScopedRoutes("scoped", "1", [Packed("envoy.config.route.v3.ScopedRouteConfiguration", b"")], 1.5, True)
+    ]
+    server.extensions = [("ecds_filter_network", []), ("ecds_filter_http", [state("filter", extension)])]
+    server.refusals = {
+        "Cluster": {**refused("known", cluster), **refused("new", cluster)},
+        "RouteConfiguration": {**refused("routes", routes), **refused("other", routes)},
+        "ScopedRouteConfiguration": refused("scope", "config.route.v3.ScopedRouteConfiguration"),
+        "TypedExtensionConfig": refused("filter", extension),
+        "ClusterLoadAssignment": refused("d", "config.endpoint.v3.ClusterLoadAssignment"),
+        "Secret": refused("s", "tls.v3.Secret"),
+    }
+
+    def resource(name):
+        return json.loads(get(f"/config_dump?include_eds&resource={name}")[1])["configs"]
+
+    (known,), (new,) = resource("dynamic_active_clusters"), resource("dynamic_warming_clusters")
+    assert (error_of(known), error_of(new)) == (("why known", "9"), ("why new", "9"))
+    assert new["error_state"]["failed_configuration"] == {"@type": f"type.googleapis.com/envoy.{cluster}"}
+    assert [error_of(one) for one in resource("dynamic_route_configs")] == [("why routes", "9"), ("why other", "9")]
+    scoped, scope = resource("dynamic_scoped_route_configs")
+    assert (scoped["name"], scope["name"], error_of(scope)) == ("scoped", "scope", ("why scope", "9"))
+    (filter_,) = resource("ecds_filters")
+    assert error_of(filter_) == ("why filter", "9")
+    (endpoints,) = resource("dynamic_endpoint_configs")
+    assert (endpoints["endpoint_config"]["cluster_name"], error_of(endpoints)) == ("d", ("why d", "9"))
+    (secret,) = resource("dynamic_warming_secrets")
+    assert (secret["name"], error_of(secret)) == ("s", ("why s", "9"))
+    assert "failed_configuration" not in secret["error_state"]
+    assert kinds(configs(get))[2:4] == ["EcdsConfigDump", "EcdsConfigDump"]
+
+
+def test_there_are_no_routes_without_a_connection_manager(get, server):
+    del server.message.static_resources.listeners[:]
+    server.routes = [ResourceState("1", Packed("envoy.config.route.v3.RouteConfiguration", b""), 1.5, "r")]
+    assert "RoutesConfigDump" not in kinds(configs(get))
