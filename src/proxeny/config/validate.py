@@ -22,8 +22,10 @@ from proxeny.config.message_types import type_name_of
 from proxeny.config.notes import Note, deprecated_default, field_notes, unfinished_message
 from proxeny.config.support import is_extension, support_of
 from proxeny.config.support.table import FieldClass
+from proxeny.event.slices import Steps
 
 Visitor = Callable[[Inspector, Any, Any], None]  # (inspector, value of the field, message it is in)
+_STEPPED_LEVELS: Final = 2
 
 # Their compile steps say which of the extensions below them they take (a list of policies: the first known one).
 _CHOOSING: Final = frozenset(
@@ -37,6 +39,7 @@ _WRAPPED: Final = frozenset(
     f"google.protobuf.{kind}Value"
     for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 )
+_SPECIAL: Final = frozenset(("google.protobuf.Duration", "google.protobuf.Any"))
 _OPAQUE: Final = frozenset(
     f"google.protobuf.{kind}" for kind in ("Struct", "Value", "ListValue", "Timestamp", "FieldMask", "Empty")
 )
@@ -49,6 +52,16 @@ def inspect(message: Message, inspector: Inspector | None = None) -> None:
     """
     inspector = inspector or Inspector()
     plan_of(message.DESCRIPTOR).inspect(inspector, message)
+    _refuse_unsupported(inspector)
+
+
+def inspect_steps(message: Message, inspector: Inspector) -> Steps[None]:
+    """``inspect`` in slices: item by item of what the message has many of, and each of these again."""
+    yield from plan_of(message.DESCRIPTOR).inspect_steps(inspector, message, _STEPPED_LEVELS)
+    _refuse_unsupported(inspector)
+
+
+def _refuse_unsupported(inspector: Inspector) -> None:
     findings = inspector.findings
     if findings is not None and findings.unsupported and not findings.accept_unsupported:
         path = findings.unsupported[0]
@@ -59,11 +72,13 @@ def inspect(message: Message, inspector: Inspector | None = None) -> None:
 class TypePlan:
     """The checks of one message type."""
 
-    __slots__ = ("_absent", "_compiled", "_descriptor", "_visitors")
+    __slots__ = ("_absent", "_compiled", "_descriptor", "_lists", "_visitors")
 
     def __init__(self, descriptor: Any) -> None:
         self._descriptor = descriptor
         self._visitors: dict[int, Visitor] = {}
+        self._lists: dict[int, _ListVisitor] = {}
+        """Visitors of lists of messages that may be gone through in slices."""
         self._absent: tuple[Note, ...] = ()
         self._compiled = False
 
@@ -76,6 +91,21 @@ class TypePlan:
         visitors = self._visitors
         for field, value in message.ListFields():
             visit = visitors.get(field.number)
+            if visit is not None:
+                visit(inspector, value, message)
+
+    def inspect_steps(self, inspector: Inspector, message: Any, levels: int) -> Steps[None]:
+        """``inspect`` in slices; ``levels``: of lists in lists that are gone through item by item."""
+        if not self._compiled:
+            self._compile()
+        for check in self._absent:
+            check(inspector, message)
+        for field, value in message.ListFields():
+            visit_list = self._lists.get(field.number)
+            if visit_list is not None and levels:
+                yield from visit_list.steps(inspector, value, levels - 1)
+                continue
+            visit = self._visitors.get(field.number)
             if visit is not None:
                 visit(inspector, value, message)
 
@@ -96,7 +126,7 @@ class TypePlan:
         support = support_of(self._descriptor.full_name)
         for field in self._descriptor.fields:
             rules = None if ignored else _rules_of(field)
-            visitor = _field_visitor(field, rules)
+            visitor = plain = _field_visitor(field, rules)
             kind = FieldClass.DONE if support is None else support.class_of(field.name)
             visitor = _with_notes(field_notes(field, kind), kind, visitor)
             if self._descriptor.full_name in _CHOOSING:
@@ -105,6 +135,8 @@ class TypePlan:
                 visitor = _unless_optional(visitor)
             if visitor is not None:
                 self._visitors[field.number] = visitor
+            if visitor is plain and isinstance(plain, _ListVisitor):
+                self._lists[field.number] = plain
             absent.extend(_absent_checks(field, rules))
         if not ignored:
             oneofs = self._descriptor.oneofs
@@ -249,12 +281,18 @@ def _single_visitor(field: Any, rules: Any) -> Visitor | None:
         return _duration_visitor(None if rules is None else pgv.compile_rules(rules))
     if type_name == "google.protobuf.Any":
         return _any_visitor(None if rules is None else pgv.compile_rules(rules))
-    if type_name in _OPAQUE or (rules is not None and rules.message.skip):
+    if not _has_plan(field.message_type, rules):
         return None
     child = plan_of(field.message_type)
-    if child.trivial:
-        return None
     return lambda inspector, value, message: child.inspect(inspector, value)
+
+
+def _has_plan(message_type: Any, rules: Any) -> bool:
+    """Whether messages of the type are checked field by field."""
+    type_name = message_type.full_name
+    if type_name in _WRAPPED or type_name in _OPAQUE or type_name in _SPECIAL:
+        return False
+    return not (rules is not None and rules.message.skip) and not plan_of(message_type).trivial
 
 
 def _scalar_visitor(check: pgv.Check | None) -> Visitor | None:
@@ -336,6 +374,8 @@ def _repeated_visitor(field: Any, rules: Any) -> Visitor | None:
     unique = rules is not None and rules.repeated.unique
     if size is None and inner is None and not unique:
         return None
+    if not unique and field.message_type is not None and _has_plan(field.message_type, items):
+        return _ListVisitor(Step(field), size, plan_of(field.message_type))
     step = Step(field)
 
     def visit(inspector: Inspector, value: Any, message: Any) -> None:
@@ -353,6 +393,43 @@ def _repeated_visitor(field: Any, rules: Any) -> Visitor | None:
         trail.pop()
 
     return visit
+
+
+class _ListVisitor:
+    """The visitor of a list of messages that are checked by their plan."""
+
+    __slots__ = ("_plan", "_size", "_step")
+
+    def __init__(self, step: Step, size: pgv.Check | None, plan: TypePlan) -> None:
+        self._step = step
+        self._size = size
+        self._plan = plan
+
+    def __call__(self, inspector: Inspector, value: Any, message: Any) -> None:
+        self._begin(inspector, value)
+        trail, inspect_item = inspector.trail, self._plan.inspect
+        for index, item in enumerate(value):
+            trail[-1] = index
+            inspect_item(inspector, item)
+        del trail[-2:]
+
+    def steps(self, inspector: Inspector, value: Any, levels: int) -> Steps[None]:
+        """The same in slices."""
+        self._begin(inspector, value)
+        trail, inspect_item = inspector.trail, self._plan.inspect_steps
+        for index, item in enumerate(value):
+            trail[-1] = index
+            yield from inspect_item(inspector, item, levels)
+            if not index & 7:
+                yield
+        del trail[-2:]
+
+    def _begin(self, inspector: Inspector, value: Any) -> None:
+        inspector.trail.append(self._step)
+        reason = None if self._size is None else self._size(value)
+        if reason is not None:
+            raise inspector.violation(reason)
+        inspector.trail.append(0)
 
 
 def _map_visitor(field: Any, rules: Any) -> Visitor | None:

@@ -13,7 +13,7 @@ from proxeny.event.slices import Steps
 from proxeny.xds.mux import Mux, Watch
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import UpdateStats
-from proxeny.xds.subscription import FailureReason, SubscriptionCallbacks
+from proxeny.xds.subscription import FailureReason, SubscriptionCallbacks, followed
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
@@ -98,12 +98,18 @@ class GrpcSubscription:
         """What of a state of the world is this subscription's."""
         self._timer.disable()
         began = time.monotonic()
-        self._callbacks.on_config_update(resources, version)
-        self._applied(version, began)
-        log.debug(
-            "gRPC config for %s accepted with %d resources with version %s", self._type_url, len(resources), version
-        )
-        return None
+
+        def applied(error: ConfigError | None) -> None:
+            if error is None:
+                self._applied(version, began)
+                log.debug(
+                    "gRPC config for %s accepted with %d resources with version %s",
+                    self._type_url,
+                    len(resources),
+                    version,
+                )
+
+        return followed(lambda: self._callbacks.on_config_update(resources, version), applied)
 
     def on_config_delta(
         self, added: Sequence[DecodedResource], removed_names: Sequence[str], version: str
@@ -111,13 +117,14 @@ class GrpcSubscription:
         """What of it changed."""
         self._timer.disable()
         began = time.monotonic()
-        try:
-            self._callbacks.on_config_delta(added, removed_names, version)
-        except ConfigError:
-            self._stats.attempt()
-            raise
-        self._applied(version, began)
-        return None
+
+        def applied(error: ConfigError | None) -> None:
+            if error is None:
+                self._applied(version, began)
+            else:
+                self._stats.attempt()
+
+        return followed(lambda: self._callbacks.on_config_delta(added, removed_names, version), applied)
 
     def _applied(self, version: str, began: float) -> None:
         self._stats.attempt()

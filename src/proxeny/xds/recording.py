@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from proxeny.config.errors import ConfigError
-from proxeny.xds.subscription import FailureReason
+from proxeny.xds.subscription import FailureReason, followed
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.xds.record import SubscriptionRecord
     from proxeny.xds.resource import DecodedResource
     from proxeny.xds.subscription import Subscription, SubscriptionCallbacks
@@ -26,29 +27,32 @@ class RecordedCallbacks:
         self._is_told: ConfigError | None = None
         """The refusal that is in the record already: transports say it again."""
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """The whole state of the world."""
-        began = time.perf_counter()
-        failure: ConfigError | None = None
-        try:
-            self._callbacks.on_config_update(resources, version)
-        except ConfigError as error:
-            failure = self._is_told = error
-            raise
-        finally:
-            self._record.updated(resources, None, version, time.perf_counter() - began, failure)
+        return self._record_of(lambda: self._callbacks.on_config_update(resources, version), resources, None, version)
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
         """What changed."""
+        return self._record_of(
+            lambda: self._callbacks.on_config_delta(added, removed, version), added, removed, version
+        )
+
+    def _record_of(
+        self,
+        apply: Callable[[], Steps[None] | None],
+        resources: Sequence[DecodedResource],
+        removed: Sequence[str] | None,
+        version: str,
+    ) -> Steps[None] | None:
         began = time.perf_counter()
-        failure: ConfigError | None = None
-        try:
-            self._callbacks.on_config_delta(added, removed, version)
-        except ConfigError as error:
-            failure = self._is_told = error
-            raise
-        finally:
-            self._record.updated(added, removed, version, time.perf_counter() - began, failure)
+
+        def applied(error: ConfigError | None) -> None:
+            self._is_told = error or self._is_told
+            self._record.updated(resources, removed, version, time.perf_counter() - began, error)
+
+        return followed(apply, applied)
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """Nothing came, or it was refused."""

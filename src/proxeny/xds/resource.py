@@ -12,7 +12,8 @@ from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
 from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.message_types import type_name_of
-from proxeny.config.validate import inspect
+from proxeny.config.validate import inspect, inspect_steps
+from proxeny.event.slices import Steps, finish
 from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.validation import DynamicValidation
 
@@ -24,7 +25,11 @@ LONGEST_DETAIL: Final = 4096
 MOST_KNOWN: Final = 16_384
 LARGEST_KNOWN: Final = 65_536
 """How many messages, and of how many bytes at most, a decoder recognizes."""
+MOST_KNOWN_BYTES: Final = 16 << 20
+"""What they may take; as much again of those that were not asked for lately."""
 TYPE_URL_PREFIX: Final = "type.googleapis.com/"
+_LARGE: Final = 1 << 14
+"""Bytes of a message from which on it is checked in slices."""
 WRAPPER: Final = "envoy.service.discovery.v3.Resource"
 """A resource with a name, a version and more of its own."""
 
@@ -64,9 +69,10 @@ class DecodedResource:
 class _Known:
     """Messages that were found good, with their names: a state of the world repeats what did not change."""
 
-    __slots__ = ("_old", "_young")
+    __slots__ = ("_bytes", "_old", "_young")
 
     def __init__(self) -> None:
+        self._bytes = 0
         self._young: dict[bytes, tuple[str, bytes]] = {}
         self._old: dict[bytes, tuple[str, bytes]] = {}
 
@@ -79,9 +85,10 @@ class _Known:
 
     def add(self, name: str, serialized: bytes) -> None:
         """What nobody asked for while so many others came is forgotten."""
-        if len(self._young) >= MOST_KNOWN:
-            self._old, self._young = self._young, {}
+        if len(self._young) >= MOST_KNOWN or self._bytes >= MOST_KNOWN_BYTES:
+            self._old, self._young, self._bytes = self._young, {}, 0
         self._young[serialized] = name, serialized
+        self._bytes += len(serialized)
 
 
 class ResourceDecoder:
@@ -117,18 +124,26 @@ class ResourceDecoder:
         None when the resource is amended away. Raises ConfigError for another type, malformed bytes and broken
         constraints of the message itself.
         """
+        return finish(self.decode_steps(any_message, version))
+
+    def decode_steps(self, any_message: Any, version: str) -> Steps[DecodedResource | None]:
+        """``decode`` in slices."""
         if type_name_of(any_message.type_url) != WRAPPER:
-            return self._decode("", any_message, version)
-        return self._decode_wrapped(_unpack(discovery_pb2.Resource, any_message), version)
+            return (yield from self._decode("", any_message, version))
+        return (yield from self._decode_wrapped(_unpack(discovery_pb2.Resource, any_message), version))
 
     def decode_delta(self, resource: Any) -> DecodedResource | None:
         """Likewise a ``discovery.v3.Resource`` of a delta response, which has a version of its own."""
+        return finish(self.decode_delta_steps(resource))
+
+    def decode_delta_steps(self, resource: Any) -> Steps[DecodedResource | None]:
+        """``decode_delta`` in slices."""
         return self._decode_wrapped(resource, resource.version)
 
-    def _decode_wrapped(self, wrapper: Any, version: str) -> DecodedResource | None:
+    def _decode_wrapped(self, wrapper: Any, version: str) -> Steps[DecodedResource | None]:
         decoded: DecodedResource | None
         if wrapper.resource.type_url:
-            decoded = self._decode_named(wrapper, version)
+            decoded = yield from self._decode_named(wrapper, version)
         else:
             decoded = DecodedResource(wrapper.name, self._message_class(), version)
         if decoded is not None:
@@ -138,9 +153,9 @@ class ResourceDecoder:
                 decoded.ttl_ms = wrapper.ttl.ToMilliseconds()
         return decoded
 
-    def _decode_named(self, wrapper: Any, version: str) -> DecodedResource | None:
+    def _decode_named(self, wrapper: Any, version: str) -> Steps[DecodedResource | None]:
         try:
-            return self._decode(wrapper.name, wrapper.resource, version)
+            return (yield from self._decode(wrapper.name, wrapper.resource, version))
         except ConfigError as broken:
             if not self.keeps_broken or not wrapper.name:
                 raise
@@ -148,7 +163,7 @@ class ResourceDecoder:
             setattr(message, self._name_field, wrapper.name)
             return DecodedResource(wrapper.name, message, version, broken, wrapper.resource.value)
 
-    def _decode(self, name: str, any_message: Any, version: str) -> DecodedResource | None:
+    def _decode(self, name: str, any_message: Any, version: str) -> Steps[DecodedResource | None]:
         if any_message.type_url == self.type_url and (known := self._known.find(any_message.value)) is not None:
             own_name, serialized = known
             return DecodedResource(name or own_name, self._message_class, version, None, serialized)
@@ -163,7 +178,7 @@ class ResourceDecoder:
         name = name if name and new_name == own_name else new_name
         inspector = Inspector(Findings(self._validation.accepts_unsupported))
         try:
-            error = self._check(message, inspector)
+            error = yield from self._check(message, inspector, len(any_message.value) >= _LARGE)
         except ConfigError as broken:
             if self.keeps_broken and name:
                 return DecodedResource(name, message, version, broken, any_message.value)
@@ -174,9 +189,12 @@ class ResourceDecoder:
             self._known.add(own_name, serialized)
         return DecodedResource(name, message, version, error, serialized)
 
-    def _check(self, message: Any, inspector: Inspector) -> ConfigError | None:
+    def _check(self, message: Any, inspector: Inspector, in_slices: bool) -> Steps[ConfigError | None]:
         try:
-            inspect(message, inspector)
+            if in_slices:
+                yield from inspect_steps(message, inspector)
+            else:
+                inspect(message, inspector)
         except (UnsupportedFieldError, UnknownExtensionError) as error:
             return error
         except ConfigError as error:

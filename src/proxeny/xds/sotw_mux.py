@@ -19,7 +19,6 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError
-from proxeny.config.loader import gc_paused
 from proxeny.config.message_types import type_name_of
 from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
@@ -386,8 +385,7 @@ class SotwMux:
                     f"{item.type_url} does not match the message-wide type URL {state.type_url} in DiscoveryResponse "
                     f"{debug_string(message)}"
                 )
-            with gc_paused():
-                resource = decoder.decode(item, message.version_info)
+            resource = yield from decoder.decode_steps(item, message.version_info)
             if resource is not None and not resource.has_resource:
                 heartbeats += 1
                 resource = self._keep_alive(state, resource, taken)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Protocol
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import Steps
 from proxeny.xds.resource import DecodedResource
 
 
@@ -22,12 +23,17 @@ class FailureReason(Enum):
 
 
 class SubscriptionCallbacks(Protocol):
-    """The owner of resources of one type; it is called from main's event loop."""
+    """The owner of resources of one type; it is called from main's event loop.
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    What takes long returns steps, which raise what the call would: the update is applied when they are through.
+    """
+
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """The whole state of the world; raises ConfigError when any of it is refused (the good part holds)."""
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
         """What changed: resources that are new or other than before, and names of those that are gone; ConfigError."""
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
@@ -51,3 +57,28 @@ class Subscription(Protocol):
 
     def close(self) -> None:
         """No more callbacks."""
+
+
+def followed(
+    apply: Callable[[], Steps[None] | None], applied: Callable[[ConfigError | None], object]
+) -> Steps[None] | None:
+    """Call ``apply``, an owner's callback; ``applied`` hears of its end, or of the end of the steps that it returns,
+    and of a refusal, which is raised further."""
+    try:
+        steps = apply()
+    except ConfigError as error:
+        applied(error)
+        raise
+    if steps is not None:
+        return _follow(steps, applied)
+    applied(None)
+    return None
+
+
+def _follow(steps: Steps[None], applied: Callable[[ConfigError | None], object]) -> Steps[None]:
+    try:
+        yield from steps
+    except ConfigError as error:
+        applied(error)
+        raise
+    applied(None)

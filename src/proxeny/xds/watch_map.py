@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from proxeny.config.errors import ConfigError
-from proxeny.config.loader import gc_paused
 from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
 from proxeny.xds.eds_cache import EdsResourcesCache
@@ -124,8 +123,7 @@ class WatchMap:
         for resource in added:
             watches = list(self.interested_in(resource.name))
             if watches:
-                with gc_paused():
-                    one = watches[0].decoder.decode_delta(resource)
+                one = yield from watches[0].decoder.decode_delta_steps(resource)
                 if one is not None:
                     decoded.append(one)
                     for watch in watches:
