@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from envoy.config.core.v3 import config_source_pb2
 from google.protobuf.json_format import MessageToDict
@@ -18,20 +18,46 @@ from proxeny.xds.subscription import Subscription
 _Api: Final = config_source_pb2.ApiConfigSource
 _AGGREGATED: Final = frozenset((_Api.AGGREGATED_GRPC, _Api.AGGREGATED_DELTA_GRPC))
 _PREFIX: Final = "xds.node."
-_DIRECTIVES: Final = ("alt=", "entry=")
+_FILE: Final = "file"
+_ALTERNATIVE: Final = "alt="
+_DIRECTIVES: Final = (_ALTERNATIVE, "entry=")
+
+
+def file_path(locator: str) -> str:
+    """The file of a locator of the scheme ``file``, empty for others; ConfigError in Envoy's words."""
+    if _scheme(locator) != _FILE:
+        return ""
+    name, _, fragment = locator.partition("#")
+    _check_directives(fragment)
+    rest = name[len("file:") :]
+    if rest.startswith("//"):
+        # Whatever host it names.
+        rest = rest[2:].partition("/")[2]
+    return "/" + unquote(rest).lstrip("/")
+
+
+def _scheme(locator: str) -> str:
+    scheme = urlsplit(locator).scheme
+    if scheme not in ("xdstp", "http", _FILE):
+        raise ConfigError(f"{locator} does not have a xdstp:, http: or file: scheme")
+    return scheme
+
+
+def _check_directives(fragment: str) -> None:
+    for directive in filter(None, fragment.split(",")):
+        if not directive.startswith(_DIRECTIVES):
+            raise ConfigError(f"Unknown fragment component {directive}")
+        if directive.startswith(_ALTERNATIVE):
+            _scheme(directive.removeprefix(_ALTERNATIVE))
 
 
 def decode_locator(locator: str, type_name: str) -> xdstp.XdstpName:
     """A collection of resources of ``type_name``; ConfigError in Envoy's words."""
-    scheme = urlsplit(locator).scheme
-    if scheme not in ("xdstp", "http", "file"):
-        raise ConfigError(f"{locator} does not have a xdstp:, http: or file: scheme")
+    scheme = _scheme(locator)
     if scheme != "xdstp":
         raise UnsupportedFieldError(f"collections of the scheme '{scheme}' are not supported")
     decoded = xdstp.decode_locator(locator)
-    for directive in filter(None, decoded.fragment.split(",")):
-        if not directive.startswith(_DIRECTIVES):
-            raise ConfigError(f"Unknown fragment component {directive}")
+    _check_directives(decoded.fragment)
     if decoded.type_name != type_name:
         raise ConfigError(f"xdstp:// type does not match {type_name} in {decoded.encode()}")
     return decoded

@@ -82,10 +82,9 @@ class FilesystemSubscription:
         """Read the file and hand on what is in it."""
         log.debug("Filesystem config refresh for %s", self._path)
         self._stats.attempt()
-        response: Any = discovery_pb2.DiscoveryResponse()
         try:
             with gc_paused():
-                source = read_file(self._path, response, not self._validation.refuses_unknown)
+                content = self._read()
         except UnknownFieldError as error:
             self._reject(error)
             return
@@ -94,17 +93,31 @@ class FilesystemSubscription:
             self._stats.failure()
             self._callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
             return
-        self._validation.on_unknown(source.unknown)
         try:
             with gc_paused():
-                decoded = [self._decoder.decode(item, response.version_info) for item in response.resources]
-            resources = [resource for resource in decoded if resource is not None]
-            self._callbacks.on_config_update(resources, response.version_info)
+                version = self._deliver(content)
         except ConfigError as error:
             self._reject(error)
             return
-        self._stats.success(response.version_info)
+        self._stats.success(version)
         log.debug("Filesystem config update accepted for %s", self._path)
+
+    def _read(self) -> Any:
+        """What the file holds; ConfigError when it cannot be read."""
+        return self._load(discovery_pb2.DiscoveryResponse())
+
+    def _load(self, message: Any) -> Any:
+        """``message``, filled from the file; ConfigError."""
+        source = read_file(self._path, message, not self._validation.refuses_unknown)
+        self._validation.on_unknown(source.unknown)
+        return message
+
+    def _deliver(self, content: Any) -> str:
+        """Hand on what was read; its version. ConfigError when it is refused."""
+        version: str = content.version_info
+        decoded = [self._decoder.decode(item, version) for item in content.resources]
+        self._callbacks.on_config_update([resource for resource in decoded if resource is not None], version)
+        return version
 
     def _reject(self, error: ConfigError) -> None:
         log.warning("Filesystem config update rejected: %s", error)

@@ -12,12 +12,13 @@ from envoy.config.core.v3 import config_source_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.xds import api_config_source, backoff, delta_mux, rate_limit, services, sotw_mux
-from proxeny.xds.collection import CollectionSubscription, aggregates, decode_locator, node_context
+from proxeny.xds.collection import CollectionSubscription, aggregates, decode_locator, file_path, node_context
 from proxeny.xds.config_source import check_node, check_path, describe
 from proxeny.xds.config_stream import ConfigStream, ConfigStreamCallbacks, StreamOptions
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.eds_cache import EdsResourcesCache
 from proxeny.xds.filesystem import FilesystemSubscription
+from proxeny.xds.filesystem_collection import FilesystemCollectionSubscription
 from proxeny.xds.grpc_subscription import INITIAL_FETCH_TIMEOUT_MS, GrpcSubscription, GrpcSubscriptionOptions
 from proxeny.xds.record import XdsRecord
 from proxeny.xds.recording import RecordedCallbacks, RecordedSubscription
@@ -129,16 +130,27 @@ class XdsManager:
         begin with it and a slash.
         """
         self.check_source(source, decoder.type_name)
-        decoder.keeps_broken = self._partial_updates
-        record = self.record.subscription(decoder.type_name, describe(source))
-        recorded = RecordedCallbacks(callbacks, record)
-        try:
+
+        def make(recorded: SubscriptionCallbacks) -> Subscription:
             if source.WhichOneof("config_source_specifier") in ("path", "path_config_source"):
-                subscription = self._filesystem(source, recorded, decoder, stats, watcher)
-            elif source.api_config_source.api_type == config_source_pb2.ApiConfigSource.REST:
-                subscription = self._rest(source, recorded, decoder, stats)
-            else:
-                subscription = self._grpc(source, recorded, decoder, stats, namespaces)
+                return self._filesystem(source, recorded, decoder, stats, watcher)
+            if source.api_config_source.api_type == config_source_pb2.ApiConfigSource.REST:
+                return self._rest(source, recorded, decoder, stats)
+            return self._grpc(source, recorded, decoder, stats, namespaces)
+
+        return self._recorded(describe(source), callbacks, decoder, make)
+
+    def _recorded(
+        self,
+        described: str,
+        callbacks: SubscriptionCallbacks,
+        decoder: ResourceDecoder,
+        make: Callable[[SubscriptionCallbacks], Subscription],
+    ) -> Subscription:
+        decoder.keeps_broken = self._partial_updates
+        record = self.record.subscription(decoder.type_name, described)
+        try:
+            subscription = make(RecordedCallbacks(callbacks, record))
         except ConfigError:
             record.closed()
             raise
@@ -148,6 +160,9 @@ class XdsManager:
         """ConfigError for what ``subscribe_collection`` would refuse."""
         if not locator:
             self.check_source(source, type_name)
+            return
+        if path := file_path(locator):
+            check_path(config_source_pb2.ConfigSource(path=path))
             return
         decode_locator(locator, type_name)
         if aggregates(source):
@@ -159,13 +174,18 @@ class XdsManager:
     def subscribe_collection(
         self, locator: str, source: Any, callbacks: SubscriptionCallbacks, decoder: ResourceDecoder, stats: UpdateStats
     ) -> Subscription:
-        """A subscription (not started) to an xdstp collection, whose name also says who asks; ConfigError.
+        """A subscription (not started) to an xdstp collection, whose name also says who asks, or to one in a file;
+        ConfigError.
 
         Without a ``locator``: to everything that ``source`` has.
         """
         if not locator:
             return self.subscribe(source, callbacks, decoder, stats)
         self.check_collection(locator, source, decoder.type_name)
+        if path := file_path(locator):
+            return self._recorded(
+                locator, callbacks, decoder, lambda recorded: self._file_collection(path, recorded, decoder, stats)
+            )
         collection = decode_locator(locator, decoder.type_name)
         collection.context = {**node_context(self._node, self._context_keys), **collection.context}
         if aggregates(source):
@@ -190,6 +210,13 @@ class XdsManager:
         if source.WhichOneof("config_source_specifier") == "path":
             path = config_source_pb2.PathConfigSource(path=source.path)
         return FilesystemSubscription(self._loop, path, callbacks, decoder, stats, self._validation(), watcher)
+
+    def _file_collection(
+        self, path: str, callbacks: SubscriptionCallbacks, decoder: ResourceDecoder, stats: UpdateStats
+    ) -> Subscription:
+        assert self._loop is not None
+        source = config_source_pb2.PathConfigSource(path=path)
+        return FilesystemCollectionSubscription(self._loop, source, callbacks, decoder, stats, self._validation())
 
     def _rest(
         self, source: Any, callbacks: SubscriptionCallbacks, decoder: ResourceDecoder, stats: UpdateStats
