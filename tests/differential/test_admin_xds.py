@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.differential.proxies import ENVOY, PROXENY, Proxy
 
-from proxeny.testing.xds import CDS, EDS, LDS, RDS, ControlPlane
+from proxeny.testing.xds import CDS, ECDS, EDS, LDS, RDS, SRDS, ControlPlane
 
 Json = dict[str, Any]
 
@@ -68,6 +68,38 @@ def cluster(name: str, **more: Any) -> Json:
     return {"name": name, "type": "EDS", "eds_cluster_config": {"eds_config": ADS}, **more}
 
 
+HOST = {"name": "v", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "static"}}]}
+ROUTES = {"name": "routes", "virtual_hosts": [HOST]}
+
+
+def discovering(name: str) -> Json:
+    """Its filters are discovered."""
+    made = listener(name, manager(route_config=ROUTES))
+    cors = f"{_FILTERS}.http.cors.v3.Cors"
+    filter_ = {"name": "discovered", "config_discovery": {"config_source": ADS, "type_urls": [cors]}}
+    made["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"].insert(0, filter_)
+    inspector = f"{_FILTERS}.listener.tls_inspector.v3.TlsInspector"
+    filter_ = {"name": "inspecting", "config_discovery": {"config_source": ADS, "type_urls": [inspector]}}
+    return {**made, "listener_filters": [filter_]}
+
+
+KEYS = {"fragments": [{"header_value_extractor": {"name": "x", "index": 0}}]}
+SCOPE = {"name": "scope", "route_configuration_name": "routes", "key": {"fragments": [{"string_key": "a"}]}}
+
+INLINE_SCOPE = {"name": "inline_scope", "route_configuration": ROUTES, "key": SCOPE["key"]}
+
+
+def scoped(name: str) -> Json:
+    found = {"name": "scopes", "scope_key_builder": KEYS, "rds_config_source": ADS}
+    return listener(name, manager(scoped_routes={**found, "scoped_rds": {"scoped_rds_config_source": ADS}}))
+
+
+def scoped_inline(name: str) -> Json:
+    found = {"name": "inline_scopes", "scope_key_builder": KEYS, "rds_config_source": ADS}
+    scopes = {"scoped_route_configurations": [INLINE_SCOPE]}
+    return listener(name, manager(scoped_routes={**found, "scoped_route_configurations_list": scopes}))
+
+
 CLUSTERS = [
     cluster("eds"),
     cluster("renamed", eds_cluster_config={"eds_config": ADS, "service_name": "service"}, connect_timeout="2s"),
@@ -96,10 +128,18 @@ ASSIGNMENTS = [
     },
     {"cluster_name": "service", "endpoints": [{"lb_endpoints": [CHECKED]}]},
 ]
-HOST = {"name": "v", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "static"}}]}
-ROUTES = {"name": "routes", "virtual_hosts": [HOST]}
+EXTENSIONS = [
+    {"name": "discovered", "typed_config": {"@type": f"{_FILTERS}.http.cors.v3.Cors"}},
+    {"name": "inspecting", "typed_config": {"@type": f"{_FILTERS}.listener.tls_inspector.v3.TlsInspector"}},
+]
 INLINE = listener("inline", manager(route_config={"name": "of_inline", "virtual_hosts": [HOST]}))
-LISTENERS = [by_rds("rds", "routes"), INLINE]
+LISTENERS = [
+    by_rds("rds", "routes"),
+    INLINE,
+    discovering("discovering"),
+    scoped("scoped"),
+    scoped_inline("scoped_inline"),
+]
 SECRET = {"name": "ticket", "generic_secret": {"secret": {"inline_string": "x"}}}
 
 BOOTSTRAP: Json = {
@@ -134,6 +174,8 @@ class Side:
         self.plane.set(EDS, ASSIGNMENTS, version="e1")
         self.plane.set(LDS, LISTENERS, version="l1")
         self.plane.set(RDS, [ROUTES], version="r1")
+        self.plane.set(SRDS, [SCOPE], version="s1")
+        self.plane.set(ECDS, EXTENSIONS, version="x1")
         bootstrap = json.loads(json.dumps(BOOTSTRAP))
         http2 = f"{_ANY}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
         load = {"cluster_name": "plane", "endpoints": [{"lb_endpoints": [endpoint(self.plane.port)]}]}
@@ -282,6 +324,15 @@ QUERIES = [
     "resource=dynamic_route_configs&mask=route_config.name",
     "resource=dynamic_route_configs&name_regex=none",
     "resource=inline_scoped_route_configs",
+    "resource=inline_scoped_route_configs&mask=name,scoped_route_configs",
+    "resource=dynamic_scoped_route_configs",
+    "resource=dynamic_scoped_route_configs&mask=scoped_route_configs.name",
+    "resource=dynamic_scoped_route_configs&name_regex=scopes",
+    "resource=dynamic_scoped_route_configs&name_regex=none",
+    "resource=ecds_filters",
+    "resource=ecds_filters&mask=ecds_filter.name",
+    "resource=ecds_filters&name_regex=none",
+    "mask=ecds_filters",
     "resource=static_secrets",
     "resource=static_secrets&mask=name",
     "resource=dynamic_active_secrets",

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from envoy.config.core.v3 import extension_pb2
+
 from proxeny.admin.context import (
     DynamicClusters,
     DynamicListener,
@@ -150,7 +152,13 @@ class ServerAdminContext:
 
     def extension_configs(self) -> Sequence[tuple[str, Sequence[ResourceState]]]:
         """Discovered extensions, kind by kind."""
-        return ()
+        found: dict[str, list[ResourceState]] = {}
+        for one in self._parts.configuration.filter_configs.subscriptions():
+            states = found.setdefault(f"ecds_filter_{one.kind.name}", [])
+            if one.config is not None:
+                message = extension_pb2.TypedExtensionConfig(name=one.name, typed_config=one.config)
+                states.append(ResourceState(one.version, message, one.updated_at, one.name))
+        return list(found.items())
 
     def refused(self, type_name: str) -> Mapping[str, RefusedUpdate]:
         """What was refused of a type and not taken since, by name."""
