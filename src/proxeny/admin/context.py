@@ -69,7 +69,7 @@ class RefusedUpdate(NamedTuple):
 
 
 class ScopedRoutes(NamedTuple):
-    """The scopes of one scoped routing configuration, as ``ScopedRouteConfiguration`` messages (or ``Packed``)."""
+    """The scopes of one scoped routing configuration, as ``ScopedRouteConfiguration`` messages."""
 
     name: str
     version: str

@@ -8,6 +8,7 @@ that were delivered, for the diffs of the history; those of secrets, and of very
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -58,6 +59,7 @@ class TypeRecord:
     """All subscriptions to resources of one type from one source."""
 
     __slots__ = (
+        "_heard",
         "accepted",
         "attempts",
         "failed",
@@ -85,6 +87,13 @@ class TypeRecord:
         """Bytes of the resources of the last one."""
         self.seconds = 0.0
         """How long it took to apply the last one."""
+        self._heard: weakref.ref[ConfigError] | None = None
+
+    def has_heard(self, error: ConfigError) -> bool:
+        """Whether this refusal is the one that was told last; it is now."""
+        heard = self._heard is not None and self._heard() is error
+        self._heard = weakref.ref(error)
+        return heard
 
     @property
     def is_wildcard(self) -> bool:
@@ -153,12 +162,29 @@ class SubscriptionRecord:
         changes += self._remove(removed or ())
         self._told(version, now, error, changes, sum([len(one.serialized) for one in resources]), seconds)
 
-    def rejected(self, version: str, error: ConfigError) -> None:
-        """An update was refused before its owner saw it."""
-        now = time.time()
+    def rejected(self, error: ConfigError) -> None:
+        """An update was refused before its owner saw it, or by another owner of a part of it.
+
+        All subscriptions of a stream hear so; it is taken down once, and for the resources that are asked for here.
+        """
+        now, is_first = time.time(), not self._type.has_heard(error)
         refused = error.refused if isinstance(error, UpdateRejected) else ()
-        changes = [self._refuse(one, version, now) for one in refused]
-        self._told(version, now, error, changes, 0, 0.0)
+        changes: list[Change] = []
+        for one in refused:
+            if self.names is None or one.name in self.names:
+                is_known = not is_first and self._is_refused(one)
+                change = self._refuse(one, one.version, now)
+                if not is_known:
+                    changes.append(change)
+        version = next((one.version for one in refused), "")
+        if is_first:
+            self._told(version, now, error, changes, 0, 0.0)
+        elif changes:
+            self._note(Event(now, "", "", version, "rejected", str(error), changes))
+
+    def _is_refused(self, one: RefusedResource) -> bool:
+        record = self.resources.get(one.name)
+        return record is not None and record.refusal is not None and record.refusal.details == one.details
 
     def failed(self, details: str) -> None:
         """Nothing was to be had; history notes it once, however often it is tried again."""
@@ -166,7 +192,7 @@ class SubscriptionRecord:
         last, kind.failed = kind.failed, Verdict("", now, details)
         came_since = max([verdict.at for verdict in (kind.accepted, kind.rejected) if verdict is not None], default=0)
         if last is None or last.details != details or came_since > last.at:
-            self._history.add(Event(now, kind.type_name, kind.source, "", "failed", details))
+            self._note(Event(now, "", "", "", "failed", details))
 
     def _refused(self, resources: Sequence[DecodedResource], error: ConfigError | None) -> dict[str, RefusedResource]:
         if error is None:
@@ -223,11 +249,15 @@ class SubscriptionRecord:
             kind.accepted = Verdict(version, now)
             outcome, details = "accepted", ""
         else:
+            kind.has_heard(error)
             is_news, outcome, details = True, "rejected", str(error)
             kind.rejected = Verdict(version, now, details)
         if is_news:
-            event = Event(now, kind.type_name, kind.source, version, outcome, details, changes, size, seconds)
-            self._history.add(event)
+            self._note(Event(now, "", "", version, outcome, details, changes, size, seconds))
+
+    def _note(self, event: Event) -> None:
+        event.type_name, event.source = self._type.type_name, self._type.source
+        self._history.add(event)
 
 
 class XdsRecord:

@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 class RecordedCallbacks:
     """Passes every call on (``SubscriptionCallbacks``)."""
 
-    __slots__ = ("_callbacks", "_is_told", "_record")
+    __slots__ = ("_callbacks", "_record")
 
     def __init__(self, callbacks: SubscriptionCallbacks, record: SubscriptionRecord) -> None:
         self._callbacks = callbacks
         self._record = record
-        self._is_told: ConfigError | None = None
-        """The refusal that is in the record already: transports say it again."""
 
     def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """The whole state of the world."""
@@ -49,18 +47,16 @@ class RecordedCallbacks:
         began = time.perf_counter()
 
         def applied(error: ConfigError | None) -> None:
-            self._is_told = error or self._is_told
             self._record.updated(resources, removed, version, time.perf_counter() - began, error)
 
         return followed(apply, applied)
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """Nothing came, or it was refused."""
-        told, self._is_told = self._is_told, None
         if reason is not FailureReason.UPDATE_REJECTED:
             self._record.failed(f"{reason.value}: {error}" if error is not None else reason.value)
-        elif error is not None and error is not told:
-            self._record.rejected("", error)
+        elif error is not None:
+            self._record.rejected(error)
         self._callbacks.on_config_update_failed(reason, error)
 
 

@@ -15,6 +15,8 @@ class RefusedResource(NamedTuple):
     details: str
     serialized: bytes | None = None
     """Its message as delivered, where whoever refused it has it at hand."""
+    version: str = ""
+    """Likewise."""
 
 
 class UpdateRejected(ConfigError):

@@ -182,7 +182,7 @@ class ResourceDecoder:
         except ConfigError as broken:
             if self.keeps_broken and name:
                 return DecodedResource(name, message, version, broken, any_message.value)
-            refused_resource = RefusedResource(name, str(broken), any_message.value)
+            refused_resource = RefusedResource(name, str(broken), any_message.value, version)
             raise UpdateRejected(_with_contents(message, str(broken)), [refused_resource]) from broken
         serialized = any_message.value
         if error is None and self._amend is None and _can_be_known(inspector) and len(serialized) <= LARGEST_KNOWN:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import scoped_route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 
 from proxeny.admin.context import (
@@ -301,9 +302,7 @@ def test_every_type_says_what_was_refused(get, server):
     extension = "config.core.v3.TypedExtensionConfig"
     server.clusters_of_cds = DynamicClusters("1", [state("known", cluster)], [])
     server.routes = [state("routes", routes)]
-    server.scopes = [
-        ScopedRoutes("scoped", "1", [Packed("envoy.config.route.v3.ScopedRouteConfiguration", b"")], 1.5, True)
-    ]
+    server.scopes = [ScopedRoutes("scoped", "1", [scoped_route_pb2.ScopedRouteConfiguration(name="scope")], 1.5, True)]
     server.extensions = [("ecds_filter_network", []), ("ecds_filter_http", [state("filter", extension)])]
     server.refusals = {
         "Cluster": {**refused("known", cluster), **refused("new", cluster)},

@@ -91,9 +91,34 @@ def test_whoever_names_none_refuses_all() -> None:
 
 def test_what_was_refused_when_it_was_decoded() -> None:
     record = XdsRecord()
-    record.subscription(LISTENER, "ads").rejected("4", UpdateRejected("bad", [RefusedResource("a", "bad", b"raw")]))
-    assert record.refusals(LISTENER)["a"].serialized == b"raw"
-    assert [event.outcome for event in record.history.newest_first()] == ["rejected"]
+    subscriptions = [record.subscription(LISTENER, "ads") for _ in range(3)]
+    for name, subscription in zip("bac", subscriptions, strict=True):
+        subscription.interested([name])
+    error = UpdateRejected("bad", [RefusedResource("a", "bad", b"raw", "4")])
+    for subscription in subscriptions:
+        subscription.rejected(error)
+    (refusal,) = record.refusals(LISTENER).values()
+    assert (refusal.version, refusal.serialized) == ("4", b"raw")
+    (kind,) = record.types()
+    assert (kind.attempts, kind.rejected and kind.rejected.version) == (1, "4")
+    assert [(event.outcome, event.version) for event in record.history.newest_first()] == [("rejected", "4")]
+    assert changes(record) == [("refused", "a", None, b"raw")]
+
+
+def test_what_one_owner_refused_is_told_to_all() -> None:
+    record = XdsRecord()
+    first, second = record.subscription(LISTENER, "ads"), record.subscription(LISTENER, "ads")
+    first.interested(["a"])
+    second.interested(["b"])
+    error = ConfigError("no")
+    first.updated([one("a")], None, "5", 0, error)
+    for subscription in (first, second):
+        subscription.rejected(error)
+    assert list(record.refusals(LISTENER)) == ["a"]
+    assert [len(event.changes) for event in record.history.newest_first()] == [1]
+    assert record.types()[0].attempts == 1
+    second.rejected(ConfigError("no"))
+    assert record.types()[0].attempts == 2
 
 
 @pytest.mark.parametrize(
