@@ -167,6 +167,13 @@ LIMITS: Final = Schema(
 )
 """Never written: its base numbers the cluster's rows in the workers' table of limits (kernel/limits.pyx)."""
 
+LOAD_REPORT: Final = Schema(
+    "cluster_load_report", counters=("upstream_rq_drop_overload", "upstream_rq_dropped"), hidden=True
+)
+"""Requests that were answered without an attempt (Envoy: ``ALL_CLUSTER_LOAD_REPORT_STATS``); for LRS only."""
+LOAD_RQ_DROP_OVERLOAD: Final = LOAD_REPORT.slot("upstream_rq_drop_overload")
+LOAD_RQ_DROPPED: Final = LOAD_REPORT.slot("upstream_rq_dropped")
+
 HOST: Final = Schema(
     "host",
     counters=("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total"),

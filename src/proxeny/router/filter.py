@@ -118,6 +118,7 @@ class RouterFilter(RouterRetries):
         self.grpc_request = False
         self.is_retry = False
         self.dropped = False
+        self.orca_reported = False
         self.has_cluster = False
         self.virtual_cluster = None
         self.set_cookies = None
@@ -451,7 +452,7 @@ class RouterFilter(RouterRetries):
         if self.cluster.outlier is not None:
             note_response(self, upstream, code, headers)
         if self.cluster.orca is not None:
-            self.cluster.orca.on_headers(headers, upstream.host)
+            self.orca_reported = self.cluster.orca.on_headers(headers, upstream.host)
         if not self.request_complete and code < 400 and code != 101 and self.asked_for_websocket():
             self.end_failed_handshake(upstream, code, headers)
             return
@@ -503,7 +504,7 @@ class RouterFilter(RouterRetries):
         if upstream.grpc_success_deferred:
             upstream.grpc_success_deferred = False
             upstream.host.stats.inc(HOST_RQ_SUCCESS if is_grpc_success(trailers) else HOST_RQ_ERROR)
-        if self.cluster.orca is not None:
+        if self.cluster.orca is not None and not self.orca_reported:
             self.cluster.orca.on_headers(trailers, upstream.host)
         self.on_upstream_complete(upstream)
         self.decoder_callbacks.encode_trailers(trailers)
@@ -543,6 +544,8 @@ class RouterFilter(RouterRetries):
         if self.retry_after_reset(upstream, reason, False):
             return
         self._charge_abort(502 if reason is PROTOCOL_ERROR else 503, upstream)
+        if reason is StreamResetReason.OVERFLOW:
+            self.count_dropped(False)
         waiting = self.retry_pending or self.others_await_headers(upstream)
         self.forget(upstream)
         upstream.close()

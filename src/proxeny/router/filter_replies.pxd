@@ -23,7 +23,7 @@ cdef class RouterReplies(StreamFilter):
     cdef public Timer timer
     cdef public long long attempt_count, complete_ns, per_try_idle_timeout_ms, per_try_timeout_ms
     cdef public long long stream_duration_ms, timeout_code, timeout_ms
-    cdef public bint dropped, grpc_request, has_cluster, has_stream_timers, hedges, is_retry, request_complete
+    cdef public bint dropped, orca_reported, grpc_request, has_cluster, has_stream_timers, hedges, is_retry, request_complete
     cdef public bint response_started, retry_pending
 
     cpdef charge_code(self, long long code, upstream, bint canary=*)

@@ -19,7 +19,13 @@ from proxeny.router.stats import (
     RQ_DIRECT_RESPONSE,
     RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED,
 )
-from proxeny.upstream.stats import HOST_RQ_ERROR, UPSTREAM_RQ_COMPLETED, UPSTREAM_RQ_MAINTENANCE_MODE
+from proxeny.upstream.stats import (
+    HOST_RQ_ERROR,
+    LOAD_RQ_DROP_OVERLOAD,
+    LOAD_RQ_DROPPED,
+    UPSTREAM_RQ_COMPLETED,
+    UPSTREAM_RQ_MAINTENANCE_MODE,
+)
 
 if TYPE_CHECKING:
     from proxeny.kernel.buffer import Buffer
@@ -81,6 +87,7 @@ class RouterReplies(StreamFilter):
         "hedges",
         "is_retry",
         "mirrors",
+        "orca_reported",
         "others",
         "per_try_idle_timeout_ms",
         "per_try_timeout_ms",
@@ -133,6 +140,7 @@ class RouterReplies(StreamFilter):
     grpc_request: bool
     is_retry: bool
     dropped: bool
+    orca_reported: bool
     virtual_cluster: VirtualCluster | None
     set_cookies: list[bytes] | None
     has_cluster: bool
@@ -186,6 +194,7 @@ class RouterReplies(StreamFilter):
         self.stream_info.flags |= FLAG_UO
         self.dropped = True
         self.charge_code(503, None)
+        self.count_dropped(False)
         self.decoder_callbacks.send_local_reply(503, b"maintenance mode", self._modify_reply, None, "maintenance_mode")
         self.cluster.stats.inc(UPSTREAM_RQ_MAINTENANCE_MODE)
         return STOP_ITERATION
@@ -201,6 +210,7 @@ class RouterReplies(StreamFilter):
     def _drop(self, flag: int, body: bytes, details: str) -> bool:
         self.stream_info.flags |= flag
         self.charge_code(503, None)
+        self.count_dropped(True)
         header = b"x-envoy-" + body.replace(b" ", b"-")
 
         def modify(headers: HeaderMap) -> None:
@@ -334,6 +344,16 @@ class RouterReplies(StreamFilter):
             self._charge_rare(code, host, internal, canary)
         if host is not None and 500 <= code < 600:
             host.stats.inc(HOST_RQ_ERROR)
+
+    def count_dropped(self, overload: bool) -> None:
+        """For load reports, where there are any; ``overload``: it was ``drop_overloads`` that dropped the request."""
+        block = self.cluster.load_report
+        if block is None:
+            return
+        if self.config.emit_dynamic_stats and not self.stream_info.health_check:
+            block.inc(LOAD_RQ_DROPPED)
+        if overload:
+            block.inc(LOAD_RQ_DROP_OVERLOAD)
 
     def _charge_parts(self, code: int, internal: bool, canary: bool) -> None:
         """All of ``ClusterInfo.charge_response_code`` but the codes of the cluster as a whole."""

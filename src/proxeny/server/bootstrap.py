@@ -26,6 +26,7 @@ from proxeny.server.failure_log import FailureLog
 from proxeny.server.filter_config_feed import FilterConfigFeed
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
+from proxeny.server.load_stats import make_load_stats_reporter
 from proxeny.server.route_feed import RouteFeed
 from proxeny.server.server_stats import (
     DISPATCHER,
@@ -94,6 +95,7 @@ class Bootstrapped:
         self.cluster_feed = ClusterFeed(server.dispatcher, self.clusters, self._supervisor)
         self.routes = self.configuration.routes
         self.route_feed = RouteFeed(self.routes, self._supervisor, server.store)
+        self.load_stats = make_load_stats_reporter(self.configuration, self.clusters)
         self.cds = self._cds()
         self.clusters.health.on_change = self._push_health
         self.clusters.outliers.log_to(self._outlier_log())
@@ -172,7 +174,8 @@ class Bootstrapped:
         """Serve admin, initialise the clusters, then start the workers' listeners; ConfigError, WorkerDied."""
         self.admin.start()
         self.xds.start()
-        self.clusters.initialize(self._initialize_targets, self._start_discovery)
+        start_cds = None if self.cds is None else self.cds.start
+        self.clusters.initialize(self._initialize_targets, start_cds, self._on_primary_clusters)
         await self._initialized.wait()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")
         self.overload.start(self._server.dispatcher)
@@ -180,9 +183,14 @@ class Bootstrapped:
         await self._supervisor.feed_all()
         self.listeners.workers_started()
 
-    def _start_discovery(self, on_ready: Callable[[], None]) -> None:
-        """The clusters of the bootstrap are there: fetch the runtime's layers, then more clusters."""
-        self.configuration.runtime.start_rtds(on_ready if self.cds is None else partial(self.cds.start, on_ready))
+    def _on_primary_clusters(self, go_on: Callable[[], None]) -> None:
+        """The clusters are there that control planes are reached through: fetch the runtime's layers first."""
+        self.configuration.runtime.start_rtds(partial(self._on_runtime_ready, go_on))
+
+    def _on_runtime_ready(self, go_on: Callable[[], None]) -> None:
+        if self.load_stats is not None:
+            self.load_stats.start()
+        go_on()
 
     def _initialize_targets(self) -> None:
         """The clusters are there: begin with listeners from LDS, and what listeners wait for."""
@@ -252,6 +260,10 @@ class Bootstrapped:
         if isinstance(message, messages.HostsFailed):
             self.clusters.hosts_failed(message.cluster, message.hosts)
             return
+        if isinstance(message, messages.LoadReported):
+            if self.load_stats is not None:
+                self.load_stats.add_metrics(message.cluster, message.hosts)
+            return
         if isinstance(message, FromWorker):
             self.dns_caches.on_message(message)
             return
@@ -303,6 +315,8 @@ class Bootstrapped:
             self.lds.close()
         if self.cds is not None:
             self.cds.close()
+        if self.load_stats is not None:
+            self.load_stats.close()
         self.listeners.close()
         self.routes.close()
         self.clusters.close()

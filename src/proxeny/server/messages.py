@@ -333,6 +333,13 @@ class HostReported(Message):
     kind: int
 
 
+class LoadReported(Message):
+    """Endpoints of a cluster reported their load: ``stat_index`` -> metric -> (how many did, sum) since the last."""
+
+    cluster: str
+    hosts: dict[int, dict[str, tuple[int, float]]]
+
+
 class HostsFailed(Message):
     """Responses asked for hosts of a cluster to be taken out of rotation: ``stat_index`` -> how many since the last."""
 
@@ -445,6 +452,7 @@ Any = (
     | HostsChanged
     | HostReported
     | HostsFailed
+    | LoadReported
     | ResolveDnsHost
     | DnsHostUsed
     | ClustersReleased

@@ -14,7 +14,7 @@ from proxeny.network.transport_socket import compile_upstream
 from proxeny.registry import REGISTRY
 from proxeny.upstream import bind_config, http_protocol_options, transport_socket_match
 from proxeny.upstream.bind_config import LocalAddress
-from proxeny.upstream.cluster_info import ClusterInfo
+from proxeny.upstream.cluster_info import ClusterInfo, reports_load
 from proxeny.upstream.cluster_types import factory_of, type_text
 from proxeny.upstream.discovery import ClusterFactory, ClusterType
 from proxeny.upstream.dns_options import milliseconds
@@ -26,6 +26,7 @@ from proxeny.upstream.internal_upstream import InternalUpstream
 from proxeny.upstream.load_assignment import DEFAULT_POLICY, parse_policy
 from proxeny.upstream.load_balancer import common_config
 from proxeny.upstream.load_balancer import policy as lb_policy
+from proxeny.upstream.load_metrics import LoadMetrics
 from proxeny.upstream.merge_window import DEFAULT_MERGE_WINDOW_MS
 from proxeny.upstream.original_dst_config import HOST_BLOCKS
 from proxeny.upstream.outlier.monitor import outlier_rules
@@ -168,6 +169,9 @@ def compile(cluster: Any, context: FactoryContext, generation: int = 0) -> Clust
     if factory.type is ClusterType.ORIGINAL_DST and context.role == "main":
         for index in range(context.concurrency * HOST_BLOCKS):
             info.host_stats(index)
+    metrics = present.get("lrs_report_endpoint_metrics")
+    if metrics is not None and context.role == "worker" and reports_load(context):
+        info.orca = info.load_metrics = LoadMetrics(tuple(metrics), context, cluster.name)
     if "load_assignment" in present:
         config.policy = parse_policy(present["load_assignment"], cluster.name, context)
         info.drop_overload = config.policy.drop_overload

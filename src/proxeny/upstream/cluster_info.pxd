@@ -13,10 +13,10 @@ cdef class ClusterInfo:
     cdef tuple _remaining
     cdef public object host_scope, http, metadata, name, observability_name, orca, outlier, overrides
     cdef public object http2_settings, transport_socket, transport_sockets, upstream_names, upstream_pool
-    cdef public object address_selector, limits_base, local_address, max_connections_per_host
+    cdef public object address_selector, limits_base, load_metrics, local_address, max_connections_per_host
     cdef public double drop_overload, preconnect_ratio
     cdef public long long connect_timeout_ms, per_connection_buffer_limit
-    cdef public Block http2_stats, request_response_sizes, stats, timeout_budgets
+    cdef public Block http2_stats, load_report, request_response_sizes, stats, timeout_budgets
     cdef public tuple happy_eyeballs, thresholds
 
     cpdef bint in_maintenance(self) except -1

@@ -24,6 +24,7 @@ from proxeny.upstream.stats import (
     CLUSTER,
     HOST,
     LIMITS,
+    LOAD_REPORT,
     REMAINING,
     REQUEST_RESPONSE_SIZES,
     TIMEOUT_BUDGETS,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from proxeny.upstream.host import Host
     from proxeny.upstream.http_protocol_options import HttpProtocolOptions
     from proxeny.upstream.load_balancer.contract import OrcaListener
+    from proxeny.upstream.load_metrics import LoadMetrics
     from proxeny.upstream.outlier.monitor import OutlierRules
     from proxeny.upstream.resource_manager import Thresholds
     from proxeny.upstream.transport_socket_match import ClusterSocket, TransportSockets
@@ -59,6 +61,12 @@ DEFAULT_CONNECT_TIMEOUT_MS = 5000
 """Cluster.connect_timeout."""
 DEFAULT_BUFFER_LIMIT = 1024 * 1024
 """Cluster.per_connection_buffer_limit_bytes."""
+
+
+def reports_load(context: FactoryContext) -> bool:
+    """Whether a control plane hears of loads (``cluster_manager.load_stats_config``)."""
+    bootstrap = context.bootstrap
+    return bootstrap is not None and bool(bootstrap.cluster_manager.HasField("load_stats_config"))
 
 
 class ClusterInfo:
@@ -87,6 +95,8 @@ class ClusterInfo:
         "http2_settings",
         "http2_stats",
         "limits_base",
+        "load_metrics",
+        "load_report",
         "local_address",
         "max_connections_per_host",
         "metadata",
@@ -132,6 +142,10 @@ class ClusterInfo:
         self.overrides: Any = None
         """What the router does otherwise for this cluster (``router.cluster_overrides``), None for nearly all."""
         self.orca: OrcaListener | None = None
+        self.load_metrics: LoadMetrics | None = None
+        """Who sums up metrics for load reports; it hears first, and tells whoever listens besides."""
+        self.load_report: Block | None = None
+        """Where dropped requests are counted for load reports; None: nobody reports loads."""
         """Who wants the load reports of endpoints; None: nobody."""
         self.outlier: OutlierRules | None = None
         """How hosts are watched for being outliers; None: they are not."""
@@ -153,6 +167,8 @@ class ClusterInfo:
         prefix = self.stat_prefix
         store = context.stats
         self.stats: Block = store.block(CLUSTER, prefix)
+        if reports_load(context):
+            self.load_report = store.block(LOAD_REPORT, prefix)
         self.preconnect_ratio = 1.0
         """``per_upstream_preconnect_ratio``"""
         self.max_connections_per_host: tuple[int, int] | None = None
@@ -187,6 +203,17 @@ class ClusterInfo:
     def stat_prefix(self) -> str:
         """``cluster.<observability name>.``"""
         return f"cluster.{self.observability_name}."
+
+    def hear_orca(self, listener: OrcaListener | None, instead_of: OrcaListener | None = None) -> None:
+        """``listener`` hears of endpoints' reports from now on; with ``instead_of`` only if that does now."""
+        first = self.load_metrics
+        current = self.orca if first is None else first.next
+        if instead_of is not None and current is not instead_of:
+            return
+        if first is None:
+            self.orca = listener
+        else:
+            first.next = listener
 
     def track(self, timeout_budgets: bool, request_response_sizes: bool) -> None:
         """Cluster.track_cluster_stats."""

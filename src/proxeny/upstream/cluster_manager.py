@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.endpoints import HealthChange, HealthFlags, HostChange
     from proxeny.upstream.host import Host
+    from proxeny.upstream.load_report import Metrics
     from proxeny.upstream.priority_set import PrioritySet
 
 _DECODE_HOSTS = msgspec.msgpack.Decoder(HostUpdate).decode
@@ -59,6 +60,7 @@ class ClusterManager:
         "limits",
         "on_host_changes",
         "on_hosts_failed",
+        "on_load_metrics",
         "on_outlier",
     )
 
@@ -72,6 +74,8 @@ class ClusterManager:
         """Told what main has to know of a host: the base of its stat block, an ``EjectionType``."""
         self.on_hosts_failed: Callable[[str, dict[int, int]], object] = lambda name, hosts: None
         """Told of hosts whose responses ask for them to be taken out of rotation, and how many such there were."""
+        self.on_load_metrics: Callable[[str, dict[int, Metrics]], object] = lambda name, hosts: None
+        """Told of what endpoints reported of their load, by stat index."""
         self._failed: dict[str, dict[int, int]] = {}
         self._active: dict[str, ThreadLocalCluster] = {}
         self._serialized: dict[str, bytes] = {}

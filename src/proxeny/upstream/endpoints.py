@@ -116,6 +116,17 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
         """``127.0.0.1:80``, ``[::1]:80``, the path or ``envoy://listener/id``."""
         return host_address_text(self.address, self.port, self.endpoint_id)
 
+    def write_address(self, message: Any) -> None:
+        """Fill a ``core.v3.Address``."""
+        if self.port == PIPE:
+            message.pipe.path = self.address
+        elif self.port == INTERNAL:
+            message.envoy_internal_address.server_listener_name = self.address
+            message.envoy_internal_address.endpoint_id = self.endpoint_id
+        else:
+            message.socket_address.address = self.address
+            message.socket_address.port_value = self.port
+
     @property
     def is_unchecked(self) -> bool:
         """Whether its health is not checked although its cluster's is."""

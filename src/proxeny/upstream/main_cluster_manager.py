@@ -268,6 +268,10 @@ class MainClusterManager:
         """The names of all clusters, active and warming, now and later."""
         return KnownClusters(self._active, self._warming)
 
+    def active_names(self) -> list[str]:
+        """Those of active clusters."""
+        return list(self._active)
+
     def all_names(self) -> list[str]:
         """Those of active and of warming clusters."""
         return list({**self._active, **self._warming})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Iterator
 from math import isinf, isnan
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,6 +95,21 @@ def _set_metric(report: Any, name: str, value: float) -> bool:
                 getattr(report, field)[key] = value
             return bool(key)
     return False
+
+
+def named_values(report: Any, names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    """The metrics of these names that the report has (Envoy: ``addOrcaLoadReportToLoadMetricStats``)."""
+    for name in names:
+        if name in _FIELDS:
+            yield name, getattr(report, name)
+            continue
+        for prefix, field in _MAPS.items():
+            if name.startswith(prefix):
+                metrics, key = getattr(report, field), name[len(prefix) :]
+                if key == "*":
+                    yield from [(prefix + found, value) for found, value in metrics.items()]
+                elif key in metrics:
+                    yield name, metrics[key]
 
 
 def max_utilization(report: Any, names: tuple[str, ...]) -> float:

@@ -42,6 +42,7 @@ from proxeny.server.server_stats import DISPATCHER, LOOP_DURATION, POLL_DELAY, P
 from proxeny.stats.store import StatTable, WorkerStore
 from proxeny.upstream.cluster_manager import ClusterManager
 from proxeny.upstream.endpoints import HostChange
+from proxeny.upstream.load_report import Metrics
 from proxeny.worker.call_counter import CallCounter
 from proxeny.worker.collector import Collector
 from proxeny.worker.dns_cache_link import DnsCacheLink
@@ -245,6 +246,7 @@ class Worker:
         self.clusters.on_host_changes = self._report_hosts
         self.clusters.on_outlier = self._report_outlier
         self.clusters.on_hosts_failed = self._report_failed_hosts
+        self.clusters.on_load_metrics = self._report_load
         self.dns_caches = DnsCacheLink(self.context, self.channel)
         self.routes = self.context.routes = WorkerRoutes(
             self.context, self.store, self._report_released_routes, self._ask_for_routes
@@ -298,6 +300,9 @@ class Worker:
 
     def _report_failed_hosts(self, cluster: str, hosts: dict[int, int]) -> None:
         self.channel.send(messages.HostsFailed(cluster, hosts))
+
+    def _report_load(self, cluster: str, hosts: dict[int, Metrics]) -> None:
+        self.channel.send(messages.LoadReported(cluster, hosts))
 
     def _report_released(self, serials: list[int]) -> None:
         self.channel.send(messages.ClustersReleased(serials))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final
 
 from envoy.config.core.v3 import config_source_pb2
@@ -56,14 +57,19 @@ def check_subscription(source: Any, type_name: str, primaries: frozenset[str]) -
 
 def check_ads(api: Any, primaries: frozenset[str]) -> None:
     """ConfigError for an ``ads_config`` that no stream can be opened for."""
+    check_stream(api, primaries)
+    _check_served(api)
+
+
+def check_stream(api: Any, clusters: Container[str]) -> None:
+    """ConfigError for a source that is not one gRPC service, reached through one of ``clusters`` or by itself."""
     check_version(api)
     _check_names(api)
     if api.api_type not in _GRPC:
         raise ConfigError(f"{_NAME} type must be of non-aggregated gRPC: {debug_string(api)}")
     service = api.grpc_services[0]
-    if service.HasField("envoy_grpc") and service.envoy_grpc.cluster_name not in primaries:
+    if service.HasField("envoy_grpc") and service.envoy_grpc.cluster_name not in clusters:
         raise ConfigError(f"Unknown gRPC client cluster '{service.envoy_grpc.cluster_name}'")
-    _check_served(api)
 
 
 def check_version(api: Any) -> None:

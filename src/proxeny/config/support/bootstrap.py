@@ -25,7 +25,8 @@ TABLE: Final[Table] = {
         accepted="profile_path",
     ),
     f"{_BOOTSTRAP}.ClusterManager": fields(
-        done="local_cluster_name upstream_bind_config outlier_detection", accepted="enable_deferred_cluster_creation"
+        done="local_cluster_name upstream_bind_config outlier_detection load_stats_config",
+        accepted="enable_deferred_cluster_creation",
     ),
     f"{_BOOTSTRAP}.ClusterManager.OutlierDetection": fields(done="event_log_path", accepted="event_service"),
     f"{_BOOTSTRAP}.Watchdogs": fields(done="main_thread_watchdog worker_watchdog"),

@@ -25,7 +25,8 @@ TABLE: Final[Table] = {
             upstream_http_protocol_options protocol_selection preconnect_policy
             connection_pool_per_downstream_connection original_dst_lb_config cleanup_interval
             ring_hash_lb_config maglev_lb_config lb_subset_config upstream_config outlier_detection health_checks
-            ignore_health_on_host_removal close_connections_on_host_health_failure eds_cluster_config""",
+            ignore_health_on_host_removal close_connections_on_host_health_failure eds_cluster_config
+            lrs_report_endpoint_metrics""",
     ),
     f"{_CLUSTER}.Cluster.EdsClusterConfig": fields(done="eds_config service_name"),
     f"{_CLUSTER}.Cluster.CommonLbConfig": fields(

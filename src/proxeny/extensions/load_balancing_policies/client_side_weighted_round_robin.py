@@ -78,16 +78,17 @@ class ReportedLoadBalancer(ZoneAwareLoadBalancer):
     def refresh(self) -> None:
         """The hosts, their health or their weights changed."""
         # Of several (subsets) any will do: what is reported is kept by host.
-        self._setting.info.orca = self
+        self._setting.info.hear_orca(self)
         self._weigh_all()
         super().refresh()
 
-    def on_headers(self, headers: HeaderMap, host: Host) -> None:
+    def on_headers(self, headers: HeaderMap, host: Host) -> bool:
         """A response came."""
-        if has_report(headers):
-            report = parse_report(headers)
-            if report is not None:
-                self.on_report(report, host)
+        report = parse_report(headers) if has_report(headers) else None
+        if report is None:
+            return False
+        self.on_report(report, host)
+        return True
 
     def on_report(self, report: Any, host: Host) -> None:
         """An endpoint told of its load."""
@@ -147,8 +148,7 @@ class ReportedLoadBalancer(ZoneAwareLoadBalancer):
     def close(self) -> None:
         """The cluster goes."""
         self._timer.close()
-        if self._setting.info.orca is self:
-            self._setting.info.orca = None
+        self._setting.info.hear_orca(None, self)
         super().close()
 
 

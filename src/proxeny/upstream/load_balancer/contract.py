@@ -75,8 +75,8 @@ class LoadBalancer(Protocol):
 class OrcaListener(Protocol):
     """Who wants the load reports of a cluster's endpoints (``ClusterInfo.orca``)."""
 
-    def on_headers(self, headers: HeaderMap, host: Host) -> None:
-        """The headers or trailers of a response, which may hold a report."""
+    def on_headers(self, headers: HeaderMap, host: Host) -> bool:
+        """The headers or trailers of a response; whether they hold a report: then there is no other."""
 
 
 class LbPolicy:

@@ -1,0 +1,37 @@
+"""The client of load reports, where a control plane wants them (``cluster_manager.load_stats_config``)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from proxeny.config.errors import ConfigError
+from proxeny.upstream.load_stats_reporter import LoadStatsReporter
+from proxeny.xds import api_config_source
+
+if TYPE_CHECKING:
+    from proxeny.server.configuration import Configuration
+    from proxeny.upstream.main_cluster_manager import MainClusterManager
+    from proxeny.xds.grpc_client import GrpcClient
+
+log = logging.getLogger("proxeny.main")
+
+
+def make_load_stats_reporter(configuration: Configuration, clusters: MainClusterManager) -> LoadStatsReporter | None:
+    """Not started; None where nobody wants reports, or they cannot be sent: that is a warning, as with Envoy."""
+    manager = configuration.bootstrap.cluster_manager
+    context = configuration.context
+    if not manager.HasField("load_stats_config") or context.dispatcher is None:
+        return None
+    try:
+        client = grpc_client(configuration, manager.load_stats_config, clusters)
+    except ConfigError as error:
+        log.warning("Skipping initialization of secondary cluster: %s", error)
+        return None
+    return LoadStatsReporter(context, clusters, client, context.dispatcher, configuration.store)
+
+
+def grpc_client(configuration: Configuration, source: Any, clusters: MainClusterManager) -> GrpcClient:
+    """A client of the one service of a ``core.v3.ApiConfigSource``; ConfigError."""
+    api_config_source.check_stream(source, clusters.active_names())
+    return configuration.grpc_clients.of(source.grpc_services[0], "")
