@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.cluster.v3 import cluster_pb2
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import finish
 from proxeny.stats.schema import Schema
 from proxeny.xds.config_source import check_node, is_passed_over
 from proxeny.xds.rejection import RefusedResource, UpdateRejected
@@ -18,6 +19,7 @@ from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.stats.store import Store
     from proxeny.upstream.main_cluster_manager import MainClusterManager
     from proxeny.xds.manager import XdsManager
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("proxeny.upstream")
 
 CLUSTER_TYPE: Final = "envoy.config.cluster.v3.Cluster"
+_FEW: Final = 32
+"""Up to so many clusters are changed in one step."""
 _PREFIX: Final = "cluster_manager.cds."
 _CDS: Final = Schema("cds", counters=("config_reload",), gauges=("config_reload_time_ms",))
 _CONFIG_RELOAD: Final = _CDS.slot("config_reload")
@@ -72,15 +76,26 @@ class CdsApi:
         self._on_ready = on_ready
         self._subscription.start()
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """Add and update, then remove what is no longer there; what is refused does not keep the rest from it."""
         named = {resource.name for resource in resources}
-        self.on_config_delta(resources, [name for name in self._clusters.all_names() if name not in named], version)
+        removed = [name for name in self._clusters.all_names() if name not in named]
+        return self.on_config_delta(resources, removed, version)
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
-        """Likewise, for what changed. What all of it needs is asked for at once, when it is known."""
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
+        """Likewise, for what changed."""
+        steps = self._take(added, removed, version)
+        if len(added) + len(removed) > _FEW:
+            return steps
+        finish(steps)
+        return None
+
+    def _take(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> Steps[None]:
+        # What all of it needs is asked for at once, when it is known.
         with self._clusters.pause_resources():
-            changed, errors = self._change(added, removed, version)
+            changed, errors = yield from self._change(added, removed, version)
         self._ready()
         if errors:
             told = ", ".join([f"{one.name}: {one.details}" for one in errors])
@@ -91,7 +106,7 @@ class CdsApi:
 
     def _change(
         self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
-    ) -> tuple[int, list[RefusedResource]]:
+    ) -> Steps[tuple[int, list[RefusedResource]]]:
         """How many were added or updated, and what is wrong, cluster by cluster; the rest is applied."""
         log.info(
             "cds: response indicates %d added/updated cluster(s), %d removed cluster(s); applying changes",
@@ -100,14 +115,17 @@ class CdsApi:
         )
         errors: list[RefusedResource] = []
         seen: set[str] = set()
-        changed = 0
+        changed = gone = 0
         for resource in added:
             try:
                 changed += self._apply(resource, seen)
             except ConfigError as error:
                 name = resource.message.name
                 errors.append(RefusedResource(name, str(error), resource.serialized))
-        gone = sum([self._clusters.remove_dynamic(name) for name in removed])
+            yield
+        for name in removed:
+            gone += self._clusters.remove_dynamic(name)
+            yield
         log.info(
             "cds: added/updated %d cluster(s) (skipped %d unmodified cluster(s)); removed %d cluster(s)",
             changed,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from envoy.config.listener.v3 import listener_pb2
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import Steps, finish
 from proxeny.server.listener_errors import UpdateFailure
 from proxeny.server.listener_manager import ListenerManager
 from proxeny.stats.store import Store
@@ -23,6 +24,8 @@ from proxeny.xds.validation import DynamicValidation
 
 log = logging.getLogger("proxeny.upstream")
 
+_FEW: Final = 8
+"""Up to so many listeners are changed in one step."""
 LISTENER_TYPE: Final = "envoy.config.listener.v3.Listener"
 
 
@@ -53,13 +56,23 @@ class LdsApi:
     def _start(self) -> None:
         self._subscription.start()
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """Remove what is no longer there, then add and update; what is refused does not keep the rest from it."""
         named = {resource.name for resource in resources}
-        self.on_config_delta(resources, [name for name in self._listeners.names() if name not in named], version)
+        removed = [name for name in self._listeners.names() if name not in named]
+        return self.on_config_delta(resources, removed, version)
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
         """Likewise, for what changed."""
+        steps = self._take(added, removed, version)
+        if len(added) + len(removed) > _FEW:
+            return steps
+        finish(steps)
+        return None
+
+    def _take(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> Steps[None]:
         listeners = self._listeners
         listeners.errors.begin_update()
         # Removals go first: a new listener may have the address of one that goes.
@@ -68,6 +81,7 @@ class LdsApi:
             if listeners.remove(name):
                 log.info("lds: remove listener '%s'", name)
                 applied = True
+            yield
         failures: list[UpdateFailure] = []
         refused: list[RefusedResource] = []
         seen: set[str] = set()
@@ -79,6 +93,7 @@ class LdsApi:
                 log.warning("lds: listener '%s' config rejected: %s", name, error)
                 failures.append(UpdateFailure(resource.message, str(error)))
                 refused.append(RefusedResource(name, str(error)))
+            yield
         listeners.errors.end_update(failures)
         if applied:
             self.version_info = version

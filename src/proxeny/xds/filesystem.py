@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -13,7 +13,9 @@ from proxeny.config.errors import ConfigError, UnknownFieldError
 from proxeny.config.loader import gc_paused
 from proxeny.config.sources import read_file
 from proxeny.event.file_watcher import FileWatcher
-from proxeny.xds.resource import ResourceDecoder
+from proxeny.event.slices import Steps
+from proxeny.xds.inbox import Inbox, unless_small
+from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import UpdateStats
 from proxeny.xds.subscription import FailureReason, SubscriptionCallbacks
 from proxeny.xds.validation import DynamicValidation
@@ -44,6 +46,8 @@ class FilesystemSubscription:
         self._stats = stats
         self._validation = validation
         self._started = False
+        self._loop = loop
+        self._inbox = Inbox(loop)
         self._own_watcher: FileWatcher | None = None
         if watcher is None:
             watcher = self._own_watcher = FileWatcher(loop)
@@ -58,6 +62,7 @@ class FilesystemSubscription:
     def start(self, names: Iterable[str] = ()) -> None:
         """Read what is there already."""
         self._started = True
+        self._inbox = Inbox(self._loop)
         self.refresh()
 
     def update_names(self, names: Iterable[str]) -> None:
@@ -70,6 +75,7 @@ class FilesystemSubscription:
     def close(self) -> None:
         """Watch no more."""
         self._started = False
+        self._inbox.close()
         self._watch.close()
         if self._own_watcher is not None:
             self._own_watcher.close()
@@ -80,6 +86,9 @@ class FilesystemSubscription:
 
     def refresh(self) -> None:
         """Read the file and hand on what is in it."""
+        self._inbox.put(self._refresh)
+
+    def _refresh(self) -> Steps[None] | None:
         log.debug("Filesystem config refresh for %s", self._path)
         self._stats.attempt()
         try:
@@ -87,20 +96,23 @@ class FilesystemSubscription:
                 content = self._read()
         except UnknownFieldError as error:
             self._reject(error)
-            return
+            return None
         except ConfigError as error:
             log.warning("Filesystem config update failure: in %s, %s", self._path, error)
             self._stats.failure()
             self._callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
-            return
+            return None
+        return unless_small(self._take(content), self._size(content))
+
+    def _take(self, content: Any) -> Steps[None]:
         try:
-            with gc_paused():
-                version = self._deliver(content)
+            version = yield from self._deliver(content)
         except ConfigError as error:
             self._reject(error)
             return
-        self._stats.success(version)
-        log.debug("Filesystem config update accepted for %s", self._path)
+        if self._started:
+            self._stats.success(version)
+            log.debug("Filesystem config update accepted for %s", self._path)
 
     def _read(self) -> Any:
         """What the file holds; ConfigError when it cannot be read."""
@@ -112,12 +124,21 @@ class FilesystemSubscription:
         self._validation.on_unknown(source.unknown)
         return message
 
-    def _deliver(self, content: Any) -> str:
-        """Hand on what was read; its version. ConfigError when it is refused."""
+    def _size(self, content: Any) -> int:
+        """Bytes of what was read."""
+        return int(content.ByteSize())
+
+    def _deliver(self, content: Any) -> Steps[str]:
+        """Hand on what was read, in slices; its version. ConfigError when it is refused."""
         version: str = content.version_info
-        decoded = [self._decoder.decode(item, version) for item in content.resources]
-        self._callbacks.on_config_update([resource for resource in decoded if resource is not None], version)
+        resources = yield from self._decoder.decode_all_steps(content)
+        yield from self._hand_on(resources, version)
         return version
+
+    def _hand_on(self, resources: Sequence[DecodedResource], version: str) -> Steps[None]:
+        steps = self._callbacks.on_config_update(resources, version)
+        if steps is not None:
+            yield from steps
 
     def _reject(self, error: ConfigError) -> None:
         log.warning("Filesystem config update rejected: %s", error)

@@ -14,6 +14,7 @@ from proxeny.config.anys import open_any
 from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError
 from proxeny.config.message_types import type_name_of
+from proxeny.event.slices import Steps
 from proxeny.xds.filesystem import FilesystemSubscription
 from proxeny.xds.resource import DecodedResource
 
@@ -34,9 +35,12 @@ class FilesystemCollectionSubscription(FilesystemSubscription):
             decoded.name = entry.name
         return decoded
 
-    def _deliver(self, content: tuple[list[DecodedResource], str]) -> str:
+    def _size(self, content: tuple[list[DecodedResource], str]) -> int:
+        return sum([len(resource.serialized) for resource in content[0]])
+
+    def _deliver(self, content: tuple[list[DecodedResource], str]) -> Steps[str]:
         resources, version = content
-        self._callbacks.on_config_update(resources, version)
+        yield from self._hand_on(resources, version)
         return version
 
 

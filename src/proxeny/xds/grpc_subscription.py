@@ -57,6 +57,7 @@ class GrpcSubscription:
         self._options = options
         self._type_url = decoder.type_url
         self._watch: Watch | None = None
+        self._closed = False
         self._timer = dispatcher.create_timer(self._on_timeout)
 
     # -- Subscription ------------------------------------------------------------------------------------------
@@ -85,6 +86,7 @@ class GrpcSubscription:
 
     def close(self) -> None:
         """No more callbacks."""
+        self._closed = True
         self._timer.close()
         watch, self._watch = self._watch, None
         if self._mux is not None and not self._options.is_aggregated:
@@ -100,7 +102,7 @@ class GrpcSubscription:
         began = time.monotonic()
 
         def applied(error: ConfigError | None) -> None:
-            if error is None:
+            if error is None and not self._closed:
                 self._applied(version, began)
                 log.debug(
                     "gRPC config for %s accepted with %d resources with version %s",
@@ -119,6 +121,8 @@ class GrpcSubscription:
         began = time.monotonic()
 
         def applied(error: ConfigError | None) -> None:
+            if self._closed:
+                return
             if error is None:
                 self._applied(version, began)
             else:

@@ -6,12 +6,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from proxeny.event.slices import BUDGET_S, Steps
+from proxeny.event.slices import BUDGET_S, Steps, finish
 
 if TYPE_CHECKING:
-    from proxeny.event.dispatcher import Dispatcher
+    import asyncio
+
+_SMALL: Final = 1 << 14
+"""Bytes of a response up to which it is not worth slicing."""
 
 log = logging.getLogger("proxeny.config")
 
@@ -22,7 +25,7 @@ class Inbox:
     Envoy does all of it where it comes; here what takes long is left off for others to have a turn.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: asyncio.AbstractEventLoop) -> None:
         self._dispatcher = dispatcher
         self._waiting: deque[Callable[[], Steps[None] | None]] = deque()
         self._steps: Steps[None] | None = None
@@ -73,3 +76,11 @@ class Inbox:
         if self._steps is not None and not self._running:
             self._steps.close()
         self._steps = None
+
+
+def unless_small(steps: Steps[None], size: int) -> Steps[None] | None:
+    """``steps``, by which a response of ``size`` bytes is taken; what a small one needs is done at once."""
+    if size > _SMALL:
+        return steps
+    finish(steps)
+    return None

@@ -23,7 +23,7 @@ Amend = Callable[[Any], bool]
 LONGEST_DETAIL: Final = 4096
 """Of an error as control planes are told of it (Envoy: ``truncateGrpcStatusMessage``)."""
 MOST_KNOWN: Final = 16_384
-LARGEST_KNOWN: Final = 65_536
+LARGEST_KNOWN: Final = 1 << 20
 """How many messages, and of how many bytes at most, a decoder recognizes."""
 MOST_KNOWN_BYTES: Final = 16 << 20
 """What they may take; as much again of those that were not asked for lately."""
@@ -131,6 +131,16 @@ class ResourceDecoder:
         if type_name_of(any_message.type_url) != WRAPPER:
             return (yield from self._decode("", any_message, version))
         return (yield from self._decode_wrapped(_unpack(discovery_pb2.Resource, any_message), version))
+
+    def decode_all_steps(self, response: Any) -> Steps[list[DecodedResource]]:
+        """What a ``DiscoveryResponse`` brings, in slices; ConfigError."""
+        resources = []
+        for item in response.resources:
+            resource = yield from self.decode_steps(item, response.version_info)
+            if resource is not None:
+                resources.append(resource)
+            yield
+        return resources
 
     def decode_delta(self, resource: Any) -> DecodedResource | None:
         """Likewise a ``discovery.v3.Resource`` of a delta response, which has a version of its own."""

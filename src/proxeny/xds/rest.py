@@ -15,10 +15,12 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import gc_paused
 from proxeny.config.scalars import json_error
 from proxeny.config.sources import Source, fill, load_json
+from proxeny.xds.inbox import Inbox, unless_small
 from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.event.slices import Steps
     from proxeny.kernel.timer import Timer
     from proxeny.xds.http_client import HttpClient, HttpRequest
     from proxeny.xds.resource import ResourceDecoder
@@ -93,6 +95,7 @@ class RestSubscription:
         self._under_way: HttpRequest | None = None
         self._refresh_timer: Timer = dispatcher.create_timer(self._refresh)
         self._fetch_timer: Timer | None = None
+        self._inbox = Inbox(dispatcher)
 
     def start(self, names: Iterable[str] = ()) -> None:
         """Ask for the first time."""
@@ -115,6 +118,7 @@ class RestSubscription:
 
     def close(self) -> None:
         """Ask no more."""
+        self._inbox.close()
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
             under_way.cancel()
@@ -131,7 +135,8 @@ class RestSubscription:
     def on_response(self, status: int, body: bytes) -> None:
         """An answer, or one of our own."""
         if status == _OK:
-            self._take(body)
+            self._stop_waiting()
+            self._inbox.put(lambda: self._take(body))
         elif status != _NOT_MODIFIED:
             self._not_had()
         self._complete()
@@ -147,22 +152,32 @@ class RestSubscription:
             self._refresh_timer.enable(self._refresh_ms + random.randrange(self._refresh_ms))
 
     # -- what comes ------------------------------------------------------------------------------------------------
-    def _take(self, body: bytes) -> None:
-        self._stop_waiting()
+    def _take(self, body: bytes) -> Steps[None] | None:
         response: Any = discovery_pb2.DiscoveryResponse()
         try:
             with gc_paused():
                 self._parse(body, response)
-                decoded = [self._decoder.decode(item, response.version_info) for item in response.resources]
-                resources = [resource for resource in decoded if resource is not None]
-                self._callbacks.on_config_update(resources, response.version_info)
         except ConfigError as error:
-            log.warning("REST config for %s rejected: %s", self._path, error)
-            self._stats.rejected()
-            self._callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
+            self._reject(error)
+            return None
+        return unless_small(self._apply(response), response.ByteSize())
+
+    def _apply(self, response: Any) -> Steps[None]:
+        try:
+            resources = yield from self._decoder.decode_all_steps(response)
+            steps = self._callbacks.on_config_update(resources, response.version_info)
+            if steps is not None:
+                yield from steps
+        except ConfigError as error:
+            self._reject(error)
             return
         self._request.version_info = response.version_info
         self._stats.success(response.version_info)
+
+    def _reject(self, error: ConfigError) -> None:
+        log.warning("REST config for %s rejected: %s", self._path, error)
+        self._stats.rejected()
+        self._callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
 
     def _parse(self, body: bytes, response: Any) -> None:
         try:

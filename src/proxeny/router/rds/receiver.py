@@ -11,6 +11,7 @@ from proxeny.router.rds.route_version import RouteVersion
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.router.rds.manager import RouteConfigProviderManager
     from proxeny.router.rds.provider import RouteConfigProvider
     from proxeny.stats.store import MainStore
@@ -40,6 +41,7 @@ class RouteConfigReceiver:
         self._base: Any = None
         """The ``RouteConfiguration`` without those of VHDS."""
         self._base_data = b""
+        self._closed = False
 
     @property
     def uses_vhds(self) -> bool:
@@ -52,8 +54,16 @@ class RouteConfigReceiver:
 
     def take(self, message: Any, data: bytes, version: str) -> None:
         """Another configuration; ConfigError."""
-        self._publish(message, self.virtual_hosts, version)
+        finish(self.take_steps(message, data, version))
+
+    def take_steps(self, message: Any, data: bytes, version: str) -> Steps[None]:
+        """``take`` in slices; nothing else is to be taken meanwhile, and ``close`` ends it."""
+        yield from self._publish(message, self.virtual_hosts, version)
         self._base, self._base_data = message, data
+
+    def close(self) -> None:
+        """Take no more, nor what is being taken."""
+        self._closed = True
 
     def take_virtual_hosts(self, added: Iterable[Any], removed: Iterable[str], version: str) -> None:
         """Virtual hosts come, change or go; ConfigError."""
@@ -62,10 +72,10 @@ class RouteConfigReceiver:
             hosts.pop(name, None)
         for host in added:
             hosts[host.name] = host
-        self._publish(self._base, hosts, version)
+        finish(self._publish(self._base, hosts, version))
         self.virtual_hosts = hosts
 
-    def _publish(self, base: Any, hosts: dict[str, Any], version: str) -> None:
+    def _publish(self, base: Any, hosts: dict[str, Any], version: str) -> Steps[None]:
         message = base
         if hosts and base.HasField("vhds"):
             message = type(base)()
@@ -73,8 +83,11 @@ class RouteConfigReceiver:
             message.virtual_hosts.extend([hosts[name] for name in sorted(hosts)])
         data = message.SerializeToString(deterministic=True)
         context, previous = self._manager.compile_context(), self.provider.current
-        with self._store.recording() as table:
-            compiled = finish(RouteTable.compile_steps(message, context, previous, self._validates_clusters))
+        steps = RouteTable.compile_steps(message, context, previous, self._validates_clusters)
+        compiled, table = yield from self._store.recording_steps(steps)
+        if self._closed:
+            self._store.release(table)
+            return
         self.version = RouteVersion(message, data, version, time.time(), table)
         self._count()
         # Workers hear of it before those of their requests that wait for it.

@@ -11,6 +11,7 @@ from envoy.config.route.v3 import route_pb2
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
+from proxeny.event.slices import finish
 from proxeny.router.rds.provider import RouteConfigProvider
 from proxeny.router.rds.receiver import RouteConfigReceiver
 from proxeny.router.rds.route_version import RouteVersion
@@ -23,12 +24,15 @@ from proxeny.xds.subscription import FailureReason, Subscription
 from proxeny.xds.validation import DynamicValidation
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.router.rds.manager import RouteConfigProviderManager
     from proxeny.stats.store import MainStore
 
 log = logging.getLogger("proxeny.rds")
 
 _TYPE: Final = "envoy.config.route.v3.RouteConfiguration"
+_LARGE: Final = 1 << 14
+"""Bytes of a route configuration from which on it is compiled in slices."""
 
 
 class RdsSubscription:
@@ -82,6 +86,7 @@ class RdsSubscription:
 
     def close(self) -> None:
         """Nobody uses it any more."""
+        self.receiver.close()
         if self.vhds is not None:
             self.vhds.close()
         if self._subscription is not None:
@@ -96,15 +101,26 @@ class RdsSubscription:
 
     # -- the subscription --------------------------------------------------------------------------------------
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """The route configuration, alone; ConfigError when it is another one, or cannot be compiled."""
+        steps = self._logged(self._update(resources, version))
+        # Virtual hosts may come from elsewhere at any time: with them an update is one step.
+        if sum([len(one.serialized) for one in resources]) >= _LARGE and not self._has_vhds(resources):
+            return steps
+        finish(steps)
+        return None
+
+    def _has_vhds(self, resources: Sequence[DecodedResource]) -> bool:
+        return self.receiver.uses_vhds or any(one.message.HasField("vhds") for one in resources)
+
+    def _logged(self, steps: Steps[None]) -> Steps[None]:
         try:
-            self._update(resources, version)
+            yield from steps
         except ConfigError as error:
             log.warning("rds: route config '%s' rejected: %s", self._name, error)
             raise
 
-    def _update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def _update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None]:
         if not resources:
             log.debug("Missing RDS RouteConfiguration for %s in onConfigUpdate()", self._name)
             self._stats.inc(UPDATE_EMPTY)
@@ -120,17 +136,17 @@ class RdsSubscription:
             raise resource.error
         data = message.SerializeToString(deterministic=True)
         if not self.receiver.is_known(data):
-            self._take(message, data, version)
+            yield from self._take(message, data, version)
         if not self._waits_for_hosts:
             self._target.ready()
 
-    def _take(self, message: Any, data: bytes, version: str) -> None:
+    def _take(self, message: Any, data: bytes, version: str) -> Steps[None]:
         has_vhds = message.HasField("vhds")
         if has_vhds:
             check_vhds(message, self._manager.compile_context())
         # The first version counts when its virtual hosts are there.
         self._waits_for_hosts = has_vhds and not self._is_begun
-        self.receiver.take(message, data, version)
+        yield from self.receiver.take_steps(message, data, version)
         self._is_begun = True
         log.debug("rds: loading new configuration: config_name=%s", self._name)
         self._restart_vhds(message, version)
@@ -174,14 +190,15 @@ class RdsSubscription:
         else:
             self.vhds.load(host, on_loaded)
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
         """Likewise; a route configuration that was removed is kept, as in Envoy."""
         if removed:
             log.debug(
                 "Server sent a delta RDS update attempting to remove a resource (name: %s). Ignoring.", removed[0]
             )
-        if added:
-            self.on_config_update(added, added[0].version)
+        return self.on_config_update(added, added[0].version) if added else None
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """The start goes on without, unless it is tried again."""
