@@ -97,15 +97,15 @@ def eds(name: str, source: Json, service_name: str = "", **more: Any) -> Json:
     return {"name": name, "type": "EDS", "eds_cluster_config": config, **more}
 
 
-def routes(name: str, *clusters: str, **more: Any) -> Json:
-    """A RouteConfiguration: ``/CLUSTER`` goes to that cluster; ``/say/X`` for a cluster named ``=X`` is answered X."""
+def routes(name: str, *clusters: str, match: str = "path", **more: Any) -> Json:
+    """A RouteConfiguration: ``/CLUSTER`` goes to that cluster; with ``=X`` for a cluster ``/say`` is answered X."""
     found = []
     for cluster in clusters:
         if cluster.startswith("="):
             action: Json = {"direct_response": {"status": 200, "body": {"inline_string": cluster[1:]}}}
             found.append({"match": {"path": "/say"}, **action})
         else:
-            found.append({"match": {"path": f"/{cluster}"}, "route": {"cluster": cluster}})
+            found.append({"match": {match: f"/{cluster}"}, "route": {"cluster": cluster}})
     return {"name": name, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": found}], **more}
 
 

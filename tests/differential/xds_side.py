@@ -73,6 +73,7 @@ class Side:
         for name, backend in self.backends.items():
             text = re.sub(rf"\b{backend.port}\b", f"<{name}>", text)
         text = re.sub(rf"\b{self.plane.port}\b", "<plane>", text)
+        text = re.sub(r"goo\.gle/debug\w+(\\[nt]|\s)*", "", text)
         return self.proxy.normalise(text).replace(str(self.proxy.folder), "<folder>")
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -89,7 +90,17 @@ class Side:
     def serve(self, type_name: str, *resources: Any) -> str:
         """Have the control plane serve these and no others; the version, to wait for."""
         self._versions += 1
-        return self.plane.set(type_name, resources, f"{self._case}.{self._versions}")
+        return self.plane.set(type_name, resources, self.version)
+
+    def serve_by_name(self, type_name: str, **resources: Any) -> str:
+        """As ``serve``, under these names."""
+        self._versions += 1
+        return self.plane.set(type_name, resources, self.version)
+
+    @property
+    def version(self) -> str:
+        """The last one."""
+        return f"{self._case}.{self._versions}"
 
     def put(self, type_name: str, *resources: Any) -> str:
         """As ``serve``; wait until it is taken."""
@@ -165,6 +176,11 @@ class Side:
         """A counter or gauge."""
         return self.proxy.stats(f"^{re.escape(name)}$").get(name, 0)
 
+    def before(self, name: str) -> int:
+        """A counter as it was when the case began."""
+        value = self._stats_before.get(name, 0)
+        return value if isinstance(value, int) else 0
+
     def wait_for_stat(self, name: str, value: int) -> None:
         """Wait until it is that."""
         self.wait_until(lambda: self.stat(name) == value)
@@ -180,17 +196,22 @@ class Side:
         self._stats_before = self._all_stats()
 
     def requests(self) -> list[str]:
-        """What was asked for since the case began, by stream and type."""
-        groups: dict[str, list[str]] = {}
+        """What was asked for since the case began, by stream and type. Which of many streams is opened first does not
+        matter.
+        """
+        groups: dict[tuple[str, int], list[str]] = {}
         for event in self.plane.log:
             if isinstance(event, Stream):
                 self._streams[event.number] = _label(event)
                 if event.method.type_name == "":
-                    groups.setdefault(_label(event), []).append("opened")
+                    groups.setdefault((_label(event), event.number), []).append("opened")
             elif isinstance(event, Request):
                 label = self._labelled(event)
-                groups.setdefault(label, []).append(self._normalise(_told(event)))
-        return [f"{label}: {line}" for label in sorted(groups) for line in groups[label]]
+                groups.setdefault((label, event.stream), []).append(self._normalise(_told(event)))
+        ordered = sorted(
+            (label, number if label.startswith("ADS") else 0, told) for (label, number), told in groups.items()
+        )
+        return [f"{label}: {line}" for label, _, told in ordered for line in told]
 
     def _labelled(self, request: Request) -> str:
         """The stream's name and the type; a stream of one type goes by what it first asks for."""
@@ -229,12 +250,10 @@ class Side:
         found = []
         for section in json.loads(self.proxy.admin("/config_dump?include_eds")).get("configs", []):
             kind = section["@type"].rpartition(".")[2]
-            if kind in ("BootstrapConfigDump",):
-                continue
             for group, items in section.items():
                 if group.startswith("dynamic_") and isinstance(items, list):
                     found += [_dumped(f"{kind} {group}", item) for item in items]
-        return sorted(found)
+        return sorted(filter(None, found))
 
     def finish(self) -> None:
         """Take all resources away; the next case begins with nothing."""
@@ -254,9 +273,16 @@ class Side:
                 self.plane.set(type_name, ())
 
     def _clear(self, type_name: str) -> None:
-        """Without resources nothing changes, and differences are none."""
-        if self.plane.served(type_name):
+        """What was sent beside the book-keeping goes too."""
+        if not self.variant.delta:
             self.put(type_name)
+            return
+        sent = {name for response in self.plane.responses if response.type_name == type_name for name in response.names}
+        if sent or self.plane.served(type_name):
+            self.plane.set(type_name, ())
+            mark = self.plane.mark()
+            self.plane.send(type_name, version="cleared", removed=sorted(sent))
+            self._await(lambda: self.plane.wait_for_ack(type_name, "cleared", since=mark))
 
     def close(self) -> None:
         self.proxy.close()
@@ -315,14 +341,19 @@ def _listed(what: str, names: Iterable[str]) -> list[str]:
 
 
 def _dumped(what: str, item: Json) -> str:
-    """One resource of /config_dump; the states of a listener are beside each other."""
+    """One resource of /config_dump; the states of a listener are beside each other. Empty for what only Proxeny tells:
+    errors of others than listeners.
+    """
     states = {key: value for key, value in item.items() if key.endswith("_state") and key != "error_state"}
     content = {key: value for key, value in item.items() if isinstance(value, dict) and "@type" in value}
     inner = next(iter(content.values()), {})
     name = item.get("name") or inner.get("name") or inner.get("cluster_name", "")
     versions = [f"version={item['version_info']!r}"] if "version_info" in item else []
     versions += [f"{state}={value.get('version_info')!r}" for state, value in sorted(states.items())]
-    if "error_state" in item:
+    if "error_state" in item and not what.startswith("ListenersConfigDump"):
+        if not content:
+            return ""
+    elif "error_state" in item:
         failed = item["error_state"]
         versions.append(f"error={failed.get('details')!r} failed_version={failed.get('version_info')!r}")
     status = [item["client_status"]] if "client_status" in item else []

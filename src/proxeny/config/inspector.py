@@ -1,11 +1,15 @@
 """The state of one walk over a configuration: where it is, what it found, and how its refusals are worded."""
 
-from typing import Any
+from typing import Any, Final
 
 from proxeny.config import field_path
+from proxeny.config.debug_string import debug_string
 from proxeny.config.deprecation import DeprecatedUse
 from proxeny.config.errors import ConfigError
 from proxeny.config.support.table import FieldClass
+
+VIOLATION: Final = "Proto constraint validation failed"
+"""How the words about a broken rule begin."""
 
 
 class Findings:
@@ -73,11 +77,11 @@ class Inspector:
         return ConfigError(chain[:-1] + reason + ")", self.path())
 
     def _constraint_error(self, text: str) -> ConfigError:
-        return ConfigError(f"Proto constraint validation failed ({text})", self.path())
+        return ConfigError(f"{VIOLATION} ({text})", self.path())
 
     def bad_duration(self, fault: str, value: Any) -> ConfigError:
         """A duration that Envoy refuses before it looks at any rule."""
-        return ConfigError(f"Invalid duration: {fault}: seconds: {value.seconds} nanos: {value.nanos}", self.path())
+        return ConfigError(f"Invalid duration: {fault}: {debug_string(value)}", self.path())
 
     def on_deprecated(self, type_name: str, feature: str, what: str, disallowed: bool) -> None:
         """A deprecated field or value; the runtime judges what is inside extensions, as in Envoy."""

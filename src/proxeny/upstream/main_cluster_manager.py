@@ -171,8 +171,6 @@ class MainClusterManager:
             raise
         before = self._warming.get(name)
         self._warming[name] = cluster
-        if before is not None:
-            self._drop(before)
         cluster.show()
         cluster.config.info.stats.set(WARMING_STATE, 1)
         self._show_counts()
@@ -182,8 +180,9 @@ class MainClusterManager:
         else:
             log.debug("add/update cluster %s during init", name)
             self._init.add(cluster)
-        if before is not None:
+        if before is not None:  # not earlier: what both ask for stays asked for
             self._init.remove(before)
+            self._drop(before)
 
     def _install(self, cluster: MainCluster) -> None:
         name = cluster.name

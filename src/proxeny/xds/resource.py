@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
-from proxeny.config.inspector import Findings, Inspector
+from proxeny.config.inspector import VIOLATION, Findings, Inspector
 from proxeny.config.message_types import type_name_of
 from proxeny.config.validate import inspect, inspect_steps
 from proxeny.event.slices import Steps, finish
@@ -193,7 +193,7 @@ class ResourceDecoder:
             if self.keeps_broken and name:
                 return DecodedResource(name, message, version, broken, any_message.value)
             refused_resource = RefusedResource(name, str(broken), any_message.value, version)
-            raise UpdateRejected(_with_contents(message, str(broken)), [refused_resource]) from broken
+            raise UpdateRejected(_told(message, broken.message), [refused_resource]) from broken
         serialized = any_message.value
         if error is None and self._amend is None and _can_be_known(inspector) and len(serialized) <= LARGEST_KNOWN:
             self._known.add(own_name, serialized)
@@ -221,9 +221,9 @@ def _can_be_known(inspector: Inspector) -> bool:
     return not inspector.rewrites and (inspector.findings is None or not inspector.findings.deprecated)
 
 
-def _with_contents(message: Any, words: str) -> str:
-    """As Envoy: before the words stands the message, unless it is so long that they would be cut off."""
-    if message.ByteSize() > LONGEST_DETAIL:
+def _told(message: Any, words: str) -> str:
+    """As Envoy: before a broken rule stands the message, unless it is so long that the words would be cut off."""
+    if not words.startswith(VIOLATION) or message.ByteSize() > LONGEST_DETAIL:
         return words
     text = f"{debug_string(message)}: {words}"
     return text if len(text) <= LONGEST_DETAIL else words

@@ -369,7 +369,8 @@ class ControlPlane:
         live.interests[type_name].nonce = nonce
         names = tuple(entry.name for entry in due.entries)
         response = Response(live.record.number, type_name, due.version, nonce, names, due.removed)
-        self._sent[nonce] = response
+        if nonce:
+            self._sent[nonce] = response
         self.log.append(response)
         live.outbox.put(self._bytes(live.record.method, type_name, due, nonce))
         self._changed.notify_all()
