@@ -23,6 +23,7 @@ from proxeny.admin.context import (
 )
 from proxeny.admin.endpoint_dump import assignment_of
 from proxeny.config.message_types import message_class, type_name_of
+from proxeny.upstream.cluster_status import ClusterStatus
 
 NameMatch = Callable[[str], bool]
 Elements = Iterable[Any]
@@ -101,25 +102,27 @@ def _endpoints(context: AdminContext, matches: NameMatch) -> Section:
     refused = context.refused(_ASSIGNMENT)
     known: set[str] = set()
 
-    def static() -> Iterator[Any]:
-        for cluster in context.clusters():
-            if not cluster.added_via_api and matches(cluster.eds_service_name or cluster.name):
-                entry = kind.StaticEndpointConfig()
-                entry.endpoint_config.Pack(assignment_of(cluster))
-                yield entry
+    def static(cluster: ClusterStatus) -> Any:
+        entry = kind.StaticEndpointConfig()
+        entry.endpoint_config.Pack(assignment_of(cluster))
+        return entry
 
-    def dynamic() -> Iterator[Any]:
-        for cluster in context.clusters():
-            name = cluster.eds_service_name or cluster.name
-            if cluster.added_via_api and matches(name):
-                known.add(name)
-                entry = kind.DynamicEndpointConfig()
-                entry.endpoint_config.Pack(assignment_of(cluster))
-                _put_error(entry, refused.get(name))
-                yield entry
+    def dynamic(cluster: ClusterStatus) -> Any:
+        entry = kind.DynamicEndpointConfig()
+        entry.endpoint_config.Pack(assignment_of(cluster))
+        name = cluster.eds_service_name or cluster.name
+        known.add(name)
+        _put_error(entry, refused.get(name))
+        return entry
 
     rest = _only_refused(kind.DynamicEndpointConfig, refused, known, matches)
-    return Section(kind(), {"static_endpoint_configs": static(), "dynamic_endpoint_configs": _chain(dynamic(), rest)})
+    return Section(
+        kind(),
+        {
+            "static_endpoint_configs": map(static, context.endpoints(matches, False)),
+            "dynamic_endpoint_configs": _chain(map(dynamic, context.endpoints(matches, True)), rest),
+        },
+    )
 
 
 # -- listeners -------------------------------------------------------------------------------------------------

@@ -187,6 +187,10 @@ class AdminContext(Protocol):
         """
         ...
 
+    def endpoints(self, matches: Callable[[str], bool], dynamic: bool) -> Iterable[ClusterStatus]:
+        """Likewise clusters of dynamic configuration, or the others, of which the names of the assignments match."""
+        ...
+
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""
         ...

@@ -55,12 +55,14 @@ def any_pieces(message: Any, depth: int) -> Iterator[str]:
     return message_pieces(message, Secrets.BLANKED, depth, {"@type": f"type.googleapis.com/{_full_name(message)}"})
 
 
-def message_pieces(message: Any, secrets: Secrets, depth: int, head: Mapping[str, str] | None = None) -> Iterator[str]:
-    """One message; ``head``: what stands before its fields."""
+def message_pieces(
+    message: Any, secrets: Secrets, depth: int, head: Mapping[str, str] | None = None, is_large: bool = False
+) -> Iterator[str]:
+    """One message; ``head``: what stands before its fields; ``is_large``: it is known to be (finding out is dear)."""
     plan = plan_of(message)
     if plan is None:
         yield from _special_pieces(message, secrets, depth, head)
-    elif message.ByteSize() <= WHOLE or secrets is Secrets.ALL_BLANKED:
+    elif secrets is Secrets.ALL_BLANKED or not (is_large or message.ByteSize() > WHOLE):
         yield json_text({**(head or {}), **message_to_json(message, secrets=secrets)}, depth)
     else:
         yield from object_pieces(field_pieces(message, secrets, depth + 1, head or {}), depth)
@@ -78,7 +80,8 @@ def _special_pieces(message: Any, secrets: Secrets, depth: int, head: Mapping[st
     if head is None and _full_name(message) == _ANY and len(message.value) > WHOLE:
         inner = unpacked(message)
         if inner is not None:
-            yield from message_pieces(inner, secrets, depth, {"@type": message.type_url})
+            yield ""
+            yield from message_pieces(inner, secrets, depth, {"@type": message.type_url}, is_large=True)
             return
     value = message_to_json(message, secrets=secrets)
     yield json_text(value if head is None else {**head, "value": value}, depth)

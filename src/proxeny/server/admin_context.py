@@ -29,6 +29,7 @@ from proxeny.server.log import LOG_LEVELS
 from proxeny.server.reload.reloader import DEFAULT_PATIENCE_S
 from proxeny.server.server_stats import memory_used
 from proxeny.server.version import HOT_RESTART_DISABLED, version_text
+from proxeny.upstream.cluster_status import eds_service_name
 
 if TYPE_CHECKING:
     from proxeny.explain.world import World
@@ -95,7 +96,13 @@ class ServerAdminContext:
 
     def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterable[ClusterStatus]:
         """All clusters, or those whose names match, with their hosts."""
-        return self._parts.clusters.clusters(matches)
+        return self._parts.clusters.clusters(None if matches is None else lambda one: matches(one.name))
+
+    def endpoints(self, matches: Callable[[str], bool], dynamic: bool) -> Iterable[ClusterStatus]:
+        """Clusters of the bootstrap or the others, of which the names of their assignments match."""
+        return self._parts.clusters.clusters(
+            lambda one: one.added_via_api is dynamic and matches(eds_service_name(one) or one.name)
+        )
 
     def bootstrap(self) -> Resource:
         """The bootstrap that was loaded."""

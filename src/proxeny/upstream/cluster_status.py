@@ -89,6 +89,11 @@ class ClusterStatus:
     policy: AssignmentPolicy = DEFAULT_POLICY
 
 
+def eds_service_name(cluster: MainCluster) -> str:
+    """Empty where endpoints are not discovered, or by the cluster's own name."""
+    return cluster.config.options.configured_name if cluster.config.type is ClusterType.EDS else ""
+
+
 def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> ClusterStatus:
     """One cluster with its hosts; host counts are sums over the workers."""
     info = cluster.config.info
@@ -110,7 +115,7 @@ def status_of(cluster: MainCluster, detector: OutlierDetector | None) -> Cluster
         circuit_breakers=tuple([_limits_of(info.resource_manager(priority)) for priority in ResourcePriority]),
         hosts=hosts,
         outlier=outlier,
-        eds_service_name=cluster.config.options.configured_name if cluster.config.type is ClusterType.EDS else "",
+        eds_service_name=eds_service_name(cluster),
         policy=cluster.policy or cluster.config.policy,
     )
 

@@ -437,15 +437,14 @@ class MainClusterManager:
                 yield name, update
 
     # -- for admin -----------------------------------------------------------------------------------------------
-    def clusters(self, matches: Callable[[str], bool] | None = None) -> Iterator[ClusterStatus]:
-        """What /clusters shows, cluster by cluster; of those whose names match.
+    def clusters(self, matches: Callable[[MainCluster], bool] | None = None) -> Iterator[ClusterStatus]:
+        """What /clusters shows, cluster by cluster; of those that match.
 
         Clusters may come and go between two of them.
         """
         for cluster in list(self._active.values()):
-            if self._active.get(cluster.name) is not cluster or (matches is not None and not matches(cluster.name)):
-                continue
-            yield status_of(cluster, self.outliers.find(cluster.name))
+            if self._active.get(cluster.name) is cluster and (matches is None or matches(cluster)):
+                yield status_of(cluster, self.outliers.find(cluster.name))
 
     def dynamic(self) -> tuple[list[MainCluster], list[MainCluster]]:
         """Active and warming clusters that did not come with the bootstrap, for /config_dump."""

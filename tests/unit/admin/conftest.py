@@ -136,6 +136,10 @@ class FakeServer:
         found = [ClusterStatus("c", "alt", False, (limits, limits), hosts), ClusterStatus("d", "d", True, (), [])]
         return [cluster for cluster in found if matches is None or matches(cluster.name)]
 
+    def endpoints(self, matches, dynamic):
+        found = self.clusters(None)
+        return [one for one in found if one.added_via_api is dynamic and matches(one.eds_service_name or one.name)]
+
     def bootstrap(self):
         return Resource(self.message, LOADED)
 
