@@ -169,13 +169,8 @@ class SubscriptionRecord:
         """
         now, is_first = time.time(), not self._type.has_heard(error)
         refused = error.refused if isinstance(error, UpdateRejected) else ()
-        changes: list[Change] = []
-        for one in refused:
-            if self.names is None or one.name in self.names:
-                is_known = not is_first and self._is_refused(one)
-                change = self._refuse(one, one.version, now)
-                if not is_known:
-                    changes.append(change)
+        own = [one for one in refused if self.names is None or one.name in self.names]
+        changes = [self._refuse(one, one.version, now) for one in own if is_first or not self._is_refused(one)]
         version = next((one.version for one in refused), "")
         if is_first:
             self._told(version, now, error, changes, 0, 0.0)

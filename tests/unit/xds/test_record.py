@@ -110,11 +110,11 @@ def test_what_one_owner_refused_is_told_to_all() -> None:
     first, second = record.subscription(LISTENER, "ads"), record.subscription(LISTENER, "ads")
     first.interested(["a"])
     second.interested(["b"])
-    error = ConfigError("no")
+    error = UpdateRejected("no", [RefusedResource("a", "no")])
     first.updated([one("a")], None, "5", 0, error)
     for subscription in (first, second):
         subscription.rejected(error)
-    assert list(record.refusals(LISTENER)) == ["a"]
+    assert [(name, refusal.version) for name, refusal in record.refusals(LISTENER).items()] == [("a", "5")]
     assert [len(event.changes) for event in record.history.newest_first()] == [1]
     assert record.types()[0].attempts == 1
     second.rejected(ConfigError("no"))
