@@ -20,13 +20,13 @@ from proxeny.server.admin import AdminInterface
 from proxeny.server.cds_api import CdsApi, has_cds
 from proxeny.server.cluster_feed import ClusterFeed
 from proxeny.server.configuration import Configuration, warn_of_limits
+from proxeny.server.control_plane_clients import make_hds_delegate, make_load_stats_reporter
 from proxeny.server.delivered_patches import listener_patcher
 from proxeny.server.dns_cache_link import DnsCacheLink, FromWorker
 from proxeny.server.failure_log import FailureLog
 from proxeny.server.filter_config_feed import FilterConfigFeed
 from proxeny.server.lds_api import LdsApi
 from proxeny.server.listener_manager import ListenerManager
-from proxeny.server.load_stats import make_load_stats_reporter
 from proxeny.server.route_feed import RouteFeed
 from proxeny.server.server_stats import (
     DISPATCHER,
@@ -96,6 +96,7 @@ class Bootstrapped:
         self.routes = self.configuration.routes
         self.route_feed = RouteFeed(self.routes, self._supervisor, server.store)
         self.load_stats = make_load_stats_reporter(self.configuration, self.clusters)
+        self.hds = make_hds_delegate(self.configuration, self.clusters)
         self.cds = self._cds()
         self.clusters.health.on_change = self._push_health
         self.clusters.outliers.log_to(self._outlier_log())
@@ -190,6 +191,8 @@ class Bootstrapped:
     def _on_runtime_ready(self, go_on: Callable[[], None]) -> None:
         if self.load_stats is not None:
             self.load_stats.start()
+        if self.hds is not None:
+            self.hds.start()
         go_on()
 
     def _initialize_targets(self) -> None:
@@ -317,6 +320,8 @@ class Bootstrapped:
             self.cds.close()
         if self.load_stats is not None:
             self.load_stats.close()
+        if self.hds is not None:
+            self.hds.close()
         self.listeners.close()
         self.routes.close()
         self.clusters.close()

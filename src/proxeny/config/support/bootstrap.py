@@ -13,7 +13,8 @@ TABLE: Final[Table] = {
         done="""node node_context_params static_resources dynamic_resources cluster_manager
             stats_config stats_flush_interval
             layered_runtime overload_manager admin watchdog watchdogs bootstrap_extensions
-            typed_dns_resolver_config dns_resolution_config use_tcp_for_dns_lookups enable_dispatcher_stats""",
+            hds_config typed_dns_resolver_config dns_resolution_config use_tcp_for_dns_lookups
+            enable_dispatcher_stats""",
         accepted="""deferred_stat_options stats_flush_on_admin
             stats_eviction_interval memory_allocator_manager perf_tracing_file_path default_socket_interface
             default_regex_engine stats_server_version_override grpc_async_client_manager_config""",

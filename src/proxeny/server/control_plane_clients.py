@@ -1,4 +1,4 @@
-"""The client of load reports, where a control plane wants them (``cluster_manager.load_stats_config``)."""
+"""What serves a control plane besides xDS: load reports (LRS) and health checks on its behalf (HDS)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
+from proxeny.upstream.health_discovery import HdsDelegate
 from proxeny.upstream.load_stats_reporter import LoadStatsReporter
 from proxeny.xds import api_config_source
 
@@ -29,6 +30,19 @@ def make_load_stats_reporter(configuration: Configuration, clusters: MainCluster
         log.warning("Skipping initialization of secondary cluster: %s", error)
         return None
     return LoadStatsReporter(context, clusters, client, context.dispatcher, configuration.store)
+
+
+def make_hds_delegate(configuration: Configuration, clusters: MainClusterManager) -> HdsDelegate | None:
+    """Likewise, for ``hds_config``."""
+    bootstrap, context = configuration.bootstrap, configuration.context
+    if not bootstrap.HasField("hds_config") or context.dispatcher is None:
+        return None
+    try:
+        client = grpc_client(configuration, bootstrap.hds_config, clusters)
+    except ConfigError as error:
+        log.warning("Skipping initialization of HDS cluster: %s", error)
+        return None
+    return HdsDelegate(context, clusters, client, context.dispatcher, configuration.store)
 
 
 def grpc_client(configuration: Configuration, source: Any, clusters: MainClusterManager) -> GrpcClient:
