@@ -76,7 +76,9 @@ class EdsStats:
         self._store = store
         with store.recording() as self._table:
             self._own = store.block(EDS, self._prefix)
-        store.text_readout(f"{self._prefix}version_text", "")
+        if not store.text_readouts.get(f"{self._prefix}version_text"):
+            # A predecessor's version holds until there is another.
+            store.text_readout(f"{self._prefix}version_text", "")
 
     def attempt(self) -> None:
         self._block.inc(UPDATE_ATTEMPT)

@@ -43,7 +43,7 @@ class ClusterHealth:
         self._hub = hub
         self._window = window
         self._due = False
-        """Whether the merge window ended."""
+        """Whether load balancing follows without asking the merge window."""
         self._entries = {entry.stat_index: entry for entry in entries}
         self.changed: set[int] = set()
         """Hosts whose flags the workers do not know yet."""
@@ -92,14 +92,14 @@ class ClusterHealth:
         self.stale = self._due = False
 
     def regroup(self) -> None:
-        """Load balancing and gauges have to follow, whatever changed."""
-        self.stale = self.regrouped = True
+        """Load balancing and gauges have to follow now, whatever changed: the cluster is warm."""
+        self.stale = self.regrouped = self._due = True
         self._hub.touch(self)
 
     def tell_all(self) -> None:
         """The workers have the cluster now: what was found out before, they do not know."""
         self.changed.update(self._entries)
-        self.stale = True
+        self.stale = self._due = True
         self._window.reset()
         self._hub.touch(self)
 

@@ -26,7 +26,7 @@ from proxeny.upstream.host import Health, Host, health_of, is_excluded
 from proxeny.upstream.load_assignment import DEFAULT_POLICY
 from proxeny.upstream.load_balancer.contract import LbSetting
 from proxeny.upstream.localities import our_locality
-from proxeny.upstream.membership import Merged, merge
+from proxeny.upstream.membership import merge
 from proxeny.upstream.merge_window import MergeWindow
 from proxeny.upstream.on_demand_hosts import OnDemandHosts
 from proxeny.upstream.original_dst_config import HOST_BLOCKS, SHARED_BLOCK
@@ -70,7 +70,6 @@ class MainCluster:
         "_closed",
         "_discovered",
         "_discovery",
-        "_held",
         "_hub",
         "_init_manager",
         "_next_index",
@@ -144,8 +143,6 @@ class MainCluster:
         self._init_manager = init_manager
         self._hub: HostHealth | None = None
         self._window: MergeWindow | None = None
-        self._held = False
-        """Whether the workers are to hear of the hosts when the merge window ends."""
         self._closed = False
         self.policy: AssignmentPolicy | None = None
         """What the last assignment said besides; None: none came."""
@@ -272,35 +269,24 @@ class MainCluster:
         if differs:
             self.on_members()
             self._show_members(merged.moved)
-        told = differs and self._admits(merged, before.balancing != after.balancing)
         if self.health is not None:
-            self.health.replace(merged.hosts, told)
-        if told:
-            self._held = False
+            self.health.replace(merged.hosts, differs)
+        if rebuild:
+            # Envoy counts all that an assignment changes as one update, elsewhere each priority.
+            self._count_update(1 if config.type is ClusterType.EDS else merged.moved)
+        if differs:
             self.on_hosts(encode_hosts(HostUpdate(merged.hosts, fresh, policy)))
-        elif differs:
-            self._held = True
         if self.checks is not None:
             self.checks.update_hosts(merged.hosts)
         return rebuild
 
-    def _admits(self, merged: Merged, rebalanced: bool) -> bool:
-        """Whether the workers hear of a change of hosts now, or when the merge window ends."""
-        if not self.initialized or self._hub is None:
-            return True
-        if merged.moved:
-            self._merge_window(self._hub).force(merged.moved)
-            return True
-        adjusted = len({entry.priority for entry in merged.hosts}) if rebalanced else merged.adjusted
-        return not adjusted or self._merge_window(self._hub).admits(adjusted)
+    def _count_update(self, count: int) -> None:
+        """Load balancing follows so many changes now, and with them what it did not follow yet."""
+        if count and self.initialized and self._hub is not None:
+            self._merge_window(self._hub).force(count)
 
     def _on_window_end(self) -> None:
-        if self._held:
-            self._held = False
-            if self.health is not None:
-                self.health.told()
-            self.on_hosts(encode_hosts(HostUpdate(self.hosts, {}, self.policy)))
-        elif self.health is not None:
+        if self.health is not None:
             self.health.on_window_end()
 
     def _on_health_changed(self, entry: HostEntry, before: int, after: int) -> None:
@@ -327,9 +313,8 @@ class MainCluster:
             self.health.replace(hosts, True)
         self.on_members()
         self._show_members(len({entry.priority for entry in (*added, *removed)}))
-        if self.initialized and self._hub is not None:
-            self._merge_window(self._hub).force(1 if fresh else 0)
         if fresh:
+            self._count_update(1)
             self.on_hosts(encode_hosts(HostUpdate([], fresh)))
         if self.checks is not None:
             self.checks.update_hosts(hosts)

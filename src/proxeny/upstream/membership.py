@@ -35,8 +35,6 @@ class Merged(NamedTuple):
     """Whether load balancing has to follow."""
     moved: int
     """In how many priorities hosts were added or removed."""
-    adjusted: int
-    """In how many others hosts changed."""
     rematched: int
     """Of how many hosts that stay the metadata changed."""
 
@@ -68,7 +66,7 @@ def merge(
         if id(entry) not in again:
             known.setdefault(_place(entry), []).append(entry)
     moved: set[int] = set()
-    adjusted: set[int] = set()
+    changed = bool(again)
     rematched = 0
     for entry in new:
         if id(entry) in again:
@@ -83,21 +81,17 @@ def merge(
         _carry_over(before, entry, when_new)
         if entry.priority != before.priority:
             moved |= {entry.priority, before.priority}
-        elif entry != before:
-            adjusted.add(entry.priority)
+        changed = changed or entry != before
         rematched += entry.metadata != before.metadata
     gone = [entry for entries in known.values() for entry in entries]
     kept = [entry for entry in gone if keep_healthy and _is_healthy(entry)]
     if kept:
         gone = [entry for entry in gone if not _is_healthy(entry)]
     for entry in kept:
-        if not entry.health_flags & PENDING_DYNAMIC_REMOVAL:
-            adjusted.add(entry.priority)
+        changed = changed or not entry.health_flags & PENDING_DYNAMIC_REMOVAL
         entry.health_flags |= PENDING_DYNAMIC_REMOVAL
     moved.update(entry.priority for entry in gone)
-    spare = [entry.stat_index for entry in gone]
-    changed = bool(again or moved or adjusted)
-    return Merged([*new, *kept], spare, changed, len(moved), len(adjusted - moved), rematched)
+    return Merged([*new, *kept], [entry.stat_index for entry in gone], changed or bool(moved), len(moved), rematched)
 
 
 def _is_healthy(entry: HostEntry) -> bool:

@@ -1,7 +1,7 @@
 """When load balancing follows what changes of a cluster's hosts (Envoy: ``ClusterManagerImpl::scheduleUpdate``).
 
-Hosts that come or go are followed at once. A change of their health, weight or metadata alone is too after a while of
-rest; else it waits until ``update_merge_window`` has passed since, and all changes until then are followed together.
+What discovery brings is followed at once. A change of hosts' health is too after a while of rest; else it waits until
+``update_merge_window`` has passed since, and all changes until then are followed together.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class MergeWindow:
         """When load balancing last followed."""
         self._timer: Timer | None = None
 
-    def force(self, priorities: int) -> None:
-        """Hosts of so many priorities came or went: what was held back goes with them."""
-        self._stats.add(CM_CLUSTER_UPDATED, priorities)
+    def force(self, count: int) -> None:
+        """So many changes are followed that do not wait: what was held back goes with them."""
+        self._stats.add(CM_CLUSTER_UPDATED, count)
         if not self._window_ms:
             return
         if self._timer is not None and self._timer.enabled:
@@ -50,17 +50,17 @@ class MergeWindow:
             self._stats.inc(CM_UPDATE_MERGE_CANCELLED)
         self._last_ms = self._dispatcher.wheel.now_ms
 
-    def admits(self, priorities: int = 1) -> bool:
-        """Whether a change of hosts of so many priorities is followed now; else ``on_end`` is called later."""
+    def admits(self) -> bool:
+        """Whether a change of health is followed now; else ``on_end`` is called later."""
         if not self._window_ms:
-            self._stats.add(CM_CLUSTER_UPDATED, priorities)
+            self._stats.inc(CM_CLUSTER_UPDATED)
             return True
         if self._timer is not None and self._timer.enabled:
             return False
         now_ms = self._dispatcher.wheel.now_ms
         if self._last_ms is None or now_ms - self._last_ms > self._window_ms:
-            self._stats.add(CM_UPDATE_OUT_OF_MERGE_WINDOW, priorities)
-            self._stats.add(CM_CLUSTER_UPDATED, priorities)
+            self._stats.inc(CM_UPDATE_OUT_OF_MERGE_WINDOW)
+            self._stats.inc(CM_CLUSTER_UPDATED)
             self._last_ms = now_ms
             return True
         if self._timer is None:
