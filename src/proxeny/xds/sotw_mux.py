@@ -110,7 +110,7 @@ class _TypeState:
     def __init__(self, type_url: str, ttl: TtlManager) -> None:
         self.type_url = type_url
         self.ttl = ttl
-        self.request: Any = discovery_pb2.DiscoveryRequest(type_url=type_url)
+        self.request: Any = discovery_pb2.DiscoveryRequest()
         self.watches: dict[SotwWatch, None] = {}
         """The newest is last."""
         self.wildcards: set[SotwWatch] = set()
@@ -218,6 +218,7 @@ class SotwMux:
         log.debug("gRPC mux addWatch for %s", type_url)
         if not state.subscribed:
             state.subscribed = True
+            state.request.type_url = type_url
             self._subscriptions.append(type_url)
         self.queue_request(type_url)
         return watch

@@ -191,10 +191,15 @@ class ControlPlane:
             for live in self._asking(type_name, stream):
                 self._send(live, type_name, Due(version, entries, tuple(removed)), nonce)
 
-    def send_raw(self, type_name: str, data: bytes, *, stream: int | None = None) -> None:
-        """Send bytes as a message, to every stream that asked for the type, or to one."""
+    def send_raw(self, type_name: str, data: bytes, *, stream: int | None = None, nonce: str | None = None) -> None:
+        """Send bytes as a message, to every stream that asked for the type, or to one.
+
+        ``nonce``: the one in it, when the answer is to count as one to the last response.
+        """
         with self._changed:
             for live in self._asking(type_name, stream):
+                if nonce is not None:
+                    live.interests[type_name].nonce = nonce
                 live.outbox.put(data)
 
     def end_streams(
