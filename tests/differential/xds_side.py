@@ -35,8 +35,6 @@ STATS = (
 )
 UNSTEADY = re.compile(r"\.(\w+_time(_ms)?|update_duration|version)$")
 """Times, and hashes of what ``version_text`` tells already."""
-DEBUG_MARK = re.compile(r"goo\.gle/debug\w+ *\n")
-"""What protobuf of C++ puts before a message as text, another one in every run."""
 
 
 class Side:
@@ -333,7 +331,7 @@ def _told(request: Request) -> str:
     elif request.nonce:
         parts.append(f"nonce={request.nonce!r}")
     if request.error is not None:
-        parts.append(f"error={request.error_code}:{DEBUG_MARK.sub('', request.error)!r}")
+        parts.append(f"error={request.error_code}:{request.error!r}")
     parts += ["node"] if request.node is not None else []
     return " ".join(parts)
 
