@@ -31,7 +31,7 @@ class FilterKind:
     """What Envoy calls it in errors: "listener " or nothing."""
 
     def stat_prefix(self, name: str) -> str:
-        """Of the filter ``name``: of its discovery and, where it is an HTTP filter, of its own statistics too."""
+        """Of the discovery of the filter ``name``."""
         return f"extension_config_discovery.{self.stats}.{name}."
 
 
@@ -44,7 +44,7 @@ def _plain(extension: Any, message: Any, stat_prefix: str, context: FactoryConte
 
 
 HTTP: Final = FilterKind("http", "http_filter", "http_filter", _http)
-UPSTREAM_HTTP: Final = FilterKind("upstream_http", "upstream_http_filter", "http_filter", _http)
+UPSTREAM_HTTP: Final = FilterKind("upstream_http", "upstream_http_filter", "upstream_http_filter", _http)
 NETWORK: Final = FilterKind("network", "network_filter", "network_filter", _plain)
 TCP_LISTENER: Final = FilterKind("tcp_listener", "listener_filter", "tcp_listener_filter", _plain, "listener ")
 KINDS: Final = (HTTP, UPSTREAM_HTTP, NETWORK, TCP_LISTENER)
@@ -63,17 +63,25 @@ def check_discovery(discovery: Any, kind: FilterKind, name: str) -> None:
 class FilterBuilder:
     """Makes the factories of one filter: it knows where the filter stands."""
 
-    __slots__ = ("_chain", "_context", "_is_last", "kind", "name")
+    __slots__ = ("_chain", "_context", "_is_last", "_stat_prefix", "kind", "name")
 
     def __init__(
-        self, kind: FilterKind, name: str, context: FactoryContext, chain: str = "", is_last: bool = False
+        self,
+        kind: FilterKind,
+        name: str,
+        context: FactoryContext,
+        chain: str = "",
+        is_last: bool = False,
+        stat_prefix: str = "",
     ) -> None:
-        """``chain``: what Envoy calls its filter chain; empty: one without a terminal filter."""
+        """``chain``: what Envoy calls its filter chain; empty: one without a terminal filter. ``stat_prefix``: of an
+        HTTP filter."""
         self.kind = kind
         self.name = name
         self._context = context
         self._chain = chain
         self._is_last = is_last
+        self._stat_prefix = stat_prefix
 
     def check(self, config: Any) -> None:
         """ConfigError for an Any whose filter is not known, or may not stand here."""
@@ -85,7 +93,7 @@ class FilterBuilder:
         """The factory that an Any configures; ConfigError."""
         extension, _ = self._find(config)
         message = unpack_any(config)
-        factory = self.kind.create(extension, message, self.kind.stat_prefix(self.name), self._context)
+        factory = self.kind.create(extension, message, self._stat_prefix, self._context)
         if self.kind.create is _http:
             factory.name = self.name
         return factory

@@ -53,7 +53,7 @@ def compile_filters(
         names.add(item.name)
         last = position == len(filters) - 1
         if item.WhichOneof("config_type") == "config_discovery":
-            factories.append(_discovered(item, kind, context, last))
+            factories.append(_discovered(item, stat_prefix, context, kind, last))
             continue
         config_type = item.typed_config.type_url.rpartition("/")[2] if item.HasField("typed_config") else ""
         extension = REGISTRY.factory(kind.extension, item.name, config_type)
@@ -69,8 +69,10 @@ def compile_filters(
     return FilterChain(factories, disabled)
 
 
-def _discovered(item: Any, kind: ChainKind, context: FactoryContext, last: bool) -> FilterConfigProvider:
+def _discovered(
+    item: Any, stat_prefix: str, context: FactoryContext, kind: ChainKind, last: bool
+) -> FilterConfigProvider:
     discovery = item.config_discovery
     check_discovery(discovery, kind.discovered, item.name)
-    builder = FilterBuilder(kind.discovered, item.name, context, kind.words, last)
+    builder = FilterBuilder(kind.discovered, item.name, context, kind.words, last, stat_prefix)
     return context.filter_configs.provider(discovery, builder, context)

@@ -96,8 +96,9 @@ class ListenerManager:
         return list(self._active.values())
 
     def listening(self) -> list[ManagedListener]:
-        """Active listeners and new ones that still warm."""
-        return [*self._active.values(), *(one for one in self._warming.values() if one.name not in self._active)]
+        """Active listeners, and new ones of which the workers are told."""
+        told = [one for one in self._in_flight.values() if one.name not in self._active and not one.removed]
+        return [*self._active.values(), *told]
 
     def warming(self) -> list[ManagedListener]:
         """Generations that not all workers have yet."""

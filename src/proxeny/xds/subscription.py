@@ -67,7 +67,7 @@ def followed(
     try:
         steps = apply()
     except ConfigError as error:
-        applied(error)
+        applied(_alone(error))
         raise
     if steps is not None:
         return _follow(steps, applied)
@@ -79,6 +79,12 @@ def _follow(steps: Steps[None], applied: Callable[[ConfigError | None], object])
     try:
         yield from steps
     except ConfigError as error:
-        applied(error)
+        applied(_alone(error))
         raise
     applied(None)
+
+
+def _alone(error: ConfigError) -> ConfigError:
+    """The error without the frames that it came through: whoever keeps it keeps no user of a resource alive."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error

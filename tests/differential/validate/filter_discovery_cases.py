@@ -1,5 +1,4 @@
 """Filters whose configuration is discovered: of connection managers, routers, clusters, chains and listeners."""
-# ruff: noqa: E501 - a case is a line
 
 from textwrap import dedent
 
