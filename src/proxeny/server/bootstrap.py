@@ -314,6 +314,7 @@ class Bootstrapped:
         self.overload.stop()
         self.configuration.runtime.close()
         self.admin.close()
+        self.xds.close()  # what ends from here on asks for less again and again
         if self.lds is not None:
             self.lds.close()
         if self.cds is not None:
@@ -329,6 +330,5 @@ class Bootstrapped:
         self.configuration.filter_configs.close()
         self.answers.close()
         self.dns_caches.close()
-        self.xds.close()
         self.configuration.grpc_clients.close()
         self.access_logs.close()
