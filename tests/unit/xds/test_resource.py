@@ -12,6 +12,8 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import LoadOptions
+from proxeny.config.validate import inspect
+from proxeny.xds import resource
 from proxeny.xds.resource import Amend, DecodedResource, ResourceDecoder
 from proxeny.xds.validation import DynamicValidation
 
@@ -99,3 +101,64 @@ def test_a_resource_around_another_brings_aliases_and_a_life() -> None:
     found = decoder.decode_delta(wrapper)
     assert found is not None
     assert (found.name, found.message.cluster_name, found.has_resource) == ("a", "c", True)
+
+
+def _decoder(monkeypatch: pytest.MonkeyPatch) -> tuple[ResourceDecoder, list[str]]:
+    """A decoder, and the names of listeners that it checked."""
+    checked: list[str] = []
+
+    def inspected(message: Any, inspector: Any) -> None:
+        checked.append(message.name)
+        inspect(message, inspector)
+
+    monkeypatch.setattr(resource, "inspect", inspected)
+    return ResourceDecoder(listener_pb2.Listener, "name", DynamicValidation(LoadOptions())), checked
+
+
+def _packed(message: Any) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def test_what_was_found_good_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, checked = _decoder(monkeypatch)
+    first = decoder.decode(_packed(listener_pb2.Listener(name="a", stat_prefix="x")), "1")
+    again = decoder.decode(_packed(listener_pb2.Listener(name="a", stat_prefix="x")), "2")
+    assert first is not None and again is not None
+    assert checked == ["a"]
+    assert (again.name, again.version, again.error) == ("a", "2", None)
+    assert again.serialized is first.serialized
+    assert again.message == first.message
+    wrapped = discovery_pb2.Resource(name="other", resource=_packed(listener_pb2.Listener(name="a", stat_prefix="x")))
+    named = decoder.decode(_packed(wrapped), "3")
+    assert named is not None and (named.name, named.message.name) == ("other", "a")
+    decoder.decode(_packed(listener_pb2.Listener(name="a")), "4")
+    assert checked == ["a", "a"]
+
+
+def test_what_is_refused_or_deprecated_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, checked = _decoder(monkeypatch)
+    deprecated = listener_pb2.Listener(name="old")
+    deprecated.reuse_port = True
+    for _ in range(2):
+        decoder.decode(_packed(deprecated), "1")
+    assert checked == ["old", "old"]
+    checked.clear()
+    broken = listener_pb2.Listener(name="broken")
+    broken.filter_chains.add().filters.add()
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            decoder.decode(_packed(broken), "1")
+    assert checked == ["broken", "broken"]
+
+
+def test_a_decoder_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "MOST_KNOWN", 2)
+    decoder, checked = _decoder(monkeypatch)
+    for name in "abcdea":
+        decoder.decode(_packed(listener_pb2.Listener(name=name)), "1")
+    assert checked == [*"abcdea"]
+    # What is asked for stays.
+    decoder.decode(_packed(listener_pb2.Listener(name="e")), "1")
+    assert checked == [*"abcdea"]
