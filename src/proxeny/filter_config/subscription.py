@@ -56,7 +56,7 @@ class FilterConfigSubscription:
         self.updated_at = time.time()
         self.kept: StatTable = {}
         """Blocks of its filters, as long as it lives: what requests count in does not go with a configuration."""
-        self.target = InitTarget(f"FilterConfigSubscription init {name}", self.start)
+        self.target = InitTarget(f"FilterConfigSubscription init {name}", self.start, shared=True)
         self._on_unused = on_unused
         self._on_change = on_change
         self._providers: set[weakref.ref[FilterConfigProvider]] = set()

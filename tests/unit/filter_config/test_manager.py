@@ -51,7 +51,7 @@ def test_a_listener_waits_for_the_configuration() -> None:
     async def scenario(main: Main) -> None:
         provider = http(main)
         ready: list[bool] = []
-        assert main.init_manager.unready() == ["FilterConfigSubscription init a"]
+        assert main.init_manager.unready() == ["shared target FilterConfigSubscription init a"]
         main.init_manager.initialize(lambda: ready.append(True))
         assert (main.xds.started, ready, provider.current) == (["a"], [], None)
         main.xds.callbacks[0].on_config_update([delivered(mutation())], "v1")
