@@ -58,7 +58,7 @@ class AnyConfigStream(Protocol):
         """So many requests are left waiting."""
 
     def close(self) -> None:
-        """End it for good, or until it is established again."""
+        """End it for good."""
 
 
 @dataclass(slots=True)
@@ -179,7 +179,7 @@ class ConfigStream:
             self._stats.pending_requests(size)
 
     def close(self) -> None:
-        """End it; it is not opened again until ``establish``."""
+        """End it for good."""
         log.debug("Intentionally closing the gRPC stream to %s", self._destination)
         self._closed_on_purpose = True
         self._retry_timer.disable()
@@ -189,6 +189,8 @@ class ConfigStream:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.reset()
+        self._client.close()
+        self._stats.close()
 
     def _let_go_of_events(self) -> None:
         events, self._events = self._events, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxeny.stats.schema import Schema
-from proxeny.stats.store import Store
+from proxeny.stats.store import MainStore
 
 CONTROL_PLANE: Final = Schema(
     "control_plane", counters=("rate_limit_enforced",), gauges=("connected_state", "pending_requests")
@@ -20,10 +20,11 @@ _PENDING_REQUESTS: Final = CONTROL_PLANE.slot("pending_requests")
 class ControlPlaneStats:
     """Those of one stream, below the prefix of whoever opened it (none for ADS)."""
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: MainStore, prefix: str) -> None:
         self._store = store
         self._prefix = f"{prefix}control_plane."
-        self._block = store.block(CONTROL_PLANE, self._prefix)
+        with store.recording() as self._table:
+            self._block = store.block(CONTROL_PLANE, self._prefix)
         store.text_readout(f"{self._prefix}identifier", "")
 
     def connected(self, state: int) -> None:
@@ -41,3 +42,9 @@ class ControlPlaneStats:
     def rate_limit_enforced(self) -> None:
         """A request has to wait."""
         self._block.inc(_RATE_LIMIT_ENFORCED)
+
+    def close(self) -> None:
+        """The stream is gone for good."""
+        self._store.release(self._table)
+        if (CONTROL_PLANE.name, self._prefix) not in self._store.entries:
+            self._store.text_readouts.pop(f"{self._prefix}identifier", None)

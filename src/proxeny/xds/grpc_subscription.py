@@ -42,15 +42,15 @@ class GrpcSubscription:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        mux: Callable[[], Mux],
+        mux: Mux | Callable[[], Mux],
         callbacks: SubscriptionCallbacks,
         decoder: ResourceDecoder,
         stats: UpdateStats,
         options: GrpcSubscriptionOptions,
     ) -> None:
-        """``mux`` is asked when it starts: what it subscribes for may be configured before there are streams."""
-        self._find_mux = mux
-        self._mux: Mux | None = None
+        """``mux``: or what finds it at the start, where it is configured before there can be streams."""
+        self._find_mux = mux if callable(mux) else None
+        self._mux: Mux | None = None if callable(mux) else mux
         self._callbacks = callbacks
         self._decoder = decoder
         self._stats = stats
@@ -66,7 +66,10 @@ class GrpcSubscription:
         """Ask for ``names``, or for everything; ConfigError for names that are none."""
         if self._options.initial_fetch_timeout_ms:
             self._timer.enable(self._options.initial_fetch_timeout_ms)
-        self._mux = mux = self._find_mux()
+        if self._find_mux is not None:
+            self._mux = self._find_mux()
+        mux = self._mux
+        assert mux is not None
         self._watch = mux.add_watch(self._type_url, names, self, self._decoder, namespaces=self._options.namespaces)
         self._stats.attempt()
         if not self._options.is_aggregated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.core.v3 import config_source_pb2
@@ -28,7 +28,7 @@ from proxeny.xds.rest import RestSubscription
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
     from proxeny.event.file_watcher import FileWatcher
-    from proxeny.stats.store import Store
+    from proxeny.stats.store import MainStore, Store
     from proxeny.xds.grpc_client import GrpcClients
     from proxeny.xds.http_client import HttpClient
     from proxeny.xds.mux import Mux
@@ -249,14 +249,13 @@ class XdsManager:
     ) -> Subscription:
         assert self._loop is not None
         options = GrpcSubscriptionOptions(_initial_fetch_timeout_ms(source), namespaces=namespaces)
-        find_mux = self._find_ads
+        mux: Mux | Callable[[], Mux] = self._find_ads
         if source.WhichOneof("config_source_specifier") == "api_config_source":
             options.is_aggregated = False
             methods = services.methods_of(decoder.type_name)
-            find_mux = partial(self._mux, source.api_config_source, methods, stats.prefix)
-            if self.grpc_clients is not None:
-                find_mux = partial(_given, find_mux())
-        return GrpcSubscription(self._loop, find_mux, callbacks, decoder, stats, options)
+            make = partial(self._mux, source.api_config_source, methods, stats.prefix)
+            mux = make if self.grpc_clients is None else make()
+        return GrpcSubscription(self._loop, mux, callbacks, decoder, stats, options)
 
     def _find_ads(self) -> Mux:
         assert self._ads is not None
@@ -283,7 +282,8 @@ class XdsManager:
         )
 
         def open_stream(callbacks: ConfigStreamCallbacks) -> ConfigStream:
-            return ConfigStream(loop, callbacks, options, ControlPlaneStats(self._store, stat_prefix))
+            store = cast("MainStore", self._store)
+            return ConfigStream(loop, callbacks, options, ControlPlaneStats(store, stat_prefix))
 
         make: Callable[..., Mux] = delta_mux.DeltaMux if delta else sotw_mux.SotwMux
         return make(
@@ -306,7 +306,3 @@ def _initial_fetch_timeout_ms(source: Any) -> int:
         return INITIAL_FETCH_TIMEOUT_MS
     milliseconds: int = source.initial_fetch_timeout.ToMilliseconds()
     return milliseconds
-
-
-def _given(mux: Mux) -> Mux:
-    return mux

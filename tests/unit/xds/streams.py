@@ -54,6 +54,7 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.up = True
+        self.is_closed = False
         self.streams: list[FakeStream] = []
 
     def open(self, method: str, callbacks: GrpcStreamCallbacks, metadata: Metadata = ()) -> FakeStream | None:
@@ -66,7 +67,7 @@ class FakeClient:
         raise AssertionError
 
     def close(self) -> None:
-        raise AssertionError
+        self.is_closed = True
 
 
 class Owner:

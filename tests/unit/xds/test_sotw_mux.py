@@ -318,6 +318,8 @@ def test_a_closed_mux_is_silent() -> None:
     stream = world.stream
     world.mux.close()
     assert stream.was_reset
+    assert world.client.is_closed
+    assert (world.stat("control_plane.connected_state"), world.store.text_readouts) == (None, {})
     stream.callbacks.on_message(response("1", "n1", [assignment("a")]).SerializeToString())
     stream.callbacks.on_close(0, "")
     world.advance(60_000)
