@@ -34,7 +34,7 @@ def test_classes() -> None:
     assert support is not None
     assert support.class_of("node") is FieldClass.DONE
     assert support.class_of("perf_tracing_file_path") is FieldClass.ACCEPTED
-    assert support.class_of("hds_config") is FieldClass.REFUSED
+    assert support.class_of("application_log_config") is FieldClass.REFUSED
     assert support_of("envoy.type.v3.Percent") is None
 
 
