@@ -20,7 +20,7 @@ _CHUNK: Final = 64 * 1024
 class PiecewiseBody:
     """Sends ``pieces`` as the body of a response whose headers have left, and ends it."""
 
-    __slots__ = ("_above", "_callbacks", "_is_due", "_pieces")
+    __slots__ = ("_above", "_callbacks", "_is_due", "_is_watching", "_pieces")
 
     def __init__(self, callbacks: StreamDecoderFilterCallbacks, pieces: Iterator[bytes]) -> None:
         self._callbacks = callbacks
@@ -28,8 +28,8 @@ class PiecewiseBody:
         self._above = 0
         """How many buffers on the way are full."""
         self._is_due = False
-        callbacks.add_downstream_watermark_callbacks(self)
-        self._go_on()
+        self._is_watching = False
+        self._send()
 
     def on_above_write_buffer_high_watermark(self) -> None:
         """Wait."""
@@ -52,7 +52,7 @@ class PiecewiseBody:
     def _send(self) -> None:
         self._is_due = False
         pieces = self._pieces
-        if pieces is None:
+        if pieces is None or self._above:
             return
         try:
             data, is_last = _make(pieces)
@@ -63,9 +63,18 @@ class PiecewiseBody:
             return
         if is_last:
             self._pieces = None
-            self._callbacks.remove_downstream_watermark_callbacks(self)
+        self._watch(not is_last)
         self._callbacks.encode_data(data, is_last)
         self._go_on()
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted == self._is_watching:
+            return
+        self._is_watching = wanted
+        if wanted:
+            self._callbacks.add_downstream_watermark_callbacks(self)
+        else:
+            self._callbacks.remove_downstream_watermark_callbacks(self)
 
 
 def _make(pieces: Iterator[bytes]) -> tuple[Buffer, bool]:

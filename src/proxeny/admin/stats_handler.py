@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter
+from typing import Final
 
 from proxeny.admin import prometheus, stats_json, stats_text
 from proxeny.admin.context import AdminContext
+from proxeny.admin.pieces import pauses, sorted_steps
 from proxeny.admin.query import Query
-from proxeny.admin.response import HTML, JSON, OK, AdminResponse, respond
+from proxeny.admin.response import HTML, JSON, OK, TEXT, AdminResponse, respond, respond_in_pieces
 from proxeny.admin.stats_params import StatsParams
+from proxeny.event.slices import Steps
+from proxeny.kernel.stats import COUNTER, GAUGE
 from proxeny.stats.snapshot import HistogramValue, Value
 
 
@@ -33,35 +40,36 @@ class StatsHandler:
         if bad is not None:
             return bad
         self._context.refresh_stats()
-        view = self._context.stats
         if params.format == "prometheus":
-            return respond(prometheus.render(view, params))
+            return respond_in_pieces(prometheus.render(self._context.stats, params))
+        pieces = self._pieces(params)
+        if "html" in params.format:
+            return respond_in_pieces(chain((_PAGE_HEAD,), map(html.escape, pieces), (_PAGE_TAIL,)), HTML)
+        return respond_in_pieces(pieces, JSON if params.format == "json" else TEXT)
+
+    def _pieces(self, params: StatsParams) -> Iterator[str]:
         readouts = self._readouts(params)
-        values, histograms = self._values(params), self._histograms(params)
-        if params.format == "json":
-            return respond(stats_json.render(readouts, values, histograms, params.buckets), content_type=JSON)
-        text = stats_text.render(readouts, values, histograms, params.buckets)
-        return respond(_page(text), content_type=HTML) if "html" in params.format else respond(text)
+        values = yield from pauses(self._values(params))
+        ordered = yield from pauses(sorted_steps(values, key=attrgetter("name")))
+        histograms = yield from pauses(self._histograms(params))
+        render = stats_json.render if params.format == "json" else stats_text.render
+        yield from render(readouts, ordered, histograms, params.buckets)
 
     def _readouts(self, params: StatsParams) -> list[tuple[str, str]]:
         if not params.shows("TextReadouts"):
             return []
         return sorted([one for one in self._context.stats.text_readouts() if params.accepts(one[0], True)])
 
-    def _values(self, params: StatsParams) -> list[Value]:
+    def _values(self, params: StatsParams) -> Steps[list[Value]]:
         view = self._context.stats
-        if params.type == "Counters":
-            found = view.counters(params.names)
-        elif params.type == "Gauges":
-            found = view.gauges(params.names)
-        else:
-            found = view.counters_and_gauges(params.names) if params.type == "All" else []
-        return sorted([value for value in found if value.used] if params.used_only else found)
+        if params.type not in _KINDS:
+            return []
+        return (yield from view.value_steps(_KINDS[params.type], params.names, params.used_only))
 
-    def _histograms(self, params: StatsParams) -> list[HistogramValue]:
+    def _histograms(self, params: StatsParams) -> Steps[list[HistogramValue]]:
         if not params.shows("Histograms"):
             return []
-        found = self._context.stats.histograms(params.names)
+        found = yield from self._context.stats.histogram_steps(params.names)
         return sorted([one for one in found if one.used or not params.used_only], key=lambda one: one.name)
 
     def reset_counters(self, query: Query, body: bytes) -> AdminResponse:
@@ -90,11 +98,7 @@ class StatsHandler:
         return respond(OK)
 
 
-_PAGE = (
-    "<!DOCTYPE html>\n<html lang='en'>\n<head><title>Stats</title></head>\n<body>\n<pre>\n%s</pre>\n</body>\n</html>\n"
-)
-
-
-def _page(text: str) -> str:
-    # Names and text readouts may hold what clients and control planes sent.
-    return _PAGE % html.escape(text)
+_KINDS: Final[dict[str, int | None]] = {"Counters": COUNTER, "Gauges": GAUGE, "All": None}
+# Names and text readouts may hold what clients and control planes sent: they are escaped.
+_PAGE_HEAD: Final = "<!DOCTYPE html>\n<html lang='en'>\n<head><title>Stats</title></head>\n<body>\n<pre>\n"
+_PAGE_TAIL: Final = "</pre>\n</body>\n</html>\n"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, repeat
+from operator import add
 
 from proxeny.admin.numbers import general, shortest
+from proxeny.admin.pieces import joined
 from proxeny.admin.stats_text import disjoint
 from proxeny.stats.histogram import QUANTILES, HistogramStatistics
 from proxeny.stats.snapshot import HistogramValue, Value
@@ -14,30 +18,46 @@ _PERCENTS = ",".join(general(100 * q) for q in QUANTILES)
 
 
 def render(
-    readouts: Sequence[tuple[str, str]], values: Sequence[Value], histograms: Sequence[HistogramValue], buckets: str
-) -> str:
-    """One object; all sequences come sorted."""
-    parts = [f'{{"name":{_text(name)},"value":{_text(text)}}}' for name, text in readouts]
-    parts += [f'{{"name":{_text(value.name)},"value":{value.value}}}' for value in values]
+    readouts: Iterable[tuple[str, str]], values: Iterable[Value], histograms: Sequence[HistogramValue], buckets: str
+) -> Iterator[str]:
+    """One object; all of it comes sorted."""
+    return joined(_texts(readouts, values, histograms, buckets))
+
+
+def _texts(
+    readouts: Iterable[tuple[str, str]], values: Iterable[Value], histograms: Sequence[HistogramValue], buckets: str
+) -> Iterator[str]:
+    yield '{"stats":['
+    separator = ""
+    for name, text in readouts:
+        yield f'{separator}{{"name":{_text(name)},"value":{_text(text)}}}'
+        separator = ","
+    for value in values:
+        yield f'{separator}{{"name":{_text(value.name)},"value":{value.value}}}'
+        separator = ","
     if histograms:
-        parts.append(f'{{"histograms":{_histograms(histograms, buckets)}}}')
-    return f'{{"stats":[{",".join(parts)}]}}'
+        opening, one, closing = _form(buckets)
+        yield f'{separator}{{"histograms":{opening}'
+        yield from map(add, chain(("",), repeat(",")), map(one, histograms))
+        yield f"{closing}}}"
+    yield "]}"
 
 
 def _text(value: str) -> str:
     return json.dumps(value)
 
 
-def _histograms(histograms: Sequence[HistogramValue], buckets: str) -> str:
+def _form(buckets: str) -> tuple[str, Callable[[HistogramValue], str], str]:
+    """What stands before all histograms, how each is written, what stands behind."""
     if buckets in ("cumulative", "disjoint"):
-        return f"[{','.join(_buckets(histogram, buckets == 'disjoint') for histogram in histograms)}]"
+        return "[", partial(_buckets, alone=buckets == "disjoint"), "]"
     if buckets == "detailed":
-        details = ",".join(_detailed(histogram) for histogram in histograms)
-        return f'{{"supported_percentiles":[{_PERCENTS}],"details":[{details}]}}'
-    computed = ",".join(
-        f'{{"name":{_text(histogram.name)},"values":[{_percentiles(histogram)}]}}' for histogram in histograms
-    )
-    return f'{{"supported_quantiles":[{_PERCENTS}],"computed_quantiles":[{computed}]}}'
+        return f'{{"supported_percentiles":[{_PERCENTS}],"details":[', _detailed, "]}"
+    return f'{{"supported_quantiles":[{_PERCENTS}],"computed_quantiles":[', _computed, "]}"
+
+
+def _computed(histogram: HistogramValue) -> str:
+    return f'{{"name":{_text(histogram.name)},"values":[{_percentiles(histogram)}]}}'
 
 
 def _percentiles(histogram: HistogramValue) -> str:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from proxeny.admin.numbers import general, plain
+from proxeny.admin.pieces import joined
 from proxeny.stats.histogram import QUANTILES, HistogramStatistics
 from proxeny.stats.snapshot import HistogramValue, Value
 
 
 def render(
-    readouts: Sequence[tuple[str, str]], values: Sequence[Value], histograms: Sequence[HistogramValue], buckets: str
-) -> str:
-    """Lines ``name: value``; all sequences come sorted."""
-    lines = [f'{name}: "{text}"\n' for name, text in readouts]
-    lines += [f"{value.name}: {value.value}\n" for value in values]
-    for histogram in histograms:
-        if not histogram.used:
-            lines.append(f"{histogram.name}: No recorded values\n")
-        elif buckets == "detailed":
-            lines.append(_detailed(histogram))
-        elif buckets in ("cumulative", "disjoint"):
-            lines.append(f"{histogram.name}: {_buckets(histogram, buckets == 'disjoint')}\n")
-        else:
-            lines.append(f"{histogram.name}: {_summary(histogram)}\n")
-    return "".join(lines)
+    readouts: Iterable[tuple[str, str]], values: Iterable[Value], histograms: Iterable[HistogramValue], buckets: str
+) -> Iterator[str]:
+    """Lines ``name: value``; all of it comes sorted."""
+    lines = chain(
+        (f'{name}: "{text}"\n' for name, text in readouts),
+        (f"{value.name}: {value.value}\n" for value in values),
+        (_histogram(histogram, buckets) for histogram in histograms),
+    )
+    return joined(lines)
+
+
+def _histogram(histogram: HistogramValue, buckets: str) -> str:
+    if not histogram.used:
+        return f"{histogram.name}: No recorded values\n"
+    if buckets == "detailed":
+        return _detailed(histogram)
+    if buckets in ("cumulative", "disjoint"):
+        return f"{histogram.name}: {_buckets(histogram, buckets == 'disjoint')}\n"
+    return f"{histogram.name}: {_summary(histogram)}\n"
 
 
 def _summary(histogram: HistogramValue) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
+from proxeny.event.slices import Steps, finish
 from proxeny.kernel.stats import COUNTER, GAUGE, HISTOGRAM, sum_bins, sum_slots
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.histogram import EMPTY_HISTOGRAM, PERCENT_SCALE, Bins, HistogramStatistics, ParentHistogram
 from proxeny.stats.store import BlockEntry, MainStore
 
+_BATCH: Final = 512
+"""Statistics, or blocks of them, that one step looks at, about."""
 MOST_REMEMBERED: Final = 100_000
 """Blocks times filters whose choice is remembered; then all is forgotten."""
 
@@ -112,22 +115,41 @@ class StatsView:
         return self._values(None, names)
 
     def _values(self, wanted: int | None, names: NameFilter | None) -> list[Value]:
-        found: list[Value] = []
-        for refresh in self.store.before_reading:
+        return finish(self.value_steps(wanted, names))
+
+    def value_steps(self, wanted: int | None, names: NameFilter | None, used_only: bool = False) -> Steps[list[Value]]:
+        """Counters (COUNTER), gauges (GAUGE) or both (None), unsorted, in slices: blocks may come and go meanwhile."""
+        store, found = self.store, list[Value]()
+        for refresh in store.before_reading:
             refresh()
-        for entry in self.store.entries.values():
-            if not entry.schema.hidden:
-                self._read_block(entry, wanted, names, found)
+        batch: list[Value] = []
+        for key, entry in list(store.entries.items()):
+            if entry.schema.hidden or store.entries.get(key) is not entry:
+                continue
+            self._read_block(entry, wanted, names, batch)
+            if len(batch) >= _BATCH:
+                found += self._accepted(batch, wanted, used_only)
+                batch = []
+                yield
+        found += self._accepted(batch, wanted, used_only)
         others = self._dynamic_values(wanted)
-        if wanted != COUNTER and self.store.wide_gauges:
-            # Where a block has a slot of the name too (cluster.<name>.version), the wide one is meant.
-            found = [value for value in found if value.name not in self.store.wide_gauges]
+        if wanted != COUNTER:
             others += [
-                Value(sanitized(name), value or 0, value is not None) for name, value in self.store.wide_gauges.items()
+                Value(sanitized(name), value or 0, value is not None) for name, value in store.wide_gauges.items()
             ]
-        found += others if names is None else [value for value in others if names.accepts(value.name)]
-        matcher = self.settings.matcher
-        return found if matcher.accepts_all else [value for value in found if matcher.accepts(value.name)]
+        if names is not None:
+            others = [value for value in others if names.accepts(value.name)]
+        found += self._accepted(others, COUNTER, used_only)
+        return found
+
+    def _accepted(self, values: list[Value], wanted: int | None, used_only: bool) -> list[Value]:
+        wide, matcher = self.store.wide_gauges, self.settings.matcher
+        if wanted != COUNTER and wide:
+            # Where a block has a slot of the name too (cluster.<name>.version), the wide one is meant.
+            values = [value for value in values if value.name not in wide]
+        if used_only:
+            values = [value for value in values if value.used]
+        return values if matcher.accepts_all else [value for value in values if matcher.accepts(value.name)]
 
     def _dynamic_values(self, wanted: int | None) -> list[Value]:
         dynamic: dict[str, tuple[int, bool]] = {}
@@ -173,10 +195,16 @@ class StatsView:
 
     def histograms(self, names: NameFilter | None = None) -> list[HistogramValue]:
         """All histograms that the filter accepts, unsorted."""
-        found = []
+        return finish(self.histogram_steps(names))
+
+    def histogram_steps(self, names: NameFilter | None) -> Steps[list[HistogramValue]]:
+        """Likewise, in slices."""
+        found: list[HistogramValue] = []
         buckets = self.settings.buckets
-        for entry in self.store.entries.values():
+        for number, entry in enumerate(list(self.store.entries.values())):
             schema = entry.schema
+            if not number % _BATCH:
+                yield
             if schema.hidden:
                 continue
             start, end = schema.histograms_from, schema.size
