@@ -34,6 +34,19 @@ def acked(plant: Plant, version: str) -> None:
             )
 
 
+def connected(plant: Plant) -> None:
+    """Wait until every stream is there again, and what the control plane has to say of itself was taken."""
+
+    def is_back(name: str) -> bool:
+        told = [line for line in plant.requests() if line.startswith(f"{name}: ")]
+        first = next((at for at, line in enumerate(told) if "answers=" not in line), len(told))
+        again = told[first + 1 :]
+        return first < len(told) and (name.endswith("_delta") or any("answers=" in line for line in again))
+
+    plant.wait_until(lambda: all(is_back(name) for name in GRPC))
+    plant.wait_until(lambda: all(plant.stat(f"cluster.{name}.control_plane.connected_state") for name in GRPC))
+
+
 @case
 def endpoints_come(plant: Plant) -> None:
     version = plant.put(*TRANSPORTS, ports=(1001, 1002))
@@ -91,14 +104,11 @@ def control_planes_are_restarted(plant: Plant) -> None:
     for plane in plant.planes.values():
         plane.forget()
         plane.start()
+    connected(plant)
     plant.put(*TRANSPORTS, ports=(1001, 1002, 1003))
     plant.members(3, *TRANSPORTS)
     # How often each tried meanwhile is a matter of time.
     plant.counts = False
-
-
-def connected(plant: Plant) -> None:
-    plant.wait_until(lambda: all(plant.stat(f"cluster.{name}.control_plane.connected_state") for name in GRPC))
 
 
 @case

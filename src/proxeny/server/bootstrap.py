@@ -174,8 +174,12 @@ class Bootstrapped:
     async def start(self) -> None:
         """Serve admin, initialise the clusters, then start the workers' listeners; ConfigError, WorkerDied."""
         self.admin.start()
-        self.xds.start()
         start_cds = None if self.cds is None else self.cds.start
+        through = self.xds.ads_cluster
+        if through:
+            self.clusters.when_initialized(through, self.xds.start)
+        else:
+            self.xds.start()
         self.clusters.initialize(self._initialize_targets, start_cds, self._on_primary_clusters)
         await self._initialized.wait()
         logging.getLogger("proxeny.config").info("all dependencies initialized. starting workers")

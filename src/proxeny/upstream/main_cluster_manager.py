@@ -81,6 +81,7 @@ class MainClusterManager:
         """The DNS resolvers of main."""
         self._file_watcher: FileWatcher | None = None
         self._init = ClusterInit(self._start, self._initialized, self.pause_resources)
+        self._when_initialized: dict[str, Callable[[], object]] = {}
         self._started = False
         self._cds_pause = ExitStack()
         """Holds what resumes CDS."""
@@ -332,8 +333,15 @@ class MainClusterManager:
             self._context, self.resolvers.get, self, cluster.publish, cluster.on_discovered, cluster.publish_change
         )
 
+    def when_initialized(self, name: str, then: Callable[[], object]) -> None:
+        """Call back once the cluster of the bootstrap with this name is initialized, which has not been begun."""
+        self._when_initialized[name] = then
+
     def _initialized(self, cluster: MainCluster) -> None:
-        """A cluster that warms is warm."""
+        """The first hosts of a cluster are known, and checked; one that warms is warm."""
+        then = self._when_initialized.pop(cluster.name, None)
+        if then is not None:
+            then()
         if self._warming.get(cluster.name) is cluster:
             log.debug("warming cluster %s complete", cluster.name)
             del self._warming[cluster.name]

@@ -89,8 +89,15 @@ class XdsManager:
             self.eds_cache = EdsResourcesCache(self._loop)
             self._ads = self._mux(self._ads_config, services.ADS, "", self.eds_cache)
 
+    @property
+    def ads_cluster(self) -> str:
+        """The cluster that the stream of ADS goes through, empty where there is none."""
+        services = self._ads_config.grpc_services if self._ads is not None else ()
+        name: str = services[0].envoy_grpc.cluster_name if services else ""
+        return name
+
     def start(self) -> None:
-        """Open the stream of ADS."""
+        """Open the stream of ADS, once its cluster is initialized."""
         if self._ads is not None:
             self._ads.start()
 

@@ -123,6 +123,22 @@ def test_the_start_waits_for_discovery(
     assert [name for name, _ in main.host_updates()] == ["m"]
 
 
+def test_somebody_waits_for_one_cluster_of_the_start(
+    main: MainClusterManager, static_cluster: MakeCluster, made: list[Manual]
+) -> None:
+    main.add_static([static_cluster("s", 1), manual(static_cluster, "m"), manual(static_cluster, "n")])
+    told: list[str] = []
+    main.when_initialized("m", lambda: told.append("m"))
+    main.when_initialized("s", lambda: told.append("s"))
+    main.initialize(lambda: told.append("all"))
+    assert told == ["s"]
+    made[0].find(5)
+    made[0].find(6)
+    assert told == ["s", "m"]
+    made[1].find(5)
+    assert told == ["s", "m", "all"]
+
+
 def test_an_added_cluster_warms(
     main: MainClusterManager, context: FactoryContext, static_cluster: MakeCluster, made: list[Manual]
 ) -> None:
