@@ -39,6 +39,7 @@ from proxeny.server.server_stats import (
     memory_used,
 )
 from proxeny.server.supervisor import Worker
+from proxeny.server.update_lag import UpdateLag
 from proxeny.server.validation import load_options
 from proxeny.server.worker_answers import WorkerAnswers
 from proxeny.upstream.outlier.event_log import OutlierEventLog
@@ -88,6 +89,7 @@ class Bootstrapped:
         self.answers = WorkerAnswers(server.dispatcher, self._supervisor)
         filter_configs = self.configuration.filter_configs
         self.filter_config_feed = FilterConfigFeed(filter_configs, self._supervisor, self.answers, server.store)
+        self.update_lag = UpdateLag(server.dispatcher, server.store, self._supervisor)
         self.configuration.add_secrets()
         self.clusters = self.configuration.clusters(self._supervisor.limits)
         self.xds = self.configuration.xds

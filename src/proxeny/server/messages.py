@@ -6,6 +6,8 @@ is answered by one ``Done`` with the same id, when the receiver has carried it o
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from proxeny.http.recent_failures import FailedRequest
@@ -271,6 +273,12 @@ class ReleaseAdopted(Message):
     dead_worker: int
 
 
+class Mark(Message):
+    """Answered when everything that was sent before it has been carried out."""
+
+    id: int
+
+
 class SetServerState(Message):
     """Facts of ``ServerState`` that requests ask for."""
 
@@ -442,6 +450,7 @@ Any = (
     | RemoveListener
     | AdoptListener
     | ReleaseAdopted
+    | Mark
     | SetServerState
     | SetRuntime
     | SetOverload
@@ -463,6 +472,14 @@ Any = (
     | RequestsFailed
     | Done
 )
+
+UPDATES: Final = frozenset(
+    (
+        AddClusters, ChangeClusters, SetSecrets, SetRoutes, DropRoutes, SetFilterConfig, DropFilterConfig, SetScopes,
+        UpdateHosts, UpdateHealth, AddListener, UpdateListener, RemoveListener, SetRuntime,
+    )
+)  # fmt: skip
+"""What brings workers another configuration, or other hosts."""
 
 ENCODER = msgspec.msgpack.Encoder()
 DECODER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Any)

@@ -61,9 +61,10 @@ class Feeder(Protocol):
 class Worker:
     """Main's handle on one worker process."""
 
-    __slots__ = ("_next_id", "_pending", "channel", "configured", "fed", "index", "pid", "started")
+    __slots__ = ("_next_id", "_on_update", "_pending", "channel", "configured", "fed", "index", "pid", "started")
 
-    def __init__(self, index: int, channel: Channel) -> None:
+    def __init__(self, index: int, channel: Channel, on_update: Callable[[], object] = lambda: None) -> None:
+        """``on_update`` hears when it is sent something that changes what it serves (``messages.UPDATES``)."""
         self.index = index
         self.channel = channel
         self.pid = 0
@@ -72,12 +73,15 @@ class Worker:
         self.fed = False
         """Whether it has carried that out."""
         self.started = time.monotonic()
+        self._on_update = on_update
         self._next_id = 0
         self._pending: dict[int, asyncio.Future[messages.Done]] = {}
 
     def send(self, message: Any, fds: Sequence[int] = (), *, close_fds: bool = False) -> None:
         """Send a message that has no answer."""
         self.channel.send(message, fds, close_fds=close_fds)
+        if type(message) in messages.UPDATES:
+            self._on_update()
 
     def request(
         self, make: Callable[[int], Any], fds: Sequence[int] = (), *, close_fds: bool = False
@@ -88,7 +92,7 @@ class Worker:
         # A future that nobody waits for any more must not complain.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._pending[self._next_id] = future
-        self.channel.send(make(self._next_id), fds, close_fds=close_fds)
+        self.send(make(self._next_id), fds, close_fds=close_fds)
         return future
 
     def on_done(self, message: messages.Done) -> None:
@@ -129,6 +133,8 @@ class Supervisor:
         self.limits = LimitTable.create(concurrency + 1, concurrency)
         """Counts that hold across processes: one column per worker, the last one main's."""
         store.on_freed = self.limits.clear_rows
+        self.on_update: Callable[[], object] = lambda: None
+        """Hears when a worker is sent something that changes what it serves."""
         self.balance = BalanceTable.create(concurrency)
         """Connections by worker, of listeners with exact balance."""
         self.token_buckets = BucketTable.create()
@@ -162,7 +168,7 @@ class Supervisor:
         self._epoch += 1
         segment = self._store.create_worker_segment(index)
         channel, theirs = Channel.pair()
-        worker = self.workers[index] = Worker(index, channel)
+        worker = self.workers[index] = Worker(index, channel, lambda: self.on_update())
         channel.attach(
             self._dispatcher, lambda message, fds: self._on_message(worker, message), lambda: self._on_eof(worker)
         )

@@ -136,6 +136,7 @@ class Worker:
             messages.RemoveListener: self._remove_listener,
             messages.AdoptListener: self._adopt_listener,
             messages.ReleaseAdopted: self._release_adopted,
+            messages.Mark: self._mark,
             messages.SetServerState: self._set_server_state,
             messages.SetRuntime: self._set_runtime,
             messages.SetOverload: self._set_overload,
@@ -411,6 +412,9 @@ class Worker:
         self.handler.release_adopted(message.dead_worker)
 
     # -- the process -------------------------------------------------------------------------------------------
+
+    def _mark(self, message: messages.Mark, fds: Fds) -> None:
+        """All before it was carried out."""
 
     def _set_server_state(self, message: messages.SetServerState, fds: Fds) -> None:
         state = self.server_state
