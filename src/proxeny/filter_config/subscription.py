@@ -143,7 +143,7 @@ class FilterConfigSubscription:
 
     def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
         """Likewise; where it was removed the default configuration holds."""
-        if removed:
+        if self.name in removed:
             log.debug("Removing filter config %s", self.name)
             self._take(self.providers(), None, "")
         elif added:
