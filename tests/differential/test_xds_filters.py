@@ -14,6 +14,7 @@ import pytest
 from tests.differential.sds import ONE, ROOT, TWO, inline, trusting
 from tests.differential.xds_config import (
     HCM,
+    HTTP_OPTIONS,
     ROUTER,
     TYPES,
     VARIANTS,
@@ -346,6 +347,27 @@ def upstream_filters_are_discovered(side: Side) -> None:
     side.put(ECDS, filter_of("u", adding("two")))
     header(side, "a", "200 two")
     side.wait_for_stat("extension_config_discovery.upstream_http_filter.u.config_reload", 2)
+
+
+@case("a answers 200 one", "a answers 200 two", "a answers 200 None")
+def the_filters_of_a_cluster_are_discovered(side: Side) -> None:
+    def filters(*found: Json) -> Json:
+        codec = {"name": "codec", "typed_config": {"@type": CODEC}}
+        options = {"@type": HTTP_OPTIONS, "explicit_http_config": {"http_protocol_options": {}},
+                   "http_filters": [*found, codec]}  # fmt: skip
+        return {"typed_extension_protocol_options": {HTTP_OPTIONS.partition("/")[2]: options}}
+
+    version = side.serve(ECDS, filter_of("u", adding("one")))
+    clusters = side.serve(CDS, static("say", side.port("one"), **filters(discovered(side, "u"))))
+    side.acked(ECDS, version)
+    side.acked(CDS, clusters)
+    side.put(LDS, listener("a", route_config=routes("r", "say")))
+    header(side, "a", "200 one")
+    side.put(ECDS, filter_of("u", adding("two")))
+    header(side, "a", "200 two")
+    side.wait_for_stat("extension_config_discovery.upstream_http_filter.u.config_reload", 2)
+    side.put(CDS, static("say", side.port("one"), **filters()))
+    header(side, "a", "200 None")
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------

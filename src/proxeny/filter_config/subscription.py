@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.core.v3 import extension_pb2
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import finish
 from proxeny.filter_config.provider import FilterConfigProvider
 from proxeny.stats.schema import Schema
 from proxeny.xds.init_manager import InitTarget
@@ -20,6 +21,7 @@ from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
     from proxeny.event.file_watcher import FileWatcher
+    from proxeny.event.slices import Steps
     from proxeny.filter_config.kinds import FilterKind
     from proxeny.stats.store import MainStore, StatTable
     from proxeny.xds.manager import XdsManager
@@ -32,6 +34,9 @@ DISCOVERY: Final = Schema("extension_config_discovery", counters=("config_confli
 CONFIG_CONFLICT: Final = DISCOVERY.slot("config_conflict")
 CONFIG_FAIL: Final = DISCOVERY.slot("config_fail")
 CONFIG_RELOAD: Final = DISCOVERY.slot("config_reload")
+
+MOST_AT_ONCE: Final = 20
+"""Filters that take a configuration in one turn of main's loop; more are built in slices."""
 
 FILTER_CONFIG_TYPE: Final = "envoy.config.core.v3.TypedExtensionConfig"
 
@@ -120,7 +125,7 @@ class FilterConfigSubscription:
 
     # -- the subscription --------------------------------------------------------------------------------------
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """The configuration, alone; ConfigError for another one, or one that some filter cannot have."""
         if len(resources) != 1:
             raise ConfigError(f"Unexpected number of resources in ExtensionConfigDS response: {len(resources)}")
@@ -129,7 +134,7 @@ class FilterConfigSubscription:
             raise ConfigError(f"Unexpected resource name in ExtensionConfigDS response: {message.name}")
         config = message.typed_config
         if config == self.config:
-            return
+            return None
         providers = self.providers()
         for provider in providers:
             provider.check_type(config)
@@ -138,16 +143,18 @@ class FilterConfigSubscription:
         for provider in providers:
             provider.check(config)
         log.debug("Updated filter config %s accepted, posting to workers", self.name)
-        self._take(providers, config, version)
-        self.target.ready()
+        return self._take(config, version, len(providers))
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
         """Likewise; where it was removed the default configuration holds."""
         if self.name in removed:
             log.debug("Removing filter config %s", self.name)
-            self._take(self.providers(), None, "")
-        elif added:
-            self.on_config_update(added, added[0].version or version)
+            return self._take(None, "", len(self._providers))
+        if added:
+            return self.on_config_update(added, added[0].version or version)
+        return None
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """What there was holds."""
@@ -156,12 +163,33 @@ class FilterConfigSubscription:
         # Make progress even where the control plane fails for a while, as Envoy does.
         self.target.ready()
 
-    def _take(self, providers: list[FilterConfigProvider], config: Any, version: str) -> None:
-        with self._store.recording() as table:
-            prepared = [provider.prepare(config) for provider in providers]
-        for provider, factory in zip(providers, prepared, strict=True):
+    def _take(self, config: Any, version: str, count: int) -> Steps[None] | None:
+        steps = self._take_steps(config, version)
+        if count > MOST_AT_ONCE:
+            return steps
+        finish(steps)
+        return None
+
+    def _take_steps(self, config: Any, version: str) -> Steps[None]:
+        """Build for every filter, then have all take it at once; filters that come meanwhile are among them."""
+        built: dict[FilterConfigProvider, Any] = {}
+        tables: list[StatTable] = []
+        try:
+            while waiting := [provider for provider in self.providers() if provider not in built]:
+                for provider in waiting:
+                    with self._store.recording() as table:
+                        built[provider] = provider.prepare(config)
+                    tables.append(table)
+                    yield
+        except BaseException:
+            for table in tables:
+                self._store.release(table)
+            raise
+        for provider, factory in built.items():
             provider.current = factory
-        self._store.release({key: base for key, base in table.items() if key in self.kept})
-        self.kept.update(table)
+        for table in tables:
+            self._store.release({key: base for key, base in table.items() if key in self.kept})
+            self.kept.update(table)
         self.config, self.version, self.updated_at = config, version, time.time()
         self._on_change(self)
+        self.target.ready()

@@ -24,8 +24,10 @@ from tests.unit.filter_config.builders import (
 
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.event.slices import finish
 from proxeny.filter_config.kinds import HTTP, NETWORK, TCP_LISTENER, FilterBuilder, check_discovery
 from proxeny.filter_config.provider import MissingFilterConfigError
+from proxeny.filter_config.subscription import MOST_AT_ONCE
 from proxeny.xds.init_manager import InitManager
 from proxeny.xds.subscription import FailureReason
 
@@ -41,10 +43,10 @@ def run(scenario: Callable[[Main], Coroutine[Any, Any, None]]) -> None:
         dispatcher.close()
 
 
-def http(main: Main, name: str = "a", *, is_last: bool = False, **fields: Any) -> Any:
+def http(main: Main, name: str = "a", *, is_last: bool = False, types: tuple[str, ...] = (), **fields: Any) -> Any:
     """An HTTP filter of a chain."""
     builder = FilterBuilder(HTTP, name, main.context, "http", is_last)
-    return main.manager.provider(discovery(**fields), builder, main.context)
+    return main.manager.provider(discovery(*types, **fields), builder, main.context)
 
 
 def test_a_listener_waits_for_the_configuration() -> None:
@@ -237,6 +239,37 @@ def test_an_update_allots_the_statistics_of_its_filters_once() -> None:
             main.xds.callbacks[0].on_config_update([delivered(config)], "v")
         assert subscription.kept
         assert [main.store.entries[key].owners for key in subscription.kept] == [1] * len(subscription.kept)
+
+    run(scenario)
+
+
+def test_many_filters_are_built_in_slices_and_take_it_at_once() -> None:
+    async def scenario(main: Main) -> None:
+        providers = [http(main) for _ in range(MOST_AT_ONCE + 1)]
+        steps = main.xds.callbacks[0].on_config_update([delivered(mutation())], "v1")
+        for _ in range(3):
+            next(steps)
+        assert {provider.current for provider in providers} == {None}
+        providers.append(http(main))
+        del providers[0]
+        finish(steps)
+        assert all(provider.current is not None for provider in providers)
+        assert len(main.changed) == 1
+
+    run(scenario)
+
+
+def test_slices_that_fail_leave_what_there_was() -> None:
+    async def scenario(main: Main) -> None:
+        providers = [http(main, is_last=True, types=(ROUTER,)) for _ in range(MOST_AT_ONCE + 1)]
+        blocks = {key: entry.owners for key, entry in main.store.entries.items()}
+        steps = main.xds.callbacks[0].on_config_update([delivered(router())], "v1")
+        next(steps)
+        providers[-1]._builder = None
+        with pytest.raises(AttributeError):
+            finish(steps)
+        assert {provider.current for provider in providers} == {None}
+        assert {key: entry.owners for key, entry in main.store.entries.items()} == blocks
 
     run(scenario)
 
