@@ -217,6 +217,8 @@ def _comparable(value: Any) -> Any:
         return [_comparable(one) for one in value]
     if not isinstance(value, dict):
         return value
+    if "failed_configuration" in value:
+        value.pop("version_info", None)  # Proxeny tells it
     made = {name: "<time>" if name in TIMES else _comparable(one) for name, one in value.items()}
     for name in OURS:
         if name in made:

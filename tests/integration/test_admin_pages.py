@@ -129,6 +129,18 @@ def test_a_refused_cluster_says_why_and_the_rest_of_its_update_holds(
     assert "error_state" not in dump
 
 
+def test_a_refused_listener_says_of_which_version(running: RunningProxy, plane: ControlPlane) -> None:
+    bad = listener()
+    bad["filter_chains"] = [bad["filter_chains"][0]] * 2  # type: ignore[index]
+    plane.set(LDS, [bad], version="l2")
+    plane.wait_for_nack(LDS, "l2")
+    named, overall = json.loads(running.admin("/config_dump?resource=dynamic_listeners"))["configs"]
+    assert named["active_state"]["version_info"] == "l1"
+    assert (named["error_state"]["version_info"], overall["error_state"]["version_info"]) == ("l2", "l2")
+    plane.set(LDS, [listener()], version="l3")
+    plane.wait_for_ack(LDS, "l3")
+
+
 def test_a_client_that_does_not_read_holds_up_nobody(running: RunningProxy, plane: ControlPlane) -> None:
     plane.set(RDS, [routes(600, 30_000)], version="r2")
     plane.wait_for_ack(RDS, "r2")

@@ -24,6 +24,7 @@ from proxeny.admin.context import (
 )
 from proxeny.server.cds_api import CLUSTER_TYPE
 from proxeny.server.explain_world import RunningWorld
+from proxeny.server.lds_api import LISTENER_TYPE
 from proxeny.server.listener_dump import dump_listeners
 from proxeny.server.log import LOG_LEVELS
 from proxeny.server.reload.reloader import DEFAULT_PATIENCE_S
@@ -132,7 +133,8 @@ class ServerAdminContext:
 
     def dynamic_listeners(self) -> Sequence[DynamicListener]:
         """Their generations by name; of several that drain the oldest shows, as in Envoy."""
-        return dump_listeners(self._parts.listeners)
+        versions = {name: one.version for name, one in self.xds_record.refusals(LISTENER_TYPE).items()}
+        return dump_listeners(self._parts.listeners, versions)
 
     def dynamic_routes(self) -> Sequence[ResourceState]:
         """Route configurations that are discovered and have come."""

@@ -86,12 +86,12 @@ def test_the_good_part_of_an_update_holds(setup: Setup) -> None:
     assert failure.startswith("Error adding/updating listener(s) bad: error adding listener '127.0.0.1:0': filter")
     assert setup.names() == ["a", "b"]
     assert setup.lds.version_info == "1"
-    errors = [(one.name, one.error.details) for one in dump_listeners(setup.fixture.manager) if one.error]
+    errors = [(one.name, one.error.details) for one in dump_listeners(setup.fixture.manager, {}) if one.error]
     assert [name for name, _ in errors] == ["bad", ""]
     assert "same matching rules" in errors[0][1]
     # The next update forgets them.
     assert setup.update("2", listener("a"), listener("b")) == ""
-    assert all(one.error is None for one in dump_listeners(setup.fixture.manager))
+    assert all(one.error is None for one in dump_listeners(setup.fixture.manager, {}))
 
 
 def test_what_could_not_be_decoded_is_refused_by_name(setup: Setup) -> None:
@@ -129,7 +129,7 @@ def test_states(setup: Setup) -> None:
     setup.update("3", listener("a", buffer_limit=2))
     resource = DecodedResource("a", listener("a", buffer_limit=3), "4")
     setup.fixture.do(lambda: setup.lds.on_config_update([resource], "4"))
-    [one] = dump_listeners(setup.fixture.manager)
+    [one] = dump_listeners(setup.fixture.manager, {})
     assert one.active is not None
     assert one.warming is not None
     assert one.draining is not None
@@ -154,7 +154,7 @@ def test_before_the_workers_start_everything_warms(tmp_path: Path) -> None:
     made.manager.add_or_update(listener("a", buffer_limit=1), "2")
     assert made.stat("total_listeners_active") == 1
     assert made.stat("listener_modified") == 1
-    [one] = dump_listeners(made.manager)
+    [one] = dump_listeners(made.manager, {})
     assert one.active is None
     assert one.warming is not None
     assert one.warming.version == "2"
