@@ -207,6 +207,8 @@ class Side:
                     groups.setdefault((_label(event), event.number), []).append("opened")
             elif isinstance(event, Request):
                 label = self._labelled(event)
+                if _is_goodbye(event) and not label.startswith("ADS"):
+                    continue
                 groups.setdefault((label, event.stream), []).append(self._normalise(_told(event)))
         ordered = sorted(
             (label, number if label.startswith("ADS") else 0, told) for (label, number), told in groups.items()
@@ -334,6 +336,11 @@ def _told(request: Request) -> str:
         parts.append(f"error={request.error_code}:{request.error!r}")
     parts += ["node"] if request.node is not None else []
     return " ".join(parts)
+
+
+def _is_goodbye(request: Request) -> bool:
+    """Of a stream of its own: it ends behind it, and may be lost with it."""
+    return bool(request.unsubscribe) and not request.subscribe and not request.nonce
 
 
 def _listed(what: str, names: Iterable[str]) -> list[str]:

@@ -31,7 +31,10 @@ class ListenSocketFactory:
     """
 
     def __init__(self, config: ListenerConfig, concurrency: int, *, listen: bool = True) -> None:
-        self._config = config
+        # Not the configuration itself: later generations have these sockets too.
+        self._name = config.name
+        self._backlog = config.backlog
+        self._listen_addresses = config.listen_addresses
         self._sockets: list[list[socket.socket]] = []
         """By address, then by worker (one entry when the workers share it)."""
         self._listening = False
@@ -68,7 +71,7 @@ class ListenSocketFactory:
             if not bound.is_pipe:
                 self._prepare(opened, listen)
             _bind(fd, bound)
-            self._apply(fd, listen, SocketState.BOUND, f"{self._config.name}: Setting socket options failed")
+            self._apply(fd, listen, SocketState.BOUND, f"{self._name}: Setting socket options failed")
         except BaseException:
             opened.close()
             raise
@@ -93,12 +96,12 @@ class ListenSocketFactory:
         """Begin to listen (once; datagram sockets need not); ConfigError."""
         if self._listening:
             return
-        for listen, bound, made in zip(self._config.listen_addresses, self.addresses, self._sockets, strict=False):
+        for listen, bound, made in zip(self._listen_addresses, self.addresses, self._sockets, strict=False):
             if listen.socket_type != socket.SOCK_STREAM:
                 continue
             for opened in made:
                 try:
-                    opened.listen(self._config.backlog)
+                    opened.listen(self._backlog)
                 except OSError as error:
                     raise ConfigError(f"cannot listen() errno={error.errno}") from None
                 refusal = f"cannot set post-listen socket option on socket: {bound.as_string()}"

@@ -27,6 +27,12 @@ log = logging.getLogger("proxeny.upstream")
 _FEW: Final = 8
 """Up to so many listeners are changed in one step."""
 LISTENER_TYPE: Final = "envoy.config.listener.v3.Listener"
+_PAUSED: Final = (
+    "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.route.v3.ScopedRouteConfiguration",
+    "envoy.extensions.transport_sockets.tls.v3.Secret",
+)
+"""What listeners name."""
 
 
 class LdsApi:
@@ -45,6 +51,7 @@ class LdsApi:
     ) -> None:
         """``lds_config``: a ``config.core.v3.ConfigSource``; ``locator``: of a collection in it."""
         check_node(node, LISTENER_TYPE)
+        self._xds = xds
         self._listeners = listeners
         self.target = InitTarget("LDS", self._start)
         """Ready when the first listeners are there, or cannot be had."""
@@ -73,6 +80,10 @@ class LdsApi:
         return None
 
     def _take(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> Steps[None]:
+        with self._xds.pause(*_PAUSED):  # what several listeners ask for is asked for together
+            yield from self._apply_all(added, removed, version)
+
+    def _apply_all(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> Steps[None]:
         listeners = self._listeners
         listeners.errors.begin_update()
         # Removals go first: a new listener may have the address of one that goes.

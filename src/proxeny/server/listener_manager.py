@@ -161,6 +161,7 @@ class ListenerManager:
             self._stop_warming(name)
             self._warming.put(fresh)
             before, self._unsettled[name] = self._unsettled.get(name), fresh
+            fresh.initialize()  # at once: what several listeners ask for is asked for together
             self._answers.spawn(self._warm(fresh, before))
         else:
             self._active.put(fresh)
@@ -356,7 +357,6 @@ class ListenerManager:
     async def _warm(self, fresh: ManagedListener, before: ManagedListener | None) -> None:
         """Bring a generation to the workers; then its predecessor drains."""
         name = fresh.name
-        fresh.initialize()
         await fresh.warmed.wait()
         await self._ready.wait()
         if before is not None:

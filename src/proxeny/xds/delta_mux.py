@@ -80,6 +80,8 @@ class _Subscription:
 class DeltaMux:
     """All subscriptions of one stream."""
 
+    unsubscribes_at_end = True
+
     def __init__(
         self,
         dispatcher: Dispatcher,

@@ -92,10 +92,12 @@ class GrpcSubscription:
         self._closed = True
         self._timer.close()
         watch, self._watch = self._watch, None
-        if self._mux is not None and not self._options.is_aggregated:
-            self._mux.close()  # a stream of its own ends without a last request
-        elif watch is not None:
+        mux = None if self._options.is_aggregated else self._mux
+        # The last request of a stream of its own is one of the incremental protocol only, as Envoy's.
+        if watch is not None and (mux is None or mux.unsubscribes_at_end):
             watch.close()
+        if mux is not None:
+            mux.close()
 
     # -- WatchCallbacks ----------------------------------------------------------------------------------------
 

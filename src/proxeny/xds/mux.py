@@ -63,6 +63,9 @@ class Resume(Protocol):
 class Mux(Protocol):
     """Subscriptions over one stream."""
 
+    unsubscribes_at_end: bool
+    """Whether the end of the last subscription is told before the stream ends."""
+
     def start(self) -> None:
         """Open the stream."""
 

@@ -167,6 +167,8 @@ class _TypeState:
 class SotwMux:
     """All subscriptions of one stream."""
 
+    unsubscribes_at_end = False
+
     def __init__(
         self,
         dispatcher: Dispatcher,

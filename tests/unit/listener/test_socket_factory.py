@@ -1,5 +1,6 @@
 """Listening sockets: one per worker under SO_REUSEPORT, shared without, options at their states, Envoy's words."""
 
+import gc
 import os
 import socket
 import stat
@@ -207,3 +208,8 @@ def test_a_listener_that_does_not_bind_has_no_sockets(context: FactoryContext) -
     with Made(context, 2, bind_to_port=False, additional_addresses=extra) as sockets:
         assert sockets.fds(0) == sockets.fds(1) == []
         assert [address.as_string() for address in sockets.addresses] == ["127.0.0.1:0", "127.0.0.2:0"]
+
+
+def test_sockets_do_not_hold_the_configuration_that_they_were_made_by(context: FactoryContext) -> None:
+    with Made(context, 1) as sockets:
+        assert not any(isinstance(one, ListenerConfig) for one in gc.get_referents(sockets.__dict__))
