@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from proxeny.config.debug_string import debug_string
+from proxeny.config.debug_string import debug_string, shortened
 from proxeny.config.errors import ConfigError
 from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
@@ -106,6 +106,8 @@ class DeltaMux:
         self._inbox = Inbox(dispatcher)
         self._first_request = True
         self._established = False
+        self._generation = 0
+        """How often a stream began or ended: what is left of an older one counts no more."""
         self._send_initial_versions = True
         self._started = False
         self._closed = False
@@ -211,9 +213,13 @@ class DeltaMux:
 
     def on_stream_established(self) -> None:
         """Say all that is wanted."""
-        self._inbox.put(self._begin_stream)
+        self._generation += 1
+        generation = self._generation
+        self._inbox.put(lambda: self._begin_stream(generation))
 
-    def _begin_stream(self) -> None:
+    def _begin_stream(self, generation: int) -> None:
+        if generation != self._generation:
+            return  # it ended before its turn came
         self._first_request = True
         self._established = True
         for subscription in self._subscriptions.values():
@@ -222,17 +228,18 @@ class DeltaMux:
         self._send_requests()
 
     def on_establishment_failure(self, same_server_next: bool) -> None:
-        """Tell everybody."""
+        """Tell everybody, once what came before was handled."""
+        self._generation += 1
+        self._established = False
         self._inbox.put(lambda: self._fail_connection(same_server_next))
 
-    def _fail_connection(self, same_server_next: bool) -> None:
-        self._established = False
+    def _fail_connection(self, same_server_next: bool) -> Steps[None]:
         told: set[str] = set()
         # Whoever is told may subscribe to further types.
         while fresh := [type_url for type_url in self._subscriptions if type_url not in told]:
             told.update(fresh)
             for type_url in fresh:
-                self._subscriptions[type_url].watches.fail(FailureReason.CONNECTION_FAILURE, None)
+                yield from self._subscriptions[type_url].watches.fail(FailureReason.CONNECTION_FAILURE, None)
         self._send_initial_versions = same_server_next
 
     def on_response(self, message: Any, stats: ControlPlaneStats) -> None:
@@ -267,7 +274,7 @@ class DeltaMux:
         except Exception as error:
             refused = as_refusal(error)
             log.warning("delta config for %s rejected: %s", message.type_url, refused)
-            subscription.watches.fail(FailureReason.UPDATE_REJECTED, refused)
+            yield from subscription.watches.fail(FailureReason.UPDATE_REJECTED, refused)
         self._acks.push(UpdateAck(message.nonce, message.type_url, refused))
         self._send_requests()
 
@@ -333,7 +340,7 @@ def _check(state: DeltaState, message: Any) -> None:
         if message.type_url != resource.resource.type_url:
             raise ConfigError(
                 f"type URL {resource.resource.type_url} embedded in an individual Any does not match the message-wide "
-                f"type URL {message.type_url} in DeltaDiscoveryResponse {debug_string(message)}"
+                f"type URL {message.type_url} in DeltaDiscoveryResponse {debug_string(shortened(message))}"
             )
     for name in message.removed_resources:
         if name in names:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 1 << 14
 """Bytes of a response up to which it is not worth slicing."""
+MOST_WAITING: Final = 16
+"""How much work may wait for slices."""
 
 log = logging.getLogger("proxeny.config")
 
@@ -22,7 +24,8 @@ log = logging.getLogger("proxeny.config")
 class Inbox:
     """Work is begun at once unless other work is under way, and then after it: nothing overtakes.
 
-    Envoy does all of it where it comes; here what takes long is left off for others to have a turn.
+    Envoy does all of it where it comes; here what takes long is left off for others to have a turn. A flood is done
+    where it comes too, once ``MOST_WAITING`` wait: then nothing more is read meanwhile.
     """
 
     def __init__(self, dispatcher: asyncio.AbstractEventLoop) -> None:
@@ -30,6 +33,7 @@ class Inbox:
         self._waiting: deque[Callable[[], Steps[None] | None]] = deque()
         self._steps: Steps[None] | None = None
         self._running = False
+        self._is_scheduled = False
         self._closed = False
 
     def put(self, work: Callable[[], Steps[None] | None]) -> None:
@@ -37,21 +41,30 @@ class Inbox:
         if self._closed:
             return
         self._waiting.append(work)
-        if not self._running and self._steps is None:
+        if not self._running and (self._steps is None or len(self._waiting) > MOST_WAITING):
             self._run()
 
+    def _run_later(self) -> None:
+        self._is_scheduled = False
+        self._run()
+
     def _run(self) -> None:
-        if self._closed:
+        if self._closed or self._running:
             return
         end_of_slice = time.perf_counter() + BUDGET_S
         self._running = True
         try:
             while self._advance():
-                if time.perf_counter() >= end_of_slice:
-                    self._dispatcher.call_soon(self._run)
+                if time.perf_counter() >= end_of_slice and len(self._waiting) <= MOST_WAITING:
+                    self._schedule()
                     return
         finally:
             self._running = False
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._dispatcher.call_soon(self._run_later)
 
     def _advance(self) -> bool:
         """One step; False: there are none."""

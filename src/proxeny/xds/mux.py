@@ -112,6 +112,14 @@ class ScopedResume:
             resume()
 
 
+def tell_failure(callbacks: WatchCallbacks, reason: FailureReason, error: ConfigError | None) -> None:
+    """Call ``on_config_update_failed``; a fault of one owner is no other's."""
+    try:
+        callbacks.on_config_update_failed(reason, error)
+    except Exception:
+        log.exception("the failure of an update could not be handled")
+
+
 def as_refusal(error: Exception) -> ConfigError:
     """What a control plane hears when a response could not be handled: of a fault of ours too."""
     if isinstance(error, ConfigError):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
-from proxeny.config.debug_string import debug_string
+from proxeny.config.debug_string import debug_string, shortened
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
 from proxeny.config.inspector import VIOLATION, Findings, Inspector
 from proxeny.config.message_types import type_name_of
@@ -238,4 +238,4 @@ def _unpack(message_class: Any, any_message: Any) -> Any:
             return message
     except DecodeError:
         pass
-    raise ConfigError(f"Unable to unpack as {type_name}: {debug_string(any_message)}")
+    raise ConfigError(f"Unable to unpack as {type_name}: {debug_string(shortened(any_message))}")

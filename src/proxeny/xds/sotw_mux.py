@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from proxeny.config.debug_string import debug_string
+from proxeny.config.debug_string import debug_string, shortened
 from proxeny.config.errors import ConfigError
 from proxeny.config.message_types import type_name_of
 from proxeny.event.slices import Steps
@@ -26,7 +26,7 @@ from proxeny.xds.config_stream import AnyConfigStream, ConfigStreamCallbacks
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
 from proxeny.xds.inbox import Inbox
-from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail
+from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail, tell_failure
 from proxeny.xds.rejection import joined
 from proxeny.xds.resource import WRAPPER, DecodedResource, ResourceDecoder
 from proxeny.xds.subscription import FailureReason
@@ -194,6 +194,8 @@ class SotwMux:
         self._inbox = Inbox(dispatcher)
         self._first_request = True
         self._established = False
+        self._generation = 0
+        """How often a stream began or ended: what is left of an older one counts no more."""
         self._started = False
         self._closed = False
         self._stream = open_stream(self)
@@ -300,27 +302,38 @@ class SotwMux:
 
     def on_stream_established(self) -> None:
         """Say all that is wanted."""
-        self._inbox.put(self._begin_stream)
+        self._generation += 1
+        generation = self._generation
+        self._inbox.put(lambda: self._begin_stream(generation))
 
-    def _begin_stream(self) -> None:
+    def _begin_stream(self, generation: int) -> None:
+        if generation != self._generation:
+            return  # it ended before its turn came
         self._first_request = True
         self._established = True
         self._stream.queue_size(0)
         for state in self._states.values():
             state.request.ClearField("response_nonce")
+            state.request.ClearField("error_detail")
         self._queue.clear()
         for type_url in list(self._subscriptions):
             self.queue_request(type_url)
 
     def on_establishment_failure(self, same_server_next: bool) -> None:
-        """Tell everybody."""
+        """Tell everybody, once what came before was handled."""
+        self._generation += 1
+        self._established = False
         self._inbox.put(self._fail_connection)
 
-    def _fail_connection(self) -> None:
-        self._established = False
+    def _fail_connection(self) -> Steps[None]:
         for state in list(self._states.values()):
-            for watch in state.newest_first():
-                watch.callbacks.on_config_update_failed(FailureReason.CONNECTION_FAILURE, None)
+            yield from self._tell_failure(state, FailureReason.CONNECTION_FAILURE, None)
+
+    def _tell_failure(self, state: _TypeState, reason: FailureReason, error: ConfigError | None) -> Steps[None]:
+        for watch in state.newest_first():
+            if watch in state.watches:
+                tell_failure(watch.callbacks, reason, error)
+                yield
 
     def on_response(self, message: Any, stats: ControlPlaneStats) -> None:
         """A DiscoveryResponse."""
@@ -364,8 +377,7 @@ class SotwMux:
                 state.request.version_info = message.version_info
         except Exception as error:
             refusal = as_refusal(error)
-            for watch in state.newest_first():
-                watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, refusal)
+            yield from self._tell_failure(state, FailureReason.UPDATE_REJECTED, refusal)
             self._refuse(state, refusal)
         state.request.response_nonce = message.nonce
         self.queue_request(state.type_url)
@@ -386,7 +398,7 @@ class SotwMux:
             if item.type_url != state.type_url and type_name_of(item.type_url) not in (WRAPPER, own_type):
                 raise ConfigError(
                     f"{item.type_url} does not match the message-wide type URL {state.type_url} in DiscoveryResponse "
-                    f"{debug_string(message)}"
+                    f"{debug_string(shortened(message))}"
                 )
             resource = yield from decoder.decode_steps(item, message.version_info)
             if resource is not None and not resource.has_resource:
@@ -441,7 +453,7 @@ class SotwMux:
                 if not self._partial_updates:
                     raise
                 errors.append(error)
-                watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
+                tell_failure(watch.callbacks, FailureReason.UPDATE_REJECTED, error)
                 continue
             if watch.names and self.eds_cache is not None and state.type_url == ASSIGNMENT_URL:
                 for resource in found:

@@ -9,7 +9,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
 from proxeny.xds.eds_cache import EdsResourcesCache
-from proxeny.xds.mux import WILDCARD, WatchCallbacks
+from proxeny.xds.mux import WILDCARD, WatchCallbacks, tell_failure
 from proxeny.xds.rejection import refused_names
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.subscription import FailureReason
@@ -144,7 +144,7 @@ class WatchMap:
                 if not self._partial_updates:
                     raise
                 refusals.append(PartRefused(error, refused_names(error, [one.name for one in resources])))
-                watch.callbacks.on_config_update_failed(FailureReason.UPDATE_REJECTED, error)
+                tell_failure(watch.callbacks, FailureReason.UPDATE_REJECTED, error)
         if self._eds_cache is not None:
             for one in decoded:
                 if one.error is None:
@@ -160,7 +160,9 @@ class WatchMap:
                 yield from steps
             yield
 
-    def fail(self, reason: FailureReason, error: ConfigError | None) -> None:
+    def fail(self, reason: FailureReason, error: ConfigError | None) -> Steps[None]:
         """Tell every watch that what there was holds."""
         for watch in list(self._watches):
-            watch.callbacks.on_config_update_failed(reason, error)
+            if watch in self._watches:
+                tell_failure(watch.callbacks, reason, error)
+                yield

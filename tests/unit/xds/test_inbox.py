@@ -8,7 +8,7 @@ import pytest
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.slices import Steps
-from proxeny.xds.inbox import Inbox
+from proxeny.xds.inbox import MOST_WAITING, Inbox
 
 
 def steps(told: list[str], name: str, count: int = 2) -> Steps[None]:
@@ -68,3 +68,18 @@ def test_nothing_is_done_after_the_end() -> None:
     inbox.put(lambda: told.append("b"))
     dispatcher.run_once()
     assert told == []
+
+
+def test_a_flood_is_done_where_it_comes() -> None:
+    told: list[str] = []
+    dispatcher = Dispatcher()
+    inbox = Inbox(dispatcher)
+    with mock.patch("proxeny.xds.inbox.BUDGET_S", 0):
+        for number in range(MOST_WAITING + 1):
+            inbox.put(lambda number=number: steps(told, f"{number}."))  # type: ignore[misc]
+        assert told == []
+        inbox.put(lambda: told.append("last"))
+        assert told[0] == "0.0"
+        assert "last" not in told
+        dispatcher.run_until(lambda: "last" in told)
+    assert told == [f"{number}.{step}" for number in range(MOST_WAITING + 1) for step in range(2)] + ["last"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
@@ -393,3 +394,51 @@ def test_with_partial_updates_a_refusal_is_one_watch_s() -> None:
         [(FailureReason.UPDATE_REJECTED, "no c")],
         [],
     ]
+
+
+def _large(world: World, count: int = 3000) -> bytes:
+    made = response("1", "n1", (assignment(f"{number}") for number in range(count)))
+    return bytes(made.SerializeToString())
+
+
+def test_what_is_left_of_an_old_stream_is_taken_and_not_answered_on_the_new_one() -> None:
+    world = Sotw()
+    owner, _ = world.watch("0", "2999")
+    world.asked()
+    with mock.patch("proxeny.xds.inbox.BUDGET_S", 0.0):
+        world.stream.callbacks.on_message(_large(world))
+        world.stream.callbacks.on_close(14, "")
+        assert owner.heard == []
+        world.time.advance_ms(499)
+        world.dispatcher.run_until(lambda: len(owner.failures) == 1 and len(world.client.streams) == 2)
+    world.dispatcher.run_until(lambda: world.stream.sent)
+    assert owner.news() == [("1", ["0", "2999"])]
+    assert world.asked() == ["ClusterLoadAssignment v=1 n= 0 2999 node"]
+
+
+def test_a_fault_of_an_owner_is_a_refusal_and_no_other_s() -> None:
+    world = Sotw()
+
+    class Faulty(Owner):
+        def on_config_update(self, resources: Any, version: str) -> None:
+            raise ZeroDivisionError("oops")
+
+        def on_config_update_failed(self, reason: FailureReason, error: Any) -> None:
+            raise ZeroDivisionError("again")
+
+    owner, _ = world.watch("a")
+    world.mux.add_watch(CLA, ["b"], Faulty(), assignments())
+    world.asked()
+    world.answer("1", "n1", [assignment("b")])
+    assert world.asked() == ["ClusterLoadAssignment v= n=n1 b a error 13 internal error: ZeroDivisionError: oops"]
+    assert owner.failures == [(FailureReason.UPDATE_REJECTED, "internal error: ZeroDivisionError: oops")]
+
+
+def test_very_large_responses_are_refused_in_few_words() -> None:
+    world = Sotw()
+    owner, _ = world.watch("a")
+    world.asked()
+    for resource in (any_pb2.Any(type_url=CLA, value=b"\xff" * 1_000_000), any_pb2.Any(type_url="t/x", value=b"y")):
+        world.answer("1", "n1", [*map(assignment, map(str, range(4000))), resource])
+        world.asked()
+    assert all(len(text) < 600_000 for _, text in owner.failures)
