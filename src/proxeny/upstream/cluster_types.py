@@ -121,13 +121,12 @@ _BY_EXTENSION: Final = {
 
 def factory_of(cluster: Any, present: dict[str, Any]) -> ClusterFactory:
     """The type of a Cluster message whose set fields are ``present``; ConfigError for one that is not known."""
-    custom = present.get("cluster_type")
-    if custom is not None:
-        return _of_extension(custom)
     name = _BY_NUMBER[cluster.type]
     if name != "EDS" and "eds_cluster_config" in present:
+        # Also where ``cluster_type`` names the extension of EDS, as in Envoy.
         raise ConfigError("eds_cluster_config set in a non-EDS cluster")
-    return _BY_NAME[name]
+    custom = present.get("cluster_type")
+    return _BY_NAME[name] if custom is None else _of_extension(custom)
 
 
 def type_text(cluster: Any) -> str:

@@ -53,6 +53,22 @@ _ENDPOINT_BY_NAME = (
     "load_assignment: {cluster_name: a, named_endpoints: {x: {address: {socket_address: {address: 127.0.0.1, "
     "port_value: 1}}}}, endpoints: [{lb_endpoints: [{endpoint_name: x}]}]}"
 )
+_API = "{api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: plane}}]}"
+_ADS = f"dynamic_resources: {{ads_config: {_API}}}\n"
+_XDSTP = "'xdstp://a/envoy.config.endpoint.v3.ClusterLoadAssignment/b'"
+
+
+def _eds(source: str, more: str = "") -> str:
+    """A cluster `plane`, and an EDS cluster `one` from `source`."""
+    return f"""
+node: {{id: a, cluster: b}}
+static_resources:
+  clusters:
+  - {{name: plane, type: STATIC}}
+  - {{name: one, type: EDS, eds_cluster_config: {{eds_config: {{{source}}}, {more}}}}}
+"""
+
+
 CASES = [
     cluster("plain", "connect_timeout: 1s"),
     cluster("without-endpoints", ""),
@@ -157,6 +173,17 @@ CASES = [
     cluster("aggregate", _AGGREGATE.format("[a, b]")),
     cluster("aggregate-of-none", _AGGREGATE.format("[]")),
     cluster("aggregate-round-robin", _AGGREGATE.format("[a]").replace("CLUSTER_PROVIDED", "ROUND_ROBIN")),
+    cluster("eds-self", "type: EDS\neds_cluster_config: {eds_config: {self: {}}}"),
+    bootstrap("eds-ads", _eds("ads: {}") + _ADS),
+    bootstrap("eds-ads-xdstp", _eds("ads: {}", f"service_name: {_XDSTP}") + _ADS),
+    bootstrap("eds-own-stream", _eds(f"api_config_source: {_API}")),
+    bootstrap("eds-own-stream-through-eds", _eds(f"api_config_source: {_API.replace('plane', 'one')}")),
+    bootstrap("eds-own-stream-through-nobody", _eds(f"api_config_source: {_API.replace('plane', 'none')}")),
+    bootstrap("ads-through-eds", _eds("ads: {}") + _ADS.replace("cluster_name: plane", "cluster_name: one")),
+    cluster(
+        "eds-by-extension",
+        "cluster_type: {name: envoy.cluster.eds}\neds_cluster_config: {eds_config: {path: /no/such/file}}",
+    ),
     cluster("eds-config-on-static", "eds_cluster_config: {eds_config: {ads: {}}}"),
     cluster("original-dst-round-robin", "type: ORIGINAL_DST"),
     cluster(
