@@ -87,6 +87,35 @@ class SotwWatch:
             mux.forget(state, self.names)
 
 
+class _Request:
+    """The next request for a type. A message that lived as long would keep the bytes of all that was ever put in it."""
+
+    __slots__ = ("error_detail", "resource_names", "response_nonce", "type_url", "version_info")
+
+    def __init__(self) -> None:
+        self.type_url = ""
+        self.version_info = ""
+        self.response_nonce = ""
+        self.resource_names: list[str] = []
+        self.error_detail: str | None = None
+        """Why the last response is refused; None: it is not."""
+
+    def serialize(self, node: Any | None) -> bytes:
+        """As it is sent; None: without a node."""
+        message: Any = discovery_pb2.DiscoveryRequest(
+            type_url=self.type_url,
+            version_info=self.version_info,
+            response_nonce=self.response_nonce,
+            resource_names=self.resource_names,
+            node=node,
+        )
+        if self.error_detail is not None:
+            message.error_detail.code = INTERNAL
+            message.error_detail.message = self.error_detail
+        data: bytes = message.SerializeToString()
+        return data
+
+
 class _TypeState:
     """What is wanted and known of one type."""
 
@@ -110,7 +139,7 @@ class _TypeState:
     def __init__(self, type_url: str, ttl: TtlManager) -> None:
         self.type_url = type_url
         self.ttl = ttl
-        self.request: Any = discovery_pb2.DiscoveryRequest()
+        self.request = _Request()
         self.watches: dict[SotwWatch, None] = {}
         """The newest is last."""
         self.wildcards: set[SotwWatch] = set()
@@ -282,16 +311,11 @@ class SotwMux:
         state = self._state(type_url)
         request = state.request
         if state.names_changed:
-            del request.resource_names[:]
-            request.resource_names.extend(state.wanted())
+            request.resource_names = list(state.wanted())
             state.names_changed = False
-        if self._first_request or not self._skip_subsequent_node:
-            request.node.CopyFrom(self._node)
-        else:
-            request.ClearField("node")
+        data = request.serialize(self._node if self._first_request or not self._skip_subsequent_node else None)
         self._first_request = False
-        data: bytes = request.SerializeToString()
-        request.ClearField("error_detail")
+        request.error_detail = None
         self._stream.send(data)
 
     def on_writeable(self) -> None:
@@ -313,8 +337,8 @@ class SotwMux:
         self._established = True
         self._stream.queue_size(0)
         for state in self._states.values():
-            state.request.ClearField("response_nonce")
-            state.request.ClearField("error_detail")
+            state.request.response_nonce = ""
+            state.request.error_detail = None
         self._queue.clear()
         for type_url in list(self._subscriptions):
             self.queue_request(type_url)
@@ -384,8 +408,7 @@ class SotwMux:
         resume.close()
 
     def _refuse(self, state: _TypeState, error: ConfigError) -> None:
-        state.request.error_detail.code = INTERNAL
-        state.request.error_detail.message = detail(error)
+        state.request.error_detail = detail(error)
 
     def _decode(self, state: _TypeState, message: Any) -> Steps[list[DecodedResource]]:
         """What is to be delivered; nothing when there are but heartbeats."""
