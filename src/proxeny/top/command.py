@@ -22,9 +22,11 @@ from proxeny.top.view import View, compare
 
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
+_KEYS: Final = {"o": "overview", "l": "listeners", "h": "http", "c": "clusters", "n": "hosts", "x": "xds"}
 DEFAULT_ADMIN: Final = "127.0.0.1:9901"
 _HELP: Final = """\
-keys: q quit, o overview, l listeners, h http, c clusters, n hosts, s next sort order, p pause
+keys: q quit, o overview, l listeners, h http, c clusters, n hosts, x xds, s next sort order,
+p pause
 
 Works with Proxeny's and with Envoy's admin interface. Percentiles are those of the proxy's last stats interval
 (stats_flush_interval, 5 s)."""
@@ -159,7 +161,5 @@ class _Top:
         elif key == "p":
             self._paused = not self._paused
         else:
-            self._shown = {"o": "overview", "l": "listeners", "h": "http", "c": "clusters", "n": "hosts"}.get(
-                key, self._shown
-            )
+            self._shown = _KEYS.get(key, self._shown)
         return True

@@ -12,7 +12,10 @@ _STATS: Final = (
     r"^(listener\..*\.downstream_(cx_(active|total|overflow)|rq_.xx)"
     r"|http\..*\.(downstream_(rq_(total|active|.xx|time)|cx_active))"
     r"|cluster\..*\.(upstream_(rq_(total|active|.xx|time|timeout|retry|pending_overflow)|cx_(active|connect_fail|total))"
-    r"|circuit_breakers\.(default|high)\..*_open))$"
+    r"|circuit_breakers\.(default|high)\..*_open)"
+    r"|(cluster_manager|listener_manager|http|sds|runtime|extension_config_discovery)\..*"
+    r"\.(update_(success|rejected|failure)|version_text)"
+    r"|(.*\.)?control_plane\.connected_state)$"
 )
 """The stats that a view is made of; the filter is RE2 in both proxies."""
 
@@ -43,6 +46,8 @@ class Sample:
     hosts: dict[str, list[HostSample]] = field(default_factory=dict)
     listeners: dict[str, str] = field(default_factory=dict)
     """Name -> address."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Text readouts."""
 
 
 def take(get: Callable[[str], Any], time_s: float) -> Sample:
@@ -69,6 +74,8 @@ def _read_stats(sample: Sample, answer: Any) -> None:
             _read_histograms(sample, stat["histograms"])
         elif isinstance(stat.get("value"), int):
             sample.stats[stat["name"]] = stat["value"]
+        elif "name" in stat:
+            sample.texts[stat["name"]] = str(stat.get("value", ""))
 
 
 def _read_histograms(sample: Sample, histograms: Any) -> None:

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from proxeny.top.view import ClusterRow, HostRow, HttpRow, ListenerRow, View
+from proxeny.top.view import ClusterRow, HostRow, HttpRow, ListenerRow, View, XdsRow
 
-VIEWS: Final = ("overview", "listeners", "http", "clusters", "hosts")
+VIEWS: Final = ("overview", "listeners", "http", "clusters", "hosts", "xds")
 SORTS: Final = ("rate", "errors", "latency", "name")
 _FEW: Final = 8
 """Rows per table of the overview."""
@@ -24,8 +24,11 @@ def render(view: View, shown: str, sort: str, rows: int, notice: str = "") -> Re
     """The tables that fit in ``rows`` lines."""
     parts: list[RenderableType] = [_headline(view, sort, notice)]
     for name in VIEWS[1:] if shown == "overview" else (shown,):
+        found = _ROWS[name](view)
+        if name == "xds" and shown == "overview" and not found:
+            continue
         room = _FEW if shown == "overview" else max(rows - 5, 1)
-        parts.append(_table(name, _sorted(_ROWS[name](view), sort), room))
+        parts.append(_table(name, _sorted(found, sort), room))
     return Group(*parts)
 
 
@@ -64,7 +67,13 @@ def _name(row: Row) -> str:
     return f"{row.cluster} {row.address}" if isinstance(row, HostRow) else str(row.name)
 
 
+def _often(row: Row) -> float:
+    return float(row.updates_rate if isinstance(row, XdsRow) else row.rq_rate)
+
+
 def _errors(row: Row) -> float:
+    if isinstance(row, XdsRow):
+        return float(row.rejected + row.failed)
     if isinstance(row, HostRow):
         return row.errors_rate + row.connect_fails_rate
     if isinstance(row, ClusterRow):
@@ -78,9 +87,9 @@ def _latency(row: Row) -> float:
 
 
 _KEYS: Final[dict[str, Callable[[Row], Any]]] = {
-    "rate": lambda row: (-row.rq_rate, _name(row)),
-    "errors": lambda row: (-_errors(row), -row.rq_rate, _name(row)),
-    "latency": lambda row: (-_latency(row), -row.rq_rate, _name(row)),
+    "rate": lambda row: (-_often(row), _name(row)),
+    "errors": lambda row: (-_errors(row), -_often(row), _name(row)),
+    "latency": lambda row: (-_latency(row), -_often(row), _name(row)),
     "name": _name,
 }
 
@@ -155,8 +164,21 @@ def _host_cells(row: HostRow) -> list[str | Text]:
     ]
 
 
+def _xds_cells(row: XdsRow) -> list[str | Text]:
+    return [
+        row.name,
+        row.version,
+        _rate(row.updates_rate),
+        str(row.updates),
+        _bad(row.rejected),
+        _bad(row.failed),
+        "-" if row.connected is None else Text("yes", style="green") if row.connected else Text("no", style="red"),
+    ]
+
+
 _QUANTILES: Final = ("p50 ms", "p90 ms", "p99 ms")
-_TEXTS: Final = ("listener", "address", "manager", "cluster", "host", "health", "zone", "open breakers")
+_TEXTS: Final = ("listener", "address", "manager", "cluster", "host", "health", "zone", "open breakers", "subscription",
+                  "version")  # fmt: skip
 _TABLES: Final[dict[str, tuple[Sequence[str], _Cells]]] = {
     "listeners": (("listener", "address", "cx", "cx/s", "rq/s", "rejected/s"), _listener_cells),
     "http": (("manager", "rq/s", "active", "cx", "2xx/s", "4xx/s", "5xx/s", *_QUANTILES), _http_cells),
@@ -169,10 +191,12 @@ _TABLES: Final[dict[str, tuple[Sequence[str], _Cells]]] = {
          "priority", "weight", "zone"),
         _host_cells,
     ),
+    "xds": (("subscription", "version", "updates/s", "updates", "rejected", "failed", "connected"), _xds_cells),
 }  # fmt: skip
 _ROWS: Final[dict[str, Callable[[View], Sequence[Row]]]] = {
     "listeners": lambda view: view.listeners,
     "http": lambda view: view.http,
     "clusters": lambda view: view.clusters,
     "hosts": lambda view: view.hosts,
+    "xds": lambda view: view.xds,
 }

@@ -13,6 +13,7 @@ _LISTENER: Final = re.compile(r"listener\.(.+)\.downstream_cx_active")
 _MANAGER: Final = re.compile(r"http\.(.+)\.downstream_rq_total")
 _WORKER: Final = re.compile(r"\.(worker_\d+|main_thread)$")
 _OPEN: Final = re.compile(r"cluster\.(.+)\.circuit_breakers\.(\w+)\.(\w+)_open")
+_SUBSCRIPTION: Final = re.compile(r"(.+)\.update_success")
 _ANSWERS: Final = re.compile(r"listener\.(.+?)\.http\..+\.downstream_rq_.xx")
 
 
@@ -80,6 +81,20 @@ class HostRow:
 
 
 @dataclass(slots=True)
+class XdsRow:
+    """A subscription, by the prefix of its statistics; how often it was updated, refused, or could not be had."""
+
+    name: str
+    version: str
+    updates_rate: float
+    updates: int
+    rejected: int
+    failed: int
+    connected: bool | None
+    """Whether its stream, or that of ADS, is open; None: there is none."""
+
+
+@dataclass(slots=True)
 class View:
     """All rows of a moment."""
 
@@ -91,6 +106,7 @@ class View:
     http: list[HttpRow]
     clusters: list[ClusterRow]
     hosts: list[HostRow]
+    xds: list[XdsRow]
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -132,6 +148,7 @@ def compare(before: Sample, now: Sample, name_filter: re.Pattern[str] | None = N
         [_http_row(now, rates, name) for name in _names(_MANAGER, now.stats) if wanted(name)],
         [_cluster_row(now, rates, name, breakers.get(name, [])) for name in now.hosts if wanted(name)],
         [row for name in now.hosts if wanted(name) for row in _host_rows(name, before, now, seconds)],
+        [_xds_row(now, rates, name) for name in _names(_SUBSCRIPTION, now.stats) if wanted(name)],
     )
 
 
@@ -226,4 +243,18 @@ def _host_row(cluster: str, host: HostSample, rates: _Rates) -> HostRow:
         rates.of("rq_timeout"),
         rates.of("cx_connect_fail"),
         100.0 * (good / (good + bad)) if good + bad else None,
+    )
+
+
+def _xds_row(now: Sample, rates: _Rates, name: str) -> XdsRow:
+    stats = now.stats
+    connected = stats.get(f"{name}.control_plane.connected_state", stats.get("control_plane.connected_state"))
+    return XdsRow(
+        name,
+        now.texts.get(f"{name}.version_text", ""),
+        rates.of(f"{name}.update_success"),
+        stats[f"{name}.update_success"],
+        stats.get(f"{name}.update_rejected", 0),
+        stats.get(f"{name}.update_failure", 0),
+        None if connected is None else bool(connected),
     )

@@ -65,6 +65,7 @@ def test_take() -> None:
     sample = take(get, 5.0)
     assert (sample.time_s, sample.state, sample.uptime) == (5.0, "LIVE", "6s")
     assert sample.stats == {"http.main.downstream_rq_total": 7}
+    assert sample.texts == {"cluster_manager.cds.version_text": ""}
     assert sample.quantiles == {"cluster.up.upstream_rq_time": [2, 4, 6], "http.main.downstream_rq_time": [None] * 3}
     assert sample.listeners == {"main": "127.0.0.1:1"}
     assert list(sample.hosts) == ["other", "empty"]

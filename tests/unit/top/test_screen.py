@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from proxeny.top.screen import VIEWS, render
-from proxeny.top.view import ClusterRow, HostRow, HttpRow, ListenerRow, View
+from proxeny.top.view import ClusterRow, HostRow, HttpRow, ListenerRow, View, XdsRow
 
 
 def cluster(name: str, rq_rate: float, p99: float | None = None, rate_5xx: float = 0.0) -> ClusterRow:
@@ -22,6 +22,11 @@ VIEW = View(
     [HttpRow("web", 12345.0, 1, 7, 9.25, 0.0, 0.5, [None, None, None])],
     [cluster("slow", 1.0, 900.0), cluster("busy", 50.0, 3.0), cluster("broken", 2.0, None, 2.0)],
     [HostRow("busy", "h:1", "a.test", "failed", 0, 1, "z", 2.0, 0, 1, 0.0, 0.0, 0.0, 99.96)],
+    [
+        XdsRow("cluster_manager.cds", "v7", 0.5, 9, 1, 0, True),
+        XdsRow("sds.key", "v1", 2.0, 3, 0, 0, None),
+        XdsRow("listener_manager.lds", "", 0.0, 0, 0, 4, False),
+    ],
 )
 
 
@@ -63,3 +68,12 @@ def test_a_notice_is_in_the_headline() -> None:
 def test_a_host() -> None:
     line = text("hosts").splitlines()[3]
     assert line.split() == ["busy", "h:1", "a.test", "failed", "2", "0", "1", "100.0", "0", "0", "0", "0", "1", "z"]
+
+
+def test_subscriptions() -> None:
+    first, second, third = text("xds").splitlines()[3:]
+    assert first.split() == ["sds.key", "v1", "2", "3", "0", "0", "-"]
+    assert second.split() == ["cluster_manager.cds", "v7", "0.5", "9", "1", "0", "yes"]
+    assert third.split() == ["listener_manager.lds", "0", "0", "0", "4", "no"]
+    assert text("xds", "errors").splitlines()[3].startswith("listener_manager.lds")
+    assert "xds (3)" in text("overview")

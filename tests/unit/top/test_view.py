@@ -81,3 +81,28 @@ def test_names_are_filtered() -> None:
     assert [row.name for row in view.clusters] == ["c"]
     assert [row.name for row in view.listeners] == ["main"]
     assert view.http == []
+
+
+def test_subscriptions() -> None:
+    stats = {
+        "cluster_manager.cds.update_success": 3,
+        "cluster_manager.cds.update_rejected": 1,
+        "control_plane.connected_state": 1,
+        "http.a.rds.r.update_success": 0,
+        "http.a.rds.r.update_failure": 2,
+        "http.a.rds.r.control_plane.connected_state": 0,
+    }
+    texts = {"cluster_manager.cds.version_text": "v3"}
+    before = Sample(10.0, stats={**stats, "cluster_manager.cds.update_success": 1})
+    cds, rds = compare(before, Sample(12.0, stats=stats, texts=texts)).xds
+    assert (cds.name, cds.version, cds.updates_rate, cds.updates, cds.rejected) == (
+        "cluster_manager.cds",
+        "v3",
+        1,
+        3,
+        1,
+    )
+    assert (rds.name, rds.version, rds.failed) == ("http.a.rds.r", "", 2)
+    assert (cds.connected, rds.connected) == (True, False)
+    (alone,) = compare(before, Sample(12.0, stats={"sds.a.update_success": 1})).xds
+    assert alone.connected is None
