@@ -14,7 +14,7 @@ T = TypeVar("T")
 Ordered = TypeVar("Ordered", bytes, int, str)
 Steps = Generator[None, None, T]
 
-BUDGET_S: Final = 0.002
+BUDGET_S: Final = 0.001
 """How long one turn of the loop may be held up."""
 
 _SORTED_AT_ONCE: Final = 1024

@@ -10,7 +10,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms
 from proxeny.event.slices import Steps, finish
 from proxeny.listener.drain import FilterChainDrain, ListenerDrain
-from proxeny.listener.filter_chain import compile_filter_chain
+from proxeny.listener.filter_chain import compile_filter_chain_steps
 from proxeny.listener.filter_chain_levels import MatchError
 from proxeny.listener.filter_chain_match import FilterChainMatcher, FilterChainTable
 from proxeny.listener.filter_chain_matcher import NamedFilterChains, UnifiedFilterChainMatcher
@@ -158,21 +158,22 @@ class ListenerConfig:
             chains = NamedFilterChains(listener.filter_chain_matcher, context)
         for chain in listener.filter_chains:
             chains.check(chain)
-            chains.add(chain, self._chain(chain, context, kept))
+            chains.add(chain, (yield from self._chain(chain, context, kept)))
             yield
         default = None
         if listener.HasField("default_filter_chain"):
-            default = self._chain(listener.default_filter_chain, context, kept, b"default")
+            default = yield from self._chain(listener.default_filter_chain, context, kept, b"default")
         self.matcher = yield from chains.build_steps(default)
 
     def _chain(
         self, message: Any, context: FactoryContext, kept: dict[bytes, FilterChain], kind: bytes = b""
-    ) -> FilterChain:
+    ) -> Steps[FilterChain]:
         data = message.SerializeToString(deterministic=True)
         key = hashlib.blake2b(data, digest_size=16, person=kind).digest()
         chain = kept.get(key)
         if chain is None:
-            chain = compile_filter_chain(message, context, FilterChainDrain(context, self.drain))
+            drain = FilterChainDrain(context, self.drain)
+            chain = yield from compile_filter_chain_steps(message, context, drain)
         self.chains[key] = chain
         return chain
 

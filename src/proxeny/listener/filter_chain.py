@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.config.loader import duration_ms, unpack_any
+from proxeny.event.slices import finish
 from proxeny.filter_config.kinds import NETWORK, FilterBuilder
 from proxeny.filter_config.terminal import check_terminal
 from proxeny.network.transport_socket import compile_downstream
 from proxeny.registry import REGISTRY
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.listener.drain import FilterChainDrain
     from proxeny.network.factory_context import FactoryContext
     from proxeny.network.filter import NetworkFilterFactory
@@ -43,6 +45,13 @@ class FilterChain:
 
 def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChainDrain | None = None) -> FilterChain:
     """One filter chain: its filters by the registry, its transport socket checked."""
+    return finish(compile_filter_chain_steps(chain, context, drain))
+
+
+def compile_filter_chain_steps(
+    chain: Any, context: FactoryContext, drain: FilterChainDrain | None = None
+) -> Steps[FilterChain]:
+    """``compile_filter_chain`` in slices, as far as its filters' factories know how."""
     if drain is not None:
         context = context.with_drain_decision(drain)
     factories: list[Any] = []
@@ -59,7 +68,11 @@ def compile_filter_chain(chain: Any, context: FactoryContext, drain: FilterChain
         message = unpack_any(item.typed_config)
         canonical = REGISTRY.canonical_name("network_filter", item.name, config_type)
         check_terminal(item.name, canonical, "network", extension.is_terminal, position == last)
-        factories.append(extension.create_filter_factory(message, context))
+        steps = getattr(extension, "create_filter_factory_steps", None)
+        if steps is None:
+            factories.append(extension.create_filter_factory(message, context))
+        else:
+            factories.append((yield from steps(message, context)))
     made = FilterChain(chain.name, tuple(factories), drain)
     if chain.HasField("transport_socket"):
         made.transport_socket = compile_downstream(chain.transport_socket, context)

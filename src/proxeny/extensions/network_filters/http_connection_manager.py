@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import finish
 from proxeny.http.connection_manager import ConnectionManager
 from proxeny.http.connection_manager_config import (
     HTTP2,
@@ -24,6 +25,7 @@ from proxeny.router.route_table import RouteTable
 from proxeny.router.scoped_routes import ScopedRouteTable, compile_fragments
 
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.network.factory_context import FactoryContext
     from proxeny.router.rds.provider import RouteConfigProvider, ScopedRoutesProvider
 
@@ -72,6 +74,10 @@ class HttpConnectionManagerExtension:
 
     def create_filter_factory(self, config: Any, context: FactoryContext) -> HttpConnectionManagerFilter:
         """Compile ``config``; ConfigError in Envoy's words."""
+        return finish(self.create_filter_factory_steps(config, context))
+
+    def create_filter_factory_steps(self, config: Any, context: FactoryContext) -> Steps[HttpConnectionManagerFilter]:
+        """The same in slices: of routes there may be very many."""
         if config.codec_type > HTTP2:
             raise ConfigError("HTTP/3 codec configured on non-QUIC listener.")
         if config.HasField("typed_header_validation_config"):
@@ -82,7 +88,7 @@ class HttpConnectionManagerExtension:
         if config.common_http_protocol_options.HasField("max_response_headers_kb"):
             raise ConfigError("Error: max_response_headers_kb cannot be set on http_connection_manager.")
         stat_prefix = f"http.{config.stat_prefix}."
-        table, provider = _routes_of(config, stat_prefix, context)
+        table, provider = yield from _routes_of(config, stat_prefix, context)
         chain = compile_filters(config.http_filters, stat_prefix, context)
         compiled = ConnectionManagerConfig(config, context, table, chain)
         if isinstance(table, ScopedRouteTable) and (provider is not None or table.has_internal_only_headers):
@@ -108,11 +114,11 @@ class HttpConnectionManagerExtension:
 
 def _routes_of(
     config: Any, stat_prefix: str, context: FactoryContext
-) -> tuple[RouteTable | ScopedRouteTable | None, RouteConfigProvider | ScopedRoutesProvider | None]:
+) -> Steps[tuple[RouteTable | ScopedRouteTable | None, RouteConfigProvider | ScopedRoutesProvider | None]]:
     """The route table as far as it is known now, and where others come from; ConfigError."""
     which = config.WhichOneof("route_specifier")
     if which == "route_config" and not config.route_config.HasField("vhds"):
-        return RouteTable.compile(config.route_config, context), None
+        return (yield from RouteTable.compile_steps(config.route_config, context)), None
     if which == "scoped_routes" and not config.scoped_routes.HasField("scoped_rds"):
         return ScopedRouteTable.compile(config.scoped_routes, context), None
     if which is None:
