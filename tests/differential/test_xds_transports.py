@@ -10,11 +10,13 @@ import grpc
 import pytest
 from tests.differential.proxies import ENVOY, PROXENY
 from tests.differential.transcript import side_by_side
-from tests.differential.transports import GRPC, PLAIN, REST, SECURE, TIMEOUT, TRANSPORTS, Plant
+from tests.differential.transports import ABOVE_ALL_LIMITS, GRPC, PLAIN, REST, SECURE, TIMEOUT, TRANSPORTS, Plant
 
 from proxeny.testing.certificates import Authority
 from proxeny.testing.xds import EDS
 
+STREAMS = ((PLAIN, 5), (SECURE, 3))
+"""How many each control plane has."""
 CASES: list[Callable[[Plant], None]] = []
 
 
@@ -35,7 +37,9 @@ def acked(plant: Plant, version: str) -> None:
 
 
 def connected(plant: Plant) -> None:
-    """Wait until every stream is there again, and what the control plane has to say of itself was taken."""
+    """Wait until every stream is there again, and what the control plane has to say of itself was taken. How often each
+    was tried meanwhile is a matter of time."""
+    plant.counts = False
 
     def is_back(name: str) -> bool:
         told = [line for line in plant.requests() if line.startswith(f"{name}: ")]
@@ -78,20 +82,38 @@ def assignments_are_refused(plant: Plant) -> None:
 @case
 def bytes_that_are_no_message(plant: Plant) -> None:
     streams = {name: len(plant.planes[name].streams) for name in (PLAIN, SECURE)}
-    for plane, count in ((PLAIN, 5), (SECURE, 2)):
+    for plane, count in STREAMS:
         plant.planes[plane].send_raw(EDS, b"\xff\xff\xff")
         plant.planes[plane].wait_for_streams(streams[plane] + count)
     connected(plant)
+    for name in GRPC:
+        closed = plant.stat(f"cluster.{name}.grpc.counted.streams_closed_13") > 0
+        plant.note(f"{name}: failed {plant.stat(f'cluster.{name}.update_failure') > 0}, closed by us {closed}")
 
 
 @case
 def streams_are_ended(plant: Plant) -> None:
-    for plane, count in ((PLAIN, 5), (SECURE, 2)):
+    plant.secret.write_text("second")
+    for plane, count in STREAMS:
         plant.planes[plane].end_streams(grpc.StatusCode.UNAVAILABLE, "later")
         plant.planes[plane].wait_for_streams(count)
     connected(plant)
+    plant.note_metadata()
+    assert any("Token second" in line for line in plant.lines)
     plant.put(*TRANSPORTS, ports=(1001,))
     plant.members(1, *TRANSPORTS)
+
+
+@case
+def messages_that_are_too_long(plant: Plant) -> None:
+    plant.counts = False
+    failures = plant.stat("cluster.envoy.update_failure")
+    big = {"metadata": {"filter_metadata": {"m": {"big": "x" * ABOVE_ALL_LIMITS}}}}
+    plant.put("envoy", "envoy_dns", "google", more=big)
+    plant.wait_until(lambda: plant.stat("cluster.google.grpc.counted.streams_closed_1") > 0)
+    plant.wait_until(lambda: plant.stat("cluster.envoy.update_failure") > failures)
+    plant.put("envoy", "envoy_dns", "google", ports=(1001, 1002, 1003, 1004, 1005, 1006))
+    plant.members(6, "envoy", "envoy_dns", "google")
 
 
 @case
@@ -107,8 +129,6 @@ def control_planes_are_restarted(plant: Plant) -> None:
     connected(plant)
     plant.put(*TRANSPORTS, ports=(1001, 1002, 1003))
     plant.members(3, *TRANSPORTS)
-    # How often each tried meanwhile is a matter of time.
-    plant.counts = False
 
 
 @case
@@ -165,8 +185,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     made.close()
 
 
+def start(plant: Plant) -> None:
+    plant.counts = False
+    plant.members(1, *TRANSPORTS)
+    created = [plant.stat(f"cluster.{name}.grpc.counted.google_grpc_client_creation") for name in GRPC]
+    plant.note(f"clients of grpcio: {created}")
+
+
 def test_starts_are_the_same(pair: Pair) -> None:
-    assert not (problems := pair.run(lambda plant: plant.members(1, *TRANSPORTS))), "\n".join(problems)
+    assert not (problems := pair.run(start)), "\n".join(problems)
 
 
 @pytest.mark.parametrize("run", CASES, ids=lambda run: run.__name__)

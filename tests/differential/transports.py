@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ TIMEOUT = 20.0
 POLL = 0.01
 TYPES = "type.googleapis.com/envoy"
 SERVER_NAME = "plane.test"
+_FILE_METADATA = "envoy.grpc_credentials.file_based_metadata"
 Json = dict[str, Any]
 
+_POLLED = ("cluster.rest.update_attempt", "cluster.rest.update_rejected", "cluster.rest.update_failure")
+"""What grows while nothing changes."""
 _UNSTEADY = re.compile(r"goo\.gle/debug\w+\s+|(?<=: )[a-z_\[\]0-9.]+: (?=Proto constraint)")
 """What Envoy's library puts before messages, differently in every run, and where Proxeny says that an error is."""
 
 PLAIN, SECURE, REST, FILE = "plain", "secure", "rest", "file"
 TRANSPORTS = {
     "envoy": PLAIN, "envoy_delta": PLAIN, "envoy_dns": PLAIN, "envoy_tls": SECURE,
-    "google": PLAIN, "google_delta": PLAIN, "google_tls": SECURE, "rest": REST, "file": FILE,
+    "google": PLAIN, "google_delta": PLAIN, "google_tls": SECURE, "google_file": SECURE, "rest": REST, "file": FILE,
 }  # fmt: skip
 """Which control plane is behind each."""
 GRPC = tuple(name for name, plane in TRANSPORTS.items() if plane in (PLAIN, SECURE))
@@ -42,6 +46,9 @@ CLUSTER_STATS = (
     r"update_(attempt|success|rejected|failure)|version_text|membership_total|control_plane[.]connected_state"
 )
 STATS = rf"^cluster[.]({'|'.join(TRANSPORTS)})[.]({CLUSTER_STATS}|grpc[.].*)$"
+LIMIT = 1 << 20
+"""Of messages to envoy_grpc; grpcio has one of 4 MB."""
+ABOVE_ALL_LIMITS = 5 << 20
 BACK_OFF = {"base_interval": "0.01s", "max_interval": "0.05s"}
 CHANNEL = {f"grpc.{name}_reconnect_backoff_ms": {"int_value": "50"} for name in ("initial", "min", "max")}
 
@@ -101,6 +108,9 @@ class Plant:
     def __init__(self, kind: str, folder: Path, authority: Authority) -> None:
         self.folder = folder / "plane"
         self.folder.mkdir(parents=True)
+        self.secret = self.folder / "secret"
+        """What the plugin of google_file sends."""
+        self.secret.write_text("first")
         server = authority.issue("plane", f"DNS:{SERVER_NAME}")
         self._client = authority.issue("client").write(self.folder)
         self._roots = self.folder / "roots.pem"
@@ -112,7 +122,7 @@ class Plant:
         self.rest = RestPlane()
         self.lines: list[str] = []
         self.counts = True
-        """Whether what is counted in the case is no matter of time."""
+        """Whether what is counted in the case, and how often the same is asked for, is no matter of time."""
         self._before: dict[str, int | str] = {}
         self._who: dict[tuple[int, int], str] = {}
         self._versions = 0
@@ -200,6 +210,7 @@ class Plant:
                 "cluster_name": clusters.get(name, "plain"),
                 "authority": f"{name}.test",
                 "retry_policy": {"retry_back_off": BACK_OFF},
+                "max_receive_message_length": LIMIT,
             }
             api["grpc_services"] = [{"envoy_grpc": envoy, "initial_metadata": [{"key": "X-Who", "value": name}]}]
         else:
@@ -212,8 +223,18 @@ class Plant:
 
     def _google(self, name: str) -> Json:
         google: Json = {"stat_prefix": "counted", "channel_args": {"args": dict(CHANNEL)}}
-        if name != "google_tls":
+        if TRANSPORTS[name] == PLAIN:
             return {**google, "target_uri": f"127.0.0.1:{self.planes[PLAIN].port}"}
+        if name == "google_file":
+            google["credentials_factory_name"] = _FILE_METADATA
+            config = {
+                "@type": f"{TYPES}.config.grpc_credential.v3.FileBasedMetadataConfig",
+                "secret_data": {"filename": str(self.secret)},
+                "header_prefix": "Token ",
+            }
+            google["call_credentials"] = [{"from_plugin": {"name": _FILE_METADATA, "typed_config": config}}]
+        else:
+            google["call_credentials"] = [{"access_token": "token"}]
         google["channel_args"]["args"]["grpc.ssl_target_name_override"] = {"string_value": SERVER_NAME}
         google["channel_credentials"] = {
             "ssl_credentials": {
@@ -255,14 +276,23 @@ class Plant:
         """Put a line into the transcript."""
         self.lines.append(text)
 
+    def note_metadata(self) -> None:
+        """What the streams of the case said when they were opened."""
+        for plane in self.planes.values():
+            for stream in plane.streams:
+                told = {key: value for key, value in stream.metadata if key not in ("user-agent", "x-forwarded-for")}
+                self.note(f"{told['x-who']}: {sorted(told.items())}")
+        self.lines.sort()
+
     # -- what is compared ------------------------------------------------------------------------------------------
     def requests(self) -> list[str]:
         """What was asked for since the case began, by transport."""
         found: dict[str, list[str]] = {}
         for plane in self.planes.values():
+            requests = plane.requests
             for stream in plane.streams:
                 self._who[plane.port, stream.number] = str(dict(stream.metadata)["x-who"])
-            for request in plane.requests:
+            for request in requests:
                 found.setdefault(self._transport_of(plane, request), []).append(_told(request))
         last = None
         for path, version, names in list(self.rest.requests):
@@ -270,6 +300,8 @@ class Plant:
             if told != last:
                 found.setdefault(REST, []).append(told)
             last = told
+        if not self.counts:
+            found = {name: [told for told, _ in groupby(all_of_it)] for name, all_of_it in found.items()}
         return [f"{name}: {told}" for name in sorted(found) for told in found[name]]
 
     def _transport_of(self, plane: ControlPlane, request: Request) -> str:
@@ -290,7 +322,7 @@ class Plant:
         found: dict[str, int | str] = {}
         for line in self.proxy.admin(f"/stats?filter={STATS}").splitlines():
             name, _, value = line.partition(": ")
-            if name != "cluster.rest.update_attempt":
+            if not name.startswith(_POLLED):
                 found[name] = int(value) if value.isdigit() else value
         return found
 

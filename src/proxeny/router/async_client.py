@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxeny.network.socket_options import SocketOption
 
 PREFIX: Final = "http.async-client."
+SCHEME: Final = b":scheme"
 INTERNAL: Final = b"x-envoy-internal"
 FORWARDED_FOR: Final = b"x-forwarded-for"
 _HOST: Final = VirtualHost("", RouteConfigInfo(""))
@@ -49,14 +50,14 @@ class StreamCallbacks(Protocol):
 
 
 class AsyncClient:
-    """Makes requests to one cluster, which need not be there."""
+    """Makes requests to one cluster, which need not be there. Main makes one too for what workers will use: its
+    statistics are allotted then."""
 
     __slots__ = ("_address", "_config", "_dispatcher", "cluster")
 
     def __init__(self, cluster: str, context: FactoryContext) -> None:
-        assert context.dispatcher is not None
         self.cluster = cluster
-        self._dispatcher: Dispatcher = context.dispatcher
+        self._dispatcher: Dispatcher | None = context.dispatcher
         self._config = RouterConfig(None, PREFIX, context)
         self._address = context.local_info.address.encode()
 
@@ -74,6 +75,7 @@ class AsyncClient:
     ) -> AsyncStream:
         """A request whose headers are still to be sent; ``timeout_ms`` 0 = none. ``envoy_headers``: whether the
         upstream is told that it comes from the proxy itself."""
+        assert self._dispatcher is not None
         policy = RoutePolicy(retry_policy)
         policy.timeout_ms = timeout_ms
         policy.freeze()
@@ -84,7 +86,7 @@ class AsyncClient:
 class AsyncStream:
     """One request under way: the callbacks of its router filter."""
 
-    __slots__ = ("_address", "_callbacks", "_filter", "_headers", "_started", "connection", "dispatcher", "route",
+    __slots__ = ("_address", "_callbacks", "_filter", "_started", "connection", "dispatcher", "route",
                  "stream_id", "stream_info")  # fmt: skip
 
     upstream_options: tuple[SocketOption, ...] = ()
@@ -99,17 +101,16 @@ class AsyncStream:
         clock = config.clock
         self.stream_info = StreamInfo(_NOBODY, clock.system_time(), clock.monotonic_ns())
         self.stream_info.protocol = "HTTP/1.1"
-        self.stream_info.match_upstream_scheme = True
         self._address = address
         self._callbacks: StreamCallbacks | None = callbacks
         self._started = False
-        self._headers: HeaderMap | None = None
         self._filter: RouterFilter | None = RouterFilter(config)
         self._filter.decoder_callbacks = self  # type: ignore[assignment]
 
     def send_headers(self, headers: HeaderMap, end_stream: bool) -> None:
         """Begin; ``headers`` are the stream's from here on."""
-        self._headers = headers
+        # As Envoy, whatever the cluster's transport is.
+        headers.set(SCHEME, b"http")
         if self._address:
             headers.set(INTERNAL, b"true")
             headers.append_value(FORWARDED_FOR, self._address)

@@ -59,7 +59,7 @@ class EnvoyGrpcClient:
         envoy = service.envoy_grpc
         self._context = context
         self.cluster: str = envoy.cluster_name
-        self._client: AsyncClient | None = None
+        self._client = AsyncClient(self.cluster, context)
         self._authority = (envoy.authority or envoy.cluster_name).encode()
         self._envoy_headers = not envoy.skip_envoy_headers
         self._most: int = envoy.max_receive_message_length.value or LARGEST
@@ -90,8 +90,6 @@ class EnvoyGrpcClient:
     def _start(
         self, method: str, callbacks: GrpcStreamCallbacks, metadata: Metadata, timeout_ms: int
     ) -> EnvoyGrpcStream | None:
-        if self._client is None:
-            self._client = AsyncClient(self.cluster, self._context)
         if not self._client.available:
             return None
         stream = EnvoyGrpcStream(callbacks, self._most, self._streams)

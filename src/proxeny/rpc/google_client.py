@@ -39,6 +39,9 @@ _CLIENT_CREATION: Final = GOOGLE_GRPC.slot("google_grpc_client_creation")
 _STREAMS_TOTAL: Final = GOOGLE_GRPC.slot("streams_total")
 _STREAMS_CLOSED: Final = GOOGLE_GRPC.slot("streams_closed_0")
 
+_TOO_LONG: Final = "CLIENT: Received message larger than max"
+"""What grpcio says of a message that is above our limit."""
+
 ChannelArgs = tuple[tuple[str, "str | int"], ...]
 
 
@@ -194,6 +197,9 @@ class GoogleGrpcStream:
         if status is grpc.StatusCode.UNAVAILABLE and not self._began and self._client.is_cut_off:
             # As Envoy: a call for which there is no connection fails before it has a status.
             status = grpc.StatusCode.INTERNAL
+        elif status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LONG in (text or ""):
+            # Likewise: the library cancels it.
+            status = grpc.StatusCode.CANCELLED
         self._end(status.value[0], text or "")
 
     def _pass_on(self, message: bytes) -> bool:

@@ -87,6 +87,9 @@ class World:
         self.add_cluster("echo", self.port)
 
     def add_cluster(self, name: str, *ports: int, **fields: Any) -> None:
+        self.clusters.add_or_update(self.cluster_message(name, *ports, **fields))
+
+    def cluster_message(self, name: str, *ports: int, **fields: Any) -> Any:
         hosts = [
             {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
             for port in ports
@@ -102,7 +105,7 @@ class World:
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
             **fields,
         }
-        self.clusters.add_or_update(json_format.ParseDict(cluster, cluster_pb2.Cluster()))
+        return json_format.ParseDict(cluster, cluster_pb2.Cluster())
 
     def config(self, **fields: Any) -> Any:
         """A service: the fields are those of its kind."""

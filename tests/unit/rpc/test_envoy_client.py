@@ -6,6 +6,7 @@ Statuses and messages are those of Envoy 1.40, measured against the same answers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from google.protobuf import json_format
 from tests.unit.rpc.h2_server import HEAD, Answer, H2Server, answer
 
 from proxeny.config.errors import ConfigError
+from proxeny.rpc.client_manager import GrpcClientManager
+from proxeny.upstream.cluster_manager import ClusterManager
 
 BEFORE = "upstream connect error or disconnect/reset before headers. reset reason: "
 
@@ -281,3 +284,22 @@ def test_large_messages(world: Any, recorder: Any) -> None:
         assert await seen.next() == b"big50"
 
     world.call(run())
+
+
+def test_a_worker_has_clients_too(world: Any, recorder: Any) -> None:
+    """Main, which compiles the same configuration, has allotted what they count with."""
+    context = replace(world.context, role="worker")
+    context.cluster_manager = ClusterManager(context)
+    context.cluster_manager.add_or_update(world.cluster_message("echo", world.port))
+    manager = GrpcClientManager(context)
+
+    async def run() -> None:
+        seen = recorder()
+        stream = manager.of(world.config()).open("/echo/Stream", seen)
+        assert stream is not None
+        stream.send(b"one")
+        assert await seen.next() == b"one"
+        manager.close()
+
+    world.call(run())
+    context.cluster_manager.close()
