@@ -19,6 +19,8 @@ from proxeny.xds.resource import DecodedResource
 
 LARGEST_KEPT: Final = 1 << 20
 """Bytes of a resource up to which its content is kept."""
+MOST_KEPT: Final = 64 << 20
+"""Bytes of content that are kept of all resources together; what comes beyond is known by size and digest only."""
 _CONFIDENTIAL: Final = frozenset(("envoy.extensions.transport_sockets.tls.v3.Secret",))
 
 
@@ -37,6 +39,23 @@ class Refusal(NamedTuple):
     at: float
     details: str
     serialized: bytes | None
+
+
+class _Contents:
+    """How much is kept of the resources that hold."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def exchange(self, before: bytes | None, after: bytes | None) -> bytes | None:
+        """``after`` is to be kept in the place of ``before``; what is kept."""
+        self.size -= len(before or b"")
+        if after is None or self.size + len(after) > MOST_KEPT:
+            return None
+        self.size += len(after)
+        return after
 
 
 class ResourceRecord:
@@ -113,13 +132,18 @@ class TypeRecord:
 class SubscriptionRecord:
     """One subscription: what it asks for, and what it has."""
 
-    __slots__ = ("_history", "_on_last_closed", "_type", "names", "resources")
+    __slots__ = ("_contents", "_history", "_on_last_closed", "_type", "names", "resources")
 
     def __init__(
-        self, type_record: TypeRecord, history: History, on_last_closed: Callable[[TypeRecord], object]
+        self,
+        type_record: TypeRecord,
+        history: History,
+        contents: _Contents,
+        on_last_closed: Callable[[TypeRecord], object],
     ) -> None:
         self._type = type_record
         self._history = history
+        self._contents = contents
         self._on_last_closed = on_last_closed
         self.names: set[str] | None = set()
         """None: all that there is."""
@@ -131,7 +155,7 @@ class SubscriptionRecord:
         self.names = None if "*" in wanted else wanted
         if self.names is not None:
             for name in [name for name in self.resources if name not in wanted]:
-                del self.resources[name]
+                self._forget(name)
 
     def also_interested(self, names: Iterable[str]) -> None:
         """It asks for these too."""
@@ -140,6 +164,8 @@ class SubscriptionRecord:
 
     def closed(self) -> None:
         """It asks no more."""
+        for name in list(self.resources):
+            self._forget(name)
         self._type.subscriptions.pop(self, None)
         if not self._type.subscriptions:
             self._on_last_closed(self._type)
@@ -212,7 +238,8 @@ class SubscriptionRecord:
         is_new = not record.updated_at
         if not is_new and digest == record.digest:
             return None
-        before, record.content = record.content, self._kept(one.serialized)
+        before = record.content
+        record.content = self._contents.exchange(before, self._kept(one.serialized))
         record.digest, record.size, record.updated_at = digest, len(one.serialized), now
         return Change("added" if is_new else "changed", one.name, before, record.content)
 
@@ -230,8 +257,13 @@ class SubscriptionRecord:
         return serialized
 
     def _remove(self, names: Iterable[str]) -> list[Change]:
-        gone = [self.resources.pop(name) for name in names if name in self.resources]
+        gone = [self._forget(name) for name in names if name in self.resources]
         return [Change("removed", one.name, one.content, None) for one in gone if one.updated_at]
+
+    def _forget(self, name: str) -> ResourceRecord:
+        record = self.resources.pop(name)
+        self._contents.exchange(record.content, None)
+        return record
 
     def _told(
         self, version: str, now: float, error: ConfigError | None, changes: list[Change], size: int, seconds: float
@@ -261,13 +293,14 @@ class XdsRecord:
     def __init__(self) -> None:
         self._types: dict[tuple[str, str], TypeRecord] = {}
         self.history = History()
+        self._contents = _Contents()
 
     def subscription(self, type_name: str, source: str) -> SubscriptionRecord:
         """A new subscription. ``source`` says in a word or a path whence: "ads", "/etc/lds.yaml", a cluster's name."""
         kind = self._types.get((type_name, source))
         if kind is None:
             kind = self._types[type_name, source] = TypeRecord(type_name, source)
-        record = SubscriptionRecord(kind, self.history, self._forget)
+        record = SubscriptionRecord(kind, self.history, self._contents, self._forget)
         kind.subscriptions[record] = None
         return record
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxeny.config.errors import ConfigError
+from proxeny.xds import record as record_module
 from proxeny.xds.record import LARGEST_KEPT, XdsRecord
 from proxeny.xds.rejection import RefusedResource, UpdateRejected
 from proxeny.xds.resource import DecodedResource
@@ -164,3 +165,23 @@ def test_entries_live_as_long_as_their_subscriptions() -> None:
     assert record.types()[0].names() == {"b", "c"}
     second.closed()
     assert record.types() == []
+
+
+def test_contents_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_module, "MOST_KEPT", 10)
+    record = XdsRecord()
+    first, second = record.subscription(LISTENER, "ads"), record.subscription(LISTENER, "ads")
+    first.interested(None)
+    second.interested(None)
+    first.updated([one("a", b"123456")], None, "1", 0, None)
+    second.updated([one("b", b"12345")], None, "1", 0, None)
+    assert [found.content for found in record.types()[0].resources()] == [b"123456", None]
+    first.updated([one("a", b"1234")], None, "2", 0, None)
+    second.updated([one("b", b"67890")], None, "2", 0, None)
+    assert [found.content for found in record.types()[0].resources()] == [b"1234", b"67890"]
+    first.closed()
+    second.updated([one("b", b"678901234")], None, "3", 0, None)
+    assert [found.content for found in record.types()[0].resources()] == [b"678901234"]
+    second.updated([], None, "4", 0, None)
+    second.updated([one("c", b"1234567890")], None, "5", 0, None)
+    assert [found.content for found in record.types()[0].resources()] == [b"1234567890"]
