@@ -281,6 +281,29 @@ def listeners_share_a_filter(side: Side) -> None:
     side.wait_for_stat("extension_config_discovery.http_filter.f.config_reload", 2)
 
 
+@case("a answers 200 one, route", "b answers 200 None", "c answers 200 one")
+def routes_know_discovered_filters(side: Side) -> None:
+    def made(name: str, **more: Any) -> Json:
+        found = filtered(name, {**discovered(side, "f"), **more.pop("of_filter", {})})
+        manager = found["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["route_config"]["virtual_hosts"][0]["routes"][0].update(more)
+        return found
+
+    own = {"@type": f"{MUTATION}PerRoute", "mutations": adding("route")["mutations"]}
+    options = f"{TYPES}.config.route.v3.FilterConfig"
+    off, on = {"@type": options, "disabled": True}, {"@type": options, "config": {"@type": f"{MUTATION}PerRoute"}}
+    version = side.serve(ECDS, filter_of("f", adding("one")))
+    first = made("a", typed_per_filter_config={"f": own})
+    second = made("b", typed_per_filter_config={"f": off})
+    third = made("c", typed_per_filter_config={"f": on}, of_filter={"disabled": True})
+    side.put(LDS, first, second, third)
+    side.acked(ECDS, version)
+    header(side, "a", "200 one, route")
+    header(side, "b", "200 None")
+    header(side, "c", "200 one")
+    side.wait_for_stat("extension_config_discovery.http_filter.f.config_reload", 1)
+
+
 @case("Error: filter config f applied without warming but has no default config.")
 def a_listener_that_cannot_be_had(side: Side) -> None:
     side.put_bad(LDS, filtered("a", discovered(side, "f", apply_default_config_without_warming=True)))

@@ -66,6 +66,7 @@ class FilterConfigSubscription:
         self._on_change = on_change
         self._providers: set[weakref.ref[FilterConfigProvider]] = set()
         self._started = False
+        self._closed = False
 
     def connect(
         self, source: Any, xds: XdsManager, store: MainStore, validation: DynamicValidation, watcher: FileWatcher
@@ -91,6 +92,7 @@ class FilterConfigSubscription:
 
     def close(self) -> None:
         """Nobody uses it any more. What it ``kept`` is whoever's who had it dropped."""
+        self._closed = True
         self._subscription.close()
         self._release()
         self.target.ready()
@@ -121,7 +123,8 @@ class FilterConfigSubscription:
     def applied(self) -> None:
         """All workers have it."""
         log.debug("Filter config %s worker update complete", self.name)
-        self._stats.inc(CONFIG_RELOAD)
+        if not self._closed:
+            self._stats.inc(CONFIG_RELOAD)
 
     # -- the subscription --------------------------------------------------------------------------------------
 
