@@ -26,6 +26,7 @@ from proxeny.router.rds.stats import (
     SCOPED_CONFIG_RELOAD_TIME_MS,
     SCOPED_RDS,
 )
+from proxeny.xds.config_source import check_node
 from proxeny.xds.init_manager import InitManager, InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("proxeny.config")
 
 ROUTE_TYPE: Final = "envoy.config.route.v3.RouteConfiguration"
+_TYPE: Final = "envoy.config.route.v3.ScopedRouteConfiguration"
 
 
 class Scope:
@@ -97,7 +99,9 @@ class ScopedRdsSubscription:
         self._own_target = InitTarget("ConfigSubscriptionCommonBase local init target 'SRDS'", self._start)
         self._init.add(self._own_target)
         source = scoped_routes.scoped_rds.scoped_rds_config_source
-        context.xds.check_source(source, "envoy.config.route.v3.ScopedRouteConfiguration")
+        if context.local_info.node is not None:
+            check_node(context.local_info.node, _TYPE)
+        context.xds.check_source(source, _TYPE)
         with self._store.recording() as self._table:
             self._stats = self._store.block(SCOPED_RDS, self._prefix)
             stats = SubscriptionStats(self._store, self._prefix)

@@ -17,6 +17,7 @@ from proxeny.router.rds.receiver import RouteConfigReceiver
 from proxeny.router.rds.route_version import RouteVersion
 from proxeny.router.rds.stats import CONFIG_RELOAD, CONFIG_RELOAD_TIME_MS, RDS, UPDATE_EMPTY
 from proxeny.router.rds.vhds import OnLoaded, VhdsSubscription, check_vhds
+from proxeny.xds.config_source import check_node
 from proxeny.xds.init_manager import InitManager, InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
@@ -61,6 +62,8 @@ class RdsSubscription:
         self._prefix = f"{stat_prefix}rds.{self._name}."
         self._subscription: Subscription | None = None
         self._target = InitTarget(f"RdsRouteConfigSubscription RDS init {self._name}", self._start, shared=True)
+        if context.local_info.node is not None:
+            check_node(context.local_info.node, _TYPE)
         context.xds.check_source(rds.config_source, _TYPE)
         with self._store.recording() as self._table:
             self._stats = self._store.block(RDS, self._prefix)
