@@ -164,6 +164,28 @@ def bytes_that_are_no_message(side: Side) -> None:
     reopened(side, lambda: side.plane.send_raw(CDS, b"\xff\xff\xff"))
 
 
+@case("opened", "update_failure: +1")
+def a_version_that_is_no_text(side: Side) -> None:
+    with_endpoints(side)
+    reopened(side, lambda: side.plane.send_raw(CDS, b"\x0a\x01\xff"))
+
+
+@case("Resource type missing from /")
+def a_name_that_is_no_xdstp_name(side: Side) -> None:
+    with_endpoints(side)
+    respond(side, EDS, "x", a_resource("xdstp:", endpoints("xdstp:")))
+    answered(side, EDS, "x")
+
+
+@case("cluster_manager.cluster_added: +7")
+def names_of_all_kinds(side: Side) -> None:
+    names = ["a\nb", "../c", "%00\0", "é\u2028", "*", "d" * 5000, "e?f=g#h"]
+    respond(side, CDS, "x", *(a_resource(name, _static(name), "x") for name in names))
+    answered(side, CDS, "x")
+    respond(side, CDS, "none", **({"removed_resources": names} if side.variant.delta else {}))
+    answered(side, CDS, "none")
+
+
 @case("error=13:", "opened")
 def a_stream_that_ends_after_a_refusal(side: Side) -> None:
     with_endpoints(side)
