@@ -111,6 +111,12 @@ def _matching(kind: str, name: str, target: str, config_type: str) -> Extension:
 
 
 BUILT_IN: Final[tuple[Extension, ...]] = (
+    Extension(
+        "config_validator",
+        "envoy.config.validators.minimum_clusters_validator",
+        "proxeny.extensions.config_validators.minimum_clusters:FACTORY",
+        ("envoy.extensions.config.validators.minimum_clusters.v3.MinimumClustersValidator",),
+    ),
     *(
         Extension(
             "resource_monitor",

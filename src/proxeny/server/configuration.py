@@ -174,6 +174,7 @@ class Configuration:
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
         self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
         self.xds.http_client = AsyncRequests(self.context)
+        self.xds.added_clusters = manager.added_names
         self.xds.initialize()
         manager.add_static(protos)
         self.context.cluster_names = manager.known()

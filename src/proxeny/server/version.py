@@ -16,6 +16,7 @@ CATEGORIES: Final[dict[str, str]] = {
     "http_filter": "envoy.filters.http",
     "access_logger": "envoy.access_loggers",
     "resource_monitor": "envoy.resource_monitors",
+    "config_validator": "envoy.config.validators",
     "network_input": "envoy.matching.network.input",
     "common_input": "envoy.matching.common_inputs",
     "input_matcher": "envoy.matching.input_matchers",

@@ -276,6 +276,11 @@ class MainClusterManager:
         """Those of active and of warming clusters."""
         return list({**self._active, **self._warming})
 
+    def added_names(self) -> set[str]:
+        """Of those that did not come with the bootstrap."""
+        clusters = {**self._active, **self._warming}
+        return {name for name, cluster in clusters.items() if cluster.added_via_api}
+
     def _show_counts(self) -> None:
         if self._init.is_done:
             self._pause_cds()

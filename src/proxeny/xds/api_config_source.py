@@ -10,6 +10,7 @@ from envoy.config.core.v3 import config_source_pb2
 from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError
 from proxeny.xds import backoff, rate_limit
+from proxeny.xds.config_validators import compile_validators
 from proxeny.xds.rest import check_rest
 
 _Api: Final = config_source_pb2.ApiConfigSource
@@ -88,6 +89,7 @@ def _check_served(api: Any) -> None:
         return
     backoff.from_api_config_source(api)
     rate_limit.settings_of(api)
+    compile_validators(api, frozenset)
 
 
 def _check_names(api: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -19,6 +20,7 @@ from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
 from proxeny.xds.ack_queue import PausableAckQueue, UpdateAck
 from proxeny.xds.config_stream import AnyConfigStream, ConfigStreamCallbacks
+from proxeny.xds.config_validators import ConfigValidators
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.delta_state import DeltaState
 from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
@@ -91,6 +93,7 @@ class DeltaMux:
         skip_subsequent_node: bool = False,
         eds_cache: EdsResourcesCache | None = None,
         partial_updates: bool = False,
+        validators: ConfigValidators | None = None,
     ) -> None:
         """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it.
 
@@ -101,6 +104,7 @@ class DeltaMux:
         self._skip_subsequent_node = skip_subsequent_node
         self.eds_cache = eds_cache
         self._partial_updates = partial_updates
+        self._validators = validators or ConfigValidators()
         self._subscriptions: dict[str, _Subscription] = {}
         self._acks = PausableAckQueue()
         self._inbox = Inbox(dispatcher)
@@ -140,7 +144,7 @@ class DeltaMux:
     def _subscription(self, type_url: str, namespaces: bool) -> _Subscription:
         cache = self.eds_cache if type_url == ASSIGNMENT_URL else None
         ttl = TtlManager(self._dispatcher, lambda names: self._on_expired(type_url, names))
-        watches = WatchMap(namespaces, cache, self._partial_updates)
+        watches = WatchMap(namespaces, cache, self._partial_updates, partial(self._validators.validate_delta, type_url))
         return _Subscription(DeltaState(type_url), watches, ttl, namespaces)
 
     def update_watch(self, subscription: _Subscription, watch: MapWatch, names: Iterable[str]) -> None:

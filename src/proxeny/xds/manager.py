@@ -15,6 +15,7 @@ from proxeny.xds import api_config_source, backoff, delta_mux, rate_limit, servi
 from proxeny.xds.collection import CollectionSubscription, aggregates, decode_locator, file_path, node_context
 from proxeny.xds.config_source import check_node, check_path, describe
 from proxeny.xds.config_stream import ConfigStream, ConfigStreamCallbacks, StreamOptions
+from proxeny.xds.config_validators import AddedClusters, compile_validators
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.eds_cache import EdsResourcesCache
 from proxeny.xds.filesystem import FilesystemSubscription
@@ -72,6 +73,8 @@ class XdsManager:
         self.record = XdsRecord()
         self.eds_cache: EdsResourcesCache | None = None
         """The assignments that came over ADS; None: there is no ADS."""
+        self.added_clusters: AddedClusters = frozenset
+        """Set by the server: what config validators look at."""
         self.grpc_clients: GrpcClients | None = None
         """Set by the server before anything subscribes."""
         self.http_client: HttpClient | None = None
@@ -300,6 +303,7 @@ class XdsManager:
             skip_subsequent_node=api.set_node_on_first_message_only,
             eds_cache=eds_cache,
             partial_updates=self._partial_updates,
+            validators=compile_validators(api, self.added_clusters),
         )
 
     def close(self) -> None:

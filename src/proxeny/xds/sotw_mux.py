@@ -23,6 +23,7 @@ from proxeny.config.message_types import type_name_of
 from proxeny.event.slices import Steps
 from proxeny.xds import xdstp
 from proxeny.xds.config_stream import AnyConfigStream, ConfigStreamCallbacks
+from proxeny.xds.config_validators import ConfigValidators
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
 from proxeny.xds.inbox import Inbox
@@ -207,6 +208,7 @@ class SotwMux:
         skip_subsequent_node: bool = False,
         eds_cache: EdsResourcesCache | None = None,
         partial_updates: bool = False,
+        validators: ConfigValidators | None = None,
     ) -> None:
         """``node``: a ``config.core.v3.Node``; ``skip_subsequent_node``: only the first request of a stream has it.
 
@@ -217,6 +219,7 @@ class SotwMux:
         self._skip_subsequent_node = skip_subsequent_node
         self.eds_cache = eds_cache
         self._partial_updates = partial_updates
+        self._validators = validators or ConfigValidators()
         self._states: dict[str, _TypeState] = {}
         self._subscriptions: list[str] = []
         self._queue: deque[str] = deque()
@@ -394,6 +397,7 @@ class SotwMux:
             resources = yield from self._decode(state, message)
             errors = []
             if resources or not message.resources:
+                self._validators.validate(state.type_url, resources)
                 errors = yield from self._deliver(state, resources, message.version_info)
             if errors:
                 self._refuse(state, joined(errors))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from proxeny.config.errors import ConfigError
@@ -47,8 +47,14 @@ class WatchMap:
     """
 
     def __init__(
-        self, namespaces: bool = False, eds_cache: EdsResourcesCache | None = None, partial_updates: bool = False
+        self,
+        namespaces: bool = False,
+        eds_cache: EdsResourcesCache | None = None,
+        partial_updates: bool = False,
+        validate: Callable[[Sequence[DecodedResource], Sequence[str]], None] | None = None,
     ) -> None:
+        """``validate`` sees what is watched of an update before anybody is told; ConfigError."""
+        self._validate = validate
         self._namespaces = namespaces
         self._eds_cache = eds_cache
         self._partial_updates = partial_updates
@@ -133,6 +139,8 @@ class WatchMap:
         for name in removed:
             for watch in self.interested_in(name):
                 per_removed.setdefault(watch, []).append(name)
+        if self._validate is not None:
+            self._validate(decoded, removed)
         parts = [(watch, resources, per_removed.pop(watch, [])) for watch, resources in per_added.items()]
         parts += [(watch, [], names) for watch, names in per_removed.items()]
         if not added and not removed:

@@ -15,6 +15,8 @@ _SERVICE = "{envoy_grpc: {cluster_name: plane}}"
 _EDS = "{name: e, type: EDS, eds_cluster_config: {eds_config: {ads: {}}}}"
 _STATIC = f"static_resources: {{clusters: [{{name: plane, type: STATIC}}, {_EDS}]}}"
 _ADS = f"api_type: GRPC, transport_api_version: V3, grpc_services: [{_SERVICE}]"
+_MINIMUM = "envoy.extensions.config.validators.minimum_clusters.v3.MinimumClustersValidator"
+_VALIDATORS = f"config_validators: [{{name: x, typed_config: {{'@type': type.googleapis.com/{_MINIMUM}}}}}]"
 _COLLECTION = "xdstp://auth/envoy.config.cluster.v3.Cluster/foo/*"
 
 
@@ -55,6 +57,8 @@ CASES = [
     _ads("back-off", _back_off("base_interval: 1s, max_interval: 2s")),
     _ads("back-off-shrinks", _back_off("base_interval: 2s, max_interval: 1s")),
     _ads("back-off-without-base", _back_off("max_interval: 1s")),
+    _ads("validators", _grpc(_SERVICE, more=_VALIDATORS)),
+    _ads("validators-of-another-type", _grpc(_SERVICE, more=_VALIDATORS.replace(_MINIMUM, "google.protobuf.Struct"))),
     _ads("validators-unknown", _grpc(_SERVICE, more="config_validators: [{name: x}]")),
     _ads("collection", _ADS, f"cds_config: {{ads: {{}}}}, cds_resources_locator: '{_COLLECTION}'"),
     _ads("collection-alone", _ADS, f"cds_resources_locator: '{_COLLECTION}'"),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxeny.config.support.table import Table, fields
+from proxeny.config.support.table import Table, extension, fields
 
 _CORE: Final = "envoy.config.core.v3"
 
@@ -15,7 +15,10 @@ TABLE: Final[Table] = {
     ),
     f"{_CORE}.ApiConfigSource": fields(
         done="""api_type transport_api_version grpc_services set_node_on_first_message_only rate_limit_settings
-            cluster_names refresh_delay request_timeout"""
+            cluster_names config_validators refresh_delay request_timeout"""
+    ),
+    "envoy.extensions.config.validators.minimum_clusters.v3.MinimumClustersValidator": extension(
+        done="min_clusters_num"
     ),
     f"{_CORE}.RateLimitSettings": fields(done="max_tokens fill_rate"),
     f"{_CORE}.ExtensionConfigSource": fields(
