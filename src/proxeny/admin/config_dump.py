@@ -8,16 +8,8 @@ from typing import Any, Final
 
 from proxeny.admin.config_sections import NameMatch, Section, sections
 from proxeny.admin.context import AdminContext
-from proxeny.admin.field_mask import MaskError, Tree, check, field_of, parse_mask, trim, trim_resource
-from proxeny.admin.json_pieces import (
-    any_pieces,
-    field_pieces,
-    list_field,
-    message_pieces,
-    object_pieces,
-    respond_json_list,
-)
-from proxeny.admin.proto_json import Secrets
+from proxeny.admin.field_mask import MaskError, Tree, field_of, parse_mask, trim_resource
+from proxeny.admin.json_pieces import any_pieces, object_pieces, respond_json_list
 from proxeny.admin.query import Query
 from proxeny.admin.response import AdminResponse, respond
 from proxeny.admin.stats_params import compile_filter
@@ -68,17 +60,15 @@ def _all(found: Sequence[Section], mask: str) -> AdminResponse:
     kept = [one for one in found if _cut(one, tree)] if tree else found
     if not kept:
         return _refuse(f"FieldMask {mask} could not be successfully applied to any configs.", 400)
-    return respond_json_list("configs", (_section_pieces(one) for one in kept))
+    return respond_json_list("configs", (object_pieces(one.fields(_DEPTH + 1), _DEPTH) for one in kept))
 
 
 def _cut(section: Section, tree: Tree) -> bool:
     """Whether the mask fits the section, which then has no more than it names."""
     try:
-        check(section.head.DESCRIPTOR, tree)
+        section.cut(tree)
     except MaskError:
         return False
-    trim(section.head, tree)
-    section.lists = {name: elements for name, elements in section.lists.items() if name in tree}
     return True
 
 
@@ -110,14 +100,3 @@ def _cut_elements(elements: Iterable[Any], tree: Tree) -> Iterator[Any]:
     made = map(cut, elements)
     first = next(made, None)
     return iter(()) if first is None else chain((first,), made)
-
-
-def _section_pieces(section: Section) -> Iterator[str]:
-    return object_pieces(_section_fields(section), _DEPTH)
-
-
-def _section_fields(section: Section) -> Iterator[tuple[str, Iterator[str]]]:
-    kind = {"@type": f"type.googleapis.com/{section.head.DESCRIPTOR.full_name}"}
-    yield from field_pieces(section.head, Secrets.BLANKED, _DEPTH + 1, kind)
-    for name, elements in section.lists.items():
-        yield from list_field(name, (message_pieces(one, Secrets.BLANKED, _DEPTH + 2) for one in elements), _DEPTH + 1)

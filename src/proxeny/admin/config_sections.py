@@ -22,6 +22,10 @@ from proxeny.admin.context import (
     ScopedRoutes,
 )
 from proxeny.admin.endpoint_dump import assignment_of
+from proxeny.admin.field_mask import Tree, check, trim
+from proxeny.admin.json_pieces import field_pieces, list_field, message_pieces, object_pieces
+from proxeny.admin.proto_json import Secrets
+from proxeny.admin.response import json_text
 from proxeny.config.message_types import message_class, type_name_of
 from proxeny.upstream.cluster_status import ClusterStatus
 
@@ -46,12 +50,57 @@ class Section:
         self.head = head
         self.lists = dict(lists or {})
 
+    def fields(self, depth: int) -> Iterator[tuple[str, Iterator[str]]]:
+        """What its object has, made at ``depth``."""
+        yield "@type", iter((json_text(f"type.googleapis.com/{self.head.DESCRIPTOR.full_name}"),))
+        yield from field_pieces(self.head, Secrets.BLANKED, depth, {})
+        for name, elements in self.lists.items():
+            yield from list_field(name, (message_pieces(one, Secrets.BLANKED, depth + 1) for one in elements), depth)
+
+    def cut(self, tree: Tree) -> None:
+        """Keep what the mask names; MaskError when it does not fit."""
+        check(self.head.DESCRIPTOR, tree)
+        trim(self.head, tree)
+        self.lists = {name: elements for name, elements in self.lists.items() if name in tree}
+
+
+class _BootstrapSection(Section):
+    """The bootstrap may be large: it is copied only to be cut."""
+
+    __slots__ = ("_bootstrap", "_node")
+
+    def __init__(self, resource: Resource, node: Any) -> None:
+        super().__init__(config_dump_pb2.BootstrapConfigDump())
+        self._bootstrap: Any = resource.message
+        self._node = node
+        _stamp(self.head.last_updated, resource.last_updated)
+
+    def fields(self, depth: int) -> Iterator[tuple[str, Iterator[str]]]:
+        """With the bootstrap behind the type, and in that the node as it goes to control planes."""
+        fields = super().fields(depth)
+        yield next(fields)
+        if self._bootstrap is not None:
+            others = field_pieces(self._bootstrap, Secrets.BLANKED, depth + 1, {})
+            node = message_pieces(self._node, Secrets.BLANKED, depth + 1)
+            whole = _chain((("node", node),), (one for one in others if one[0] != "node"))
+            yield "bootstrap", object_pieces(whole, depth)
+        yield from fields
+
+    def cut(self, tree: Tree) -> None:
+        """Likewise."""
+        check(self.head.DESCRIPTOR, tree)
+        if "bootstrap" in tree:
+            self.head.bootstrap.CopyFrom(self._bootstrap)
+            self.head.bootstrap.node.CopyFrom(self._node)
+        self._bootstrap = None
+        super().cut(tree)
+
 
 def sections(context: AdminContext, matches: NameMatch, include_eds: bool) -> Iterator[Section]:
     """All of them."""
     listeners = list(context.static_listeners())
     dynamic = list(context.dynamic_listeners())
-    yield _bootstrap(context.bootstrap(), context.node)
+    yield _BootstrapSection(context.bootstrap(), context.node)
     yield _clusters(context, matches)
     yield from _extensions(context, matches)
     if include_eds:
@@ -62,14 +111,6 @@ def sections(context: AdminContext, matches: NameMatch, include_eds: bool) -> It
         yield _scoped_routes(context, managers, matches)
         yield _routes(context, managers, matches)
     yield _secrets(context, matches)
-
-
-def _bootstrap(resource: Resource, node: Any) -> Section:
-    dump = config_dump_pb2.BootstrapConfigDump()
-    dump.bootstrap.CopyFrom(resource.message)
-    dump.bootstrap.node.CopyFrom(node)
-    _stamp(dump.last_updated, resource.last_updated)
-    return Section(dump)
 
 
 # -- clusters and endpoints ------------------------------------------------------------------------------------
