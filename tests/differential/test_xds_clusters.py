@@ -79,11 +79,11 @@ def warming_ends_when_nothing_comes_in_time(side: Side) -> None:
 @case("cluster.a.assignment_use_cached: +1", "200 'one'")
 def a_changed_cluster_goes_on_with_the_endpoints_that_it_had(side: Side) -> None:
     version = side.serve(EDS, assignment("a", side.port("one")))
-    side.put(CDS, eds("a", impatient(side)))
+    side.put(CDS, eds("a", patient(side)))
     side.acked(EDS, version)
     side.put(LDS, listener("l", route_config=routes("r", "a")))
     side.get("l", "/a", "one")
-    side.put(CDS, eds("a", impatient(side), connect_timeout="7s"))
+    side.put(CDS, eds("a", impatient(side)))
     side.get("l", "/a", "one")
     note_state(side, "a")
 
