@@ -148,11 +148,11 @@ def _regexes(texts: dict[bytes, list[int]] | None, conditions: Conditions, used:
 
 
 def _enter(groups: PrefixGroups | RegexGroups, texts: dict[bytes, list[int]]) -> Steps[None]:
-    for text, numbers in texts.items():
+    for place, (text, numbers) in enumerate(texts.items()):
         for number in numbers:
             groups.add(text, number)
-            if not number & 15:
-                yield
+        if not place & 15:
+            yield
 
 
 class ConditionIndex:
@@ -175,16 +175,16 @@ class ConditionIndex:
         """The index of those of ``numbers`` (ascending) that it serves, and the others; in slices."""
         keys: dict[int, list[Key]] = {}
         counts: Counter[Key] = Counter()
-        for number in numbers:
+        for place, number in enumerate(numbers):
             found = keys[number] = _usable(conditions[number].keys(), used)  # type: ignore[union-attr]
             counts.update(found)
-            if not number & 31:
+            if not place & 31:
                 yield
         names: dict[tuple[str, bytes], dict[str, dict[bytes, list[int]]]] = {}
         rest: list[int] = []
         lowest = -1
-        for number, found in keys.items():
-            if not number & 63:
+        for place, (number, found) in enumerate(keys.items()):
+            if not place & 63:
                 yield
             if not found:
                 rest.append(number)

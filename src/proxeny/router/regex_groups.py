@@ -25,6 +25,9 @@ SET_FROM: Final = 8
 SET_PROGRAM: Final = 200_000
 """Instructions of one set at most: a set's automaton must fit its memory many times."""
 
+SET_PATTERNS: Final = 1000
+"""Patterns of one set at most: it is compiled in one piece, 4 ms for so many."""
+
 MOST_COMPILED: Final = 16_384
 """Regexes that stay compiled, 2.3 KB each; of more than that the least used ones are compiled again (12 us)."""
 
@@ -92,7 +95,7 @@ def _sets(patterns: list[bytes]) -> Iterator[tuple[int, int, RegexSet | None]]:
     start, total = 0, 0
     for position, pattern in enumerate(patterns):
         size = compiled(pattern).program_size
-        if position > start and total + size > SET_PROGRAM:
+        if position > start and (total + size > SET_PROGRAM or position - start == SET_PATTERNS):
             yield start, position - start, _set(patterns[start:position], total)
             start, total = position, 0
         total += size
