@@ -50,11 +50,17 @@ def _put_host(entry: Any, host: HostStatus) -> None:
         endpoint.health_check_config.hostname = check.hostname
         if check.address not in ("", host.address) or check.port not in (0, host.port):
             endpoint.health_check_config.port_value = check.port or host.port
-    if host.port == PIPE:
-        endpoint.address.pipe.path = host.address
-    elif host.port == INTERNAL:
-        endpoint.address.envoy_internal_address.server_listener_name = host.address
-        endpoint.address.envoy_internal_address.endpoint_id = host.endpoint_id
+    _put_address(endpoint.address, host.address, host.port, host.endpoint_id)
+    for address, port in host.additional_addresses:
+        _put_address(endpoint.additional_addresses.add().address, address, port)
+
+
+def _put_address(field: Any, address: str, port: int, endpoint_id: str = "") -> None:
+    if port == PIPE:
+        field.pipe.path = address
+    elif port == INTERNAL:
+        field.envoy_internal_address.server_listener_name = address
+        field.envoy_internal_address.endpoint_id = endpoint_id
     else:
-        endpoint.address.socket_address.address = host.address
-        endpoint.address.socket_address.port_value = host.port
+        field.socket_address.address = address
+        field.socket_address.port_value = port

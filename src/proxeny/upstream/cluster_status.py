@@ -52,6 +52,7 @@ class HostStatus:
     metadata: bytes = b""
     """A serialized core.v3.Metadata."""
     check: CheckTarget | None = None
+    additional_addresses: tuple[tuple[str, int], ...] = ()
     success_rate: float = -1
     """In the last interval of outlier detection; -1: not known."""
     local_origin_success_rate: float = -1
@@ -147,4 +148,5 @@ def _host_status(cluster: MainCluster, entry: HostEntry) -> HostStatus:
         locality_weight=entry.locality_weight,
         metadata=entry.metadata,
         check=entry.check,
+        additional_addresses=entry.additional_addresses,
     )
