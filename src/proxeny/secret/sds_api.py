@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
 from proxeny.config.errors import ConfigError
+from proxeny.event.slices import finish
 from proxeny.secret import kinds
 from proxeny.secret.file_set import read_file, read_stable
 from proxeny.secret.sources import SharedSecret
@@ -21,6 +22,7 @@ from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
     from proxeny.event.file_watcher import FileWatcher, Watch
+    from proxeny.event.slices import Steps
     from proxeny.stats.store import MainStore
     from proxeny.xds.manager import XdsManager
     from proxeny.xds.validation import DynamicValidation
@@ -29,6 +31,8 @@ log = logging.getLogger("proxeny.secret")
 
 SDS: Final = Schema("sds", counters=("key_rotation_failed",))
 """``sds.<name>.*``, beside those of every subscription."""
+MOST_AT_ONCE: Final = 20
+"""Users that take a secret in one turn of main's loop; more are built in slices."""
 KEY_ROTATION_FAILED: Final = SDS.slot("key_rotation_failed")
 
 
@@ -104,11 +108,11 @@ class SdsApi(SharedSecret):
 
     # -- the subscription --------------------------------------------------------------------------------------
 
-    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> None:
+    def on_config_update(self, resources: Sequence[DecodedResource], version: str) -> Steps[None] | None:
         """The secret, alone; ConfigError when it is another one, or somebody cannot use it."""
-        self._update(resources, version, 0)
+        return self._update(resources, version, 0)
 
-    def _update(self, resources: Sequence[DecodedResource], version: str, removed: int) -> None:
+    def _update(self, resources: Sequence[DecodedResource], version: str, removed: int) -> Steps[None] | None:
         try:
             secret = self._checked(resources, removed)
         except ConfigError as error:
@@ -117,10 +121,11 @@ class SdsApi(SharedSecret):
         message = getattr(secret, self.kind)
         if message != self._delivered:
             self.version = version
-        if message != self._taken or message != self._delivered:
-            self._take(message)
-        self.updated_at = time.time()
-        self.target.ready()
+        steps = self._take(message, is_known=message == self._taken and message == self._delivered)
+        if len(self.users()) > MOST_AT_ONCE:
+            return steps
+        finish(steps)
+        return None
 
     def _checked(self, resources: Sequence[DecodedResource], removed: int) -> Any:
         name = self.name
@@ -138,20 +143,23 @@ class SdsApi(SharedSecret):
             raise resource.error
         return resource.message
 
-    def _take(self, message: Any) -> None:
-        self._delivered, self.shown = message, None
-        self._watch(message)
-        try:
-            files = read_stable(kinds.files_of(self.kind, message))
-        except OSError as error:
-            raise ConfigError(f"Invalid path: {error.filename}") from None
-        self._apply(message, files)
+    def _take(self, message: Any, is_known: bool) -> Steps[None]:
+        if not is_known:
+            self._delivered, self.shown = message, None
+            self._watch(message)
+            try:
+                files = read_stable(kinds.files_of(self.kind, message))
+            except OSError as error:
+                raise ConfigError(f"Invalid path: {error.filename}") from None
+            yield from self._apply(message, files)
+        self.updated_at = time.time()
+        self.target.ready()
 
-    def _apply(self, message: Any, files: dict[str, bytes]) -> None:
+    def _apply(self, message: Any, files: dict[str, bytes]) -> Steps[None]:
         resolved = kinds.resolve(self.kind, message, files.__getitem__)
         self.shown = kinds.as_shown(self.kind, resolved)
         try:
-            users = self.offer(resolved)
+            users = yield from self.offer_steps(resolved)
         except OSError as error:
             raise ConfigError(f"Invalid path: {error.filename}") from None
         self._taken, self._files = message, files
@@ -159,12 +167,14 @@ class SdsApi(SharedSecret):
             user.updated()
         self._on_change(self)
 
-    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+    def on_config_delta(
+        self, added: Sequence[DecodedResource], removed: Sequence[str], version: str
+    ) -> Steps[None] | None:
         """Likewise; that it was removed is no reason to use it no more."""
         if len(removed) == 1 and not added:
             self.target.ready()
-        else:
-            self._update(added, added[0].version if added else version, len(removed))
+            return None
+        return self._update(added, added[0].version if added else version, len(removed))
 
     def on_config_update_failed(self, reason: FailureReason, error: ConfigError | None) -> None:
         """What there was holds; the subscription counted it."""
@@ -201,7 +211,7 @@ class SdsApi(SharedSecret):
         try:
             files = read_stable(kinds.files_of(self.kind, self._delivered), read_file)
             if files != self._files:
-                self._apply(self._delivered, files)
+                finish(self._apply(self._delivered, files))
         except (ConfigError, OSError) as error:
             words = f"Invalid path: {error.filename}" if isinstance(error, OSError) else str(error)
             log.error("Failed to reload certificates: %s; '%s' stays as it was", words, self.name)

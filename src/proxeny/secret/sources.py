@@ -23,7 +23,10 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxeny.event.slices import finish
+
 if TYPE_CHECKING:
+    from proxeny.event.slices import Steps
     from proxeny.secret.certificates import ContextCertificates
 
 
@@ -166,16 +169,21 @@ class SharedSecret:
 
     def offer(self, value: Any) -> list[SecretSources]:
         """Have all users build with another value; who they are. What a build raises: all have what they had."""
+        return finish(self.offer_steps(value))
+
+    def offer_steps(self, value: Any) -> Steps[list[SecretSources]]:
+        """``offer``, user by user; users that come meanwhile are among them."""
         before, self.value = self.value, value
-        built: list[SecretSources] = []
-        users = self.users()
-        for user in users:
-            try:
-                user.rebuild()
-            except Exception:
-                self.value = before
-                for other in built:
-                    other.rebuild()
-                raise
-            built.append(user)
-        return users
+        built: dict[SecretSources, None] = {}
+        try:
+            while waiting := [user for user in self.users() if user not in built]:
+                for user in waiting:
+                    user.rebuild()
+                    built[user] = None
+                    yield
+        except Exception:
+            self.value = before
+            for other in built:
+                other.rebuild()
+            raise
+        return list(built)

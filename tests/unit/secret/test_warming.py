@@ -11,6 +11,7 @@ from tests.unit.secret.builders import Main, User, by_sds, certificate, closing,
 
 from proxeny.config.errors import ConfigError
 from proxeny.event.dispatcher import Dispatcher
+from proxeny.event.slices import finish
 from proxeny.xds.init_manager import InitManager
 from proxeny.xds.resource import DecodedResource
 from proxeny.xds.subscription import FailureReason
@@ -115,5 +116,39 @@ def test_nobody_waits_for_a_secret_that_nobody_uses(tmp_path: Path) -> None:
             assert listener.unready()
             main.manager.close()
             assert not listener.unready()
+
+    run(scenario)
+
+
+def test_many_users_are_built_in_slices(tmp_path: Path) -> None:
+    async def scenario(dispatcher: Dispatcher) -> None:
+        listener = InitManager("Listener a")
+        with warming(dispatcher, tmp_path, listener) as (first, api, main):
+            users = [User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin() for _ in range(30)]
+            steps = api.on_config_update([delivered("x")], "v1")
+            next(steps)
+            assert sum([user.context == "x" for user in (first, *users)]) == 1
+            assert main.told == []
+            late = User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin()
+            del users[0]
+            finish(steps)
+            assert {user.context for user in (first, late, *users)} == {"x"}
+            assert len(main.told) == 1
+            assert not listener.unready()
+
+    run(scenario)
+
+
+def test_slices_that_fail_leave_what_there_was(tmp_path: Path) -> None:
+    async def scenario(dispatcher: Dispatcher) -> None:
+        listener = InitManager("Listener a")
+        with warming(dispatcher, tmp_path, listener) as (_, api, main):
+            users = [User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin() for _ in range(30)]
+            finish(api.on_config_update([delivered("x")], "v1"))
+            told = list(main.told)
+            with pytest.raises(ConfigError, match="cannot use bad"):
+                finish(api.on_config_update([delivered("bad")], "v2"))
+            assert {user.context for user in users} == {"x"}
+            assert main.told == told
 
     run(scenario)
