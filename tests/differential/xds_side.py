@@ -361,7 +361,7 @@ def _dumped(what: str, item: Json) -> str:
         if not content:
             return ""
     elif "error_state" in item:
-        failed = item["error_state"]
-        versions.append(f"error={failed.get('details')!r} failed_version={failed.get('version_info')!r}")
+        # Of which version they were is what only Proxeny tells.
+        versions.append(f"error={item['error_state'].get('details')!r}")
     status = [item["client_status"]] if "client_status" in item else []
     return " ".join([what, name, *versions, *status])
