@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from envoy.config.cluster.v3 import cluster_pb2
 
+from proxeny.event.slices import finish
 from proxeny.upstream import cluster_config
 from proxeny.upstream.endpoints import HostUpdate
 from proxeny.upstream.stats import CLUSTERS_INFLATED, HOST, THREAD_LOCAL_CLUSTER_MANAGER
@@ -20,6 +21,7 @@ from proxeny.upstream.thread_local_cluster import ThreadLocalCluster
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from proxeny.event.slices import Steps
     from proxeny.kernel.limits import LimitTable
     from proxeny.network.factory_context import FactoryContext
     from proxeny.upstream.endpoints import HealthChange, HealthFlags, HostChange
@@ -164,15 +166,21 @@ class ClusterManager:
 
     def update_hosts(self, name: str, update: bytes) -> None:
         """The hosts that main resolved: a serialized ``HostUpdate``."""
+        finish(self.update_hosts_steps(name, update))
+
+    def update_hosts_steps(self, name: str, update: bytes) -> Steps[None]:
+        """``update_hosts`` in slices; nothing else is to be told of the cluster meanwhile."""
         if name not in self._serialized:
             return
-        cluster = self._active.get(name)
         decoded = _DECODE_HOSTS(update)
+        yield
         self._install(name, decoded.stat_bases)
+        yield
         self._hosts[name] = update
         self._health.pop(name, None)
+        cluster = self._active.get(name)
         if cluster is not None:
-            cluster.update_hosts(decoded.hosts, decoded.policy)
+            yield from cluster.update_hosts_steps(decoded.hosts, decoded.policy)
         if name == self._local_name:
             self._local_hosts_changed()
         self._tell(name)

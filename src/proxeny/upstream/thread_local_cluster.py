@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxeny.event.slices import finish
 from proxeny.upstream.discovery import ClusterLoadBalancer, ClusterType, WorkerSeat
 from proxeny.upstream.endpoints import FAILED_ACTIVE_HC, FAILED_OUTLIER_CHECK
 from proxeny.upstream.host import Health, Host
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxeny.event.dispatcher import Dispatcher
+    from proxeny.event.slices import Steps
     from proxeny.network.socket_options import SocketOption
     from proxeny.pool.http import HttpConnPool
     from proxeny.pool.tcp import TcpConnPool
@@ -96,6 +98,10 @@ class ThreadLocalCluster:
 
         A host is known by its stat block. Where the address of a logical host moves, open connections stay.
         """
+        finish(self.update_hosts_steps(entries, policy))
+
+    def update_hosts_steps(self, entries: list[HostEntry], policy: AssignmentPolicy | None = None) -> Steps[None]:
+        """``update_hosts`` in slices: hosts that stay change one by one, members all at once."""
         if policy is not None:
             self.priority_set.overprovisioning_factor = policy.overprovisioning_factor
             self.priority_set.weighted_health = policy.weighted_priority_health
@@ -112,11 +118,16 @@ class ThreadLocalCluster:
             else:
                 host.update(entry)
             hosts.append(host)
+            if not len(hosts) & 63:
+                yield
         fresh = len(hosts) - (count - len(known) - len(gone))
         self._set_hosts(hosts)
         gone += known.values()
-        for host in (*hosts, *gone) if self._close_on_change and (fresh or gone) else gone:
+        yield
+        for number, host in enumerate((*hosts, *gone) if self._close_on_change and (fresh or gone) else gone):
             host.drain_pools()
+            if not number & 63:
+                yield
         self._leaving = [host for host in (*self._leaving, *gone) if host.is_busy]
 
     def update_health(self, flags: HealthFlags, rebuild: bool) -> None:

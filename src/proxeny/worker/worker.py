@@ -7,7 +7,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.listener.v3 import listener_pb2
@@ -53,6 +53,9 @@ from proxeny.worker.leaving_clusters import LeavingClusters
 log = logging.getLogger("proxeny.main")
 
 Fds = list[int]
+
+_MANY_HOSTS: Final = 16_384
+"""Bytes of an update of hosts (some 25 each) from which on it is carried out in slices."""
 
 
 def main(options: Options, index: int, epoch: int, sock: socket.socket, shared: Fds) -> int:
@@ -339,8 +342,11 @@ class Worker:
     def _drop_filter_config(self, message: messages.DropFilterConfig, fds: Fds) -> None:
         self.filter_configs.drop(message.key)
 
-    def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> None:
+    def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> Steps[None] | None:
+        if len(message.update) > _MANY_HOSTS:
+            return self.clusters.update_hosts_steps(message.name, message.update)
         self.clusters.update_hosts(message.name, message.update)
+        return None
 
     def _update_health(self, message: messages.UpdateHealth, fds: Fds) -> None:
         self.clusters.update_health(message.changes)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxeny.config.errors import ConfigError
@@ -15,6 +16,7 @@ from proxeny.kernel.limits import LimitTable
 from proxeny.network.factory_context import FactoryContext
 from proxeny.stats.store import WorkerStore
 from proxeny.upstream.cluster_manager import ClusterManager
+from proxeny.upstream.endpoints import HostEntry, HostUpdate, host_stat_prefix
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.upstream.stats import CLUSTER, CLUSTER_MANAGER, HOST, THREAD_LOCAL_CLUSTER_MANAGER
 
@@ -203,3 +205,22 @@ def test_clusters_that_share_statistics_do_not_share_hosts_or_limits(
     assert second.info.resource_manager(0).requests.count == 0
     assert [status.hosts[0].counters["rq_total"] for status in main.clusters()] == [1, 0]
     assert first.info.stats.base == second.info.stats.base
+
+
+def test_hosts_are_exchanged_in_slices(
+    main: MainClusterManager, context: FactoryContext, static_cluster: MakeCluster
+) -> None:
+    main.add_static([static_cluster("a", 1, 2)])
+    manager = worker(main, context)
+    cluster = manager.get("a")
+    assert cluster is not None
+    kept = cluster.priority_set.hosts()[1]
+    many = [HostEntry("127.0.0.1", number, stat_index=number - 1) for number in range(2, 300)]
+    bases = {host_stat_prefix("a", entry.stat_index): 0 for entry in many}
+    steps = manager.update_hosts_steps("a", msgspec.msgpack.encode(HostUpdate(many, bases)))
+    for _ in range(3):
+        next(steps)
+        assert len(cluster.priority_set.hosts()) == 2
+    assert len(list(steps)) > 3
+    assert len(cluster.priority_set.hosts()) == 298
+    assert cluster.priority_set.hosts()[0] is kept
