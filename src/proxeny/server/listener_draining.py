@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from proxeny.event.dispatcher import Dispatcher
@@ -17,6 +17,14 @@ from proxeny.stats.store import MainStore, StatTable
 
 LISTENERS_GAUGE: Final = LISTENER_MANAGER.slot("total_listeners_draining")
 CHAINS_GAUGE: Final = LISTENER_MANAGER.slot("total_filter_chains_draining")
+
+Chains = Sequence[Any]
+"""Compiled filter chains."""
+
+
+def only_in(one: ManagedListener, other: ManagedListener) -> Chains:
+    """The filter chains that another generation lacks."""
+    return [chain for key, chain in one.config.chains.items() if key not in other.config.chains]
 
 
 class Draining:
@@ -107,15 +115,18 @@ class Draining:
         """``fresh`` took the place of ``old``: the chains that it lacks go when the drain time is over."""
         gone = removed_chains(old.compiled.proto, fresh.compiled.proto)
         old.close()
-        self._chains_go(fresh, old.compiled.stats, gone)
+        self._chains_go(fresh, old.compiled.stats, gone, only_in(old, fresh))
 
     def undo_chains(self, refused: ManagedListener, old: ManagedListener) -> None:
         """``old`` was put back in the place of ``refused``: what only that one had goes."""
         refused.close()
-        self._chains_go(refused, {}, 0, wait=True)
-        self._chains_go(old, refused.compiled.stats, 0, wait=True)
+        self._chains_go(refused, {}, 0, (), wait=True)
+        self._chains_go(old, refused.compiled.stats, 0, only_in(refused, old), wait=True)
 
-    def _chains_go(self, by: ManagedListener, table: StatTable, count: int, *, wait: bool = False) -> None:
+    def _chains_go(
+        self, by: ManagedListener, table: StatTable, count: int, chains: Chains, *, wait: bool = False
+    ) -> None:
+        """``chains`` are kept until the workers have let go of theirs: what they discover must not end before."""
         tag, version = by.tag, by.version
         self._count_chains(count)
 
@@ -123,14 +134,14 @@ class Draining:
             answers = self._answers.request_all(
                 lambda request_id: messages.RemoveFilterChains(request_id, tag, version)
             )
-            self._answers.spawn(self._chains_removed(answers, table, count))
+            self._answers.spawn(self._chains_removed(answers, table, count, chains))
 
         if count or wait:
             self.after_drain_time(remove)
         else:
             remove()
 
-    async def _chains_removed(self, answers: list[Answer], table: StatTable, count: int) -> None:
+    async def _chains_removed(self, answers: list[Answer], table: StatTable, count: int, chains: Chains) -> None:
         await self._answers.gather(answers)
         self._store.release(table)
         self._count_chains(-count)
