@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 SIZE: Final = 16
 """Bytes of a digest."""
 
+_RUN: Final = 64 * SIZE
+"""Digests that are compared at once."""
+_FEW: Final = 8
+"""Of so many runs one may differ for only these to be looked through."""
+
 MANY_ROUTES: Final = 64
 """From so many routes on, a virtual host that changed takes over those of its routes that did not."""
 
@@ -132,7 +137,7 @@ class Origin:
 class RouteReuse:
     """Routes of a virtual host before its update, for the list that replaces theirs.
 
-    ``take`` is called once for each new route in their order, ``made`` where it gave none.
+    ``run`` is asked for the next routes again and again; where it gives none, the next one is compiled, and ``made``.
     """
 
     def __init__(self, keys: RouteKeys, before: RouteList | None = None, old_keys: RouteKeys | None = None) -> None:
@@ -142,28 +147,49 @@ class RouteReuse:
         self._old_matches = b"" if old_keys is None else old_keys.matches
         self._old_whole = b"" if old_keys is None else old_keys.whole
         self._places: dict[bytes, int] = {}
+        self._shift = 0
+        """How far behind the new routes the old ones stand that they are."""
         self._matches = bytearray()
         self._same_index = before is not None and len(keys.whole) == len(self._old_whole)
 
     def prepare_steps(self) -> Steps[None]:
-        """Learn where each of the old routes stands."""
-        whole = self._old_whole
-        for at in range(0, len(whole), SIZE):
-            self._places[whole[at : at + SIZE]] = at
-            if not at & 0xFFF:
-                yield
+        """Learn where old routes stand that may be others by now."""
+        old, new = self._old_whole, self._keys.whole
+        runs = range(0, len(old), _RUN)
+        if len(old) == len(new):
+            changed = [at for at in runs if old[at : at + _RUN] != new[at : at + _RUN]]
+            if len(changed) * _FEW <= len(runs):
+                runs = changed  # type: ignore[assignment]
+        yield
+        for run in runs:
+            for at in range(run, min(run + _RUN, len(old)), SIZE):
+                self._places[old[at : at + SIZE]] = at
+            yield
 
-    def take(self, config: Any) -> Route | None:
-        """The old route that says what the next one says; None where there is none."""
+    def run(self, config: Any) -> tuple[Route, ...]:
+        """The old routes that the next ones are, as far as they stood together; none: the next one, whose message is
+        ``config``, is new."""
         at = len(self._matches)
-        old = self._places.get(self._keys.whole[at : at + SIZE])
-        if old is None:
-            self._matches += digest_of(config.match)
-        else:
-            self._matches += self._old_matches[old : old + SIZE]
-        if self._same_index and self._matches[at:] != self._old_matches[at : at + SIZE]:
+        wanted = self._keys.whole[at : at + _RUN]
+        old = at + self._shift
+        if old < 0 or self._old_whole[old : old + len(wanted)] != wanted:
+            wanted = wanted[:SIZE]
+            found = self._places.get(wanted)
+            if found is None:
+                self._matches += digest_of(config.match)
+                self._compare_match(at)
+                return ()
+            old = found
+            self._shift = old - at
+        self._matches += self._old_matches[old : old + len(wanted)]
+        if old != at and self._same_index:
+            for place in range(at, len(self._matches), SIZE):
+                self._compare_match(place)
+        return self._routes[old // SIZE : (old + len(wanted)) // SIZE]
+
+    def _compare_match(self, at: int) -> None:
+        if self._matches[at : at + SIZE] != self._old_matches[at : at + SIZE]:
             self._same_index = False
-        return None if old is None else self._routes[old // SIZE]
 
     def made(self, number: int, route: Route) -> None:
         """``route`` was compiled: where its runtime keys may rule it out, its match is not all of its condition."""

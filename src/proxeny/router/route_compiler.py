@@ -82,25 +82,43 @@ class RouteCompiler:
     def compile_list_steps(self, configs: Sequence[Any], reuse: RouteReuse | None = None) -> Steps[RouteList]:
         """``compile_list`` in slices; ``reuse`` has those that need not be compiled."""
         patterns: dict[int, PathPattern] = {}
-        routes, matches = [], []
-        for number, config in enumerate(configs):
-            match = config.match
-            route = None if reuse is None else reuse.take(config)
-            pattern = compile_pattern(match, self._context)
+        routes: list[Route] = []
+        while (number := len(routes)) < len(configs):
+            config = configs[number]
+            known = () if reuse is None else reuse.run(config)
+            if known:
+                routes += known
+                yield
+                continue
+            pattern = compile_pattern(config.match, self._context)
             if pattern is not None:
                 patterns[number] = pattern
-            if route is None:
-                route = self.compile(config, pattern)
-                if reuse is not None:
-                    reuse.made(number, route)
+            route = self.compile(config, pattern)
+            if reuse is not None:
+                reuse.made(number, route)
             routes.append(route)
-            matches.append(match)
             if not number & 7:
                 yield
         ignores_parameters = self.virtual_host.config.ignore_path_parameters
         before = None if reuse is None else reuse.finish()
         if before is not None:
             return RouteList(tuple(routes), before.index, ignores_parameters)
+        return (yield from self._index(configs, routes, patterns, ignores_parameters))
+
+    def _index(
+        self, configs: Sequence[Any], routes: list[Route], patterns: dict[int, PathPattern], ignores_parameters: bool
+    ) -> Steps[RouteList]:
+        """``patterns``: of the routes that were compiled just now."""
+        matches = []
+        for number, config in enumerate(configs):
+            match = config.match
+            matches.append(match)
+            if number not in patterns and match.HasField("path_match_policy"):
+                pattern = compile_pattern(match, self._context)
+                if pattern is not None:
+                    patterns[number] = pattern
+            if not number & 63:
+                yield
         return (yield from RouteList.build_steps(routes, matches, patterns, ignores_parameters))
 
     def forget_unused(self, routes: Sequence[Route]) -> None:

@@ -100,6 +100,24 @@ def test_routes_that_did_not_change_are_taken_over_where_there_are_many() -> Non
     assert [cluster(third, "a", path) for path in ("/7/x", "/4/", "/new/")] == ["other", "c4", "new"]
 
 
+@pytest.mark.parametrize("place", [0, 1, 63, 64, 700, 1023])
+def test_among_very_many_all_but_the_changed_ones_are_taken_over(place: int) -> None:
+    config = config_of(("a", 1024))
+    first = update(config)
+    old = first.virtual_hosts[0].routes
+    host = config.virtual_hosts[0]
+    host.routes[place].route.cluster = "other"
+    second = update(config, first)
+    new = second.virtual_hosts[0].routes
+    assert [number for number in range(1024) if new[number] is not old[number]] == [place]
+    assert second.virtual_hosts[0].route_list.index is first.virtual_hosts[0].route_list.index
+    assert cluster(second, "a", f"/{place}/") == "other"
+    del host.routes[place]
+    third = update(config, second)
+    assert third.virtual_hosts[0].routes == (*new[:place], *new[place + 1 :])
+    assert cluster(third, "a", f"/{place}/") is None
+
+
 def test_a_virtual_host_of_other_properties_is_compiled_anew() -> None:
     config = config_of(("a", MANY))
     first = update(config)
