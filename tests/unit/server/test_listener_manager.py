@@ -4,8 +4,11 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
 from tests.unit.server.listener_workers import Fixture, close_all, listener
 
 from proxeny.config.errors import ConfigError
@@ -152,24 +155,28 @@ def test_draining_chains_are_counted(fixture: Fixture) -> None:
     made.close()
 
 
-def test_what_chains_discover_ends_when_they_have_drained() -> None:
-    for drain_time_s, left in ((600, 1), (0, 0)):
-        made = Fixture(drain_time_s=drain_time_s, service_node="node", service_cluster="cluster")
-        asyncio.set_event_loop(made.dispatcher)
-        first = listener(texts=("a",))
-        discovered = first.filter_chains[1].filters[0]
-        discovery = discovered.config_discovery
-        discovery.type_urls.append(discovered.typed_config.type_url)
-        discovery.config_source.path_config_source.path = os.devnull
-        made.add(first)
-        configs = made.configuration.filter_configs
-        assert len(configs.subscriptions()) == 1
-        made.add(listener(texts=("b",)))
-        for _ in range(5):
-            made.turn()
-        assert len(configs.subscriptions()) == left
-        made.close()
-        configs.close()
+@pytest.mark.parametrize(("drain_time_s", "left"), [(600, 1), (0, 0)])
+def test_what_chains_discover_ends_when_they_have_drained(drain_time_s: int, left: int, tmp_path: Path) -> None:
+    made = Fixture(drain_time_s=drain_time_s, service_node="node", service_cluster="cluster")
+    asyncio.set_event_loop(made.dispatcher)
+    first = listener(texts=("a",))
+    discovered = first.filter_chains[1].filters[0]
+    resource = TypedExtensionConfig(name=discovered.name, typed_config=discovered.typed_config)
+    response = DiscoveryResponse()
+    response.resources.add().Pack(resource)
+    source = tmp_path / "filter.pb"
+    source.write_bytes(response.SerializeToString())
+    discovered.config_discovery.type_urls.append(discovered.typed_config.type_url)
+    discovered.config_discovery.config_source.path_config_source.path = str(source)
+    made.add(first)
+    configs = made.configuration.filter_configs
+    assert len(configs.subscriptions()) == 1
+    made.add(listener(texts=("b",)))
+    for _ in range(5):
+        made.turn()
+    assert len(configs.subscriptions()) == left
+    made.close()
+    configs.close()
 
 
 def test_no_chain_at_all_is_no_update_in_place(fixture: Fixture) -> None:
