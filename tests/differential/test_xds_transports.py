@@ -10,7 +10,17 @@ import grpc
 import pytest
 from tests.differential.proxies import ENVOY, PROXENY
 from tests.differential.transcript import side_by_side
-from tests.differential.transports import ABOVE_ALL_LIMITS, GRPC, PLAIN, REST, SECURE, TIMEOUT, TRANSPORTS, Plant
+from tests.differential.transports import (
+    ABOVE_ALL_LIMITS,
+    BROKEN,
+    GRPC,
+    PLAIN,
+    REST,
+    SECURE,
+    TIMEOUT,
+    TRANSPORTS,
+    Plant,
+)
 
 from proxeny.testing.certificates import Authority
 from proxeny.testing.xds import EDS
@@ -190,6 +200,16 @@ def start(plant: Plant) -> None:
     plant.members(1, *TRANSPORTS)
     created = [plant.stat(f"cluster.{name}.grpc.counted.google_grpc_client_creation") for name in GRPC]
     plant.note(f"clients of grpcio: {created}")
+    for name in BROKEN:
+        plant.wait_until(lambda name=name: plant.stat(f"cluster.{name}.update_failure") > 1)
+        counted = {what: plant.stat(f"cluster.{name}.{what}") for what in ("init_fetch_timeout", "membership_total")}
+        plant.note(f"{name}: {counted}")
+    for name, what in (
+        ("wrong_name", "ssl.fail_verify_san"),
+        ("wrong_name", "upstream_cx_connect_fail"),
+        ("no_certificate", "ssl.connection_error"),
+    ):
+        plant.note(f"{name}: {what} {plant.stat(f'cluster.{name}.{what}') > 0}")
 
 
 def test_starts_are_the_same(pair: Pair) -> None:

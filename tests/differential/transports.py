@@ -40,6 +40,8 @@ TRANSPORTS = {
     "google": PLAIN, "google_delta": PLAIN, "google_tls": SECURE, "google_file": SECURE, "rest": REST, "file": FILE,
 }  # fmt: skip
 """Which control plane is behind each."""
+BROKEN = ("broken_name", "broken_certificate", "google_broken")
+"""Clusters whose endpoints never come: the control plane does not trust us, or we do not trust it."""
 GRPC = tuple(name for name, plane in TRANSPORTS.items() if plane in (PLAIN, SECURE))
 
 CLUSTER_STATS = (
@@ -50,6 +52,7 @@ LIMIT = 1 << 20
 """Of messages to envoy_grpc; grpcio has one of 4 MB."""
 ABOVE_ALL_LIMITS = 5 << 20
 BACK_OFF = {"base_interval": "0.01s", "max_interval": "0.05s"}
+LAZY = {"base_interval": "0.1s", "max_interval": "2s"}
 CHANNEL = {f"grpc.{name}_reconnect_backoff_ms": {"int_value": "50"} for name in ("initial", "min", "max")}
 
 
@@ -115,6 +118,8 @@ class Plant:
         self._client = authority.issue("client").write(self.folder)
         self._roots = self.folder / "roots.pem"
         self._roots.write_text(authority.pem)
+        self._others = self.folder / "others.pem"
+        self._others.write_text(Authority("others").pem)
         credentials = grpc.ssl_server_credentials(
             [(server.key_pem.encode(), server.chain_pem.encode())], authority.pem.encode(), require_client_auth=True
         )
@@ -161,11 +166,13 @@ class Plant:
             self._plane_cluster("plain", ports[PLAIN]),
             self._plane_cluster("dns", ports[PLAIN], "localhost"),
             {**self._plane_cluster("secure", ports[SECURE]), "transport_socket": self._tls()},
+            {**self._plane_cluster("wrong_name", ports[SECURE]), "transport_socket": self._tls("other.test")},
+            {**self._plane_cluster("no_certificate", ports[SECURE]), "transport_socket": self._tls(certified=False)},
             {"name": "rest_plane", "load_assignment": assignment("rest_plane", (self.rest.port,))},
         ]
         clusters += [
             {"name": name, "type": "EDS", "eds_cluster_config": {"eds_config": self._source(name)}}
-            for name in TRANSPORTS
+            for name in (*TRANSPORTS, *BROKEN)
         ]
         address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
         node = {"id": "me", "cluster": "us"}
@@ -183,16 +190,19 @@ class Plant:
         }
         return {**cluster, "type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY"} if host == "localhost" else cluster
 
-    def _tls(self) -> Json:
+    def _tls(self, expected: str = SERVER_NAME, certified: bool = True) -> Json:
         certificate = {
             "certificate_chain": {"filename": self._client.certificate_chain},
             "private_key": {"filename": self._client.private_key},
         }
-        names = [{"san_type": "DNS", "matcher": {"exact": SERVER_NAME}}]
+        names = [{"san_type": "DNS", "matcher": {"exact": expected}}]
         validation = {"trusted_ca": {"filename": str(self._roots)}, "match_typed_subject_alt_names": names}
         context = {
             "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            "common_tls_context": {"tls_certificates": [certificate], "validation_context": validation},
+            "common_tls_context": {
+                "tls_certificates": [certificate] if certified else [],
+                "validation_context": validation,
+            },
             "sni": SERVER_NAME,
         }
         return {"name": "tls", "typed_config": context}
@@ -204,12 +214,17 @@ class Plant:
         api: Json = {"api_type": "GRPC", "transport_api_version": "V3"}
         if name == REST:
             api.update(api_type="REST", cluster_names=["rest_plane"], refresh_delay="0.02s", request_timeout="5s")
-        elif name.startswith("envoy"):
-            clusters = {"envoy_tls": "secure", "envoy_dns": "dns"}
+        elif not name.startswith("google"):
+            clusters = {
+                "envoy_tls": "secure",
+                "envoy_dns": "dns",
+                "broken_name": "wrong_name",
+                "broken_certificate": "no_certificate",
+            }
             envoy = {
                 "cluster_name": clusters.get(name, "plain"),
                 "authority": f"{name}.test",
-                "retry_policy": {"retry_back_off": BACK_OFF},
+                "retry_policy": {"retry_back_off": LAZY if name in BROKEN else BACK_OFF},
                 "max_receive_message_length": LIMIT,
             }
             api["grpc_services"] = [{"envoy_grpc": envoy, "initial_metadata": [{"key": "X-Who", "value": name}]}]
@@ -219,11 +234,14 @@ class Plant:
             ]
         if name.endswith("_delta"):
             api["api_type"] = "DELTA_GRPC"
-        return {"api_config_source": api, "resource_api_version": "V3"}
+        source: Json = {"api_config_source": api, "resource_api_version": "V3"}
+        if name in BROKEN:
+            source["initial_fetch_timeout"] = "0.3s"
+        return source
 
     def _google(self, name: str) -> Json:
         google: Json = {"stat_prefix": "counted", "channel_args": {"args": dict(CHANNEL)}}
-        if TRANSPORTS[name] == PLAIN:
+        if TRANSPORTS.get(name) == PLAIN:
             return {**google, "target_uri": f"127.0.0.1:{self.planes[PLAIN].port}"}
         if name == "google_file":
             google["credentials_factory_name"] = _FILE_METADATA
@@ -233,12 +251,12 @@ class Plant:
                 "header_prefix": "Token ",
             }
             google["call_credentials"] = [{"from_plugin": {"name": _FILE_METADATA, "typed_config": config}}]
-        else:
+        elif name == "google_tls":
             google["call_credentials"] = [{"access_token": "token"}]
         google["channel_args"]["args"]["grpc.ssl_target_name_override"] = {"string_value": SERVER_NAME}
         google["channel_credentials"] = {
             "ssl_credentials": {
-                "root_certs": {"filename": str(self._roots)},
+                "root_certs": {"filename": str(self._others if name == "google_broken" else self._roots)},
                 "private_key": {"filename": self._client.private_key},
                 "cert_chain": {"filename": self._client.certificate_chain},
             }

@@ -81,6 +81,7 @@ class World:
         self.store = MainStore()
         self.context = FactoryContext(role="main", stats=self.store, dispatcher=self.loop, random=RandomGenerator())
         self.clusters = MainClusterManager(self.context)
+        self.clusters.health.on_change = self.clusters.own.update_health
         self.manager = GrpcClientManager(self.context)
         self.stats = self.store.block(GOOGLE_GRPC, "grpc.test.")
         self.clusters.initialize(lambda: None)

@@ -16,6 +16,7 @@ from tests.unit.rpc.h2_server import HEAD, Answer, H2Server, answer
 from proxeny.config.errors import ConfigError
 from proxeny.rpc.client_manager import GrpcClientManager
 from proxeny.upstream.cluster_manager import ClusterManager
+from proxeny.upstream.endpoints import FAILED_OUTLIER_CHECK
 
 BEFORE = "upstream connect error or disconnect/reset before headers. reset reason: "
 
@@ -303,3 +304,45 @@ def test_a_worker_has_clients_too(world: Any, recorder: Any) -> None:
 
     world.call(run())
     context.cluster_manager.close()
+
+
+def test_hosts_that_fail_are_ejected(world: Any, recorder: Any, serve: Any) -> None:
+    async def run() -> None:
+        bad = serve(answer([(":status", "503")], end=True))
+        rules = {"consecutive_5xx": 1, "base_ejection_time": "600s", "max_ejection_percent": 100}
+        world.add_cluster("outliers", world.port, bad.port, outlier_detection=rules)
+        client = world.manager.of(world.config(cluster_name="outliers"))
+
+        async def ask() -> Any:
+            seen = recorder()
+            stream = client.open("/echo/Stream", seen)
+            stream.send(b"one")
+            heard = await seen.next()
+            stream.reset()
+            return heard
+
+        while await ask() == b"one":
+            pass
+        cluster = world.clusters.own.get("outliers")
+        await world.until(
+            lambda: any(host.health_flags & FAILED_OUTLIER_CHECK for host in cluster.priority_set.hosts())
+        )
+        await world.until(lambda: len(cluster.priority_set.host_sets[0].healthy_hosts) == 1)
+        assert [await ask() for _ in range(4)] == [b"one"] * 4
+
+    world.call(run())
+
+
+def test_hosts_that_are_checked(world: Any, recorder: Any) -> None:
+    async def run() -> None:
+        check = {"timeout": "1s", "interval": "0.02s", "unhealthy_threshold": 1, "healthy_threshold": 1}
+        world.add_cluster("checked", world.port, 1, health_checks=[{**check, "tcp_health_check": {}}])
+        await world.until(lambda: world.clusters.find("checked") is not None)
+        client = world.manager.of(world.config(cluster_name="checked"))
+        seen = recorder()
+        for _ in range(4):
+            client.open("/echo/Stream", seen).send(b"one")
+            assert await seen.next() == b"one"
+        assert world.cluster_stat("lb_healthy_panic", "checked") == 0
+
+    world.call(run())
