@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import any_pb2
 
@@ -13,10 +14,14 @@ from proxeny.filter_config.manager import subscription_key
 from proxeny.filter_config.provider import FilterConfigProvider
 
 if TYPE_CHECKING:
+    from proxeny.event.dispatcher import Dispatcher
     from proxeny.event.slices import Steps
     from proxeny.filter_config.kinds import FilterBuilder
     from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import StatTable, WorkerStore
+
+LOOK_MS: Final = 200
+"""How often those that drain are looked after."""
 
 log = logging.getLogger("proxeny.filter")
 
@@ -35,9 +40,13 @@ class _Known:
 class WorkerFilterConfigs:
     """Filters take what main tells by one assignment each; requests that began keep what they had."""
 
-    def __init__(self, store: WorkerStore) -> None:
+    def __init__(self, store: WorkerStore, dispatcher: Dispatcher, report: Callable[[list[int]], object]) -> None:
+        """``report`` gets the serial numbers of those that were dropped and that nothing uses any more."""
         self._store = store
+        self._report = report
         self._known: dict[str, _Known] = {}
+        self._leaving: dict[int, _Known] = {}
+        self._timer = dispatcher.create_timer(self._look)
 
     def provider(self, discovery: Any, builder: FilterBuilder, context: FactoryContext) -> FilterConfigProvider:
         """See ``FilterConfigs``."""
@@ -69,8 +78,20 @@ class WorkerFilterConfigs:
                 log.error("filter config %s, which main accepted, is refused: %s", provider.name, error)
             yield
 
-    def drop(self, key: str) -> None:
-        """Nobody uses it any more."""
-        known = self._known.pop(key, None)
-        if known is not None:
-            self._store.release(known.stats)
+    def drop(self, key: str, serial: int) -> None:
+        """Nobody uses it any more but what drains, until that is gone."""
+        self._leaving[serial] = self._known.pop(key, _Known())
+        self._look()
+
+    def _look(self) -> None:
+        gone = [serial for serial, known in self._leaving.items() if not known.providers]
+        for serial in gone:
+            self._store.release(self._leaving.pop(serial).stats)
+        if gone:
+            self._report(gone)
+        if self._leaving:
+            self._timer.enable(LOOK_MS)
+
+    def close(self) -> None:
+        """The worker ends."""
+        self._timer.close()

@@ -285,6 +285,9 @@ class Bootstrapped:
         if isinstance(message, messages.RoutesReleased):
             self.route_feed.on_released(worker.index, message.serials)
             return
+        if isinstance(message, messages.FilterConfigsReleased):
+            self.filter_config_feed.on_released(worker.index, message.serials)
+            return
         if isinstance(message, messages.RequestsFailed):
             self.failures.add(worker.index, message.requests)
             return

@@ -1,7 +1,7 @@
 """Discovered filter configurations on their way to the workers.
 
-A configuration counts as reloaded once all workers have it. Blocks of statistics come back when the workers let go of
-all that a subscription ever brought.
+A configuration counts as reloaded once all workers have it. The blocks of statistics of a subscription that ended are
+used again when every worker tells that nothing counts in them any more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from proxeny.filter_config.subscription import FilterConfigSubscription
     from proxeny.server.supervisor import Supervisor, Worker
     from proxeny.server.worker_answers import WorkerAnswers
-    from proxeny.stats.store import MainStore
+    from proxeny.stats.store import MainStore, StatTable
 
 
 class FilterConfigFeed:
@@ -29,6 +29,9 @@ class FilterConfigFeed:
         self._supervisor = supervisor
         self._answers = answers
         self._store = store
+        self._serial = 0
+        self._leaving: dict[int, tuple[set[int], StatTable]] = {}
+        """Serial number -> the workers where something still counts, and the blocks of statistics."""
         configs.on_change = self._changed
         configs.on_unused = self._unused
 
@@ -51,14 +54,24 @@ class FilterConfigFeed:
         return worker.request(lambda request_id: messages.SetFilterConfig(request_id, subscription.key, data, rows))
 
     def _unused(self, subscription: FilterConfigSubscription) -> None:
-        self._answers.spawn(self._drop(subscription))
+        workers = {worker.index for worker in self._supervisor.configured_workers()}
+        if not workers:
+            self._store.release(subscription.kept)
+            return
+        self._serial += 1
+        self._leaving[self._serial] = workers, subscription.kept
+        self._supervisor.broadcast(messages.DropFilterConfig(subscription.key, self._serial))
 
-    async def _drop(self, subscription: FilterConfigSubscription) -> None:
-        key = subscription.key
-        answers = self._answers.request_all(lambda request_id: messages.DropFilterConfig(request_id, key))
-        await self._answers.gather(answers)
-        self._store.release(subscription.kept)
+    def on_released(self, worker_index: int, serials: list[int]) -> None:
+        """Nothing in a worker counts any more for these."""
+        for serial in serials:
+            workers, table = self._leaving.get(serial, (set(), {}))
+            workers.discard(worker_index)
+            if serial in self._leaving and not workers:
+                del self._leaving[serial]
+                self._store.release(table)
 
     def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         """Send a new worker all that holds, before any cluster or listener; its answers."""
+        self.on_released(worker.index, list(self._leaving))  # what its predecessor had
         return [self._send(worker, one) for one in self._configs.subscriptions() if one.kept or one.config is not None]

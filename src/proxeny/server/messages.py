@@ -121,10 +121,13 @@ class SetFilterConfig(Message):
 
 
 class DropFilterConfig(Message):
-    """No filter uses this discovered configuration any more: give up its stats."""
+    """Nobody has this discovered filter configuration any more but what drains.
 
-    id: int
+    ``serial`` is told in ``FilterConfigsReleased`` when nothing counts in its stats any more.
+    """
+
     key: str
+    serial: int
 
 
 class SetScopes(Message):
@@ -393,6 +396,12 @@ class RoutesReleased(Message):
     serials: list[int]
 
 
+class FilterConfigsReleased(Message):
+    """Nothing counts any more for these discovered filter configurations."""
+
+    serials: list[int]
+
+
 class AskSubCluster(Message):
     """A request waits for a sub-cluster of the cluster ``parent``."""
 
@@ -467,6 +476,7 @@ Any = (
     | ClustersReleased
     | AskRoutes
     | RoutesReleased
+    | FilterConfigsReleased
     | AskSubCluster
     | SubClustersUsed
     | RequestsFailed

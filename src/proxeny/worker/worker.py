@@ -94,7 +94,7 @@ class Worker:
         # What was handed to a dead predecessor meanwhile is counted when it is taken out of the inbox.
         self.limits.clear_column(index)
         self.secrets = WorkerSecrets()
-        self.filter_configs = WorkerFilterConfigs(self.store)
+        self.filter_configs = WorkerFilterConfigs(self.store, self.dispatcher, self._report_released_filter_configs)
         self.token_buckets = BucketTable(buckets_fd)
         self.outliers = OutlierTable(outliers_fd)
         balance = BalanceTable(balance_fd, options.concurrency, index)
@@ -163,6 +163,7 @@ class Worker:
             self.handler.close()
             self.clusters.close()
             self.routes.close()
+            self.filter_configs.close()
             self.leaving.close()
             self.access_logs.close()
             self.recent_failures.close()
@@ -340,7 +341,10 @@ class Worker:
         return self.filter_configs.set(message.key, message.data, messages.stat_table(message.stats))
 
     def _drop_filter_config(self, message: messages.DropFilterConfig, fds: Fds) -> None:
-        self.filter_configs.drop(message.key)
+        self.filter_configs.drop(message.key, message.serial)
+
+    def _report_released_filter_configs(self, serials: list[int]) -> None:
+        self.channel.send(messages.FilterConfigsReleased(serials))
 
     def _update_hosts(self, message: messages.UpdateHosts, fds: Fds) -> Steps[None] | None:
         if len(message.update) > _MANY_HOSTS:

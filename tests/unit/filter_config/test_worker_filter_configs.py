@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.unit.filter_config.builders import discovery, mutation, router
 
+from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.slices import finish
 from proxeny.filter_config.kinds import HTTP, FilterBuilder
 from proxeny.filter_config.manager import subscription_key
@@ -23,7 +26,9 @@ class Worker:
 
     def __init__(self) -> None:
         self.store = WorkerStore(Segment.create("test"))
-        self.configs = WorkerFilterConfigs(self.store)
+        self.dispatcher = Dispatcher()
+        self.released: list[int] = []
+        self.configs = WorkerFilterConfigs(self.store, self.dispatcher, self.released.extend)
         self.context = FactoryContext("worker", self.store, filter_configs=self.configs)
         self.key = subscription_key(FilterBuilder(HTTP, "a", self.context), discovery().config_source)
 
@@ -37,8 +42,11 @@ class Worker:
 
 
 @pytest.fixture
-def worker() -> Worker:
-    return Worker()
+def worker() -> Iterator[Worker]:
+    made = Worker()
+    yield made
+    made.configs.close()
+    made.dispatcher.close()
 
 
 def test_a_filter_has_what_main_told_before_and_after(worker: Worker) -> None:
@@ -72,6 +80,25 @@ def test_statistics_are_held_until_nobody_uses_it(worker: Worker) -> None:
     for _ in range(2):
         worker.set(mutation(), STATS)
     assert worker.store._owners == {key: 1 for key in STATS}
-    worker.configs.drop(worker.key)
+    worker.configs.drop(worker.key, 1)
     assert not worker.store._owners
-    worker.configs.drop(worker.key)
+    worker.configs.drop(worker.key, 2)
+    assert worker.released == [1, 2]
+
+
+def test_statistics_are_held_while_something_drains(worker: Worker) -> None:
+    worker.set(mutation(), STATS)
+    provider = worker.filter()
+    worker.configs.drop(worker.key, 1)
+    assert (len(worker.store._owners), worker.released) == (2, [])
+    worker.set(mutation(), STATS)
+    assert worker.store._owners == {key: 2 for key in STATS}, "it came back meanwhile"
+    del provider
+
+    async def until_released() -> None:
+        async with asyncio.timeout(10):
+            while not worker.released:  # noqa: ASYNC110 - what is watched cannot set an event
+                await asyncio.sleep(0.01)
+
+    worker.dispatcher.run_until_complete(until_released())
+    assert worker.store._owners == {key: 1 for key in STATS}
