@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -122,6 +124,18 @@ def say(side: Side, want: str, name: str = "l", **more: Any) -> None:
     side.note(f"{name} {sorted(more.items())}: {seen}")
 
 
+def taken(side: Side, *names: str) -> None:
+    """Wait until these routes are confirmed: their stream may end soon."""
+    for name in names:
+        side.asked(RDS, lambda request, name=name: request.is_ack and name in request.answers.names)  # type: ignore[misc]
+
+
+def waits(side: Side) -> None:
+    """What its listener waits for; managers have a hash in their name."""
+    dump = json.loads(side.proxy.admin("/init_dump"))
+    side.note(re.sub(r"\b\d{6,}\b", "<hash>", json.dumps(dump, sort_keys=True)))
+
+
 class Waiting:
     """A request that is sent and waits."""
 
@@ -155,6 +169,7 @@ def a_listener_waits_for_its_routes(side: Side) -> None:
     version = side.serve(LDS, by_rds(side, "l"))
     side.asked_for(RDS, "r")
     side.wait_for_stat("listener_manager.total_listeners_warming", 1)
+    waits(side)
     table = side.serve(RDS, routes("r", "=x"))
     side.plane.release(RDS)
     side.acked(RDS, table)
@@ -199,6 +214,7 @@ def a_listener_leaves_routes_to_another(side: Side) -> None:
 def a_listener_takes_other_routes(side: Side) -> None:
     side.serve(RDS, routes("r", "=x"), routes("s", "=z"))
     side.put(LDS, by_rds(side, "l"))
+    taken(side, "r")
     side.get("l", "/say", "x")
     side.put(LDS, by_rds(side, "l", "s"))
     side.get("l", "/say", "z")
@@ -285,8 +301,9 @@ def a_flood_of_routes(side: Side) -> None:
 
 @case("200 'y'")
 def routes_outlive_the_control_plane(side: Side) -> None:
-    side.serve(RDS, routes("r", "=x"))
+    version = side.serve(RDS, routes("r", "=x"))
     side.put(LDS, by_rds(side, "l"))
+    side.acked(RDS, version)
     side.get("l", "/say", "x")
     mark = side.plane.mark()
     side.plane.end_streams(type_name=RDS)
@@ -303,9 +320,16 @@ def routes_outlive_the_control_plane(side: Side) -> None:
 
 @scope_case("scoped_rds.scopes.all_scopes: +2", "200 'x'", "200 'y'", "404 ''")
 def scopes_come(side: Side) -> None:
+    side.plane.hold(SRDS, RDS)
     side.serve(SRDS, scope("a", "ka", "ra"), scope("b", "kb", "rb"))
-    side.serve(RDS, routes("ra", "=x"), routes("rb", "=y"))
     side.put(LDS, by_scopes(side))
+    side.wait_for_stat("listener_manager.total_listeners_warming", 1)
+    waits(side)
+    side.plane.release(SRDS)
+    side.asked_for(RDS, "ra", "rb")
+    waits(side)
+    side.serve(RDS, routes("ra", "=x"), routes("rb", "=y"))
+    side.plane.release(RDS)
     say(side, "x", x_scope="ka")
     say(side, "y", x_scope="kb")
     say(side, "404", x_scope="kc")
@@ -317,6 +341,7 @@ def scopes_change_and_go(side: Side) -> None:
     side.serve(RDS, routes("ra", "=x"), routes("rb", "=y"), routes("rc", "=z"))
     side.serve(SRDS, scope("a", "ka", "ra"), scope("b", "kb", "rb"))
     side.put(LDS, by_scopes(side))
+    taken(side, "ra", "rb")
     say(side, "x", x_scope="ka")
     side.put(SRDS, scope("a", "ka", "rb"), scope("b", "kb", "rb"), scope("c", "kc", "rc"))
     say(side, "y", x_scope="ka")
@@ -384,7 +409,14 @@ def start_hosts(side: Side, *hosts: discovery_pb2.Resource) -> None:
 
 @host_case("rds.vhds.r.config_reload: +1", "http.l.rds.r.config_reload: +1", "200 'a'")
 def hosts_come(side: Side) -> None:
-    start_hosts(side, host("r/a", "a"), host("r/b", "b"))
+    side.plane.hold(VHDS)
+    side.serve(RDS, with_hosts(side))
+    side.put(LDS, by_hosts(side))
+    side.asked(VHDS, lambda request: True)
+    waits(side)
+    version = side.serve(VHDS, host("r/a", "a"), host("r/b", "b"))
+    side.plane.release(VHDS)
+    side.acked(VHDS, version)
     say(side, "a", host="a")
     say(side, "b", host="B")
 
