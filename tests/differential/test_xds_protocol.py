@@ -11,7 +11,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 from google.protobuf.json_format import ParseDict
-from tests.differential.xds_config import VARIANTS, Json, Variant, assignment, eds, listener, static
+from tests.differential.xds_config import PLANE, VARIANTS, Json, Variant, assignment, eds, listener, static
 from tests.differential.xds_pair import XdsCase, XdsPair, into
 from tests.differential.xds_side import Side
 
@@ -28,16 +28,20 @@ sotw_case = into(SOTW_CASES)
 def respond(side: Side, asked: str, version: str, *resources: Any, nonce: str = "", **more: Any) -> None:
     """One response beside the book-keeping on the stream that asked; Resources are taken for either protocol."""
     kind = more.pop("type_url", type_url(asked))
+    identifier = more.pop("identifier", "")
+    nonce = nonce or nonce_of(side, version)
     if side.variant.delta:
         message: Any = discovery_pb2.DeltaDiscoveryResponse(
-            type_url=kind, system_version_info=version, nonce=nonce or version, resources=resources, **more
+            type_url=kind, system_version_info=version, nonce=nonce, resources=resources, **more
         )
     else:
-        message = discovery_pb2.DiscoveryResponse(type_url=kind, version_info=version, nonce=nonce or version)
+        message = discovery_pb2.DiscoveryResponse(type_url=kind, version_info=version, nonce=nonce)
         for resource in resources:
             bare = not (resource.HasField("ttl") or resource.aliases or not resource.HasField("resource"))
             item = message.resources.add()
             item.CopyFrom(resource.resource) if bare else item.Pack(resource)
+    if identifier:
+        message.control_plane.identifier = identifier
     side.plane.send_raw(asked, message.SerializeToString(), nonce=message.nonce if kind == type_url(asked) else None)
 
 
@@ -57,9 +61,27 @@ def endpoints(name: str, *ports: int) -> Any:
     return ParseDict(assignment(name, *ports), endpoint_pb2.ClusterLoadAssignment())
 
 
-def answered(side: Side, type_name: str, nonce: str) -> None:
-    """Wait until a response is answered, either way."""
-    side.asked(type_name, lambda request: request.nonce == nonce)
+def nonce_of(side: Side, version: str) -> str:
+    """No two cases have the same: a request may still bear that of the last one."""
+    return f"{side._case}/{version}" if version else ""
+
+
+def answered(side: Side, type_name: str, version: str) -> None:
+    """Wait until a response of ``respond`` is answered, either way."""
+    side.asked(type_name, lambda request: request.nonce == nonce_of(side, version))
+
+
+def take_away(side: Side, *names: str) -> None:
+    """Remove the clusters of ``respond``, which the book-keeping knows nothing of, and wait until they are gone."""
+    respond(side, CDS, "none", **({"removed_resources": names} if side.variant.delta else {}))
+    answered(side, CDS, "none")
+    gone(side)
+
+
+def gone(side: Side) -> None:
+    """Wait until there are no clusters and none of their statistics."""
+    side.wait_for_stat("cluster_manager.active_clusters", 1)
+    side.wait_until(lambda: not any(name.startswith("cluster.") for name in side._all_stats() if PLANE not in name))
 
 
 def with_endpoints(side: Side) -> None:
@@ -127,9 +149,7 @@ def responses_that_follow_each_other_at_once(side: Side) -> None:
     for version in ("x", "y", "z"):
         respond(side, CDS, version, *(a_resource(name, _static(name), version) for name in ("a", "b")))
     answered(side, CDS, "z")
-    respond(side, CDS, "none", **({"removed_resources": ["a", "b"]} if side.variant.delta else {}))
-    answered(side, CDS, "none")
-    side.wait_for_stat("cluster_manager.active_clusters", 1)
+    take_away(side, "a", "b")
 
 
 def _static(name: str) -> Any:
@@ -142,8 +162,7 @@ def _static(name: str) -> Any:
 def two_clusters_of_one_name(side: Side) -> None:
     respond(side, CDS, "x", a_resource("a", _static("a")), a_resource("a", _static("a")))
     answered(side, CDS, "x")
-    respond(side, CDS, "none", **({"removed_resources": ["a"]} if side.variant.delta else {}))
-    answered(side, CDS, "none")
+    take_away(side, "a")
 
 
 @case("opened", "update_failure: +1")
@@ -182,8 +201,7 @@ def names_of_all_kinds(side: Side) -> None:
     names = ["a\nb", "../c", "%00\0", "é\u2028", "*", "d" * 5000, "e?f=g#h"]
     respond(side, CDS, "x", *(a_resource(name, _static(name), "x") for name in names))
     answered(side, CDS, "x")
-    respond(side, CDS, "none", **({"removed_resources": names} if side.variant.delta else {}))
-    answered(side, CDS, "none")
+    take_away(side, *names)
 
 
 @case("error=13:", "opened")
@@ -237,25 +255,18 @@ def a_cluster_that_expires(side: Side) -> None:
     respond(side, CDS, "x", a_resource("a", _static("a"), "x", ttl_ms=150), a_resource("b", _static("b"), "x"))
     answered(side, CDS, "x")
     side.wait_for_stat("cluster_manager.active_clusters", 2)
-    respond(side, CDS, "none", **({"removed_resources": ["b"]} if side.variant.delta else {}))
-    answered(side, CDS, "none")
+    take_away(side, "b")
 
 
 @case('control_plane.identifier: "another"')
 def who_answers(side: Side) -> None:
-    kind = discovery_pb2.DeltaDiscoveryResponse if side.variant.delta else discovery_pb2.DiscoveryResponse
-    message: Any = kind(type_url=type_url(CDS), nonce="x")
-    message.control_plane.identifier = "another"
-    side.plane.send_raw(CDS, message.SerializeToString(), nonce="x")
+    respond(side, CDS, "x", identifier="another")
     answered(side, CDS, "x")
     side.put(CDS, static("a", side.port("one")))
     side.note(side.proxy.admin("/stats?filter=control_plane.identifier").strip())
-    message.control_plane.identifier = "another"
-    message.nonce = "y"
-    if side.variant.delta:
-        message.removed_resources.append("a")
-    side.plane.send_raw(CDS, message.SerializeToString(), nonce="y")
+    respond(side, CDS, "y", identifier="another", **({"removed_resources": ["a"]} if side.variant.delta else {}))
     answered(side, CDS, "y")
+    gone(side)
 
 
 @delta_case("error=13:'duplicate name a found among added/updated resources'")
@@ -308,8 +319,7 @@ def a_heartbeat_is_no_update(side: Side) -> None:
     answered(side, CDS, "x")
     respond(side, CDS, "y", a_resource("a", version="x", ttl_ms=3_600_000))
     answered(side, CDS, "y")
-    respond(side, CDS, "none", removed_resources=["a"])
-    answered(side, CDS, "none")
+    take_away(side, "a")
 
 
 @delta_case("cluster_manager.cds.update_success: +")
@@ -325,16 +335,14 @@ def a_new_stream_says_what_is_there(side: Side) -> None:
     mark = side.plane.mark()
     side.plane.end_streams()
     side._await(lambda: side.plane.wait_for(CDS, since=mark))
-    respond(side, CDS, "none", removed_resources=["a", "b"])
-    answered(side, CDS, "none")
+    take_away(side, "a", "b")
 
 
 @sotw_case("ADS CDS: version='y'", "ADS CDS: version='x'")
 def versions_may_go_back(side: Side) -> None:
-    for version in ("x", "y", "x"):
-        respond(side, CDS, version, nonce=f"{version}{len(side.plane.requests)}")
-        mark = side.plane.mark()
-        side._await(lambda mark=mark: side.plane.wait_for(CDS, since=mark - 1))
+    for number, version in enumerate(("x", "y", "x")):
+        respond(side, CDS, version, nonce=nonce_of(side, str(number)))
+        answered(side, CDS, str(number))
 
 
 @sotw_case("ADS EDS: version=")
@@ -359,8 +367,7 @@ def an_assignment_that_is_left_out_is_kept(side: Side) -> None:
 def wrapped_resources(side: Side) -> None:
     respond(side, CDS, "x", a_resource("other", _static("a"), "own", aliases=["b"]))
     answered(side, CDS, "x")
-    respond(side, CDS, "none")
-    answered(side, CDS, "none")
+    take_away(side)
 
 
 COLLECTED: list[XdsCase] = []
@@ -375,8 +382,7 @@ def what_is_in_the_collection_is_taken(side: Side) -> None:
     inside, outside = f"{COLLECTION}/a?b=2&a=1&{CONTEXT}", f"{COLLECTION}/more/b?{CONTEXT}"
     respond(side, CDS, "x", *(a_resource(name, _static(name), "x") for name in (inside, outside)))
     answered(side, CDS, "x")
-    respond(side, CDS, "none", **({"removed_resources": [inside]} if side.variant.delta else {}))
-    answered(side, CDS, "none")
+    take_away(side, inside)
 
 
 @collected_case("Resource type missing from /")
