@@ -6,9 +6,11 @@ host. In main statistics have owners; what is taken over is therefore asked for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from proxeny.event.slices import Steps
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 SIZE: Final = 16
 """Bytes of a digest."""
+NONE: Final = bytes(SIZE)
+"""Stands where there is no digest."""
 
 _RUN: Final = 64 * SIZE
 """Digests that are compared at once."""
@@ -106,6 +110,33 @@ class RouteKeys:
             if not number & 31:
                 yield
         return cls(bytes(whole))
+
+
+class Digests(msgspec.Struct, array_like=True):
+    """Those of all virtual hosts of a configuration, as main tells workers, which need not make them again."""
+
+    hosts: bytes
+    """One after the other; zeros where there is none."""
+    routes: dict[int, bytes]
+    """``RouteKeys.whole`` of virtual hosts with many routes, by their number."""
+
+    @classmethod
+    def of(cls, origins: Iterable[Origin]) -> Digests:
+        """Those of a table's virtual hosts, in their order."""
+        hosts, routes = bytearray(), {}
+        for number, origin in enumerate(origins):
+            hosts += origin.digest or NONE
+            if origin.keys is not None:
+                routes[number] = origin.keys.whole
+        return cls(bytes(hosts), routes)
+
+    def find(self, number: int) -> tuple[bytes, RouteKeys | None] | None:
+        """The digest of a virtual host, and those of its routes where it has many; None: they are not known."""
+        digest_of_host = self.hosts[number * SIZE : (number + 1) * SIZE]
+        if digest_of_host == NONE:
+            return None
+        keys = self.routes.get(number)
+        return digest_of_host, None if keys is None else RouteKeys(keys)
 
 
 class Origin:

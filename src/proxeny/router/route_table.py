@@ -10,7 +10,7 @@ from proxeny.event.slices import finish
 from proxeny.router.cluster_specifier import compile_specifiers
 from proxeny.router.header_mutation import compile_mutation
 from proxeny.router.per_filter_config import PerFilterConfigs
-from proxeny.router.reuse import MANY_ROUTES, Claims, Origin, digest_without
+from proxeny.router.reuse import MANY_ROUTES, Claims, Digests, Origin, digest_without
 from proxeny.router.route import Route, RouteConfigInfo
 from proxeny.router.route_compiler import filter_metadata
 from proxeny.router.shadow import compile_mirrors
@@ -85,9 +85,10 @@ class RouteTable:
         context: FactoryContext,
         previous: RouteTable | None = None,
         validate_clusters_default: bool = True,
+        digests: Digests | None = None,
     ) -> Steps[RouteTable]:
         """``compile`` in slices; virtual hosts and routes of ``previous``, made with the same context, are taken over
-        where they say the same."""
+        where they say the same. ``digests``: of ``config``, where somebody made them already."""
         validate = config.validate_clusters.value if config.HasField("validate_clusters") else validate_clusters_default
         origin = Origin(digest_without(config, "virtual_hosts"), Claims(context.stats))
         kept: dict[str, VirtualHostRoutes] = {}
@@ -101,8 +102,9 @@ class RouteTable:
             info = _compile_info(config, replace(context, stats=origin.claims))
         domains = DomainTable(config.name)
         hosts = []
-        for host in config.virtual_hosts:
-            routes = yield from compile_virtual_host_steps(host, info, context, validate, kept.get(host.name))
+        for number, host in enumerate(config.virtual_hosts):
+            before, known = kept.get(host.name), None if digests is None else digests.find(number)
+            routes = yield from compile_virtual_host_steps(host, info, context, validate, before, known)
             hosts.append(routes)
             for domain in host.domains:
                 domains.add(domain, routes)
@@ -115,6 +117,10 @@ class RouteTable:
     def internal_only_headers(self) -> tuple[bytes, ...]:
         """Names that are removed from external requests."""
         return self.info.internal_only_headers
+
+    def digests(self) -> Digests:
+        """What its virtual hosts were compiled from."""
+        return Digests.of([host.origin for host in self.virtual_hosts])
 
     def hold_steps(self, holder: StatsHolder) -> Steps[None]:
         """What counts for this table keeps ``holder`` alive, and no longer that of an earlier one."""

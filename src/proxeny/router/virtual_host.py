@@ -93,23 +93,30 @@ def compile_virtual_host_steps(
     context: FactoryContext,
     validate_clusters: bool,
     before: VirtualHostRoutes | None = None,
+    known: tuple[bytes, RouteKeys | None] | None = None,
 ) -> Steps[VirtualHostRoutes]:
     """From a ``VirtualHost`` message, in slices; ConfigError in Envoy's words.
 
     ``before``: the one of its name that an update replaces (below the same ``info``); of it is taken over what is the
-    same, all of it where nothing changed.
+    same, all of it where nothing changed. ``known``: its digests, where they need not be made.
     """
-    common, keys = b"", None
-    if len(config.routes) < MANY_ROUTES:
+    keys: RouteKeys | None = None
+    if known is not None:
+        own_digest, keys = known
+    elif len(config.routes) < MANY_ROUTES:
         own_digest = digest_of(config)
     else:
-        common = digest_without(config, "routes")
         keys = yield from RouteKeys.of_steps(config.routes)
-        own_digest = digest(common + keys.whole)
+        own_digest = digest(digest_without(config, "routes") + keys.whole)
     if before is not None and before.origin.digest == own_digest:
         before.origin.renew()
         return before
-    if before is not None and keys is not None and before.origin.keys is not None and before.origin.common == common:
+    if (
+        before is not None
+        and keys is not None
+        and before.origin.keys is not None
+        and before.origin.common == digest_without(config, "routes")
+    ):
         return (yield from _changed_routes(config, before, own_digest, keys))
     claims = Claims(context.stats)
     context = replace(context, stats=claims)

@@ -94,7 +94,8 @@ class SetRoutes(Message):
     """A discovered route configuration holds, for the users of the ``Rds`` message whose key is ``key``.
 
     ``data`` is the serialized ``RouteConfiguration``; where it is empty the descriptor is a memfd that holds it
-    (``size`` bytes). ``serial`` is told in ``RoutesReleased`` when nothing counts in ``stats`` any more.
+    (``size`` bytes) and behind it ``router.reuse.Digests`` of it. ``serial`` is told in ``RoutesReleased`` when nothing
+    counts in ``stats`` any more.
     """
 
     id: int
@@ -103,6 +104,7 @@ class SetRoutes(Message):
     size: int
     stats: StatRows
     data: bytes = b""
+    digests_size: int = 0
 
 
 class DropRoutes(Message):

@@ -64,15 +64,15 @@ class RouteFeed:
         assert version is not None
         sent, data = self._current[key], version.data
         rows = messages.stat_rows(version.stats)
-        memfd = -1 if len(data) <= MOST_INLINE else _memfd(data)
-        inline = data if memfd < 0 else b""
+        memfd = -1 if len(data) <= MOST_INLINE else _memfd(data + version.digests)
+        inline, more = (data, 0) if memfd < 0 else (b"", len(version.digests))
         answers = []
         for worker in workers:
             sent.holders.add(worker.index)
             fds = [] if memfd < 0 else [os.dup(memfd)]
             answers.append(
                 worker.request(
-                    lambda request_id: messages.SetRoutes(request_id, key, sent.serial, len(data), rows, inline),
+                    lambda request_id: messages.SetRoutes(request_id, key, sent.serial, len(data), rows, inline, more),
                     fds,
                     close_fds=True,
                 )

@@ -319,8 +319,11 @@ class Worker:
         return self.secrets.update(message.secrets)
 
     def _set_routes(self, message: messages.SetRoutes, fds: Fds) -> Steps[None]:
-        data = message.data if message.data or not fds else _read_memfd(fds[0], message.size)
-        return self.routes.set(message.key, message.serial, messages.stat_table(message.stats), data)
+        data, digests = message.data, b""
+        if fds:
+            both = _read_memfd(fds[0], message.size + message.digests_size)
+            data, digests = both[: message.size], both[message.size :]
+        return self.routes.set(message.key, message.serial, messages.stat_table(message.stats), data, digests)
 
     def _drop_routes(self, message: messages.DropRoutes, fds: Fds) -> None:
         self.routes.drop(message.key)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from envoy.config.route.v3 import route_pb2
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.event.slices import finish
 from proxeny.kernel.headers import HeaderMap
 from proxeny.network.factory_context import FactoryContext
-from proxeny.router.reuse import MANY_ROUTES, digest_without
+from proxeny.router.reuse import MANY_ROUTES, Digests, digest_without
 from proxeny.router.route_table import RouteTable
 from proxeny.runtime.snapshot import RuntimeReader
 from proxeny.stats.store import MainStore
@@ -235,6 +236,33 @@ def test_policies_that_no_route_has_any_more_go() -> None:
     assert table.virtual_hosts[0].routes[0].entry.timeout_ms == 400_000  # type: ignore[union-attr]
 
 
+def test_digests_that_main_made_are_used() -> None:
+    config = config_of(("a", MANY), ("b", 2), ("c", 3))
+    first = update(config)
+    config.virtual_hosts[0].routes[3].route.cluster = "other"
+    config.virtual_hosts[2].routes[0].route.cluster = "other"
+    sent = msgspec.msgpack.encode(update(config).digests())
+    digests = msgspec.msgpack.Decoder(Digests).decode(sent)
+    second = finish(RouteTable.compile_steps(config, WORKER, first, False, digests))
+    assert same(first, second) == [False, True, False]
+    old, new = first.virtual_hosts[0].routes, second.virtual_hosts[0].routes
+    assert [number for number in range(MANY) if new[number] is not old[number]] == [3]
+    assert second.digests() == update(config).digests()
+
+
+def test_what_main_would_not_take_over_has_no_digest(tmp_path: Any) -> None:
+    body = tmp_path / "body"
+    body.write_text("one")
+    config = config_of(("a", 1), ("b", MANY))
+    response = config.virtual_hosts[0].routes[0].direct_response
+    response.status, response.body.filename = 200, str(body)
+    first = update(config)
+    digests = first.digests()
+    assert digests.find(0) is None
+    assert digests.find(1) is not None
+    assert same(first, finish(RouteTable.compile_steps(config, WORKER, first, False, digests))) == [False, True]
+
+
 def test_a_digest_without_a_field() -> None:
     config = config_of(("a", 1))
     config.metadata.SetInParent()
@@ -252,7 +280,7 @@ Edits = st.lists(st.tuples(st.sampled_from("adrmx"), st.integers(0, 200), st.int
 @given(st.lists(Edits, min_size=1, max_size=4))
 def test_updates_find_what_a_new_table_finds(updates: list[Any]) -> None:
     config = config_of(("a", MANY_ROUTES + 3), ("b", 3))
-    table = update(config)
+    table = told = update(config)
     for edits in updates:
         for kind, place, value in edits:
             host = config.virtual_hosts[place % 2]
@@ -268,11 +296,14 @@ def test_updates_find_what_a_new_table_finds(updates: list[Any]) -> None:
             else:
                 host.routes[at].match.path = f"/{value}/"
         table = update(config, table)
+        told = finish(RouteTable.compile_steps(config, WORKER, told, False, table.digests()))
         anew = RouteTable.compile(config, WORKER, False)
         for host_name in "ab":
             for number in range(0, 80, 3):
                 path = f"/{number}/"
-                assert cluster(table, host_name, path) == cluster(anew, host_name, path)
+                found = cluster(anew, host_name, path)
+                assert cluster(table, host_name, path) == found
+                assert cluster(told, host_name, path) == found
 
 
 def test_a_table_goes_part_by_part() -> None:

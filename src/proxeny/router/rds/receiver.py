@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from proxeny.event.slices import finish
 from proxeny.router.rds.route_version import RouteVersion
 from proxeny.router.route_table import RouteTable
@@ -88,7 +90,8 @@ class RouteConfigReceiver:
         if self._closed:
             self._store.release(table)
             return
-        self.version = RouteVersion(message, data, version, time.time(), table)
+        digests = msgspec.msgpack.encode(compiled.digests())
+        self.version = RouteVersion(message, data, version, time.time(), table, digests)
         self._count()
         # Workers hear of it before those of their requests that wait for it.
         self._manager.on_change(self)

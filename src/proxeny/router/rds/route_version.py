@@ -22,6 +22,8 @@ class RouteVersion:
     """Seconds since the epoch."""
     stats: StatTable
     """What it counts in; its owner is who is told of the change."""
+    digests: bytes = b""
+    """``router.reuse.Digests`` of it, serialized."""
 
 
 class HeldRoutes(Protocol):

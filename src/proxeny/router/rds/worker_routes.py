@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.route.v3 import route_pb2
 
 from proxeny.event.slices import discard
 from proxeny.router.rds.on_demand import RouteQuestions
 from proxeny.router.rds.provider import RouteConfigProvider, ScopedRoutesProvider, ScopeKey, key_of
 from proxeny.router.rds.stats_holder import StatsHolder
+from proxeny.router.reuse import Digests
 from proxeny.router.route_table import RouteTable
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from proxeny.network.factory_context import FactoryContext
     from proxeny.stats.store import StatTable, WorkerStore
     from proxeny.xds.init_manager import InitManager
+
+_DECODE_DIGESTS: Final = msgspec.msgpack.Decoder(Digests).decode
 
 log = logging.getLogger("proxeny.router")
 
@@ -82,8 +86,11 @@ class WorkerRoutes:
 
     # -- messages ----------------------------------------------------------------------------------------------
 
-    def set(self, key: str, serial: int, table: StatTable, data: bytes) -> Steps[None]:
-        """A serialized ``RouteConfiguration`` holds; raises what compiling raises, and then the last one does."""
+    def set(self, key: str, serial: int, table: StatTable, data: bytes, digests: bytes = b"") -> Steps[None]:
+        """A serialized ``RouteConfiguration`` holds; raises what compiling raises, and then the last one does.
+
+        ``digests``: those of it, serialized, where main sent them along.
+        """
         self._store.install(table)
         self._tables[serial] = table
         holder = StatsHolder(serial, self._on_released)
@@ -93,7 +100,8 @@ class WorkerRoutes:
         provider.name = config.name
         previous = provider.current
         # Main looked for the clusters, where that was asked for.
-        compiled = yield from RouteTable.compile_steps(config, self._context, previous, False)
+        known = _DECODE_DIGESTS(digests) if digests else None
+        compiled = yield from RouteTable.compile_steps(config, self._context, previous, False, known)
         yield from compiled.hold_steps(holder)
         provider.exchange(compiled)
         if previous is not None and self._context.dispatcher is not None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from tests.unit.router.rds.rds_setup import User, rds, routes
@@ -210,3 +211,17 @@ def test_scopes_that_nobody_has_any_more_are_forgotten(worker: Worker) -> None:
     worker.routes.set_scopes(provider.key, [], [([b"a"], KEY)])
     worker.routes.set_scopes(provider.key, [[b"a"]], [])
     assert worker.routes.scoped_provider(scoped_routes(), "", None) is not provider
+
+
+def test_digests_may_come_along(worker: Worker) -> None:
+    user = User(worker.routes.provider(rds(), "", worker.context))
+    message = routes()
+    table = worker.table(message)
+    compiled = RouteTable.compile(message, FactoryContext(role="main", stats=worker.main), False)
+    digests = msgspec.msgpack.encode(compiled.digests())
+    for serial in (1, 2):
+        finish(worker.routes.set(KEY, serial, table, message.SerializeToString(), digests))
+        if serial == 1:
+            before = user.table
+    assert user.table is not before
+    assert user.table.virtual_hosts[0] is before.virtual_hosts[0]
