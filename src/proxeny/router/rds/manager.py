@@ -45,6 +45,7 @@ class RouteConfigProviderManager:
         if subscription is None:
             provider = RouteConfigProvider(key, rds.route_config_name, self._unused)
             subscription = self._subscriptions[key] = RdsSubscription(provider, rds, stat_prefix, self)
+            self._unused(provider)  # if what asks for it is refused
         subscription.wait_in(init_manager)
         return subscription.provider
 
@@ -55,6 +56,7 @@ class RouteConfigProviderManager:
         if static is None:
             provider = RouteConfigProvider(key, config.name, self._unused)
             static = self._subscriptions[key] = StaticVhds(provider, config, self)
+            self._unused(provider)
         static.wait_in(init_manager)
         return static.provider
 
@@ -71,6 +73,7 @@ class RouteConfigProviderManager:
             provider = ScopedRoutesProvider(key, scoped_routes.name, self._scopes_unused)
             subscription = ScopedRdsSubscription(provider, scoped_routes, stat_prefix, self)
             self._scoped[key] = subscription
+            self._scopes_unused(provider)
         subscription.wait_in(init_manager)
         return subscription.provider
 
@@ -114,6 +117,7 @@ class RouteConfigProviderManager:
     # -- the end of providers ----------------------------------------------------------------------------------
 
     def _unused(self, provider: RouteConfigProvider) -> None:
+        """Look whether it is, later in this turn."""
         # A listener that is leaving has the workers told so in this turn: they hear of that first.
         if self._context.dispatcher is not None and not self._closed:
             self._context.dispatcher.call_soon(self._drop, provider)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from tests.unit.router.rds.rds_setup import Setup, rds, resource, routes
 
 from proxeny.config.errors import ConfigError
@@ -136,3 +137,14 @@ def test_one_that_is_closed_before_it_answered_is_waited_for_no_longer(setup: Se
     del user
     setup.turn()
     assert done
+
+
+def test_what_nobody_takes_is_given_up(setup: Setup) -> None:
+    """Its listener is refused for something else."""
+    scoped = http_connection_manager_pb2.ScopedRoutes(name="s")
+    scoped.scoped_rds.scoped_rds_config_source.path_config_source.path = "/scopes"
+    setup.manager.provider(rds(), "http.web.", setup.init)
+    setup.manager.scoped_provider(scoped, "http.web.", setup.init)
+    setup.turn()
+    assert [one.closed for one in setup.xds.subscriptions] == [True, True]
+    assert setup.manager.subscriptions() == [] == setup.manager.scoped_subscriptions()
