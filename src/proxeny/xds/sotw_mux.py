@@ -27,9 +27,10 @@ from proxeny.xds.config_validators import ConfigValidators
 from proxeny.xds.control_plane_stats import ControlPlaneStats
 from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
 from proxeny.xds.inbox import Inbox
-from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail, tell_failure
+from proxeny.xds.mux import ScopedResume, WatchCallbacks, as_refusal, detail, tell_failure
 from proxeny.xds.rejection import joined
 from proxeny.xds.resource import WRAPPER, DecodedResource, ResourceDecoder
+from proxeny.xds.sotw_state import SotwWatch, TypeState, found_for
 from proxeny.xds.subscription import FailureReason
 from proxeny.xds.ttl import TtlManager
 
@@ -40,158 +41,6 @@ log = logging.getLogger("proxeny.config")
 
 MESSAGE: Final = discovery_pb2.DiscoveryResponse
 """What comes on the stream."""
-
-
-class SotwWatch:
-    """The names that one subscription wants; none: all."""
-
-    __slots__ = ("callbacks", "decoder", "mux", "names", "order", "state")
-
-    def __init__(
-        self,
-        mux: SotwMux,
-        state: _TypeState,
-        names: Iterable[str],
-        callbacks: WatchCallbacks,
-        decoder: ResourceDecoder,
-    ) -> None:
-        self.mux = mux
-        self.state = state
-        self.callbacks = callbacks
-        self.decoder = decoder
-        self.names: list[str] = []
-        self.order = 0
-        state.add(self, names)
-
-    def update(self, names: Iterable[str]) -> None:
-        """These instead of those before; each change is a request, as Envoy's."""
-        mux, state = self.mux, self.state
-        before = self.names
-        state.remove(self)
-        if before:
-            mux.queue_request(state.type_url)
-        state.add(self, names)
-        mux.forget(state, before)
-        mux.queue_request(state.type_url)
-
-    def append(self, names: Iterable[str]) -> None:
-        """State of the world knows no request on demand (as in Envoy)."""
-
-    def close(self) -> None:
-        """None any more."""
-        mux, state = self.mux, self.state
-        if self not in state.watches:
-            return
-        state.remove(self)
-        if self.names:
-            mux.queue_request(state.type_url)
-            mux.forget(state, self.names)
-
-
-class _Request:
-    """The next request for a type. A message that lived as long would keep the bytes of all that was ever put in it."""
-
-    __slots__ = ("error_detail", "resource_names", "response_nonce", "type_url", "version_info")
-
-    def __init__(self) -> None:
-        self.type_url = ""
-        self.version_info = ""
-        self.response_nonce = ""
-        self.resource_names: list[str] = []
-        self.error_detail: str | None = None
-        """Why the last response is refused; None: it is not."""
-
-    def serialize(self, node: Any | None) -> bytes:
-        """As it is sent; None: without a node."""
-        message: Any = discovery_pb2.DiscoveryRequest(
-            type_url=self.type_url,
-            version_info=self.version_info,
-            response_nonce=self.response_nonce,
-            resource_names=self.resource_names,
-            node=node,
-        )
-        if self.error_detail is not None:
-            message.error_detail.code = INTERNAL
-            message.error_detail.message = self.error_detail
-        data: bytes = message.SerializeToString()
-        return data
-
-
-class _TypeState:
-    """What is wanted and known of one type."""
-
-    __slots__ = (
-        "_next_order",
-        "by_name",
-        "control_plane",
-        "globs",
-        "mortal",
-        "names_changed",
-        "pauses",
-        "pending",
-        "request",
-        "subscribed",
-        "ttl",
-        "type_url",
-        "watches",
-        "wildcards",
-    )
-
-    def __init__(self, type_url: str, ttl: TtlManager) -> None:
-        self.type_url = type_url
-        self.ttl = ttl
-        self.request = _Request()
-        self.watches: dict[SotwWatch, None] = {}
-        """The newest is last."""
-        self.wildcards: set[SotwWatch] = set()
-        self.globs: set[SotwWatch] = set()
-        self.by_name: dict[str, dict[SotwWatch, None]] = {}
-        self.mortal: dict[str, DecodedResource] = {}
-        """Resources with a TTL that are there."""
-        self.names_changed = True
-        self.subscribed = False
-        self.pauses = 0
-        self.pending = False
-        """A request was left out while it was paused."""
-        self.control_plane = ""
-        self._next_order = 0
-
-    def add(self, watch: SotwWatch, names: Iterable[str]) -> None:
-        watch.names = sorted({xdstp.normalized(name) for name in names})
-        self._next_order += 1
-        watch.order = self._next_order
-        self.watches[watch] = None
-        self.names_changed = True
-        if not watch.names:
-            self.wildcards.add(watch)
-        for name in watch.names:
-            self.by_name.setdefault(name, {})[watch] = None
-            if xdstp.is_glob(name):
-                self.globs.add(watch)
-
-    def remove(self, watch: SotwWatch) -> None:
-        del self.watches[watch]
-        self.wildcards.discard(watch)
-        self.globs.discard(watch)
-        self.names_changed = True
-        for name in watch.names:
-            interested = self.by_name[name]
-            del interested[watch]
-            if not interested:
-                del self.by_name[name]
-
-    def newest_first(self) -> list[SotwWatch]:
-        return list(reversed(self.watches))
-
-    def interested_in(self, names: Iterable[str]) -> list[SotwWatch]:
-        """Who watches any of them, the newest first."""
-        found = self.wildcards | self.globs
-        for name in names:
-            found.update(self.by_name.get(name, ()))
-        return sorted(found, key=lambda watch: -watch.order)
-
-    def wanted(self) -> Iterable[str]:
-        return dict.fromkeys(name for watch in reversed(self.watches) for name in watch.names)
 
 
 class SotwMux:
@@ -220,7 +69,7 @@ class SotwMux:
         self.eds_cache = eds_cache
         self._partial_updates = partial_updates
         self._validators = validators or ConfigValidators()
-        self._states: dict[str, _TypeState] = {}
+        self._states: dict[str, TypeState] = {}
         self._subscriptions: list[str] = []
         self._queue: deque[str] = deque()
         self._inbox = Inbox(dispatcher)
@@ -259,14 +108,14 @@ class SotwMux:
         self.queue_request(type_url)
         return watch
 
-    def _state(self, type_url: str) -> _TypeState:
+    def _state(self, type_url: str) -> TypeState:
         state = self._states.get(type_url)
         if state is None:
             ttl = TtlManager(self._dispatcher, lambda names: self._on_expired(type_url, names))
-            state = self._states[type_url] = _TypeState(type_url, ttl)
+            state = self._states[type_url] = TypeState(type_url, ttl)
         return state
 
-    def forget(self, state: _TypeState, names: Iterable[str]) -> None:
+    def forget(self, state: TypeState, names: Iterable[str]) -> None:
         """Nobody watches some of ``names`` any more: nor are they cached."""
         if self.eds_cache is not None and state.type_url == ASSIGNMENT_URL:
             for name in names:
@@ -280,7 +129,7 @@ class SotwMux:
             state.pauses += 1
         return ScopedResume(lambda: self._resume(states))
 
-    def _resume(self, states: list[_TypeState]) -> None:
+    def _resume(self, states: list[TypeState]) -> None:
         for state in states:
             state.pauses -= 1
             if state.pauses == 0 and state.pending and state.subscribed:
@@ -356,7 +205,7 @@ class SotwMux:
         for state in list(self._states.values()):
             yield from self._tell_failure(state, FailureReason.CONNECTION_FAILURE, None)
 
-    def _tell_failure(self, state: _TypeState, reason: FailureReason, error: ConfigError | None) -> Steps[None]:
+    def _tell_failure(self, state: TypeState, reason: FailureReason, error: ConfigError | None) -> Steps[None]:
         for watch in state.newest_first():
             if watch in state.watches:
                 tell_failure(watch.callbacks, reason, error)
@@ -383,7 +232,7 @@ class SotwMux:
             return None
         return self._process(state, message)
 
-    def _on_unwatched(self, state: _TypeState, message: Any) -> None:
+    def _on_unwatched(self, state: TypeState, message: Any) -> None:
         state.request.response_nonce = message.nonce
         if message.resources:
             log.warning("Ignoring unwatched type URL %s", state.type_url)
@@ -391,7 +240,7 @@ class SotwMux:
         else:
             state.request.version_info = message.version_info
 
-    def _process(self, state: _TypeState, message: Any) -> Steps[None]:
+    def _process(self, state: TypeState, message: Any) -> Steps[None]:
         resume = self.pause([state.type_url])
         try:
             resources = yield from self._decode(state, message)
@@ -411,10 +260,10 @@ class SotwMux:
         self.queue_request(state.type_url)
         resume.close()
 
-    def _refuse(self, state: _TypeState, error: ConfigError) -> None:
+    def _refuse(self, state: TypeState, error: ConfigError) -> None:
         state.request.error_detail = detail(error)
 
-    def _decode(self, state: _TypeState, message: Any) -> Steps[list[DecodedResource]]:
+    def _decode(self, state: TypeState, message: Any) -> Steps[list[DecodedResource]]:
         """What is to be delivered; nothing when there are but heartbeats."""
         decoder = state.newest_first()[0].decoder
         own_type = type_name_of(state.type_url)
@@ -437,7 +286,7 @@ class SotwMux:
         state.ttl.refresh()
         return resources if len(resources) > heartbeats else []
 
-    def _keep_alive(self, state: _TypeState, heartbeat: DecodedResource, taken: str) -> DecodedResource:
+    def _keep_alive(self, state: TypeState, heartbeat: DecodedResource, taken: str) -> DecodedResource:
         """The resource that a heartbeat stands for, which lives on as it says; ConfigError when it is not there."""
         resource = state.mortal.get(heartbeat.name)
         if resource is None or heartbeat.version != taken:
@@ -450,7 +299,7 @@ class SotwMux:
         return resource
 
     def _deliver(
-        self, state: _TypeState, resources: Sequence[DecodedResource], version: str
+        self, state: TypeState, resources: Sequence[DecodedResource], version: str
     ) -> Steps[list[ConfigError]]:
         """Why some watches refused, where others take updates all the same; else the first refusal is raised."""
         errors: list[ConfigError] = []
@@ -469,7 +318,7 @@ class SotwMux:
                 continue
             found: Sequence[DecodedResource] = resources
             if watch.names:
-                found = _found(watch, by_name)
+                found = found_for(watch, by_name)
                 if not found:
                     continue
             try:
@@ -491,7 +340,7 @@ class SotwMux:
     def _on_expired(self, type_url: str, names: list[str]) -> None:
         self._inbox.put(lambda: self._expire(self._states[type_url], names))
 
-    def _expire(self, state: _TypeState, names: list[str]) -> Steps[None]:
+    def _expire(self, state: TypeState, names: list[str]) -> Steps[None]:
         for name in names:
             state.mortal.pop(name, None)
         for watch in state.newest_first():
@@ -506,15 +355,3 @@ class SotwMux:
         for state in self._states.values():
             state.ttl.close()
         self._stream.close()
-
-
-def _found(watch: SotwWatch, by_name: dict[str, DecodedResource]) -> list[DecodedResource]:
-    """What of a response it watches, in the order of its names."""
-    found = []
-    for name in watch.names:
-        resource = by_name.get(name)
-        if resource is not None:
-            found.append(resource)
-        elif xdstp.is_glob(name):
-            found += [one for own, one in by_name.items() if xdstp.is_xdstp(own) and xdstp.glob_of(own) == name]
-    return found
