@@ -492,6 +492,19 @@ def listeners_share_a_secret(side: Side) -> None:
     handshake(side, "b", "two.test")
 
 
+@case("a answers 200 one", "b has certificate 'one.test'")
+def names_of_all_kinds(side: Side) -> None:
+    name = "a:b/c://d e.%f"
+    filters = side.serve(ECDS, filter_of(name, adding("one")))
+    secrets = side.serve(SDS, {"name": name, "tls_certificate": inline(ONE)})
+    side.put(LDS, filtered("a", discovered(side, name)), secured(side, "b", name))
+    side.acked(ECDS, filters)
+    side.acked(SDS, secrets)
+    header(side, "a", "200 one")
+    handshake(side, "b", "one.test")
+    side.wait_until(lambda: "config_reload: 1" in side.proxy.admin("/stats?filter=extension_config_discovery"))
+
+
 # -- runtime ---------------------------------------------------------------------------------------------------
 
 

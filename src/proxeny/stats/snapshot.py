@@ -223,7 +223,8 @@ class StatsView:
     def text_readouts(self) -> list[tuple[str, str]]:
         """All text statistics, unsorted."""
         accepts = self.settings.matcher.accepts
-        return [(name, value) for name, value in self.store.text_readouts.items() if accepts(name)]
+        shown = [(sanitized(name), value) for name, value in self.store.text_readouts.items()]
+        return [one for one in shown if accepts(one[0])]
 
     def value(self, name: str) -> int | None:
         """One counter or gauge by its full name; None when there is none. For tests and rare look-ups."""

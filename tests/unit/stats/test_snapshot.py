@@ -180,3 +180,9 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         (entry,) = store.entries.values()
         assert entry.chosen is not None
         assert len(entry.chosen) <= 3
+
+
+def test_text_statistics_have_no_colons_either() -> None:
+    store = MainStore()
+    store.text_readout("sds.a:b/c://d.version_text", "v1")
+    assert StatsView(store).text_readouts() == [("sds.a_b/c_d.version_text", "v1")]
