@@ -104,11 +104,16 @@ class RouteTable:
         hosts = []
         for number, host in enumerate(config.virtual_hosts):
             before, known = kept.get(host.name), None if digests is None else digests.find(number)
-            routes = yield from compile_virtual_host_steps(host, info, context, validate, before, known)
+            if before is not None and known is not None and known[0] == before.origin.digest:
+                before.origin.renew()
+                routes = before
+            else:
+                routes = yield from compile_virtual_host_steps(host, info, context, validate, before, known)
             hosts.append(routes)
             for domain in host.domains:
                 domains.add(domain, routes)
-            yield
+            if routes is not before or not number & 15:
+                yield
         host_header = config.vhost_header.lower().encode("utf-8") or b":authority"
         yield from domains.freeze_steps()
         return cls(info, origin, tuple(hosts), domains, config.ignore_port_in_host_matching, host_header)
