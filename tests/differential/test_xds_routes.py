@@ -510,3 +510,28 @@ def test_same(sequence: XdsCase, pair: XdsPair) -> None:
     if sequence not in CASES and pair.sides[0].variant.aggregated:
         pytest.skip("over ADS these types stay asked for: the next listener would wait in vain for what there is")
     pair.check(sequence)
+
+
+@pytest.fixture(scope="module")
+def shared_stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[XdsPair]:
+    made = XdsPair(VARIANTS[1], tmp_path_factory.mktemp("routes-shared"))
+    yield made
+    made.close()
+
+
+def scopes_and_hosts(side: Side) -> None:
+    side.serve(SRDS, scope("a", "ka", "ra"), scope("b", "kb", "rb", on_demand=True))
+    side.serve(RDS, with_hosts(side), routes("ra", "=x"), routes("rb", "=y"))
+    side.serve(VHDS, host("r/a", "a"))
+    side.put(LDS, by_scopes(side, "s"), by_hosts(side))
+    say(side, "x", "s", x_scope="ka")
+    say(side, "y", "s", x_scope="kb")
+    say(side, "a", host="a")
+    waiting = Waiting(side, host="b")
+    side.asked(VHDS, lambda request: "r/b" in request.subscribe)
+    side.put(VHDS, host("r/a", "a"), host("r/b", "b"))
+    waiting.answered()
+
+
+def test_same_over_one_incremental_stream(shared_stream: XdsPair) -> None:
+    shared_stream.check(XdsCase(scopes_and_hosts, ("waited: 200 'b'", "200 'y'", "ADS VHDS: subscribe=['r/b']")))
