@@ -103,16 +103,18 @@ def _absent(kind: TypeRecord, name: str) -> list[str]:
 
 
 def _type_text(kind: TypeRecord, name: str) -> Iterator[str]:
-    names = kind.names()
-    asked = "everything" if kind.is_wildcard else f"{len(names)} by name"
-    many = len(kind.subscriptions)
-    head = f"{kind.type_name} from {kind.source or 'nowhere'}: {asked}"
-    yield (
-        f"{head}, {many} subscriptions, {kind.attempts} updates\n" if many > 1 else f"{head}, {kind.attempts} updates\n"
+    asked = "everything" if kind.is_wildcard else f"{len(kind.names())} by name"
+    head = [f"{kind.type_name} from {kind.source or 'nowhere'}: {asked}"]
+    if len(kind.subscriptions) > 1:
+        head.append(f"{len(kind.subscriptions)} subscriptions")
+    head.append(
+        "no update yet" if not kind.attempts else "1 update" if kind.attempts == 1 else f"{kind.attempts} updates"
     )
+    if kind.attempts:
+        head.append(f"the last of {kind.size} bytes in {_ms(kind.seconds)} ms")
+    yield ", ".join(head) + "\n"
     if kind.accepted is not None:
-        size = f"the last {kind.size} bytes in {_ms(kind.seconds)} ms"
-        yield f"  accepted version '{kind.accepted.version}' at {timestamp(kind.accepted.at)}, {size}\n"
+        yield f"  accepted version '{kind.accepted.version}' at {timestamp(kind.accepted.at)}\n"
     if kind.rejected is not None:
         why = f"at {timestamp(kind.rejected.at)}: {_line(kind.rejected.details)}"
         yield f"  rejected version '{kind.rejected.version}' {why}\n"

@@ -42,13 +42,13 @@ def shown(get, path):
 
 def test_resources(get, record):
     assert shown(get, "/xds") == (
-        f"{CLUSTER} from ads: everything, 2 updates\n"
-        "  accepted version '1' at T, the last 14 bytes in 250.0 ms\n"
+        f"{CLUSTER} from ads: everything, 2 updates, the last of 14 bytes in 250.0 ms\n"
+        "  accepted version '1' at T\n"
         "  rejected version '2' at T: Error adding/updating cluster(s) b: no\n"
         "    a: version '2', 7 bytes since T\n"
         "    b: version '1', 3 bytes since T\n"
         "    b: version '2' refused at T: no\n"
-        f"{LISTENER} from /<lds>: 2 by name, 0 updates\n"
+        f"{LISTENER} from /<lds>: 2 by name, no update yet\n"
         "  failed at T: connection failure: gone\n"
         "    'l\\n': asked for, has not come\n"
         "    m: asked for, has not come\n"
