@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
-from proxeny.rpc.envoy_client import EnvoyGrpcClient
+from proxeny.rpc.envoy_client import EnvoyGrpcClient, retry_policy_of
 from proxeny.rpc.google_client import GOOGLE_GRPC, GoogleGrpcClient
 from proxeny.rpc.google_credentials import GoogleCredentials
 from proxeny.rpc.initial_metadata import check_characters, for_grpcio, initial_metadata
@@ -35,6 +35,15 @@ class GrpcClientManager:
         client = self._make(grpc_service, stat_prefix)
         self._clients.add(client)
         return client
+
+    def check(self, grpc_service: Any) -> None:
+        """ConfigError for a service that ``of`` would refuse; nothing is made or counted."""
+        if grpc_service.HasField("google_grpc"):
+            check_characters(grpc_service)
+            GoogleCredentials(grpc_service.google_grpc)
+        elif grpc_service.HasField("retry_policy"):
+            retry_policy_of(grpc_service.retry_policy)
+        initial_metadata(grpc_service)
 
     def _make(self, service: Any, stat_prefix: str) -> GrpcClient:
         kind = service.WhichOneof("target_specifier")

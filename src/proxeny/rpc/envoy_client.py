@@ -262,8 +262,10 @@ def retry_policy_of(core: Any) -> RetryPolicy:
     back_off.base_interval.FromMilliseconds(RETRY_BASE_MS)
     if core.retry_back_off.HasField("base_interval"):
         back_off.base_interval.CopyFrom(core.retry_back_off.base_interval)
+    base_ms = back_off.base_interval.ToMilliseconds()
+    longest_ms = base_ms * 10
     if core.retry_back_off.HasField("max_interval"):
-        back_off.max_interval.CopyFrom(core.retry_back_off.max_interval)
-    else:
-        back_off.max_interval.FromMilliseconds(back_off.base_interval.ToMilliseconds() * 10)
+        # Envoy takes one that is below the base.
+        longest_ms = max(base_ms, core.retry_back_off.max_interval.ToMilliseconds())
+    back_off.max_interval.FromMilliseconds(longest_ms)
     return RetryPolicy.compile(policy)

@@ -9,7 +9,10 @@ import base64
 import string
 from typing import Any, Final
 
+from envoy.config.core.v3 import base_pb2
+
 from proxeny.config.errors import ConfigError
+from proxeny.router.header_mutation import compile_mutation
 
 _KEY: Final = frozenset(string.ascii_letters + string.digits + "_.-")
 _VALUE: Final = frozenset(map(chr, range(0x20, 0x7F)))
@@ -27,13 +30,9 @@ def check_characters(service: Any) -> None:
 
 def initial_metadata(service: Any) -> dict[str, str]:
     """Lower-cased names and values; ConfigError in Envoy's words."""
-    found: dict[str, str] = {}
-    for header in service.initial_metadata:
-        key = header.key.lower()
-        if key.startswith(":") or key == "host":
-            raise ConfigError(":-prefixed or host headers may not be modified")
-        found[key] = header.value
-    return found
+    # As in Envoy, values are checked as if command operators in them counted.
+    compile_mutation([base_pb2.HeaderValueOption(header=header) for header in service.initial_metadata], ())
+    return {header.key.lower(): header.value for header in service.initial_metadata}
 
 
 def for_grpcio(metadata: dict[str, str]) -> tuple[tuple[str, str | bytes], ...]:

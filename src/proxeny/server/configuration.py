@@ -132,6 +132,7 @@ class Configuration:
             self._dynamic_validation,
             partial_updates=options.accept_partial_updates,
         )
+        self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
         self.context.secrets = self.secrets = SecretManager(
             store, self.local_info.node, dispatcher, self._dynamic_validation, self.xds, options
         )
@@ -172,7 +173,6 @@ class Configuration:
         if has_cds(dynamic, self.options):
             check_cds(dynamic, self.local_info.node, self.xds)
         manager = MainClusterManager(self.context, self.options.concurrency, limits)
-        self.xds.grpc_clients = self.grpc_clients = GrpcClientManager(self.context)
         self.xds.http_client = AsyncRequests(self.context)
         self.xds.added_clusters = manager.added_names
         self.xds.initialize()

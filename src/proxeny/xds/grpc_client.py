@@ -71,3 +71,6 @@ class GrpcClients(Protocol):
 
     def of(self, grpc_service: Any, stat_prefix: str) -> GrpcClient:
         """A client for a ``config.core.v3.GrpcService``; ConfigError."""
+
+    def check(self, grpc_service: Any) -> None:
+        """ConfigError for a service that ``of`` would refuse."""

@@ -88,6 +88,7 @@ class XdsManager:
             return
         check_node(self._node, "ads")
         api_config_source.check_ads(self._ads_config, self._primaries)
+        self._check_services(self._ads_config)
         if self._loop is not None:
             self.eds_cache = EdsResourcesCache(self._loop)
             self._ads = self._mux(self._ads_config, services.ADS, "", self.eds_cache)
@@ -120,6 +121,7 @@ class XdsManager:
             check_path(source)
         elif kind == "api_config_source":
             api_config_source.check_subscription(source, type_name, self._primaries)
+            self._check_services(source.api_config_source)
         elif kind != "ads":
             raise ConfigError("Missing config source specifier in envoy::config::core::v3::ConfigSource")
         elif not self._has_ads:
@@ -180,6 +182,12 @@ class XdsManager:
                 raise ConfigError(_NO_ADS)
         else:
             api_config_source.check_subscription(source, type_name, self._primaries)
+            self._check_services(source.api_config_source)
+
+    def _check_services(self, api: Any) -> None:
+        if self.grpc_clients is not None:
+            for service in api.grpc_services:
+                self.grpc_clients.check(service)
 
     def subscribe_collection(
         self, locator: str, source: Any, callbacks: SubscriptionCallbacks, decoder: ResourceDecoder, stats: UpdateStats

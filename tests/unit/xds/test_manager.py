@@ -38,6 +38,9 @@ class Clients:
         self.prefixes.append(stat_prefix)
         return self.client
 
+    def check(self, grpc_service: Any) -> None:
+        return
+
 
 class Managed:
     """A manager of a bootstrap with a static cluster ``plane``."""
