@@ -88,6 +88,46 @@ def a_changed_cluster_goes_on_with_the_endpoints_that_it_had(side: Side) -> None
     note_state(side, "a")
 
 
+@case("cluster_manager.cluster_modified: +2")
+def a_change_is_taken_back_while_it_warms(side: Side) -> None:
+    endpoints = side.serve(EDS, assignment("a", side.port("one")))
+    side.put(CDS, eds("a", patient(side)))
+    side.acked(EDS, endpoints)
+    modified = side.stat("cluster_manager.cluster_modified")
+    warm(side, eds("a", patient(side), connect_timeout="7s"))
+    side.wait_for_stat("cluster_manager.cluster_modified", modified + 1)
+    side.serve(CDS, eds("a", patient(side)))
+    side.wait_for_stat("cluster_manager.cluster_modified", modified + 2)
+    note_state(side, "a")
+
+
+@case("cluster_manager.cluster_added: +2", "cluster_manager.cluster_removed: +1")
+def a_cluster_goes_and_comes_back(side: Side) -> None:
+    version = side.serve(EDS, assignment("a", side.port("one")))
+    side.put(CDS, eds("a", patient(side)))
+    side.acked(EDS, version)
+    side.put(CDS)
+    side.asked_for(EDS)
+    # Its statistics go when no worker uses them any more; whoever asks anew is answered anew.
+    side.wait_until(lambda: not side.proxy.stats(r"^cluster\.a\.update_attempt$"))
+    side.put(CDS, eds("a", patient(side)))
+    side.acked(EDS, version)
+    side.put(EDS, assignment("a", side.port("two")))
+    note_state(side, "a")
+
+
+@case("EDS: ", "200 'two'")
+def a_cluster_takes_another_name_for_its_endpoints(side: Side) -> None:
+    version = side.serve(EDS, assignment("x", side.port("one")), assignment("y", side.port("two")))
+    side.put(CDS, eds("a", patient(side), "x"))
+    side.acked(EDS, version)
+    side.put(LDS, listener("l", route_config=routes("r", "a")))
+    side.get("l", "/a", "one")
+    side.put(CDS, eds("a", patient(side), "y"))
+    side.asked_for(EDS, "y")
+    side.get("l", "/a", "two")
+
+
 @sotw_case("200 'two'")
 def a_changed_cluster_waits_for_new_endpoints(side: Side) -> None:
     endpoints = side.serve(EDS, assignment("a", side.port("one")))
