@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import proxeny.router.filter  # noqa: F401 - it and the next one import each other, and this order works
 from proxeny.router.upstream_filters import UpstreamCodecFilter
 
 if TYPE_CHECKING:
