@@ -52,3 +52,10 @@ fi
 if command -v go >/dev/null && ! command -v h2spec >/dev/null && [ ! -x "$HOME/go/bin/h2spec" ]; then
     run env GOBIN="$HOME/go/bin" go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 fi
+
+# So is a control plane on go-control-plane (tests/go_control_plane), which is built here.
+plane=$root/tests/go_control_plane
+built=$HOME/go/bin/proxeny-test-go-control-plane
+if command -v go >/dev/null && { [ ! -x "$built" ] || [ "$plane/main.go" -nt "$built" ]; }; then
+    run env GOFLAGS=-mod=readonly go build -C "$plane" -trimpath -o "$built" .
+fi
