@@ -141,8 +141,10 @@ def test_a_snapshot_its_changes_and_a_refusal(proxy: Start, upstreams: list[Fake
         until(lambda: running.stat("listener_manager.total_listeners_active"))
         port = running.port("web")
         assert get(port) == (200, "one: GET /\n")
-        # Another cluster, and the route to it: whoever asks meanwhile is answered by one or the other.
-        plane.set("v2", world.messages(ports, route_to="two"))
+        # Another cluster, and once it is warm the route to it: whoever asks meanwhile is answered by one or the other.
+        plane.set("v2", world.messages(ports, route_to="one"))
+        until(lambda: running.stat("cluster_manager.active_clusters") == 3)
+        plane.set("v2b", world.messages(ports, route_to="two"))
         answers = []
         until(lambda: answers.append(get(port)) or answers[-1] == (200, "two: GET /\n"))
         assert set(answers) <= {(200, "one: GET /\n"), (200, "two: GET /\n")}
