@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.differential import xds_cluster_cases, xds_listener_cases
+from tests.differential import xds_cluster_cases, xds_listener_cases, xds_stream_cases
 from tests.differential.xds_config import VARIANTS, Variant
 from tests.differential.xds_pair import XdsCase, XdsPair
 
-CASES = (*xds_cluster_cases.CASES, *xds_listener_cases.CASES)
+CASES = (*xds_cluster_cases.CASES, *xds_listener_cases.CASES, *xds_stream_cases.CASES)
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)

@@ -143,8 +143,11 @@ def _certificate(port: int) -> str:
     context.check_hostname = False
     context.load_verify_locations(cadata=ROOT.pem)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
-            found: Any = context.wrap_socket(client).getpeercert()
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client,
+            context.wrap_socket(client) as encrypted,
+        ):
+            found: Any = encrypted.getpeercert()
             return str(found["subjectAltName"][0][1])
     except OSError:
         return ""

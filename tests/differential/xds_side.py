@@ -35,6 +35,9 @@ STATS = (
 )
 UNSTEADY = re.compile(r"\.(\w+_time(_ms)?|update_duration|version)$")
 """Times, and hashes of what ``version_text`` tells already."""
+EDS_STATS = re.compile(r"^cluster\..*\.(update_|assignment_|init_fetch)")
+"""A worker of Envoy may hold those of a cluster that is gone when another one of its name comes."""
+NOTHING = re.compile(r"(?!)")
 
 
 class Side:
@@ -48,6 +51,7 @@ class Side:
         self.backends = {name: Backend(name) for name in BACKENDS}
         self.plane = ControlPlane(identifier="plane")
         self.lines: list[str] = []
+        self._ignored = NOTHING
         self._case = "start"
         self._versions = 0
         self._streams: dict[int, str] = {}
@@ -73,7 +77,6 @@ class Side:
         for name, backend in self.backends.items():
             text = re.sub(rf"\b{backend.port}\b", f"<{name}>", text)
         text = re.sub(rf"\b{self.plane.port}\b", "<plane>", text)
-        text = re.sub(r"goo\.gle/debug\w+(\\[nt]|\s)*", "", text)
         return self.proxy.normalise(text).replace(str(self.proxy.folder), "<folder>")
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -121,6 +124,14 @@ class Side:
     def nacked(self, type_name: str, version: str) -> None:
         """Wait for a NACK."""
         self._await(lambda: self.plane.wait_for_nack(type_name, version))
+
+    def replied(self, type_name: str, version: str) -> None:
+        """Wait for an ACK or a NACK."""
+        self.asked(type_name, lambda request: request.answers is not None and request.answers.version == version)
+
+    def ignore(self, pattern: str) -> None:
+        """Lines that are not compared: of what depends on how long something took, for example."""
+        self._ignored = re.compile(pattern)
 
     def asked(self, type_name: str, matches: Callable[[Request], bool]) -> None:
         """Wait for a request."""
@@ -190,6 +201,7 @@ class Side:
     def begin(self, case: str) -> None:
         """Another case."""
         self.plane.forget()
+        self._ignored = NOTHING
         self._case = case
         self._versions = 0
         self.lines = []
@@ -213,7 +225,8 @@ class Side:
         ordered = sorted(
             (label, number if label.startswith("ADS") else 0, told) for (label, number), told in groups.items()
         )
-        return [f"{label}: {line}" for label, _, told in ordered for line in told]
+        lines = [f"{label}: {line}" for label, _, told in ordered for line in told]
+        return [line for line in lines if not self._ignored.search(line)]
 
     def _labelled(self, request: Request) -> str:
         """The stream's name and the type; a stream of one type goes by what it first asks for."""
@@ -228,16 +241,17 @@ class Side:
     def state(self) -> list[str]:
         """How stats moved since the case began, and what /config_dump tells of every resource."""
         before, now = self._stats_before, self._all_stats()
+        asked = self.plane.requests_of(EDS)
         found = []
         for name in sorted(now):
             value, was = now[name], before.get(name, 0)
-            if value == was:
+            if value == was or self._ignored.search(name) or (EDS_STATS.search(name) and not asked):
                 continue
             if isinstance(value, str):
                 found.append(f"{name}: {value}")
             else:
                 found.append(f"{name}: {value - (was if isinstance(was, int) else 0):+}")
-        return [self._normalise(line) for line in found + self.dump()]
+        return [self._normalise(line) for line in found + self.dump() if not self._ignored.search(line)]
 
     def _all_stats(self) -> dict[str, int | str]:
         found: dict[str, int | str] = {}
@@ -333,7 +347,7 @@ def _told(request: Request) -> str:
     elif request.nonce:
         parts.append(f"nonce={request.nonce!r}")
     if request.error is not None:
-        parts.append(f"error={request.error_code}:{request.error!r}")
+        parts.append(f"error={request.error_code}:{_plain(request.error)!r}")
     parts += ["node"] if request.node is not None else []
     return " ".join(parts)
 
@@ -341,6 +355,12 @@ def _told(request: Request) -> str:
 def _is_goodbye(request: Request) -> bool:
     """Of a stream of its own: it ends behind it, and may be lost with it."""
     return bool(request.unsubscribe) and not request.subscribe and not request.nonce
+
+
+def _plain(text: str) -> str:
+    """Without nonces, and the blanks and marks that Envoy puts into the text of messages, others in each process."""
+    text = re.sub(r"\bnonce: \"n\d+\"", "nonce: <nonce>", text)
+    return re.sub(r"goo\.gle/debug\w+\s*", "", text)
 
 
 def _listed(what: str, names: Iterable[str]) -> list[str]:
@@ -362,6 +382,6 @@ def _dumped(what: str, item: Json) -> str:
             return ""
     elif "error_state" in item:
         # Of which version they were is what only Proxeny tells.
-        versions.append(f"error={item['error_state'].get('details')!r}")
+        versions.append(f"error={_plain(item['error_state'].get('details', ''))!r}")
     status = [item["client_status"]] if "client_status" in item else []
     return " ".join([what, name, *versions, *status])

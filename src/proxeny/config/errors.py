@@ -1,5 +1,7 @@
 """The error tree of configuration: everything that makes a configuration unacceptable is a ConfigError."""
 
+from typing import Any
+
 
 class ConfigError(ValueError):
     """A configuration was refused.
@@ -14,6 +16,8 @@ class ConfigError(ValueError):
         self.path = path
         self.file = file
         self.line = line
+        self.within: Any = None
+        """The message in an Any that the fault lies in: Envoy looks at that on its own."""
 
     def __str__(self) -> str:
         """`file:line: path: message`, without the parts that are not known."""

@@ -361,7 +361,11 @@ def _inspect_content(inspector: Inspector, any_message: Any, name: str) -> None:
             f"Didn't find a registered implementation for '{name}' with type URL: '{type_name}'", inspector.path()
         )
     root, inspector.root = inspector.root, len(inspector.trail)
-    plan_of(content.DESCRIPTOR).inspect(inspector, content)
+    try:
+        plan_of(content.DESCRIPTOR).inspect(inspector, content)
+    except ConfigError as error:
+        error.within = error.within or content
+        raise
     inspector.root = root
     if inspector.rewrites != rewrites:
         any_message.value = content.SerializeToString(deterministic=True)

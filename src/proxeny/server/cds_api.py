@@ -13,7 +13,7 @@ from proxeny.config.errors import ConfigError
 from proxeny.event.slices import finish
 from proxeny.stats.schema import Schema
 from proxeny.xds.config_source import check_node, is_passed_over
-from proxeny.xds.rejection import RefusedResource, UpdateRejected
+from proxeny.xds.rejection import RefusedResource, UpdateRejected, told
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason
@@ -98,8 +98,8 @@ class CdsApi:
             changed, errors = yield from self._change(added, removed, version)
         self._ready()
         if errors:
-            told = ", ".join([f"{one.name}: {one.details}" for one in errors])
-            raise UpdateRejected(f"Error adding/updating cluster(s) {told}", errors)
+            reasons = ", ".join([f"{one.name}: {one.told}" for one in errors])
+            raise UpdateRejected(f"Error adding/updating cluster(s) {reasons}", errors)
         if changed:
             self._stats.inc(_CONFIG_RELOAD)
             self._stats.set(_CONFIG_RELOAD_TIME_MS, int(time.time() * 1000))
@@ -121,7 +121,7 @@ class CdsApi:
                 changed += self._apply(resource, seen)
             except ConfigError as error:
                 name = resource.message.name
-                errors.append(RefusedResource(name, str(error), resource.serialized))
+                errors.append(RefusedResource(name, str(error), resource.serialized, told=told(error)))
             yield
         for name in removed:
             gone += self._clusters.remove_dynamic(name)

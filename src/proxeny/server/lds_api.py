@@ -16,7 +16,7 @@ from proxeny.stats.store import Store
 from proxeny.xds.config_source import check_node
 from proxeny.xds.init_manager import InitTarget
 from proxeny.xds.manager import XdsManager
-from proxeny.xds.rejection import RefusedResource, UpdateRejected
+from proxeny.xds.rejection import RefusedResource, UpdateRejected, told
 from proxeny.xds.resource import Amend, DecodedResource, ResourceDecoder
 from proxeny.xds.stats import SubscriptionStats
 from proxeny.xds.subscription import FailureReason
@@ -103,14 +103,14 @@ class LdsApi:
             except ConfigError as error:
                 log.warning("lds: listener '%s' config rejected: %s", name, error)
                 failures.append(UpdateFailure(resource.message, str(error)))
-                refused.append(RefusedResource(name, str(error)))
+                refused.append(RefusedResource(name, str(error), told=told(error)))
             yield
         listeners.errors.end_update(failures)
         if applied:
             self.version_info = version
         self.target.ready()
         if refused:
-            reasons = "".join([f"{one.name}: {one.details}\n" for one in refused])
+            reasons = "".join([f"{one.name}: {one.told}\n" for one in refused])
             raise UpdateRejected(f"Error adding/updating listener(s) {reasons}", refused)
 
     def _apply(self, resource: DecodedResource, seen: set[str]) -> bool:

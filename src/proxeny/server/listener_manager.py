@@ -162,7 +162,7 @@ class ListenerManager:
             self._warming.put(fresh)
             before, self._unsettled[name] = self._unsettled.get(name), fresh
             fresh.initialize()  # at once: what several listeners ask for is asked for together
-            self._answers.spawn(self._warm(fresh, before))
+            self._answers.spawn(self._warm(fresh, None if before is None else before.settled))
         else:
             self._active.put(fresh)
             if newest is not None:
@@ -180,11 +180,12 @@ class ListenerManager:
     def _successor(
         self, compiled: CompiledListener, newest: ManagedListener | None, version_info: str
     ) -> ManagedListener:
-        if newest is None or not self._started or not _in_place(newest, compiled):
+        base = self._warmed(compiled.proto.name)
+        if base is None or not self._started or not _in_place(base, compiled):
             return self._generation(compiled, self._open(compiled, newest), version_info)
-        assert newest.sockets is not None
-        fresh = self._generation(compiled, newest.sockets.share(), newest.version_info, tag=newest.tag)
-        fresh.told_to_go = newest.told_to_go
+        assert base.sockets is not None
+        fresh = self._generation(compiled, base.sockets.share(), base.version_info, tag=base.tag)
+        fresh.told_to_go = base.told_to_go
         self._stats.inc(IN_PLACE_UPDATED)
         return fresh
 
@@ -202,6 +203,13 @@ class ListenerManager:
         return ManagedListener(
             compiled, number if tag is None else tag, number, sockets, version_info, is_static=is_static
         )
+
+    def _warmed(self, name: str) -> ManagedListener | None:
+        """The newest generation that waits for nothing but workers: in Envoy it would be active."""
+        warming = self._warming.get(name)
+        if warming is not None and warming.warmed.is_set():
+            return warming
+        return self._in_flight.get(name) or self._active.get(name)
 
     def newest(self, name: str) -> ManagedListener | None:
         """The generation that warms, else the one that is active."""
@@ -354,13 +362,13 @@ class ListenerManager:
             self._stats.inc(CREATE_FAILURE if answer.error else CREATE_SUCCESS)
         return next((answer.error for answer in answers if answer.error), "")
 
-    async def _warm(self, fresh: ManagedListener, before: ManagedListener | None) -> None:
-        """Bring a generation to the workers; then its predecessor drains."""
+    async def _warm(self, fresh: ManagedListener, before: asyncio.Event | None) -> None:
+        """Bring a generation to the workers; then its predecessor drains. ``before``: the one before it is settled."""
         name = fresh.name
         await fresh.warmed.wait()
         await self._ready.wait()
         if before is not None:
-            await before.settled.wait()
+            await before.wait()
         try:
             if self._warming.get(name) is not fresh:
                 self._discard(fresh)  # superseded or removed before anybody heard of it

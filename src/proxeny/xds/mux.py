@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 from proxeny.config.errors import ConfigError
 from proxeny.event.slices import Steps
-from proxeny.xds.resource import LONGEST_DETAIL, DecodedResource, ResourceDecoder
+from proxeny.xds.rejection import LONGEST_DETAIL
+from proxeny.xds.resource import DecodedResource, ResourceDecoder
 from proxeny.xds.subscription import FailureReason
 
 log = logging.getLogger("proxeny.config")

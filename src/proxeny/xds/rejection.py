@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
+from proxeny.config.debug_string import debug_string
 from proxeny.config.errors import ConfigError
+from proxeny.config.inspector import VIOLATION
+
+LONGEST_DETAIL: Final = 4096
+"""Of an error as control planes are told of it (Envoy: ``truncateGrpcStatusMessage``)."""
 
 
 class RefusedResource(NamedTuple):
@@ -17,6 +22,8 @@ class RefusedResource(NamedTuple):
     """Its message as delivered, where whoever refused it has it at hand."""
     version: str = ""
     """Likewise."""
+    told: str = ""
+    """What the control plane hears of it."""
 
 
 class UpdateRejected(ConfigError):
@@ -28,6 +35,17 @@ class UpdateRejected(ConfigError):
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
         return type(self), (self.message, self.refused)
+
+
+def told(error: ConfigError, message: Any = None) -> str:
+    """The words as Envoy's: without a path, and before a broken rule stands the message that breaks it (``message``,
+    unless it lies in an Any), if it is not so long that the words would be cut off.
+    """
+    words, within = error.message, error.within or message
+    if within is None or not words.startswith(VIOLATION) or within.ByteSize() > LONGEST_DETAIL:
+        return words
+    text = f"{debug_string(within)}: {words}"
+    return text if len(text) <= LONGEST_DETAIL else words
 
 
 def joined(errors: Sequence[ConfigError]) -> UpdateRejected:

@@ -10,18 +10,16 @@ from google.protobuf.message import DecodeError
 
 from proxeny.config.debug_string import debug_string, shortened
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
-from proxeny.config.inspector import VIOLATION, Findings, Inspector
+from proxeny.config.inspector import Findings, Inspector
 from proxeny.config.message_types import type_name_of
 from proxeny.config.validate import inspect, inspect_steps
 from proxeny.event.slices import Steps, finish
-from proxeny.xds.rejection import RefusedResource, UpdateRejected
+from proxeny.xds.rejection import RefusedResource, UpdateRejected, told
 from proxeny.xds.validation import DynamicValidation
 
 Amend = Callable[[Any], bool]
 """Changes a message that was delivered, before it is checked; False: it is not wanted. Raises ConfigError."""
 
-LONGEST_DETAIL: Final = 4096
-"""Of an error as control planes are told of it (Envoy: ``truncateGrpcStatusMessage``)."""
 MOST_KNOWN: Final = 16_384
 LARGEST_KNOWN: Final = 1 << 20
 """How many messages, and of how many bytes at most, a decoder recognizes."""
@@ -193,7 +191,7 @@ class ResourceDecoder:
             if self.keeps_broken and name:
                 return DecodedResource(name, message, version, broken, any_message.value)
             refused_resource = RefusedResource(name, str(broken), any_message.value, version)
-            raise UpdateRejected(_told(message, broken.message), [refused_resource]) from broken
+            raise UpdateRejected(told(broken, message), [refused_resource]) from broken
         serialized = any_message.value
         if error is None and self._amend is None and _can_be_known(inspector) and len(serialized) <= LARGEST_KNOWN:
             self._known.add(own_name, serialized)
@@ -219,14 +217,6 @@ class ResourceDecoder:
 def _can_be_known(inspector: Inspector) -> bool:
     """Whether a walk would end the same way again: what is deprecated is counted, and may be refused, each time."""
     return not inspector.rewrites and (inspector.findings is None or not inspector.findings.deprecated)
-
-
-def _told(message: Any, words: str) -> str:
-    """As Envoy: before a broken rule stands the message, unless it is so long that the words would be cut off."""
-    if not words.startswith(VIOLATION) or message.ByteSize() > LONGEST_DETAIL:
-        return words
-    text = f"{debug_string(message)}: {words}"
-    return text if len(text) <= LONGEST_DETAIL else words
 
 
 def _unpack(message_class: Any, any_message: Any) -> Any:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxeny.testing.xds.records import Request
 from proxeny.testing.xds.store import Entry, TypeStore
-from proxeny.testing.xds.types import WILDCARD
+from proxeny.testing.xds.types import CDS, LDS, SRDS, VHDS, WILDCARD
+
+_WHOLE_TYPES: Final = (LDS, CDS, SRDS, VHDS)
+"""Who begins without names of these wants all there are; of other types it wants none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ class SotwInterest:
         if request.nonce and self.nonce and request.nonce != self.nonce:
             return
         self._names = tuple(name for name in request.names if name != WILDCARD)
-        self._wildcard = WILDCARD in request.names or (not request.names and (self._wildcard or self._first))
+        self._wildcard = WILDCARD in request.names or (
+            not request.names and (self._wildcard or (self._first and self._store.type_name in _WHOLE_TYPES))
+        )
         if self._first and self._wildcard and request.version:
             self._sent_version = request.version  # a client that comes back with all there is
         self._first = False
@@ -121,7 +126,7 @@ class DeltaInterest:
         """Take what it asks for: in this protocol every request counts."""
         if self._first:
             self._known.update(request.initial_versions)
-            self._wildcard = not request.subscribe
+            self._wildcard = not request.subscribe and self._store.type_name in _WHOLE_TYPES
             self._owes = not request.initial_versions and (self._wildcard or WILDCARD in request.subscribe)
             self._first = False
         for name in request.subscribe:

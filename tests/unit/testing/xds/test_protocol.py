@@ -9,29 +9,26 @@ from envoy.service.discovery.v3 import discovery_pb2
 from proxeny.testing.xds.protocol import DeltaInterest, Due, SotwInterest
 from proxeny.testing.xds.records import Response, delta_request, sotw_request
 from proxeny.testing.xds.store import TypeStore, entries_of
-from proxeny.testing.xds.types import EDS
+from proxeny.testing.xds.types import CDS, EDS
 
 
 def store(version: str | None = "v1", *names: str) -> TypeStore:
-    made = TypeStore(EDS)
+    made = TypeStore(CDS)
     if version is not None:
         put(made, version, *names)
     return made
 
 
 def put(into: TypeStore, version: str, *names: str, **priorities: int) -> None:
-    """Assignments of these names; ``priorities`` make others of the same name."""
-    trees = [{"cluster_name": name} for name in names]
-    trees += [
-        {"cluster_name": name, "endpoints": [{"priority": value}]}  # type: ignore[dict-item]
-        for name, value in priorities.items()
-    ]
-    into.replace(entries_of(EDS, trees), version)
+    """Clusters of these names; ``priorities`` make others of the same name."""
+    trees = [{"name": name} for name in names]
+    trees += [{"name": name, "connect_timeout": f"{value + 1}s"} for name, value in priorities.items()]
+    into.replace(entries_of(CDS, trees), version)
 
 
 def ask(interest: SotwInterest, *names: str, version: str = "", nonce: str = "") -> tuple[Any, ...] | None:
     message = discovery_pb2.DiscoveryRequest(resource_names=names, version_info=version, response_nonce=nonce)
-    interest.on_request(sotw_request(1, message, EDS, None))
+    interest.on_request(sotw_request(1, message, CDS, None))
     return shown(interest, interest.due())
 
 
@@ -46,7 +43,7 @@ def subscribe(interest: DeltaInterest, *names: str, drop: tuple[str, ...] = (), 
     message = discovery_pb2.DeltaDiscoveryRequest(
         resource_names_subscribe=names, resource_names_unsubscribe=drop, initial_resource_versions=initial
     )
-    interest.on_request(delta_request(1, message, EDS, None))
+    interest.on_request(delta_request(1, message, CDS, None))
     return shown(interest, interest.due())
 
 
@@ -111,6 +108,13 @@ def test_a_client_that_comes_back() -> None:
 
 def test_the_wildcard_has_a_name() -> None:
     assert ask(SotwInterest(store("v1", "a", "b")), "*", "a") == ("v1", ["a", "b"])
+
+
+def test_no_names_of_endpoints_are_none() -> None:
+    kept = TypeStore(EDS)
+    kept.replace(entries_of(EDS, [{"cluster_name": "a"}]), "v1")
+    assert ask(SotwInterest(kept), version="v0") is None
+    assert subscribe(DeltaInterest(kept)) is None
 
 
 # -- incremental -----------------------------------------------------------------------------------------------
