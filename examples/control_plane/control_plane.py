@@ -1,89 +1,83 @@
-"""A small control plane: it serves the resources in a folder of YAML files over xDS, and again whenever they change.
-
-    python control_plane.py resources --port 18000
-
-A file is as Envoy's own for a config source by path: `resources:`, a list of messages that say their `@type`. How the
-resources are spread over files does not matter.
-"""
+"""A control plane that serves a folder of YAML files, and what changes in it at once: control_plane.py DIRECTORY"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import time
 from pathlib import Path
-from typing import Any
 
 from proxeny.config.errors import ConfigError
-from proxeny.config.yaml_loader import load_yaml
-from proxeny.testing.xds import ControlPlane, Request, short_name
-from proxeny.testing.xds.types import SHORT_NAMES, type_name_of
+from proxeny.testing.xds import ControlPlane, Request, ResourceDirectory, Stream, short_name
 
-POLL_S = 0.2
+POLL_S = 0.05
 
 
-def read(folder: Path) -> dict[str, list[Any]]:
-    """The resources of all files, by type. Raises ConfigError."""
-    found: dict[str, list[Any]] = {type_name: [] for type_name in SHORT_NAMES}
-    for path in sorted(folder.glob("*.yaml")):
-        tree = load_yaml(path.read_text(), str(path))
-        for resource in tree.get("resources") or [] if isinstance(tree, dict) else []:
-            found.setdefault(type_name_of(str(resource["@type"])), []).append(resource)
-    return found
+class Reporter:
+    """Tells what the clients do."""
+
+    def __init__(self) -> None:
+        self._streams: dict[int, Stream] = {}
+        self._answered: dict[tuple[int, str], str] = {}
+
+    def tell(self, event: object) -> None:
+        """A stream is remembered until its end; of requests the ones that take or refuse something are told."""
+        if isinstance(event, Stream):
+            self._streams[event.number] = event
+        elif isinstance(event, Request):
+            self._tell_request(event)
+
+    def tell_ended(self) -> None:
+        """Whose stream has ended."""
+        for number in [number for number, stream in self._streams.items() if stream.ended]:
+            say(f"{self._client(number)} is gone")
+            del self._streams[number]
+
+    def _tell_request(self, request: Request) -> None:
+        client, what = self._client(request.stream), short_name(request.type_name)
+        key = (request.stream, request.type_name)
+        if not request.nonce:
+            say(f"{client} asks for {what}: {', '.join(request.names or request.subscribe) or 'everything'}")
+        elif request.answers is not None and self._answered.get(key) != request.nonce:
+            self._answered[key] = request.nonce
+            verdict, why = ("ACK", "") if request.is_ack else ("NACK", f": {request.error}")
+            say(f"{client} {verdict} {what} {request.answers.version}{why}")
+
+    def _client(self, stream: int) -> str:
+        found = self._streams.get(stream)
+        return found.node.id if found is not None and found.node is not None else f"stream {stream}"
 
 
-class Folder:
-    """Keeps a control plane equal to a folder. What cannot be read changes nothing, and is told."""
+def say(text: str) -> None:
+    print(text, flush=True)
 
-    def __init__(self, folder: Path, plane: ControlPlane) -> None:
-        self._folder = folder
-        self._plane = plane
-        self._seen: list[tuple[str, int]] = []
-        self._served: dict[str, str] = {}
 
-    def look(self) -> None:
-        """Serve what changed since the last look."""
-        seen = sorted((path.name, path.stat().st_mtime_ns) for path in self._folder.glob("*.yaml"))
-        if seen == self._seen and self._served:
-            return
-        self._seen = seen
+def serve(plane: ControlPlane, directory: ResourceDirectory) -> None:
+    """Serve until somebody stops it."""
+    reporter = Reporter()
+    while True:
         try:
-            for type_name, resources in read(self._folder).items():
-                version = hashlib.sha256(repr(resources).encode()).hexdigest()[:12]
-                if self._served.get(type_name) != version:
-                    self._plane.set(type_name, resources, version)
-                    self._served[type_name] = version
-                    print(f"{short_name(type_name)} {version}: {len(resources)} resources", flush=True)
-        except (ConfigError, KeyError, TypeError) as error:
-            print(f"not served: {error}", flush=True)
-
-
-def tell_refusals(plane: ControlPlane, since: int) -> int:
-    """Print what clients refused; the mark to go on from."""
-    upto = plane.mark()
-    for event in plane.log[since:upto]:
-        if isinstance(event, Request) and event.error is not None:
-            print(f"refused: {short_name(event.type_name)}: {event.error}", flush=True)
-    return upto
+            for type_name, version in directory.poll():
+                say(f"serving {short_name(type_name)} {version}: {', '.join(plane.served(type_name)) or 'nothing'}")
+        except ConfigError as error:
+            say(f"cannot be served, all stays as it was: {error}")
+        for event in plane.take(POLL_S):
+            reporter.tell(event)
+        reporter.tell_ended()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--port", type=int, default=18000)
-    args = parser.parse_args()
-    with ControlPlane(port=args.port, identifier="examples/control_plane") as plane:
-        folder, mark = Folder(args.folder, plane), 0
-        folder.look()
-        print(f"serving at {plane.host}:{plane.port}", flush=True)
-        while True:
-            time.sleep(POLL_S)
-            folder.look()
-            mark = tell_refusals(plane, mark)
+    parser = argparse.ArgumentParser(description="Serve a folder of YAML files over xDS.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--port", type=int, default=18000, help="0: any free one")
+    options = parser.parse_args()
+    if not options.directory.is_dir():
+        parser.error(f"{options.directory} is no directory")
+    with ControlPlane(port=options.port, identifier="examples/control_plane") as plane:
+        say(f"listening on {plane.host}:{plane.port}")
+        try:
+            serve(plane, ResourceDirectory(plane, options.directory))
+        except KeyboardInterrupt:
+            return
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        pass
+    main()

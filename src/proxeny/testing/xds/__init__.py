@@ -8,6 +8,7 @@ The fixture ``control_plane`` of ``proxeny.testing.fixtures`` makes them. Needs 
 """
 
 from proxeny.testing.xds.control_plane import ControlPlane, NothingCame
+from proxeny.testing.xds.directory import ResourceDirectory
 from proxeny.testing.xds.records import Request, Response, Stream
 from proxeny.testing.xds.types import CDS, ECDS, EDS, LDS, RDS, RTDS, SDS, SRDS, VHDS, short_name, type_url
 
@@ -24,6 +25,7 @@ __all__ = [
     "ControlPlane",
     "NothingCame",
     "Request",
+    "ResourceDirectory",
     "Response",
     "Stream",
     "short_name",

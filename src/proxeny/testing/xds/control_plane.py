@@ -261,6 +261,14 @@ class ControlPlane:
         with self._changed:
             self.log.clear()
 
+    def take(self, timeout_s: float = WAIT_S) -> list[Stream | Request | Response]:
+        """What has happened, which is forgotten; waited for if it is nothing, which it may stay."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.log, timeout_s)
+            events = list(self.log)
+            self.log.clear()
+        return events
+
     def wait(self, condition: Callable[[], T], timeout_s: float = WAIT_S) -> T:
         """What ``condition`` returns, once it is true; asked again after every event. NothingCame if it never is."""
         with self._changed:

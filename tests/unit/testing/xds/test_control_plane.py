@@ -108,6 +108,14 @@ def test_a_dialogue(control_plane: Planes, client: Clients) -> None:
         plane.wait(lambda: None, timeout_s=0.0)
 
 
+def test_what_happened_is_taken_once(control_plane: Planes, client: Clients) -> None:
+    plane = control_plane()
+    client(plane).ask(CDS)
+    plane.wait_for(CDS)
+    assert [str(event).partition(" ")[0] for event in plane.take()] == ["stream", "stream"]
+    assert plane.take(timeout_s=0.0) == []
+
+
 def test_the_incremental_protocol(control_plane: Planes, client: Clients) -> None:
     plane = control_plane()
     plane.set(EDS, [{"cluster_name": "a"}, {"cluster_name": "b"}], version="e1")
