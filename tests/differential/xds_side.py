@@ -11,6 +11,7 @@ import json
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Side:
         self.lines: list[str] = []
         self._ignored = NOTHING
         self._case = "start"
+        self._runs: Counter[str] = Counter()
         self._versions = 0
         self._streams: dict[int, str] = {}
         (prepare or _nothing_yet)(self.plane)
@@ -202,7 +204,9 @@ class Side:
         """Another case."""
         self.plane.forget()
         self._ignored = NOTHING
-        self._case = case
+        self._runs[case] += 1
+        # A case that is run again must not find the versions of its first run.
+        self._case = case if self._runs[case] == 1 else f"{case}#{self._runs[case]}"
         self._versions = 0
         self.lines = []
         self._stats_before = self._all_stats()

@@ -16,7 +16,6 @@ from proxeny.config.message_types import message_class
 from proxeny.testing.xds import CDS, EDS, RDS, VHDS, ControlPlane, NothingCame, type_url
 from proxeny.testing.xds.types import METHODS
 
-pytest_plugins = ["proxeny.testing.fixtures"]
 Planes = Callable[..., ControlPlane]
 
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
