@@ -23,6 +23,7 @@ import yaml
 from proxeny.server.reload import command
 from proxeny.testing import RunningProxy
 from proxeny.testing.certificates import Authority
+from proxeny.testing.xds import RDS, ControlPlane
 
 Start = Callable[..., RunningProxy]
 TYPES = "type.googleapis.com/envoy"
@@ -345,3 +346,31 @@ def test_one_reload_at_a_time_and_bad_parameters(proxy: Start) -> None:
     assert admin(running, "POST", "/reload?plan")[0] == 200
     assert admin(running, "POST", "/reload") == (409, "a reload is under way\n")
     wait_until(lambda: json.loads(running.admin("/reload/status"))["state"] == "planned")
+
+
+def test_a_control_plane_comes_with_the_listener_that_asks_it(proxy: Start) -> None:
+    running = proxy(config())
+    asked = listener("a", 0, "")
+    manager = asked["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager["route_config"]
+    service = {"envoy_grpc": {"cluster_name": "plane"}}
+    api = {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [service]}
+    source = {"api_config_source": api, "resource_api_version": "V3"}
+    manager["rds"] = {"route_config_name": "r", "config_source": source}
+    route = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "from afar"}}}
+    with ControlPlane() as plane:
+        plane.set(RDS, [{"name": "r", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}])
+        host = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": plane.port}}}}
+        options = {
+            "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+        cluster = {
+            "name": "plane",
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+            "load_assignment": {"cluster_name": "plane", "endpoints": [{"lb_endpoints": [host]}]},
+        }
+        save(running, config(asked, clusters=[cluster]))
+        status, _, errors = reload(running)
+        assert (status, errors) == (0, "")
+        assert ask(addresses(running)["a"]) == "from afar"

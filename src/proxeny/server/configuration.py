@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +43,6 @@ from proxeny.server.validation import load_options
 from proxeny.server.version import describe
 from proxeny.stats.config import StatsSettings
 from proxeny.stats.store import MainStore, StatTable, Store
-from proxeny.upstream.known_clusters import KnownClusters
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 from proxeny.xds.init_manager import InitManager
 from proxeny.xds.manager import XdsManager
@@ -183,17 +181,6 @@ class Configuration:
             raise ConfigError(f"local cluster '{local}' must be defined")
         self.runtime.connect(self.xds, self.local_info.node, self._dynamic_validation())
         return manager
-
-    @contextmanager
-    def static_clusters_of(self, bootstrap: Any) -> Iterator[None]:
-        """Listeners that are compiled within may name the clusters of another bootstrap too (``validate_clusters``)."""
-        before = self.context.cluster_names
-        static = frozenset(cluster.name for cluster in bootstrap.static_resources.clusters)
-        self.context.cluster_names = KnownClusters(before or (), static)
-        try:
-            yield
-        finally:
-            self.context.cluster_names = before
 
     def take_resources(self, bootstrap: Any) -> None:
         """What another bootstrap says of static resources and runtime layers holds now."""

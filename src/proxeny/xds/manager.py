@@ -80,6 +80,10 @@ class XdsManager:
         self.http_client: HttpClient | None = None
         """Likewise, for REST."""
 
+    def reach_through(self, *bootstraps: Any) -> None:
+        """The static clusters of these ``Bootstrap`` messages are those that control planes may be reached through."""
+        self._primaries = frozenset().union(*[api_config_source.primary_clusters(one) for one in bootstraps])
+
     # -- ADS ---------------------------------------------------------------------------------------------------
 
     def initialize(self) -> None:

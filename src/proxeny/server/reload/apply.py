@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from proxeny.config.errors import ConfigError
 from proxeny.server.reload.plan import ADD, CHANGE, CLUSTER, LAYER, LISTENER, REMOVE, SECRET, Change, Plan
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("proxeny.config")
 
 Undo = Callable[[], Awaitable[None]]
-
-_POLL_S: Final = 0.01
 
 
 class NotApplied(Exception):
@@ -94,7 +92,8 @@ class Applier:
         while self._undo:
             try:
                 await self._undo.pop()()
-            except (ConfigError, NotApplied) as error:
+            except Exception as error:
+                # The other parts are brought back all the same.
                 log.critical("a part of the configuration that was there before cannot be brought back: %s", error)
 
     # -- secrets and runtime -----------------------------------------------------------------------------------
@@ -146,15 +145,24 @@ class Applier:
         self._undo.append(undo)
 
     async def _wait_for_cluster(self, name: str) -> None:
-        await self._until(lambda: not self._clusters.is_warming(name), f"cluster '{name}'")
+        ready = asyncio.Event()
 
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._patience_s
-        while not condition():
-            if loop.time() > end:
-                raise NotApplied(f"{what} did not become ready within {self._patience_s:g} s")
-            await asyncio.sleep(_POLL_S)
+        def on_active(which: str) -> None:
+            if which == name:
+                ready.set()
+
+        self._clusters.active_callbacks.append(on_active)
+        try:
+            if self._clusters.is_warming(name):
+                await self._within(ready, f"cluster '{name}'")
+        finally:
+            self._clusters.active_callbacks.remove(on_active)
+
+    async def _within(self, event: asyncio.Event, what: str) -> None:
+        try:
+            await asyncio.wait_for(event.wait(), self._patience_s)
+        except TimeoutError:
+            raise NotApplied(f"{what} did not become ready within {self._patience_s:g} s") from None
 
     # -- listeners ---------------------------------------------------------------------------------------------
 
@@ -199,6 +207,6 @@ class Applier:
         listener = self._listeners.newest(proto.name)
         if listener is None:
             raise NotApplied(f"{what} is gone")
-        await self._until(listener.settled.is_set, what)
+        await self._within(listener.settled, what)
         if listener.failure:
             raise NotApplied(f"{what}: {listener.failure}")

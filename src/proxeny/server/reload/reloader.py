@@ -141,9 +141,13 @@ class Reloader:
             raise ConfigError(f"only a restart applies what changed in: {names}")
         configuration = parts.configuration
         applier = Applier(plan, parts.secrets, configuration.runtime, parts.clusters, parts.listeners, patience_s)
-        with configuration.static_clusters_of(fresh.bootstrap):
+        # While both are there, sources may go through the clusters of either.
+        configuration.xds.reach_through(configuration.bootstrap, fresh.bootstrap)
+        try:
             await applier.run()
             configuration.take_resources(fresh.bootstrap)
+        finally:
+            configuration.xds.reach_through(configuration.bootstrap)
         parts.secrets.reread_files()
         return APPLIED
 

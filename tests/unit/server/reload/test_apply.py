@@ -50,6 +50,7 @@ class Clusters:
     def __init__(self, log: Log) -> None:
         self.log = log
         self.warming: set[str] = set()
+        self.active_callbacks: list[Any] = []
 
     def add_or_update(self, proto: Any, added_via_api: bool) -> bool:
         assert not added_via_api
