@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import socket
 from typing import Any, Final
 
 TIMEOUT_S: Final = 10.0
+DEFAULT_ADDRESS: Final = "127.0.0.1:9901"
 
 
 class AdminError(Exception):
@@ -82,3 +84,20 @@ def _connection(address: str) -> http.client.HTTPConnection:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise AdminError(f"'{address}' is neither host:port nor the path of a socket")
     return http.client.HTTPConnection(host.strip("[]"), int(port), timeout=TIMEOUT_S)
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command line that say where an admin interface is."""
+    parser.add_argument("--admin", default=DEFAULT_ADDRESS, metavar="HOST:PORT|SOCKET", help=f"({DEFAULT_ADDRESS})")
+    parser.add_argument("--admin-address-path", metavar="FILE", help="read the address from the proxy's own file")
+
+
+def address_of(arguments: argparse.Namespace) -> str:
+    """What these arguments say; AdminError."""
+    if not arguments.admin_address_path:
+        return str(arguments.admin)
+    try:
+        with open(arguments.admin_address_path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise AdminError(f"cannot read {arguments.admin_address_path}: {error.strerror}") from None

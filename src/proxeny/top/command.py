@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
-from proxeny.admin.client import AdminClient, AdminError
+from proxeny.admin.client import AdminClient, AdminError, add_address, address_of
 from proxeny.top.keys import Keys
 from proxeny.top.sample import Sample, take
 from proxeny.top.screen import SORTS, VIEWS, render
@@ -23,7 +23,6 @@ from proxeny.top.view import View, compare
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
 _KEYS: Final = {"o": "overview", "l": "listeners", "h": "http", "c": "clusters", "n": "hosts", "x": "xds"}
-DEFAULT_ADMIN: Final = "127.0.0.1:9901"
 _HELP: Final = """\
 keys: q quit, o overview, l listeners, h http, c clusters, n hosts, x xds, s next sort order,
 p pause
@@ -36,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``proxeny top``; the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        with closing(AdminClient(_address(arguments))) as client:
+        with closing(AdminClient(address_of(arguments))) as client:
             top = _Top(client, arguments)
             if arguments.json or arguments.once or not sys.stdout.isatty():
                 top.print_all()
@@ -57,8 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--admin", default=DEFAULT_ADMIN, metavar="HOST:PORT|SOCKET", help=f"({DEFAULT_ADMIN})")
-    parser.add_argument("--admin-address-path", metavar="FILE", help="read the address from the proxy's own file")
+    add_address(parser)
     parser.add_argument("--interval", type=_interval, default=2.0, metavar="SECONDS", help="between samples (2)")
     parser.add_argument("--view", choices=VIEWS, default="overview", help="(overview)")
     parser.add_argument("--sort", choices=SORTS, default="rate", help="(rate)")
@@ -81,16 +79,6 @@ def _regex(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise argparse.ArgumentTypeError(f"bad regex: {error}") from None
-
-
-def _address(arguments: argparse.Namespace) -> str:
-    if not arguments.admin_address_path:
-        return str(arguments.admin)
-    try:
-        with open(arguments.admin_address_path, encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError as error:
-        raise AdminError(f"cannot read {arguments.admin_address_path}: {error.strerror}") from None
 
 
 class _Top:

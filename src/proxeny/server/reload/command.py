@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from proxeny.admin.client import AdminClient, AdminError
+from proxeny.admin.client import AdminClient, AdminError, add_address, address_of
 from proxeny.server.reload.reloader import APPLIED, DEFAULT_PATIENCE_S, PLANNED, ROLLED_BACK, RUNNING, UNCHANGED
 
 EXIT_OK: Final = 0
 EXIT_REFUSED: Final = 1
 EXIT_ROLLED_BACK: Final = 2
-DEFAULT_ADMIN: Final = "127.0.0.1:9901"
 _POLL_S: Final = 0.05
 _HELP: Final = """\
 The proxy reads the files of its command line again, checks them in a process of its own, and applies what changed in
@@ -28,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``proxeny reload``; the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        with closing(AdminClient(_address(arguments))) as client:
+        with closing(AdminClient(address_of(arguments))) as client:
             outcome = _reload(client, arguments)
     except AdminError as error:
         sys.stderr.write(f"proxeny reload: {error}\n")
@@ -50,8 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--admin", default=DEFAULT_ADMIN, metavar="HOST:PORT|SOCKET", help=f"({DEFAULT_ADMIN})")
-    parser.add_argument("--admin-address-path", metavar="FILE", help="read the address from the proxy's own file")
+    add_address(parser)
     parser.add_argument("--plan", action="store_true", help="print what would change, and change nothing")
     parser.add_argument("--partial", action="store_true", help="apply the rest when some of it needs a restart")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
@@ -63,16 +61,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how long a cluster or listener may take to become ready ({DEFAULT_PATIENCE_S:g})",
     )
     return parser
-
-
-def _address(arguments: argparse.Namespace) -> str:
-    if not arguments.admin_address_path:
-        return str(arguments.admin)
-    try:
-        with open(arguments.admin_address_path, encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError as error:
-        raise AdminError(f"cannot read {arguments.admin_address_path}: {error.strerror}") from None
 
 
 def _reload(client: AdminClient, arguments: argparse.Namespace) -> dict[str, Any]:
