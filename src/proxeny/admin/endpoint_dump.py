@@ -8,7 +8,7 @@ from typing import Any, Final
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from proxeny.upstream.cluster_status import ClusterStatus, HostStatus
-from proxeny.upstream.endpoints import INTERNAL, PIPE
+from proxeny.upstream.endpoints import write_address
 from proxeny.upstream.host import Health, health_of
 
 _HEALTH: Final = {Health.HEALTHY: 1, Health.UNHEALTHY: 2, Health.DEGRADED: 5}
@@ -50,17 +50,6 @@ def _put_host(entry: Any, host: HostStatus) -> None:
         endpoint.health_check_config.hostname = check.hostname
         if check.address not in ("", host.address) or check.port not in (0, host.port):
             endpoint.health_check_config.port_value = check.port or host.port
-    _put_address(endpoint.address, host.address, host.port, host.endpoint_id)
+    write_address(endpoint.address, host.address, host.port, host.endpoint_id)
     for address, port in host.additional_addresses:
-        _put_address(endpoint.additional_addresses.add().address, address, port)
-
-
-def _put_address(field: Any, address: str, port: int, endpoint_id: str = "") -> None:
-    if port == PIPE:
-        field.pipe.path = address
-    elif port == INTERNAL:
-        field.envoy_internal_address.server_listener_name = address
-        field.envoy_internal_address.endpoint_id = endpoint_id
-    else:
-        field.socket_address.address = address
-        field.socket_address.port_value = port
+        write_address(endpoint.additional_addresses.add().address, address, port)

@@ -70,6 +70,18 @@ def host_address_text(address: str, port: int, endpoint_id: str) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def write_address(message: Any, address: str, port: int, endpoint_id: str = "") -> None:
+    """Fill a ``core.v3.Address`` with what ``HostEntry`` has of one."""
+    if port == PIPE:
+        message.pipe.path = address
+    elif port == INTERNAL:
+        message.envoy_internal_address.server_listener_name = address
+        message.envoy_internal_address.endpoint_id = endpoint_id
+    else:
+        message.socket_address.address = address
+        message.socket_address.port_value = port
+
+
 class CheckTarget(msgspec.Struct, array_like=True, omit_defaults=True):
     """How the health of an endpoint is checked, where that differs from the others' (``health_check_config``)."""
 
@@ -118,14 +130,7 @@ class HostEntry(msgspec.Struct, array_like=True, omit_defaults=True):
 
     def write_address(self, message: Any) -> None:
         """Fill a ``core.v3.Address``."""
-        if self.port == PIPE:
-            message.pipe.path = self.address
-        elif self.port == INTERNAL:
-            message.envoy_internal_address.server_listener_name = self.address
-            message.envoy_internal_address.endpoint_id = self.endpoint_id
-        else:
-            message.socket_address.address = self.address
-            message.socket_address.port_value = self.port
+        write_address(message, self.address, self.port, self.endpoint_id)
 
     @property
     def is_unchecked(self) -> bool:
