@@ -22,6 +22,8 @@ from proxeny.xds.record import ResourceRecord, TypeRecord, Verdict
 
 MOST_DIFF_LINES: Final = 200
 """Lines of difference that are shown of one resource."""
+_MOST_DIGITS: Final = 18
+"""Of the number of an event."""
 _SIGNS: Final = {"added": "+", "changed": "~", "removed": "-", "refused": "!"}
 
 
@@ -48,7 +50,8 @@ class XdsHandler:
         chosen = query.parameters.get("event", "")
         with_diffs = bool(chosen) or "diff" in query.parameters
         if chosen:
-            event = history.find(int(chosen)) if chosen.isascii() and chosen.isdigit() else None
+            is_number = chosen.isascii() and chosen.isdigit() and len(chosen) <= _MOST_DIGITS
+            event = history.find(int(chosen)) if is_number else None
             if event is None:
                 return respond(f"there is no event {chosen} (any more)\n", 404)
             found = [event]

@@ -105,7 +105,7 @@ def test_history(get, record):
     assert get("/xds/history?type=none") == (200, "no updates yet\n")
 
 
-@pytest.mark.parametrize("number", ["7", "x", "²", "-1"])
+@pytest.mark.parametrize("number", ["7", "x", "²", "-1", "9" * 5000])
 def test_no_such_event(get, record, number):
     assert get(f"/xds/history?event={number}") == (404, f"there is no event {number} (any more)\n")
 
