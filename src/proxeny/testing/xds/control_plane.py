@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -21,7 +22,7 @@ from google.protobuf.message import DecodeError
 from proxeny.testing.xds.protocol import DeltaInterest, Due, Interest, SotwInterest
 from proxeny.testing.xds.records import Request, Response, Stream, delta_request, sotw_request
 from proxeny.testing.xds.store import Contents, TypeStore, entries_of
-from proxeny.testing.xds.types import METHODS, SHORT_NAMES, Method, short_name, type_url
+from proxeny.testing.xds.types import METHODS, SHORT_NAMES, Method, short_name, type_name_of, type_url
 
 T = TypeVar("T")
 
@@ -49,14 +50,24 @@ class _End:
 
 
 class _Live:
-    """A stream that is open: what waits to be sent, and what the client is interested in."""
+    """A stream that is open: what waits to be sent, what the client is interested in, and what it may answer."""
 
-    __slots__ = ("interests", "outbox", "record")
+    __slots__ = ("interests", "outbox", "record", "sent")
 
     def __init__(self, record: Stream) -> None:
         self.record = record
         self.outbox: queue.SimpleQueue[bytes | _End] = queue.SimpleQueue()
         self.interests: dict[str, Interest] = {}
+        self.sent: dict[str, dict[str, Response]] = {}
+        """By type and nonce: the last response that was answered, and those after it."""
+
+    def answered(self, type_name: str, nonce: str) -> Response | None:
+        """The response of this nonce; those before it are forgotten."""
+        sent = self.sent.get(type_name, {})
+        if nonce in sent:
+            for older in list(takewhile(lambda one: one != nonce, sent)):
+                del sent[older]
+        return sent.get(nonce)
 
 
 class ControlPlane:
@@ -92,7 +103,6 @@ class ControlPlane:
         self._live: list[_Live] = []
         self._streams = 0
         self._nonces = 0
-        self._sent: dict[str, Response] = {}
         self._server: Any = None
         self._pool: ThreadPoolExecutor | None = None
         self.start()
@@ -341,7 +351,9 @@ class ControlPlane:
             return
         with self._changed:
             record = delta_request if method.delta else sotw_request
-            request = record(live.record.number, message, method.type_name, self._sent.get(message.response_nonce))
+            type_name = type_name_of(message.type_url) or method.type_name
+            answers = live.answered(type_name, message.response_nonce)
+            request = record(live.record.number, message, type_name, answers)
             if request.node is not None and live.record.node is None:
                 live.record.node = request.node
             self.log.append(request)
@@ -383,7 +395,9 @@ class ControlPlane:
         names = tuple(entry.name for entry in due.entries)
         response = Response(live.record.number, type_name, due.version, nonce, names, due.removed)
         if nonce:
-            self._sent[nonce] = response
+            sent = live.sent.setdefault(type_name, {})
+            sent.pop(nonce, None)
+            sent[nonce] = response
         self.log.append(response)
         live.outbox.put(self._bytes(live.record.method, type_name, due, nonce))
         self._changed.notify_all()

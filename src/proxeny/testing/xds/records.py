@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxeny.testing.xds.types import Method, short_name, type_name_of
+from proxeny.testing.xds.types import Method, short_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,12 @@ class Stream:
         return f"stream {self.number} opened {self.method.path}"
 
 
-def sotw_request(stream: int, message: Any, default_type: str, answers: Response | None) -> Request:
+def sotw_request(stream: int, message: Any, type_name: str, answers: Response | None) -> Request:
     """A record of a DiscoveryRequest."""
     has_error = message.HasField("error_detail")
     return Request(
         stream=stream,
-        type_name=type_name_of(message.type_url) or default_type,
+        type_name=type_name,
         delta=False,
         node=message.node if message.HasField("node") else None,
         version=message.version_info,
@@ -110,12 +110,12 @@ def sotw_request(stream: int, message: Any, default_type: str, answers: Response
     )
 
 
-def delta_request(stream: int, message: Any, default_type: str, answers: Response | None) -> Request:
+def delta_request(stream: int, message: Any, type_name: str, answers: Response | None) -> Request:
     """A record of a DeltaDiscoveryRequest."""
     has_error = message.HasField("error_detail")
     return Request(
         stream=stream,
-        type_name=type_name_of(message.type_url) or default_type,
+        type_name=type_name,
         delta=True,
         node=message.node if message.HasField("node") else None,
         version="",

@@ -115,6 +115,25 @@ def test_what_happened_is_taken_once(control_plane: Planes, client: Clients) -> 
     assert plane.take(timeout_s=0.0) == []
 
 
+def test_responses_are_remembered_until_a_later_one_is_answered(control_plane: Planes, client: Clients) -> None:
+    plane = control_plane()
+    proxy = client(plane)
+    proxy.ask(CDS)
+    plane.wait_for(CDS)
+    for version in "abc":
+        plane.set(CDS, [], version)
+    nonces = [proxy.hear().nonce for _ in "abc"]
+    for version, nonce in zip("abc", nonces, strict=True):
+        proxy.ask(CDS, version=version, nonce=nonce)
+        plane.wait_for_ack(CDS, version)
+    mark = plane.mark()
+    proxy.ask(CDS, "more", version="c", nonce=nonces[2])
+    proxy.ask(CDS, version="b", nonce=nonces[1])
+    again = plane.wait_for(CDS, since=mark)
+    assert again.answers is not None and again.answers.version == "c"
+    assert plane.wait_for(CDS, since=mark, count=2).answers is None
+
+
 def test_the_incremental_protocol(control_plane: Planes, client: Clients) -> None:
     plane = control_plane()
     plane.set(EDS, [{"cluster_name": "a"}, {"cluster_name": "b"}], version="e1")
