@@ -21,7 +21,6 @@ from benchmarks.processes import Peer, free_ports
 
 FEW, MANY = 10, 10_000
 HOSTS = 3
-SETTLE_SECONDS = 30.0
 CHANGES = 9
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ASSIGNMENT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -87,19 +86,6 @@ class Bench:
         self.peer.start()
         return self.peer.wait_serving(b"GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 
-    def memory_kb(self) -> int:
-        """Proportional memory of all its processes."""
-        return int(self.peer.memory()[1] * 1024)
-
-    def settled_memory_kb(self) -> int:
-        """The same, once what the start left to do is done: it stays within 1 % for half a second."""
-        deadline = time.perf_counter() + SETTLE_SECONDS
-        before, now = 0, self.memory_kb()
-        while abs(now - before) * 100 > now and time.perf_counter() < deadline:
-            time.sleep(0.5)
-            before, now = now, self.memory_kb()
-        return now
-
     def change(self, put: Callable[[int], None], cluster: str) -> float:
         """Seconds from the rename until a cluster has other hosts; the middle of several."""
         taken = []
@@ -126,7 +112,7 @@ def measure(name: str, binary: list[str], count: int) -> dict[str, float]:
         bench = Bench(name, binary, count, Path(folder))
         try:
             start = bench.start()
-            memory = bench.settled_memory_kb()
+            memory = int(bench.peer.settled_memory() * 1024)
             eds = bench.change(bench.put_endpoints, "eds")
             cds = bench.change(bench.put_clusters, f"cluster_{count - 1}")
         finally:

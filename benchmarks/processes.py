@@ -15,6 +15,7 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+SETTLE_SECONDS = 30.0
 POLL_SECONDS = 0.002
 
 
@@ -107,6 +108,15 @@ class Peer:
                 elif line.startswith("Pss:"):
                     pss += int(line.split()[1])
         return rss / 1024, pss / 1024
+
+    def settled_memory(self) -> float:
+        """PSS of the tree in MB once what the start left to do is done: it stays within 1 % for half a second."""
+        deadline = time.perf_counter() + SETTLE_SECONDS
+        before, now = 0.0, self.memory()[1]
+        while abs(now - before) * 100 > now and time.perf_counter() < deadline:
+            time.sleep(0.5)
+            before, now = now, self.memory()[1]
+        return now
 
 
 def _stat(pid: int) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.configs import make_upstream
 from benchmarks.load import run_wrk
-from benchmarks.processes import BenchmarkError, Peer, free_ports
+from benchmarks.processes import POLL_SECONDS, BenchmarkError, Peer, free_ports
 from benchmarks.xds_world import World, bootstrap, proxy
 from proxeny.testing.xds import ControlPlane
 
@@ -94,10 +94,18 @@ class Rig:
         connection.close()
         return text
 
+    def _loop_durations(self) -> str:
+        return self.get("/stats?histogram_buckets=disjoint&filter=worker_.*loop_duration_us")
+
     def stalls(self) -> dict[float, int]:
-        """Turns of all workers' loops that took longer than each bound, once they were flushed."""
-        time.sleep(0.5)
-        text = self.get("/stats?histogram_buckets=disjoint&filter=worker_.*loop_duration_us")
+        """Turns of all workers' loops so far that took longer than each bound."""
+        # Workers always turn: once other numbers are shown twice, all turns until now are among them.
+        text = before = self._loop_durations()
+        for _ in range(2):
+            while text == before:
+                time.sleep(POLL_SECONDS)
+                text = self._loop_durations()
+            before = text
         counts: dict[float, int] = {}
         for bound, count in re.findall(r"B([\d.e+]+)\(\d+,(\d+)\)", text):
             counts[float(bound)] = counts.get(float(bound), 0) + int(count)

@@ -106,13 +106,14 @@ class Scale:
         for number in range(1, count + 1):
             wanted = f"U{number % 2}"
             fresh = {self.target: packed(EDS, assignment(self.target, [self.ports[number % 2]]))}
+            mark = self.plane.mark()
             began = time.perf_counter()
-            self.plane.update(EDS, fresh)
+            version = self.plane.update(EDS, fresh)
             waiting = clients
             while waiting:
                 waiting = [client for client in waiting if client.get() != wanted]
             taken.append((time.perf_counter() - began) * 1000)
-            time.sleep(0.02)
+            self.plane.wait_for_ack(EDS, version, since=mark)
         for client in clients:
             client.close()
         return taken
@@ -130,8 +131,7 @@ def measure(name: str, count: int, *, delta: bool) -> dict[str, float]:
         scale = Scale(name, path, count, delta=delta)
         try:
             ready = scale.start()
-            time.sleep(1)
-            memory = scale.peer.memory()[1]
+            memory = scale.peer.settled_memory()
             taken = scale.updates(UPDATES)
         finally:
             scale.close()
