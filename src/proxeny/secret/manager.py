@@ -156,10 +156,14 @@ class SecretManager:
     def find_for(self, user: SecretSources, kind: str, config: Any) -> Any | None:
         """The secret that a ``SdsSecretConfig`` names; ConfigError where there is none, or it cannot be had."""
         if not config.HasField("sds_config"):
-            static = self.static.get(static_key(kind, config.name))
+            key = static_key(kind, config.name)
+            static = self.static.get(key)
             if static is None:
-                raise ConfigError(f"{kinds.UNKNOWN[kind]}: {config.name}")
-            return self._use_static(user, static_key(kind, config.name), getattr(static, kind))
+                shared = self._in_use.get(key)
+                if shared is None or user not in shared.users():
+                    raise ConfigError(f"{kinds.UNKNOWN[kind]}: {config.name}")
+                return shared.value
+            return self._use_static(user, key, getattr(static, kind))
         key = secret_key(kind, config)
         secret = self._dynamic.get(key)
         if secret is None:
@@ -246,6 +250,7 @@ class SecretManager:
     def snapshot(self) -> list[tuple[str, bytes]]:
         """What a new worker must know before its clusters and listeners."""
         found = [(key, getattr(secret, secret.WhichOneof("type"))) for key, secret in self.static.items()]
+        found += [(key, shared.value) for key, shared in self._in_use.items() if key not in self.static]
         told = [(key, message.SerializeToString()) for key, message in found]
         told += [(key, secret.serialized() or b"") for key, secret in self._dynamic.items() if secret.value is not None]
         return told + [(key, files.serialized()) for key, files in self._files.items()]

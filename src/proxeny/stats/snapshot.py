@@ -198,14 +198,15 @@ class StatsView:
         return finish(self.histogram_steps(names))
 
     def histogram_steps(self, names: NameFilter | None) -> Steps[list[HistogramValue]]:
-        """Likewise, in slices."""
+        """Likewise, in slices: blocks may come and go meanwhile."""
         found: list[HistogramValue] = []
         buckets = self.settings.buckets
-        for number, entry in enumerate(list(self.store.entries.values())):
+        entries = self.store.entries
+        for number, (key, entry) in enumerate(list(entries.items())):
             schema = entry.schema
             if not number % _BATCH:
                 yield
-            if schema.hidden:
+            if schema.hidden or entries.get(key) is not entry:
                 continue
             start, end = schema.histograms_from, schema.size
             for slot in range(start, end) if names is None else self._chosen(entry, names, start, end):

@@ -34,6 +34,26 @@ def test_static_secrets_are_found_by_kind_and_name() -> None:
     assert [key for key, _ in main.manager.snapshot()] == ["tls_certificate::a", "generic_secret::a"]
 
 
+def test_who_has_a_static_secret_that_is_removed_keeps_it(tmp_path: Path) -> None:
+    move(tmp_path / "file", "1")
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        with closing(Main(dispatcher)) as main:
+            main.manager.add_static([secret(**certificate("a", "x"))])
+            users = [User(main.manager, CONTEXT, tmp_path / "file", sds=named("a")).begin()]
+            main.manager.remove_static("tls_certificate", "a")
+            assert [key for key, _ in main.manager.snapshot()][:1] == ["tls_certificate::a"]
+            move(tmp_path / "file", "2")
+            await until(lambda: users[0].context == "2 x")
+            with pytest.raises(ConfigError, match="Unknown static secret: a"):
+                User(main.manager, CONTEXT, sds=named("a")).begin()
+            before = list(main.told)
+            users.clear()
+            assert main.told[len(before) :] == [("tls_certificate::a", None)]
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("kind", kinds.KINDS)
 def test_two_static_secrets_of_a_kind_and_name_are_refused(kind: str) -> None:
     one = secret(name="a")

@@ -4,6 +4,7 @@ import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from google.protobuf.json_format import ParseDict
 
+from proxeny.event.slices import finish
 from proxeny.kernel.stats import Segment
 from proxeny.stats import snapshot
 from proxeny.stats.config import StatsSettings
@@ -100,6 +101,18 @@ def test_a_removed_object_takes_its_histograms_along():
     assert view.histograms() == []
     store.block(VIEWED, "new.")
     assert not any(found.used for found in view.histograms())
+
+
+def test_what_goes_while_histograms_are_read_is_left_out():
+    store = MainStore()
+    view = StatsView(store)
+    with store.recording() as table:
+        store.block(VIEWED, "gone.")
+    steps = view.histogram_steps(None)
+    next(steps)
+    store.release(table)
+    store.block(VIEWED, "new.")
+    assert finish(steps) == []
 
 
 @pytest.mark.parametrize(
