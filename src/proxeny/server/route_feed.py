@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxeny.server import messages
@@ -30,6 +31,17 @@ class _Sent:
         self.stats = stats
         self.holders: set[int] = set()
         self.is_current = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The one to a question of a worker, which several of its requests may ask."""
+
+    worker: Worker
+    number: int
+
+    def __call__(self, found: bool) -> None:
+        self.worker.send(messages.RoutesAnswered(self.number, found))
 
 
 class RouteFeed:
@@ -114,13 +126,7 @@ class RouteFeed:
 
     def on_asked(self, worker: Worker, question: messages.AskRoutes) -> None:
         """A request in a worker waits for routes that are loaded on demand."""
-        number = question.number
-        self._routes.load(
-            question.key,
-            question.host,
-            question.scope,
-            lambda found: worker.send(messages.RoutesAnswered(number, found)),
-        )
+        self._routes.load(question.key, question.host, question.scope, _Answer(worker, question.number))
 
     def on_released(self, worker_index: int, serials: list[int]) -> None:
         """Nothing in a worker counts any more for these versions."""

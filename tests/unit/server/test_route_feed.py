@@ -63,12 +63,14 @@ def test_every_worker_is_sent_what_holds(fed: Fed) -> None:
 
 
 def test_a_large_one_is_read_from_memory_that_all_share(fed: Fed) -> None:
-    fed.put(200, internal_only_headers=["x" * 1000 + str(number) for number in range(100)])
+    names = ["x" * 1000 + str(number) for number in range(100)]
+    fed.put(200, internal_only_headers=names)
     for worker in range(2):
         [(message, [fd])] = fed.supervisor.receive(worker)
         assert isinstance(message, messages.SetRoutes)
         assert message.size > MOST_INLINE and not message.data
-        assert b"x999"[:1] in os.pread(fd, message.size, 0)
+        data = os.pread(fd, message.size, 0)
+        assert data == routes(internal_only_headers=names).SerializeToString(deterministic=True)
         os.close(fd)
 
 
@@ -125,3 +127,16 @@ def test_a_new_user_begins_anew(fed: Fed) -> None:
     user: User = fed.user()
     assert user.table is None
     assert len(fed.xds.subscriptions) == 2
+
+
+def test_a_question_of_many_requests_has_one_answer(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: dict[Any, None] = {}
+    monkeypatch.setattr(fed.manager, "load", lambda key, host, scope, on_loaded: waiting.setdefault(on_loaded))
+    first, second = fed.supervisor.workers
+    for worker, number in ((first, 1), (first, 1), (first, 2), (second, 1)):
+        fed.feed.on_asked(worker, messages.AskRoutes(number, "k", "h", []))  # type: ignore[arg-type]
+    assert len(waiting) == 3
+    for on_loaded in waiting:
+        on_loaded(True)
+    assert fed.sent(0) == [messages.RoutesAnswered(1, True), messages.RoutesAnswered(2, True)]
+    assert fed.sent(1) == [messages.RoutesAnswered(1, True)]

@@ -55,8 +55,8 @@ class Scope:
         self.provider: RouteConfigProvider | None = None
         """None: its routes are loaded on demand, and nobody asked yet."""
         self.inline: InlineRoutes | None = None
-        self.waiting: list[Callable[[bool], object]] = []
-        """Requests that wait for its routes."""
+        self.waiting: dict[Callable[[bool], object], None] = {}
+        """Who waits for its routes; equal ones are told once."""
 
     def use_routes(self, table: Any) -> None:
         """Its routes came; whoever waits is told behind them."""
@@ -65,7 +65,7 @@ class Scope:
 
     def tell(self, found: bool) -> None:
         """Tell those that wait."""
-        waiting, self.waiting = self.waiting, []
+        waiting, self.waiting = self.waiting, {}
         for on_loaded in waiting:
             on_loaded(found)
 
@@ -253,7 +253,7 @@ class ScopedRdsSubscription:
         if scope.provider is not None and scope.provider.current is not None:
             on_loaded(True)
             return
-        scope.waiting.append(on_loaded)
+        scope.waiting[on_loaded] = None
         if scope.provider is not None:
             return
         log.debug("Scope on demand update: %s", scope.message.name)

@@ -63,8 +63,8 @@ class VhdsSubscription:
         self._receiver = receiver
         self._store = store
         self._prefix = f"{stat_prefix}vhds.{self._name}."
-        self._waiting: dict[str, list[OnLoaded]] = {}
-        """By alias."""
+        self._waiting: dict[str, dict[OnLoaded, None]] = {}
+        """By alias; equal ones are told once."""
         self._asked: set[str] = set()
         self._answered: set[str] = set()
         """Aliases that were asked for and came."""
@@ -96,7 +96,7 @@ class VhdsSubscription:
         if alias in self._answered:
             on_loaded(self._exists(alias))
             return
-        self._waiting.setdefault(alias, []).append(on_loaded)
+        self._waiting.setdefault(alias, {})[on_loaded] = None
         self._asked.add(alias)
         self._subscription.request_on_demand([alias])
 

@@ -183,12 +183,34 @@ def test_a_request_waits_for_the_routes_of_its_scope(worker: Worker) -> None:
     assert worker.asked == []
     first, second = wait(b"late"), wait(b"late")
     assert first is not None and second is not None
-    assert worker.asked == [(1, provider.key, "", [b"late"]), (2, provider.key, "", [b"late"])]
+    assert worker.asked == [(1, provider.key, "", [b"late"])] * 2  # one question
     first.cancel()
-    for number in (1, 2, 2, 3):
+    for number in (1, 1, 2):
         worker.routes.questions.answered(number, True)
     assert heard == [True]
     second.cancel()  # too late, and no harm
+    wait(b"late")
+    assert worker.asked[2:] == [(2, provider.key, "", [b"late"])]
+
+
+def test_requests_that_come_and_go_ask_one_question(worker: Worker) -> None:
+    questions = worker.routes.questions
+    heard: list[str] = []
+    for _ in range(3):
+        questions.ask("k", lambda found: heard.append("gone"), host="h").cancel()
+    waiting: list[PendingRoutes] = []
+
+    def fail(found: bool) -> None:
+        waiting.pop().cancel()
+        raise RuntimeError
+
+    questions.ask("k", fail, host="h")
+    waiting.append(questions.ask("k", lambda found: heard.append("cancelled by the first"), host="h"))
+    questions.ask("k", lambda found: heard.append(f"last {found}"), host="h")
+    questions.ask("k", lambda found: heard.append("other host"), host="i")
+    assert worker.asked == [(1, "k", "h", [])] * 6 + [(2, "k", "i", [])]
+    questions.answered(1, True)
+    assert heard == ["last True"]
 
 
 def test_a_request_waits_for_its_virtual_host(worker: Worker) -> None:
