@@ -19,9 +19,14 @@ class InlineRoutes:
 
     def __init__(self, key: str, message: Any, context: FactoryContext) -> None:
         """``message``: ``RouteConfiguration``."""
-        store = cast("MainStore", context.stats)
+        self._store = store = cast("MainStore", context.stats)
         self.provider = RouteConfigProvider(key, message.name)
         data = message.SerializeToString(deterministic=True)
         with store.recording() as table:
             self.provider.exchange(RouteTable.compile(message, context))
         self.version: RouteVersion | None = RouteVersion(message, data, "", time.time(), table)
+
+    def discard(self) -> None:
+        """It never held: the update that brought it was refused."""
+        if self.version is not None:
+            self._store.release(self.version.stats)

@@ -100,12 +100,10 @@ class RouteConfigProviderManager:
         if gone or rows:
             self.on_scopes(provider.key, [list(key) for key in gone], rows)
 
-    def inline(self, key: str, message: Any) -> InlineRoutes:
-        """The route configuration of a scope, which workers then have; ConfigError."""
-        made = InlineRoutes(key, message, self.compile_context())
-        self._inline[key] = made
-        self.on_change(made)
-        return made
+    def hold_inline(self, routes: InlineRoutes) -> None:
+        """The route configuration of a scope holds: workers have it from now on."""
+        self._inline[routes.provider.key] = routes
+        self.on_change(routes)
 
     def drop_inline(self, routes: InlineRoutes) -> None:
         """Its scope is gone, or has another one."""

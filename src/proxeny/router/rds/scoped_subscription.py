@@ -179,8 +179,7 @@ class ScopedRdsSubscription:
 
     def _add(self, changed: Sequence[Scope], version: str) -> None:
         init = InitManager(f"SRDS {self.provider.name}:{version}") if self._init.is_done else self._init
-        for scope in changed:
-            self._load(scope, init)
+        self._load_all(changed, init)
         replaced = [self.scopes.pop(name) for scope in changed if (name := scope.message.name) in self.scopes]
         self._leaving += replaced
         self.scopes |= {scope.message.name: scope for scope in changed}
@@ -224,11 +223,27 @@ class ScopedRdsSubscription:
 
     # -- routes ------------------------------------------------------------------------------------------------
 
+    def _load_all(self, scopes: Sequence[Scope], init: InitManager) -> None:
+        """Have the routes of scopes; ConfigError, and then workers have heard of none of them."""
+        inline: list[InlineRoutes] = []
+        try:
+            for scope in scopes:
+                self._load(scope, init)
+                if scope.inline is not None:
+                    inline.append(scope.inline)
+        except ConfigError:
+            for routes in inline:
+                routes.discard()
+            raise
+        for routes in inline:
+            self._manager.hold_inline(routes)
+
     def _load(self, scope: Scope, init: InitManager) -> None:
         """Have a scope's routes, or wait for a request that wants them."""
         message = scope.message
         if not message.route_configuration_name:
-            scope.inline = self._manager.inline(f"{self.provider.key}:{message.name}", message.route_configuration)
+            key = f"{self.provider.key}:{message.name}"
+            scope.inline = InlineRoutes(key, message.route_configuration, self._manager.compile_context())
         elif not message.on_demand:
             self._subscribe(scope, init)
 

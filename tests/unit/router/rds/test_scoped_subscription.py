@@ -15,6 +15,7 @@ from proxeny.router.rds.stats import SCOPED_RDS
 from proxeny.xds.subscription import FailureReason
 
 PREFIX = "http.web.scoped_rds.s."
+CLUSTER = {"name": "counted", "headers": [{"name": ":path", "present_match": True}]}
 
 
 class ScopedUser:
@@ -174,6 +175,26 @@ def test_routes_within_a_scope(scoped: Scoped) -> None:
     assert scoped.manager.held(held.key).name == "own"
     scoped.put()
     assert scoped.events[2:] == ["scopes -x +", "unused own"]
+    assert scoped.manager.held(held.key) is None
+
+
+def test_routes_within_scopes_are_taken_together_or_not_at_all(scoped: Scoped) -> None:
+    def inline(name: str, *domains: str) -> Any:
+        hosts = [{"name": name, "domains": [one], "virtual_clusters": [CLUSTER]} for one in domains]
+        return {"name": name, "virtual_hosts": hosts}
+
+    scoped.put(scope("a", "x", route_configuration=inline("first", "*")))
+    scoped.events.clear()
+    entries = set(scoped.store.entries)
+    bad = scope("b", "y", route_configuration=inline("bad", "*", "*"))
+    with pytest.raises(ConfigError, match="Only a single wildcard domain"):
+        scoped.put(scope("a", "x", route_configuration=inline("second", "*")), bad)
+    assert scoped.events == []
+    [held] = scoped.users[0].provider.scopes.values()
+    assert held.current.name == scoped.manager.held(held.key).name == "first"
+    assert set(scoped.store.entries) == entries
+    scoped.put()
+    assert scoped.events == ["scopes -x +", "unused first"]
     assert scoped.manager.held(held.key) is None
 
 
