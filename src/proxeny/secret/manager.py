@@ -252,7 +252,10 @@ class SecretManager:
         found = [(key, getattr(secret, secret.WhichOneof("type"))) for key, secret in self.static.items()]
         found += [(key, shared.value) for key, shared in self._in_use.items() if key not in self.static]
         told = [(key, message.SerializeToString()) for key, message in found]
-        told += [(key, secret.serialized() or b"") for key, secret in self._dynamic.items() if secret.value is not None]
+        for key, secret in self._dynamic.items():
+            data = secret.serialized()
+            if data is not None:
+                told.append((key, data))
         return told + [(key, files.serialized()) for key, files in self._files.items()]
 
     # -- for admin ---------------------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ class SdsApi(SharedSecret):
         """That, with the names of its files instead of their contents."""
         self._taken: Any = None
         """The last delivered one that users took."""
+        self._held: Any = None
+        """The last value that all users took; ``value`` may be one that is still being offered."""
         self._files: dict[str, bytes] = {}
         self._watches: list[Watch] = []
 
@@ -103,7 +105,7 @@ class SdsApi(SharedSecret):
 
     def serialized(self) -> bytes | None:
         """As it goes to the workers; None: it has not come yet."""
-        data: bytes | None = None if self.value is None else self.value.SerializeToString()
+        data: bytes | None = None if self._held is None else self._held.SerializeToString()
         return data
 
     # -- the subscription --------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ class SdsApi(SharedSecret):
             users = yield from self.offer_steps(resolved)
         except OSError as error:
             raise ConfigError(f"Invalid path: {error.filename}") from None
-        self._taken, self._files = message, files
+        self._taken, self._held, self._files = message, resolved, files
         for user in users:
             user.updated()
         self._on_change(self)

@@ -128,12 +128,13 @@ def test_many_users_are_built_in_slices(tmp_path: Path) -> None:
             steps = api.on_config_update([delivered("x")], "v1")
             next(steps)
             assert sum([user.context == "x" for user in (first, *users)]) == 1
-            assert main.told == []
+            assert main.told == main.manager.snapshot() == []
             late = User(main.manager, CONTEXT, sds=by_sds("a", tmp_path / "a.yaml")).begin()
             del users[0]
             finish(steps)
             assert {user.context for user in (first, late, *users)} == {"x"}
             assert len(main.told) == 1
+            assert main.manager.snapshot() == main.told
             assert not listener.unready()
 
     run(scenario)
