@@ -16,7 +16,7 @@ from proxeny.filter_config.provider import FilterConfigProvider
 from proxeny.stats.schema import Schema
 from proxeny.xds.init_manager import InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
-from proxeny.xds.stats import SUBSCRIPTION, SubscriptionStats
+from proxeny.xds.stats import SubscriptionStats, release_stats
 from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class FilterConfigSubscription:
         try:
             self._subscription = xds.subscribe(source, self, decoder, stats, watcher)
         except ConfigError:
-            self._release()
+            release_stats(self._store, self._table, self._prefix)
             raise
 
     def start(self) -> None:
@@ -94,13 +94,8 @@ class FilterConfigSubscription:
         """Nobody uses it any more. What it ``kept`` is whoever's who had it dropped."""
         self._closed = True
         self._subscription.close()
-        self._release()
+        release_stats(self._store, self._table, self._prefix)
         self.target.ready()
-
-    def _release(self) -> None:
-        self._store.release(self._table)
-        if (SUBSCRIPTION.name, self._prefix) not in self._store.entries:
-            self._store.forget_version(self._prefix)
 
     # -- its filters -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from proxeny.secret.sources import SharedSecret
 from proxeny.stats.schema import Schema
 from proxeny.xds.init_manager import InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
-from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.stats import SubscriptionStats, release_stats
 from proxeny.xds.subscription import FailureReason
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ class SdsApi(SharedSecret):
         self._release()
 
     def _release(self) -> None:
-        self._store.release(self._table)
-        if (SDS.name, f"sds.{self.name}.") not in self._store.entries:
-            self._store.forget_version(f"sds.{self.name}.")
+        release_stats(self._store, self._table, f"sds.{self.name}.")
 
     def serialized(self) -> bytes | None:
         """As it goes to the workers; None: it has not come yet."""

@@ -35,6 +35,7 @@ from proxeny.upstream.stats import (
     UPDATE_SUCCESS,
 )
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
+from proxeny.xds.stats import release_stats
 from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
@@ -106,9 +107,7 @@ class EdsStats:
 
     def close(self) -> None:
         """The subscription is gone."""
-        self._store.release(self._table)
-        if (EDS.name, self._prefix) not in self._store.entries:
-            self._store.forget_version(self._prefix)
+        release_stats(self._store, self._table, self._prefix, EDS)
 
 
 def _decoder(context: FactoryContext) -> ResourceDecoder:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from proxeny.matcher.xxhash import xxhash64
 from proxeny.stats.schema import Schema
-from proxeny.stats.store import Store
+from proxeny.stats.store import MainStore, StatTable, Store
 
 SUBSCRIPTION: Final = Schema(
     "subscription",
@@ -47,6 +47,16 @@ class UpdateStats(Protocol):
     @property
     def prefix(self) -> str:
         """What all of them, and those of a stream of its own, stand below."""
+
+
+def release_stats(store: MainStore, table: StatTable, prefix: str, schema: Schema = SUBSCRIPTION) -> None:
+    """A subscription has ended: let go of its blocks, and of its version if it was the last below ``prefix``.
+
+    ``schema``: of a block that all subscriptions of its kind have there.
+    """
+    store.release(table)
+    if (schema.name, prefix) not in store.entries:
+        store.forget_version(prefix)
 
 
 class SubscriptionStats:

@@ -29,7 +29,7 @@ from proxeny.router.rds.stats import (
 from proxeny.xds.config_source import check_node
 from proxeny.xds.init_manager import InitManager, InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
-from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.stats import SubscriptionStats, release_stats
 from proxeny.xds.subscription import FailureReason, Subscription
 from proxeny.xds.validation import DynamicValidation
 
@@ -131,12 +131,7 @@ class ScopedRdsSubscription:
         self.scopes.clear()
         self._own_target.ready()
         self._target.ready()
-        self._release()
-
-    def _release(self) -> None:
-        self._store.release(self._table)
-        if (SCOPED_RDS.name, self._prefix) not in self._store.entries:
-            self._store.forget_version(self._prefix)
+        release_stats(self._store, self._table, self._prefix)
 
     # -- the subscription --------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from proxeny.router.rds.vhds import OnLoaded, VhdsSubscription, check_vhds
 from proxeny.xds.config_source import check_node
 from proxeny.xds.init_manager import InitManager, InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
-from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.stats import SubscriptionStats, release_stats
 from proxeny.xds.subscription import FailureReason, Subscription
 from proxeny.xds.validation import DynamicValidation
 
@@ -95,12 +95,7 @@ class RdsSubscription:
         if self._subscription is not None:
             self._subscription.close()
         self._target.ready()
-        self._release()
-
-    def _release(self) -> None:
-        self._store.release(self._table)
-        if (RDS.name, self._prefix) not in self._store.entries:
-            self._store.forget_version(self._prefix)
+        release_stats(self._store, self._table, self._prefix)
 
     # -- the subscription --------------------------------------------------------------------------------------
 

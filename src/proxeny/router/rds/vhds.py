@@ -19,7 +19,7 @@ from proxeny.kernel.headers import HeaderMap
 from proxeny.router.rds.stats import VHDS, VHDS_CONFIG_RELOAD
 from proxeny.xds.init_manager import InitTarget
 from proxeny.xds.resource import DecodedResource, ResourceDecoder
-from proxeny.xds.stats import SubscriptionStats
+from proxeny.xds.stats import SubscriptionStats, release_stats
 from proxeny.xds.subscription import FailureReason
 from proxeny.xds.validation import DynamicValidation
 
@@ -86,9 +86,7 @@ class VhdsSubscription:
         waiting, self._waiting = self._waiting, {}
         for on_loaded in [one for group in waiting.values() for one in group]:
             on_loaded(False)
-        self._store.release(self._table)
-        if (VHDS.name, self._prefix) not in self._store.entries:
-            self._store.forget_version(self._prefix)
+        release_stats(self._store, self._table, self._prefix)
 
     def load(self, host: str, on_loaded: OnLoaded) -> None:
         """A request wants a host; ``on_loaded`` hears whether there is a virtual host for it, once one was sent."""
