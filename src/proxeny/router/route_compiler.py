@@ -324,16 +324,22 @@ class RouteCompiler:
         if config.HasField("body"):
             limit = self.virtual_host.config.max_direct_response_body_size
             entry.body = read_data_source(config.body, limit)
-            self.rereads |= not config.body.WhichOneof("specifier").startswith("inline")
+            self.rereads |= _may_change(config.body)
             if config.body.HasField("watched_directory") and config.body.filename and self._context.is_worker:
                 entry = WatchedResponseEntry(entry, config.body, limit)
         if config.HasField("body_format"):
             from proxeny.formatter.format_string import compile_format_string
 
             compiled = compile_format_string(config.body_format)
+            self.rereads |= _may_change(config.body_format.text_format_source)
             entry.formatter = compiled.formatter
             entry.content_type = compiled.content_type
         return entry
+
+
+def _may_change(source: Any) -> bool:
+    """Whether a ``DataSource`` may say something else another time."""
+    return source.WhichOneof("specifier") in ("filename", "environment_variable")
 
 
 def _asking_for(config: Any, weighted: Any) -> Any:

@@ -191,6 +191,20 @@ def test_files_are_read_again(tmp_path: Any, count: int) -> None:
     assert third.virtual_hosts[0].routes[0].entry.body == b"three"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("count", [1, MANY])
+def test_formats_are_read_again(tmp_path: Any, count: int) -> None:
+    text = tmp_path / "format"
+    text.write_text("one")
+    config = config_of(("a", count))
+    response = config.virtual_hosts[0].routes[0].direct_response
+    response.status, response.body_format.text_format_source.filename = 200, str(text)
+    first = update(config)
+    text.write_text("two")
+    second = update(config, first)
+    assert same(first, second) == [False]
+    assert first.virtual_hosts[0].routes[0] is not second.virtual_hosts[0].routes[0]
+
+
 def test_in_main_statistics_belong_to_the_new_table_too() -> None:
     store = MainStore()
     context = FactoryContext(role="main", stats=store)
