@@ -162,7 +162,7 @@ class SdsApi(SharedSecret):
             users = yield from self.offer_steps(resolved)
         except OSError as error:
             raise ConfigError(f"Invalid path: {error.filename}") from None
-        self._taken, self._held, self._files = message, resolved, files
+        self._taken, self._held, self._files = message, self.value, files
         for user in users:
             user.updated()
         self._on_change(self)
