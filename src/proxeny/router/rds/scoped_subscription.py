@@ -81,6 +81,8 @@ class ScopedRdsSubscription:
         assert context.xds is not None
         self.provider = provider
         self.scopes: dict[str, Scope] = {}
+        self._by_key: dict[ScopeKey, Scope] = {}
+        """The same."""
         self.version_info = ""
         self.last_updated = 0.0
         """Of the last update that changed anything; 0: there was none."""
@@ -129,6 +131,7 @@ class ScopedRdsSubscription:
         for scope in self.scopes.values():
             self._drop(scope)
         self.scopes.clear()
+        self._by_key.clear()
         self._own_target.ready()
         self._target.ready()
         release_stats(self._store, self._table, self._prefix)
@@ -159,6 +162,7 @@ class ScopedRdsSubscription:
                 _check(resource)
             self._add([scope for scope in fresh if not self._is_same(scope)], version)
         finally:
+            self._by_key = {scope.key: scope for scope in self.scopes.values()}
             # Only now, since an added scope may have the same routes.
             leaving, self._leaving = self._leaving, []
             while leaving:
@@ -256,7 +260,7 @@ class ScopedRdsSubscription:
 
     def load(self, key: ScopeKey, on_loaded: Callable[[bool], object]) -> None:
         """A request wants the routes of a scope; ``on_loaded`` hears when they are there, or that there is no scope."""
-        scope = next((scope for scope in self.scopes.values() if scope.key == key), None)
+        scope = self._by_key.get(key)
         if scope is None or scope.inline is not None:
             on_loaded(False)
             return

@@ -228,6 +228,21 @@ def test_who_waits_for_a_scope_that_goes_hears_of_it(scoped: Scoped) -> None:
     assert heard == [False]
 
 
+def test_a_scope_is_found_by_the_key_that_it_has_now(scoped: Scoped) -> None:
+    scoped.put(scope("a", "x", to="ra", on_demand=True), scope("b", "y", to="rb"))
+    scoped.put(scope("a", "z", to="ra", on_demand=True), scope("b", "y", to="rb"))
+    with pytest.raises(ConfigError):
+        scoped.put(scope("a", "z", to="ra", on_demand=True), scope("c", "w"))
+    key = scoped.subscription.provider.key
+    heard: list[bool] = []
+    for gone in (b"x", b"y", b"w"):
+        scoped.manager.load(key, "", [gone], heard.append)
+    assert heard == [False] * 3
+    scoped.manager.load(key, "", [b"z"], heard.append)
+    scoped.xds.subscriptions[-1].callbacks.on_config_update([resource(routes("ra"))], "r")
+    assert heard == [False, False, False, True]
+
+
 def test_the_last_user_ends_all(scoped: Scoped) -> None:
     scoped.put(scope("a", "x", to="ra"))
     scoped.events.clear()
