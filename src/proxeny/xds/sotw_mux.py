@@ -153,7 +153,8 @@ class SotwMux:
 
     def _drain(self) -> None:
         queue = self._queue
-        while queue and self._stream.allows_request():
+        # A stream that has just begun says all anew, and one may end while it is sent on.
+        while queue and self._established and self._stream.available and self._stream.allows_request():
             self._send(queue.popleft())
         self._stream.queue_size(len(queue))
 
@@ -344,9 +345,15 @@ class SotwMux:
         for name in names:
             state.mortal.pop(name, None)
         for watch in state.newest_first():
-            steps = watch.callbacks.on_config_delta([], names, "")
-            if steps is not None:
-                yield from steps
+            if watch not in state.watches:
+                continue
+            try:
+                steps = watch.callbacks.on_config_delta([], names, "")
+                if steps is not None:
+                    yield from steps
+            except ConfigError as error:
+                log.warning("%s: what expired could not be removed: %s", state.type_url, error)
+            yield
 
     def close(self) -> None:
         """End the stream for good."""

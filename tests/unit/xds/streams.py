@@ -38,9 +38,12 @@ class FakeStream:
         self.callbacks = callbacks
         self.sent: list[bytes] = []
         self.was_reset = False
+        self.ends_when_sent_on = False
 
     def send(self, data: bytes) -> None:
         self.sent.append(data)
+        if self.ends_when_sent_on:
+            self.callbacks.on_close(14, "ended")
 
     def half_close(self) -> None:
         raise AssertionError

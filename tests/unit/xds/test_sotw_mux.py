@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -25,6 +26,7 @@ from tests.unit.xds.streams import (
 
 from proxeny.config.errors import ConfigError
 from proxeny.xds.eds_cache import EdsResourcesCache
+from proxeny.xds.resource import DecodedResource
 from proxeny.xds.sotw_mux import MESSAGE, SotwMux, SotwWatch
 from proxeny.xds.subscription import FailureReason
 
@@ -279,6 +281,19 @@ def test_the_rate_limit_holds_requests_back() -> None:
     assert world.stat("control_plane.pending_requests") == 0
 
 
+def test_what_waits_is_not_sent_on_a_stream_that_ended() -> None:
+    world = Sotw(limit=(2, 1.0))
+    for name in ("a", "b", "c", "d"):
+        world.watch(name)
+    stream = world.stream
+    stream.sent.clear()
+    stream.ends_when_sent_on = True
+    world.advance(5000)
+    assert len(requests(stream)) == 1
+    world.advance(499)
+    assert world.asked() == ["ClusterLoadAssignment v= n= d c b a node"]
+
+
 def test_a_resource_expires_unless_it_comes_again() -> None:
     world = Sotw()
     owner, _ = world.watch("a", "b")
@@ -296,6 +311,22 @@ def test_a_resource_expires_unless_it_comes_again() -> None:
     owner.news()
     world.advance(5000)
     assert owner.news() == []
+
+
+def test_one_that_refuses_an_expiry_keeps_no_other_from_it() -> None:
+    world = Sotw()
+    hears, _ = world.watch("a")
+    gone, gone_watch = world.watch("a")
+    refuses = Stubborn()
+    world.mux.add_watch(CLA, ["a"], refuses, assignments())
+    refuses.then = gone_watch.close
+    world.answer("1", "n1", _packed(wrapped("a", assignment("a"), ttl_ms=1000)))
+    for owner in (hears, gone):
+        owner.news()
+    world.advance(1000)
+    assert hears.news() == [("", [], ["a"])]
+    assert gone.news() == []
+    assert refuses.refused == 1
 
 
 def test_the_cache_of_assignments_has_what_is_watched() -> None:
@@ -371,6 +402,20 @@ def test_a_heartbeat_of_what_is_not_there_is_refused(name: str, version: str) ->
     world.asked()
     world.answer(version, "n2", _packed(wrapped(name)))
     assert world.asked() == [f"ClusterLoadAssignment v=1 n=n2 error 13 resource {name} has no contents"]
+
+
+class Stubborn(Owner):
+    """Does ``then`` when something is removed, and refuses that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Callable[[], object] = list
+        self.refused = 0
+
+    def on_config_delta(self, added: Sequence[DecodedResource], removed: Sequence[str], version: str) -> None:
+        self.refused += 1
+        self.then()
+        raise ConfigError("not that one")
 
 
 class Refusing(Owner):
