@@ -107,6 +107,7 @@ class ClusterLoad:
                 found.locality.region, found.locality.zone, found.locality.sub_zone = locality
                 message.upstream_locality_stats.append(found)
         self._hosts.keep(keys)
+        self._metrics.clear()  # what is left is of hosts that are gone: their places may be others' next
         dropped, overload = self._look_at_drops(cluster)
         message.total_dropped_requests = dropped
         if overload:

@@ -212,6 +212,20 @@ def test_endpoints_and_metrics(world: World) -> None:
     assert (endpoint["total_issued_requests"], endpoint["load_metric_stats"]) == ("1", [metric])
 
 
+def test_metrics_of_a_host_that_went_are_not_those_of_one_that_comes(world: World) -> None:
+    world.add("c", (0, "a", 1))
+    world.reporter.start()
+    world.want("c")
+    world.reporter.add_metrics("c", {1: {"m": (1, 0.5)}})
+    world.sleep(1000)
+    world.add("c", (0, "a", 2))
+    world.count("c", 1, total=1)
+    world.sleep(1000)
+    [locality] = world.last()[0]["upstream_locality_stats"]
+    assert locality["total_issued_requests"] == "1"
+    assert "load_metric_stats" not in locality
+
+
 def test_dropped_requests_by_category(world: World) -> None:
     drops = {"policy": {"drop_overloads": [{"category": "shed", "drop_percentage": {"numerator": 10}}]}}
     world.add("c", (0, "a", 1), **drops)
