@@ -132,7 +132,11 @@ class HdsDelegate:
                 serialized = proto.SerializeToString(deterministic=True)
                 old = before.get(proto.name)
                 same = old is not None and old.serialized == serialized
-                fresh[proto.name] = old if old is not None and same else self._compile(proto, serialized, old)
+                cluster = old if old is not None and same else self._compile(proto, serialized, old)
+                replaced = fresh.get(proto.name)
+                fresh[proto.name] = cluster
+                if replaced is not None and replaced is not cluster and replaced is not old:
+                    self._drop(replaced)
         except ConfigError:
             for cluster in fresh.values():
                 if before.get(cluster.name) is not cluster:

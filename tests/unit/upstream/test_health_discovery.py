@@ -18,6 +18,7 @@ from proxeny.stats.snapshot import StatsView
 from proxeny.stats.store import MainStore
 from proxeny.upstream.endpoints import ACTIVE_HC_TIMEOUT, FAILED_ACTIVE_HC
 from proxeny.upstream.health_discovery import METHOD, RETRY_INITIAL_DELAY_MS, HdsDelegate, cluster_of
+from proxeny.upstream.main_cluster import MainCluster
 from proxeny.upstream.main_cluster_manager import MainClusterManager
 
 CHECK = {
@@ -131,6 +132,27 @@ def test_states(world: World) -> None:
     hosts[1].health_flags = FAILED_ACTIVE_HC | ACTIVE_HC_TIMEOUT
     world.sleep(1000)
     assert world.last() == [("a", [("", [(1, 1), (2, 4), (3, 2)])])]
+
+
+def test_of_two_clusters_of_one_name_the_first_is_let_go(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[MainCluster] = []
+    close = MainCluster.close
+
+    def record(cluster: MainCluster) -> None:
+        closed.append(cluster)
+        close(cluster)
+
+    monkeypatch.setattr(MainCluster, "close", record)
+    world.ask(check("a", 1), check("a", 2))
+    kept = world.hds._clusters["a"]
+    assert [entry.port for entry in kept.members()] == [2]
+    assert [[entry.port for entry in one.members()] for one in closed] == [[1]]
+    world.ask(check("a", 3), check("a", 2))
+    assert world.hds._clusters["a"] is kept
+    assert kept not in closed
+    world.ask()
+    assert closed[-1] is kept
+    assert not [key for key in world.store.entries if key[1].startswith("cluster.a.")]
 
 
 def test_what_stays_keeps_its_health_and_what_goes_its_statistics_too(world: World) -> None:
