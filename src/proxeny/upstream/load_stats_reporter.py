@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.service.load_stats.v3 import lrs_pb2
 
+from proxeny.config.errors import ConfigError
+from proxeny.config.validate import inspect
 from proxeny.stats.schema import Schema
 from proxeny.upstream.load_report import ClusterLoad, Metrics
 
@@ -124,7 +126,14 @@ class LoadStatsReporter:
 
     def on_message(self, data: bytes) -> None:
         """The control plane wants reports."""
-        self._wish = lrs_pb2.LoadStatsResponse.FromString(data)
+        wish = lrs_pb2.LoadStatsResponse.FromString(data)
+        try:
+            inspect(wish)
+        except ConfigError as error:
+            self._stats.inc(ERRORS)
+            log.warning("Unable to validate load stats response: %s", error)
+            return
+        self._wish = wish
         log.debug("New load report epoch: %s", self._wish)
         self._begin_period()
         self._stats.inc(REQUESTS)

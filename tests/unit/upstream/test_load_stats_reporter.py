@@ -226,6 +226,21 @@ def test_metrics_of_a_host_that_went_are_not_those_of_one_that_comes(world: Worl
     assert "load_metric_stats" not in locality
 
 
+def test_an_interval_that_is_none_changes_nothing(world: World) -> None:
+    world.add("c", (0, "a", 1))
+    world.reporter.start()
+    world.want("c")
+    wish = lrs_pb2.LoadStatsResponse(clusters=["d"])
+    wish.load_reporting_interval.seconds = 2**62
+    world.reporter.on_message(wish.SerializeToString())
+    assert world.stats() == {"errors": 1, "requests": 1, "responses": 1, "retries": 0}
+    world.reporter.on_close(14, "")
+    world.sleep(RETRY_DELAY_MS)
+    assert [one["cluster_name"] for one in world.last()] == ["c"]
+    world.sleep(1000)
+    assert world.stats() == {"errors": 2, "requests": 1, "responses": 3, "retries": 1}
+
+
 def test_dropped_requests_by_category(world: World) -> None:
     drops = {"policy": {"drop_overloads": [{"category": "shed", "drop_percentage": {"numerator": 10}}]}}
     world.add("c", (0, "a", 1), **drops)
