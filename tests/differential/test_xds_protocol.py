@@ -322,6 +322,18 @@ def a_heartbeat_is_no_update(side: Side) -> None:
     take_away(side, "a")
 
 
+@case("Expected positive duration", "cluster_manager.cds.update_rejected: +1")
+def a_ttl_below_nothing(side: Side) -> None:
+    respond(side, CDS, "x", a_resource("a", _static("a"), "x", ttl_ms=-5000))
+    answered(side, CDS, "x")
+
+
+@case("Duration out-of-range", "cluster_manager.cds.update_rejected: +1")
+def a_ttl_beyond_all_times(side: Side) -> None:
+    respond(side, CDS, "x", a_resource("a", _static("a"), "x", ttl_ms=300_000_000_000_000))
+    answered(side, CDS, "x")
+
+
 @delta_case("cluster_manager.cds.update_success: +")
 def an_empty_response_is_an_update(side: Side) -> None:
     respond(side, CDS, "x")

@@ -307,13 +307,21 @@ def _scalar_visitor(check: pgv.Check | None) -> Visitor | None:
     return visit
 
 
+def duration_fault(value: Any) -> str | None:
+    """What makes a google.protobuf.Duration one that Envoy does not take (Envoy: ``DurationUtil``)."""
+    seconds, nanos = value.seconds, value.nanos
+    if seconds < 0 or nanos < 0:
+        return "Expected positive duration"
+    if nanos > 999_999_999 or seconds > _MAX_SECONDS:
+        return "Duration out-of-range"
+    return None
+
+
 def _duration_visitor(check: pgv.Check | None) -> Visitor:
     def visit(inspector: Inspector, value: Any, message: Any) -> None:
-        seconds, nanos = value.seconds, value.nanos
-        if seconds < 0 or nanos < 0:
-            raise inspector.bad_duration("Expected positive duration", value)
-        if nanos > 999_999_999 or seconds > _MAX_SECONDS:
-            raise inspector.bad_duration("Duration out-of-range", value)
+        fault = duration_fault(value)
+        if fault is not None:
+            raise inspector.bad_duration(fault, value)
         reason = None if check is None else check(value)
         if reason is not None:
             raise inspector.violation(reason)

@@ -27,7 +27,7 @@ from proxeny.xds.eds_cache import ASSIGNMENT_URL, EdsResourcesCache
 from proxeny.xds.inbox import Inbox
 from proxeny.xds.mux import INTERNAL, ScopedResume, WatchCallbacks, as_refusal, detail
 from proxeny.xds.rejection import joined
-from proxeny.xds.resource import ResourceDecoder
+from proxeny.xds.resource import ResourceDecoder, ttl_ms_of
 from proxeny.xds.subscription import FailureReason
 from proxeny.xds.ttl import TtlManager
 from proxeny.xds.watch_map import MapWatch, WatchMap
@@ -307,7 +307,7 @@ class DeltaMux:
         for resource in resources:
             if state.is_subscribed(resource.name):
                 if resource.HasField("ttl"):
-                    ttl.add(resource.name, resource.ttl.ToMilliseconds())
+                    ttl.add(resource.name, ttl_ms_of(resource))
                 else:
                     ttl.clear(resource.name)
                 state.set_version(resource.name, resource.version)

@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError
 from proxeny.config.debug_string import debug_string, shortened
 from proxeny.config.errors import ConfigError, UnknownExtensionError, UnsupportedFieldError
 from proxeny.config.inspector import Findings, Inspector
+from proxeny.config.loader import duration_ms
 from proxeny.config.message_types import type_name_of
-from proxeny.config.validate import inspect, inspect_steps
+from proxeny.config.validate import duration_fault, inspect, inspect_steps
 from proxeny.event.slices import Steps, finish
 from proxeny.xds.rejection import RefusedResource, UpdateRejected, told
 from proxeny.xds.validation import DynamicValidation
@@ -158,7 +159,7 @@ class ResourceDecoder:
             decoded.aliases = tuple(wrapper.aliases)
             decoded.has_resource = wrapper.HasField("resource")
             if wrapper.HasField("ttl"):
-                decoded.ttl_ms = wrapper.ttl.ToMilliseconds()
+                decoded.ttl_ms = ttl_ms_of(wrapper)
         return decoded
 
     def _decode_named(self, wrapper: Any, version: str) -> Steps[DecodedResource | None]:
@@ -212,6 +213,14 @@ class ResourceDecoder:
         if inspector.findings is not None:
             self._validation.on_findings(inspector.findings)
         return None
+
+
+def ttl_ms_of(wrapper: Any) -> int:
+    """How long a ``discovery.v3.Resource`` that has a ``ttl`` lives; ConfigError for no time that can be told."""
+    fault = duration_fault(wrapper.ttl)
+    if fault is not None:
+        raise ConfigError(f"Invalid duration: {fault}: {debug_string(wrapper.ttl)}")
+    return duration_ms(wrapper.ttl)
 
 
 def _can_be_known(inspector: Inspector) -> bool:

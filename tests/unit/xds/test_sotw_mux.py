@@ -313,6 +313,20 @@ def test_a_resource_expires_unless_it_comes_again() -> None:
     assert owner.news() == []
 
 
+@pytest.mark.parametrize(("seconds", "fault"), [(2**62, "Duration out-of-range"), (-5, "Expected positive duration")])
+def test_a_ttl_that_is_no_time_refuses_the_response(seconds: int, fault: str) -> None:
+    world = Sotw()
+    owner, _ = world.watch("a")
+    world.asked()
+    resource = wrapped("a", assignment("a"))
+    resource.ttl.seconds = seconds
+    world.answer("1", "n1", _packed(resource))
+    world.advance(0)
+    assert owner.news() == []
+    words = f"Invalid duration: {fault}: seconds: {seconds}\n"
+    assert world.asked() == [f"ClusterLoadAssignment v= n=n1 a error 13 {words}"]
+
+
 def test_one_that_refuses_an_expiry_keeps_no_other_from_it() -> None:
     world = Sotw()
     hears, _ = world.watch("a")
