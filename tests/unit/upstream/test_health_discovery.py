@@ -9,6 +9,7 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.health.v3 import hds_pb2
 from google.protobuf import json_format
+from tests.unit.upstream.fake_grpc import Client
 
 from proxeny import extensions
 from proxeny.event.dispatcher import Dispatcher
@@ -26,34 +27,6 @@ CHECK = {
 }  # fmt: skip
 
 
-class Stream:
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-        self.is_reset = False
-
-    def send(self, data: bytes) -> None:
-        self.sent.append(hds_pb2.HealthCheckRequestOrEndpointHealthResponse.FromString(data))
-
-    def reset(self) -> None:
-        self.is_reset = True
-
-
-class Client:
-    def __init__(self) -> None:
-        self.streams: list[Stream] = []
-        self.reachable = True
-
-    def open(self, method: str, callbacks: Any, metadata: Any = ()) -> Stream | None:
-        assert method == METHOD
-        if not self.reachable:
-            return None
-        self.streams.append(Stream())
-        return self.streams[-1]
-
-    def close(self) -> None:
-        """Nothing is left."""
-
-
 class World:
     def __init__(self) -> None:
         extensions.install()
@@ -63,7 +36,7 @@ class World:
         info = LocalInfo(node=base_pb2.Node(id="n"))
         self.context = FactoryContext(role="main", stats=self.store, dispatcher=self.dispatcher, local_info=info)
         self.clusters = MainClusterManager(self.context)
-        self.client: Any = Client()
+        self.client: Any = Client(METHOD, hds_pb2.HealthCheckRequestOrEndpointHealthResponse)
         self.hds = HdsDelegate(self.context, self.clusters, self.client, self.dispatcher, self.store)
         self.hds.start()
 

@@ -10,6 +10,7 @@ from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
+from tests.unit.upstream.fake_grpc import Client
 
 from proxeny.event.dispatcher import Dispatcher
 from proxeny.event.time_source import SimulatedTimeSource
@@ -26,37 +27,6 @@ from proxeny.upstream.stats import (
     LOAD_RQ_DROP_OVERLOAD,
     LOAD_RQ_DROPPED,
 )
-
-
-class Stream:
-    """One stream, and what was sent on it."""
-
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-        self.is_reset = False
-
-    def send(self, data: bytes) -> None:
-        self.sent.append(lrs_pb2.LoadStatsRequest.FromString(data))
-
-    def reset(self) -> None:
-        self.is_reset = True
-
-
-class Client:
-    def __init__(self) -> None:
-        self.streams: list[Stream] = []
-        self.reachable = True
-        self.closed = False
-
-    def open(self, method: str, callbacks: Any, metadata: Any = ()) -> Stream | None:
-        assert method == METHOD
-        if not self.reachable:
-            return None
-        self.streams.append(Stream())
-        return self.streams[-1]
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class World:
@@ -77,7 +47,7 @@ class World:
             local_info=LocalInfo(node=node),
         )
         self.clusters = MainClusterManager(self.context)
-        self.client: Any = Client()
+        self.client: Any = Client(METHOD, lrs_pb2.LoadStatsRequest)
         self.reporter = LoadStatsReporter(self.context, self.clusters, self.client, self.dispatcher, self.store)
 
     def add(self, name: str, *groups: tuple[int, str, int], **fields: Any) -> None:
