@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import pytest
 from envoy.service.health.v3 import hds_pb2
 from google.protobuf import json_format
 from tests.bidi_server import BidiServer
-from tests.differential.proxies import ENVOY, PROXENY, Proxy
+from tests.differential.proxies import Proxy
+from tests.differential.sides import Sides
 
 from proxeny.testing.upstream import Answer, FakeUpstream
 
@@ -202,29 +202,13 @@ def statistics_of_the_checks(side: Side) -> Any:
     return {name: bool(value) for name, value in found.items()}
 
 
-class Sides:
-    def __init__(self, folder: Path) -> None:
-        self._pool = ThreadPoolExecutor(2)
-        starts = [self._pool.submit(Side, kind, folder / kind) for kind in (ENVOY, PROXENY)]
-        self.sides = [start.result() for start in starts]
-
-    def check(self, run: Case) -> None:
-        envoy, proxeny = [one.result() for one in [self._pool.submit(run, side) for side in self.sides]]
-        assert proxeny == envoy
-
-    def close(self) -> None:
-        for side in self.sides:
-            side.close()
-        self._pool.shutdown()
-
-
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
-    made = Sides(tmp_path_factory.mktemp("hds"))
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides[Side]]:
+    made = Sides(Side, tmp_path_factory.mktemp("hds"))
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_health_discovery(sides: Sides, name: str) -> None:
+def test_health_discovery(sides: Sides[Side], name: str) -> None:
     sides.check(CASES[name])

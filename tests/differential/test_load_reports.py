@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.differential.load_reports import Json, LoadSide
-from tests.differential.proxies import ENVOY, PROXENY
+from tests.differential.sides import Sides
 
 Case = Callable[[LoadSide], Any]
 CASES: dict[str, Case] = {}
@@ -127,29 +126,13 @@ def statistics(side: LoadSide) -> Any:
     return sorted(found), found["load_reporter.errors"], found["load_reporter.retries"], asked > 5
 
 
-class Sides:
-    def __init__(self, folder: Path) -> None:
-        self._pool = ThreadPoolExecutor(2)
-        starts = [self._pool.submit(LoadSide, kind, folder / kind) for kind in (ENVOY, PROXENY)]
-        self.sides = [start.result() for start in starts]
-
-    def check(self, run: Case) -> None:
-        envoy, proxeny = [one.result() for one in [self._pool.submit(run, side) for side in self.sides]]
-        assert proxeny == envoy
-
-    def close(self) -> None:
-        for side in self.sides:
-            side.close()
-        self._pool.shutdown()
-
-
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
-    made = Sides(tmp_path_factory.mktemp("loads"))
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides[LoadSide]]:
+    made = Sides(LoadSide, tmp_path_factory.mktemp("loads"))
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_load_reports(sides: Sides, name: str) -> None:
+def test_load_reports(sides: Sides[LoadSide], name: str) -> None:
     sides.check(CASES[name])
