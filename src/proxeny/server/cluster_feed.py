@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxeny.server import messages
+from proxeny.server.leaving_stats import LeavingStats
 
 if TYPE_CHECKING:
     from proxeny.event.dispatcher import Dispatcher
@@ -25,9 +26,8 @@ class ClusterFeed:
         self._clusters = clusters
         self._supervisor = supervisor
         self._queue: list[messages.ClusterChange] = []
-        self._serial = 0
-        self._leaving: dict[int, tuple[set[int], StatTable]] = {}
-        """Serial number of a change -> the workers that still use what it replaced, and its statistics."""
+        self._leaving = LeavingStats(supervisor, clusters.release_stats)
+        """Of what changes replaced."""
         clusters.on_hosts_changed = self._hosts_changed
         clusters.on_cluster_changed = self._changed
         clusters.on_cluster_removed = self._removed
@@ -45,14 +45,10 @@ class ClusterFeed:
         self._put(messages.ClusterChange(name), table)
 
     def _put(self, change: messages.ClusterChange, replaced: StatTable) -> None:
-        workers = {worker.index for worker in self._supervisor.configured_workers()}
-        if replaced and not workers:
-            self._clusters.release_stats(replaced)
-        elif replaced:
-            self._serial += 1
-            change.serial = self._serial
-            change.replaced = messages.stat_rows(replaced)
-            self._leaving[self._serial] = workers, replaced
+        if replaced:
+            rows = messages.stat_rows(replaced)
+            change.serial = self._leaving.leave(replaced)
+            change.replaced = rows if change.serial else []
         if not self._queue:
             self._dispatcher.call_soon(self.flush)
         self._queue.append(change)
@@ -65,14 +61,9 @@ class ClusterFeed:
 
     def on_released(self, worker_index: int, serials: list[int]) -> None:
         """A worker let go of what these changes replaced."""
-        for serial in serials:
-            waiting, table = self._leaving.get(serial, (set(), {}))
-            waiting.discard(worker_index)
-            if serial in self._leaving and not waiting:
-                del self._leaving[serial]
-                self._clusters.release_stats(table)
+        self._leaving.on_released(worker_index, serials)
 
     def worker_started(self, worker_index: int) -> None:
         """A worker begins anew with the clusters of now."""
         self.flush()
-        self.on_released(worker_index, list(self._leaving))
+        self._leaving.worker_started(worker_index)

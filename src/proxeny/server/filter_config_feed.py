@@ -10,13 +10,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from proxeny.server import messages
+from proxeny.server.leaving_stats import LeavingStats
 
 if TYPE_CHECKING:
     from proxeny.filter_config.manager import FilterConfigManager
     from proxeny.filter_config.subscription import FilterConfigSubscription
     from proxeny.server.supervisor import Supervisor, Worker
     from proxeny.server.worker_answers import WorkerAnswers
-    from proxeny.stats.store import MainStore, StatTable
+    from proxeny.stats.store import MainStore
 
 
 class FilterConfigFeed:
@@ -28,10 +29,8 @@ class FilterConfigFeed:
         self._configs = configs
         self._supervisor = supervisor
         self._answers = answers
-        self._store = store
-        self._serial = 0
-        self._leaving: dict[int, tuple[set[int], StatTable]] = {}
-        """Serial number -> the workers where something still counts, and the blocks of statistics."""
+        self._leaving = LeavingStats(supervisor, store.release)
+        """Of subscriptions that ended."""
         configs.on_change = self._changed
         configs.on_unused = self._unused
 
@@ -54,24 +53,15 @@ class FilterConfigFeed:
         return worker.request(lambda request_id: messages.SetFilterConfig(request_id, subscription.key, data, rows))
 
     def _unused(self, subscription: FilterConfigSubscription) -> None:
-        workers = {worker.index for worker in self._supervisor.configured_workers()}
-        if not workers:
-            self._store.release(subscription.kept)
-            return
-        self._serial += 1
-        self._leaving[self._serial] = workers, subscription.kept
-        self._supervisor.broadcast(messages.DropFilterConfig(subscription.key, self._serial))
+        serial = self._leaving.leave(subscription.kept)
+        if serial:
+            self._supervisor.broadcast(messages.DropFilterConfig(subscription.key, serial))
 
     def on_released(self, worker_index: int, serials: list[int]) -> None:
         """Nothing in a worker counts any more for these."""
-        for serial in serials:
-            workers, table = self._leaving.get(serial, (set(), {}))
-            workers.discard(worker_index)
-            if serial in self._leaving and not workers:
-                del self._leaving[serial]
-                self._store.release(table)
+        self._leaving.on_released(worker_index, serials)
 
     def feed(self, worker: Worker) -> list[asyncio.Future[messages.Done]]:
         """Send a new worker all that holds, before any cluster or listener; its answers."""
-        self.on_released(worker.index, list(self._leaving))  # what its predecessor had
+        self._leaving.worker_started(worker.index)
         return [self._send(worker, one) for one in self._configs.subscriptions() if one.kept or one.config is not None]
